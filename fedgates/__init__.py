@@ -1,0 +1,1 @@
+"""Federated learning where clients send gates, not weights."""

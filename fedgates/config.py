@@ -1,0 +1,187 @@
+"""A run's configuration: the flat ``[tool.flwr.app.config]`` of a Flower app as a frozen, checked dataclass.
+
+Keys are kebab-case outside and snake_case inside. :class:`RunConfig` holds what every method shares; a method with keys
+of its own subclasses it. Everything is checked here, once: a :class:`ConfigError` is one line that names the key, the value
+and what was expected.
+"""
+
+import difflib
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar, cast
+
+Value = bool | int | float | str
+C = TypeVar("C", bound="RunConfig")
+
+
+class ConfigError(ValueError):
+    """A key's value cannot be used; the message is one line: key, value, what was expected."""
+
+    def __init__(self, key: str, value: object, expected: str) -> None:
+        super().__init__(f"{key} = {value!r}: expected {expected}")
+        self.key = key
+
+
+def number(default: float, low: float, high: float = math.inf, *, above: bool = False) -> Any:  # noqa: ANN401
+    """A field for an int or float (as the field's annotation says) from low (not included if `above`) to high."""
+    bound = f"above {low:g}" if above else f"of at least {low:g}"
+    if high != math.inf:
+        bound += f" and at most {high:g}"
+
+    def check(value: float) -> bool:
+        return math.isfinite(value) and (value > low if above else value >= low) and value <= high
+
+    return field(default=default, metadata={"check": check, "expected": bound})
+
+
+def choice(default: str, *names: str, reference: bool = False) -> Any:  # noqa: ANN401
+    """A field for one of `names`, or with `reference` also for the user's own "module:name"."""
+    expected = "one of " + ", ".join(names) + (' or "module:name"' if reference else "")
+    return field(
+        default=default,
+        metadata={"check": lambda v: v in names or (reference and is_reference(v)), "expected": expected},
+    )
+
+
+def text(default: str, check: Callable[[str], bool], expected: str) -> Any:  # noqa: ANN401
+    """A field for a string that passes `check`."""
+    return field(default=default, metadata={"check": check, "expected": expected})
+
+
+def is_reference(value: str) -> bool:
+    """Whether a value has the form "module:name"."""
+    module, colon, name = value.partition(":")
+    return bool(colon) and name.isidentifier() and all(part.isidentifier() for part in module.split("."))
+
+
+def _is_dataset(value: str) -> bool:
+    kind, colon, path = value.partition(":")
+    return value in DATASETS or (bool(colon) and kind in ("npz", "folder") and Path(path).is_absolute())
+
+
+def _is_path(value: str) -> bool:
+    return value.startswith("~") or Path(value).is_absolute()
+
+
+DATASETS = ("digits", "mnist", "fashion-mnist", "emnist", "cifar10", "cifar100")
+MODELS = ("mlp", "cnn", "conv4", "conv6", "conv10", "leaf-cnn")
+_PATH = "an absolute path, or one under ~ (the app's working directory is not yours)"
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What every method shares; each field is the key of the same name in `pyproject.toml`, where it is explained."""
+
+    strategy: str = text("fedpm", lambda v: bool(v), "a strategy's name")
+    dataset: str = text(
+        "digits", _is_dataset, "one of " + ", ".join(DATASETS) + ', "npz:/abs/file.npz" or "folder:/abs/dir"'
+    )
+    data_dir: str = text("~/fedgates/data", _is_path, _PATH)
+    model: str = choice("cnn", *MODELS, reference=True)
+    partition: str = choice("iid", "iid", "dirichlet", "classes")
+    dirichlet_alpha: float = number(0.5, 0, above=True)
+    classes_per_client: int = number(2, 1)
+    samples_per_client: int = number(0, 0)
+    num_server_rounds: int = number(20, 1, 1_000_000)
+    fraction_train: float = number(1.0, 0, 1, above=True)
+    fraction_evaluate: float = number(0.0, 0, 1)
+    quorum: float = number(0.5, 0, 1)
+    max_failed_rounds: int = number(3, 1)
+    round_timeout: float = number(3600.0, 0, above=True)
+    min_clients: int = number(2, 1)
+    local_epochs: int = number(3, 1)
+    batch_size: int = number(32, 1)
+    learning_rate: float = number(0.1, 0, above=True)
+    precision: str = choice("float32", "float32", "bfloat16")
+    client_threads: int = number(1, 0, 1024)
+    seed: int = number(1, 0, 2**63 - 1)
+    density_penalty: float = number(0.0, 0)
+    target_density: float = number(0.0, 0, 1)
+    entropy_bonus: float = number(0.0, -math.inf)
+    uplink: str = choice("packed", "packed")
+    downlink: str = choice("votes", "votes")
+    output_dir: str = text("~/fedgates/runs", _is_path, _PATH)
+    resume: str = text("", lambda v: not v or _is_path(v), "empty, or the folder of a stopped run: " + _PATH)
+
+    unused: ClassVar[frozenset[str]] = frozenset()
+    """Shared fields that a method does not heed; set to anything but their default they are an error, not ignored."""
+
+
+def key_names(config: type[RunConfig]) -> tuple[str, ...]:
+    """The kebab-case keys of a configuration class."""
+    return tuple(f.name.replace("_", "-") for f in fields(config))
+
+
+def parse(config: type[C], raw: Mapping[str, Value], foreign: Iterable[str] = ()) -> C:
+    """Check a flat run config and make it a `config`.
+
+    Parameters
+    ----------
+    config : type
+        :class:`RunConfig` or a method's subclass of it.
+    raw : mapping
+        kebab-case key to value, as Flower hands it over. A key left out has its default.
+    foreign : iterable of str
+        Keys of other methods, which may stand in `raw` and are passed over.
+
+    Raises
+    ------
+    ConfigError
+        An unknown key, a wrong type, a value out of range, or a key this method does not heed.
+    """
+    known = {f.name.replace("_", "-"): f for f in fields(config)}
+    passed_over = set(foreign) - set(known)
+    for key, value in raw.items():
+        if key not in known and key not in passed_over:
+            near = difflib.get_close_matches(key, known, n=1)
+            raise ConfigError(key, value, f"a known key; did you mean {near[0]}?" if near else "a known key")
+    values = {f.name: _checked(key, raw[key], f) for key, f in known.items() if key in raw}
+    parsed = config(**values)
+    for name in config.unused:
+        default = next(f.default for f in fields(config) if f.name == name)
+        if getattr(parsed, name) != default:
+            raise ConfigError(
+                name.replace("_", "-"), getattr(parsed, name), f"{default!r}: strategy {parsed.strategy} does not use it"
+            )
+    return parsed
+
+
+def _checked(key: str, value: object, f: Any) -> Value:  # noqa: ANN401
+    kind: type = f.type
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    rule = f.metadata.get("expected", "")
+    if type(value) is not kind:
+        article = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}[kind]
+        raise ConfigError(key, value, f"{article} {rule}".strip() if kind is not str else f"{article}: {rule}")
+    if "check" in f.metadata and not f.metadata["check"](value):
+        raise ConfigError(key, value, rule if kind is str else f"a number {rule}")
+    return cast("Value", value)
+
+
+def to_dict(config: RunConfig) -> dict[str, Value]:
+    """The configuration as kebab-case keys and plain values, for ``config.json``."""
+    return {f.name.replace("_", "-"): getattr(config, f.name) for f in fields(config)}
+
+
+def folder(value: str) -> Path:
+    """A path from the config, with ~ expanded."""
+    return Path(value).expanduser()
+
+
+__all__ = [
+    "DATASETS",
+    "MODELS",
+    "ConfigError",
+    "RunConfig",
+    "Value",
+    "choice",
+    "folder",
+    "key_names",
+    "number",
+    "parse",
+    "text",
+    "to_dict",
+]
