@@ -1,0 +1,130 @@
+"""A run's folder, and the state in it: written atomically, so that a kill at any moment leaves a whole checkpoint.
+
+A checkpoint is a safetensors file, ``checkpoint-00012.safetensors``: the state after round 12. Everything else that a round
+depends on is a function of the config and the round, so state and round are all that `resume` needs.
+"""
+
+import json
+import os
+import time
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from fedgates.config import ConfigError, RunConfig, folder, to_dict
+from fedgates.ledger import Ledger
+from fedgates.state import State, Votes, Weights
+
+_KEPT = 2
+"""Checkpoints left on disk; the one before the last is there should a disk damage the last."""
+_MAY_CHANGE = ("num_server_rounds", "resume", "output_dir", "data_dir", "round_timeout", "max_failed_rounds", "min_clients")
+"""Fields that do not change what a round computes, so a resumed run may set them anew."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where one run's files lie."""
+
+    path: Path
+
+    @property
+    def ledger(self) -> Ledger:
+        """Its ``rounds.jsonl``."""
+        return Ledger(self.path)
+
+    def save(self, state: State, server_round: int, digest: bytes) -> Path:
+        """Write the state after `server_round` under its final name only once it is whole and on the disk."""
+        arrays = {"votes": state.votes} if isinstance(state, Votes) else {"weights": state.values}
+        trials = state.trials if isinstance(state, Votes) else 0
+        facts = {"round": str(server_round), "trials": str(trials), "digest": digest.hex()}
+        target = self.path / f"checkpoint-{server_round:05d}.safetensors"
+        write_atomically(target, save({k: np.ascontiguousarray(v) for k, v in arrays.items()}, metadata=facts))
+        for old in self._checkpoints()[:-_KEPT]:
+            old.unlink()
+        return target
+
+    def load(self, digest: bytes) -> tuple[State, int]:
+        """The latest whole checkpoint: its state and round.
+
+        Raises
+        ------
+        ConfigError
+            There is none, or it belongs to another network; names `resume`.
+        """
+        for path in reversed(self._checkpoints()):
+            try:
+                with safe_open(path, framework="numpy") as file:
+                    facts = file.metadata()
+                    arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            except (SafetensorError, OSError):
+                continue
+            if facts["digest"] != digest.hex():
+                raise ConfigError("resume", str(self.path), f"a run of network {digest.hex()}, not {facts['digest']}")
+            if "votes" in arrays:
+                return Votes(arrays["votes"], int(facts["trials"])), int(facts["round"])
+            return Weights(arrays["weights"]), int(facts["round"])
+        raise ConfigError("resume", str(self.path), "a run's folder with a whole checkpoint in it")
+
+    def _checkpoints(self) -> list[Path]:
+        return sorted(self.path.glob("checkpoint-*.safetensors"))
+
+
+def open_run(config: RunConfig) -> RunFolder:
+    """A new folder under `output-dir`, or with `resume` the old one, if it is a run of the same config.
+
+    Raises
+    ------
+    ConfigError
+        The folder cannot be made, or the run to resume is not there or was of another config.
+    """
+    if config.resume:
+        run = RunFolder(folder(config.resume))
+        _check_same(run.path, config)
+        return run
+    base = folder(config.output_dir)
+    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{_plain(config.strategy)}-{_plain(config.dataset)}-seed{config.seed}"
+    for attempt in range(1000):
+        path = base / (name if attempt == 0 else f"{name}-{attempt + 1}")
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise ConfigError("output-dir", config.output_dir, f"a folder that can be written ({error.strerror})") from None
+        write_atomically(path / "config.json", (json.dumps(to_dict(config), indent=2) + "\n").encode())
+        return RunFolder(path)
+    raise ConfigError("output-dir", config.output_dir, f"a folder without a thousand runs named {name}")
+
+
+def _plain(value: str) -> str:
+    return "".join(c if c.isalnum() else "-" for c in Path(value).stem)
+
+
+def _check_same(path: Path, config: RunConfig) -> None:
+    try:
+        before = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise ConfigError("resume", config.resume, "a run's folder, with its config.json") from None
+    now = to_dict(config)
+    for f in fields(config):
+        key = f.name.replace("_", "-")
+        if f.name not in _MAY_CHANGE and before.get(key) != now[key]:
+            raise ConfigError(key, now[key], f"{before.get(key)!r}, as in the run to resume")
+
+
+def write_atomically(target: Path, data: bytes) -> None:
+    """Write a file so that its name only ever stands for the whole of it."""
+    part = target.with_name(target.name + ".part")
+    with part.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(target)
+    directory = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

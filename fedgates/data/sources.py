@@ -1,0 +1,97 @@
+"""A data set by the name in the config, or a device's own data by its path."""
+
+from pathlib import Path
+
+from fedgates.config import DATASETS, ConfigError, folder
+from fedgates.data.dataset import Dataset
+from fedgates.data.digits import digits
+from fedgates.data.folders import read_folder
+from fedgates.data.npz import read_npz
+from fedgates.data.public import PUBLIC, public
+
+_READERS = {"npz": read_npz, "folder": read_folder}
+
+
+def load(dataset: str, data_dir: str) -> Dataset:
+    """Load the data set that the config names.
+
+    Parameters
+    ----------
+    dataset : str
+        ``digits`` (inside the package); ``mnist``, ``fashion-mnist``, ``emnist`` (62 classes), ``cifar10`` or
+        ``cifar100``, downloaded if absent; ``"npz:/abs/file.npz"`` or ``"folder:/abs/dir"``.
+    data_dir : str
+        Where torchvision's data sets lie; ``~`` is expanded.
+
+    Returns
+    -------
+    Dataset
+        Both parts have examples.
+
+    Raises
+    ------
+    ConfigError
+        The data set is unknown, absent and cannot be downloaded, or cannot be used.
+    """
+    if dataset == "digits":
+        return digits()
+    if dataset in PUBLIC:
+        return public(dataset, folder(data_dir))
+    kind, _, path = dataset.partition(":")
+    if kind not in _READERS:
+        expected = f'one of {", ".join(DATASETS)}, "npz:/abs/file.npz" or "folder:/abs/dir"'
+        raise ConfigError("dataset", dataset, expected)
+    try:
+        loaded = _READERS[kind](dataset, Path(path))
+    except ValueError as error:
+        raise ConfigError("dataset", dataset, str(error)) from error
+    if not len(loaded.test):
+        raise ConfigError("dataset", dataset, "at least one test example, and there is none")
+    return loaded
+
+
+def own(path: str, input_shape: tuple[int, int, int], num_classes: int) -> Dataset:
+    """Load a device's own data from the ``data-path`` of its node config.
+
+    Parameters
+    ----------
+    path : str
+        An ``.npz`` file or an image folder, absolute or under ``~``. A folder needs one class folder for each class,
+        empty where the device has no image of it: a class folder's place among its sorted siblings is the label.
+    input_shape : tuple of int
+        (C, H, W) of the images that the run's network takes.
+    num_classes : int
+        Classes of the run.
+
+    Returns
+    -------
+    Dataset
+        Its ``test`` is empty where the device has no test examples.
+
+    Raises
+    ------
+    ConfigError
+        The data is absent, cannot be used, or does not fit the run.
+    """
+    place = folder(path)
+    if not place.is_absolute():
+        raise ConfigError(
+            "data-path", path, "an absolute path, or one under ~ (the app's working directory is not yours)"
+        )
+    try:
+        loaded = (read_folder if place.is_dir() else read_npz)(path, place, complete=False)
+    except ValueError as error:
+        raise ConfigError("data-path", path, str(error)) from error
+    found = len(loaded.class_names)
+    if place.is_dir() and found != num_classes:  # one missing, and all labels after it would be another class's
+        expected = f"{num_classes} class folders in train/, empty where there is no image, not {found}"
+        raise ConfigError("data-path", path, expected)
+    if loaded.input_shape != input_shape:
+        expected = f"images of shape (C, H, W) = {input_shape}, not {loaded.input_shape}"
+        raise ConfigError("data-path", path, expected)
+    # the labels of a file may leave the last classes out
+    names = loaded.class_names if found == num_classes else tuple(map(str, range(num_classes)))
+    try:
+        return Dataset(path, loaded.train, loaded.test, num_classes, names)
+    except ValueError as error:
+        raise ConfigError("data-path", path, str(error)) from error

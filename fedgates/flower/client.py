@@ -1,0 +1,154 @@
+"""The Flower ClientApp of every method.
+
+What stays the same between messages (data, network, method) is kept in the process; a cache only ever makes things
+faster, because a real device starts a fresh process for each message.
+"""
+
+from functools import lru_cache
+from typing import Any
+
+import torch
+from flwr.app import Context, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+
+from fedgates import data, models
+from fedgates.config import ConfigError, RunConfig, Value
+from fedgates.flower.messages import (
+    METRICS,
+    STATE,
+    from_record,
+    read_shape,
+    update_content,
+)
+from fedgates.flower.registry import Strategies, configure
+from fedgates.flower.roster import introduction
+from fedgates.flower.strategy import GateStrategy
+from fedgates.network import Network
+from fedgates.training import Task, isolated
+from fedgates.wire import pack_update, unpack_state
+
+_HELD_OUT = 5
+"""With `fraction-evaluate`, every fifth image of a client's share is for evaluation, not for training."""
+
+
+def make_client_app(strategies: Strategies) -> ClientApp:
+    """A ClientApp that serves the methods of `strategies`, and "module:Class" of the user's own."""
+    app = ClientApp()
+
+    @app.query()
+    def introduce(message: Message, context: Context) -> Message:
+        """Say who this is, and whether its data can be used."""
+        problem = ""
+        try:
+            _, config = _configured(strategies, context)
+            _own_data(config, context, message)
+        except ConfigError as error:
+            problem = str(error)
+        return Message(introduction(_partition_id(context), problem), reply_to=message)
+
+    @app.train()
+    def train(message: Message, context: Context) -> Message:
+        """Unpack the state, train on this client's own images, pack the update."""
+        worker = _Worker(strategies, message, context)
+        with worker.isolated("train"):
+            update = worker.strategy.local_update(worker.state, worker.task(held_out=False))
+        payload = pack_update(update, worker.strategy.network.size, worker.server_round, worker.strategy.digest)
+        return Message(update_content(payload, update), reply_to=message)
+
+    @app.evaluate()
+    def evaluate(message: Message, context: Context) -> Message:
+        """Evaluate the state on this client's held-out images."""
+        worker = _Worker(strategies, message, context)
+        task = worker.task(held_out=True)
+        with worker.isolated("evaluation"):
+            found = worker.strategy.evaluate(worker.state, task.x, task.y, worker.server_round)
+        metrics = MetricRecord({"num-examples": len(task.y), "accuracy": found["accuracy"], "loss": found["loss"]})
+        return Message(RecordDict({METRICS: metrics}), reply_to=message)
+
+    return app
+
+
+class _Worker:
+    """One message's method, state and data."""
+
+    def __init__(self, strategies: Strategies, message: Message, context: Context) -> None:
+        self._message, self._context = message, context
+        self._raw = tuple(sorted(context.run_config.items()))
+        shape, classes = read_shape(message.content)
+        self.strategy = _strategy(tuple(sorted(strategies.items())), self._raw, shape, classes)
+        self.config = self.strategy.config
+        payload = from_record(message.content.array_records[STATE])
+        self.state, self.server_round = unpack_state(payload, self.strategy.network.size, self.strategy.digest)
+        self.client = client_name(context)
+
+    def task(self, *, held_out: bool) -> Task:
+        train, test = _own_data(self.config, self._context, self._message)
+        x, y = data.to_tensors(test if held_out else train, self.strategy.network.device)
+        return Task(x, y, self.server_round, self.client)
+
+    def isolated(self, purpose: str) -> Any:  # noqa: ANN401
+        key = Task(torch.empty(0), torch.empty(0), self.server_round, self.client).generator(self.config.seed, purpose)
+        return isolated(key, self.config.client_threads)
+
+
+def client_name(context: Context) -> int:
+    """The name a client goes by: its `partition-id`, or its node id."""
+    partition = _partition_id(context)
+    return context.node_id if partition is None else partition
+
+
+def _partition_id(context: Context) -> int | None:
+    value = context.node_config.get("partition-id")
+    return value if isinstance(value, int) else None
+
+
+def _configured(strategies: Strategies, context: Context) -> tuple[type[GateStrategy], RunConfig]:
+    return configure(context.run_config, strategies)
+
+
+@lru_cache(maxsize=2)
+def _strategy(
+    strategies: tuple[tuple[str, str], ...],
+    raw: tuple[tuple[str, Value], ...],
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+) -> GateStrategy:
+    method, config = configure(dict(raw), dict(strategies))
+    module = models.build(config.model, input_shape, num_classes, seed=config.seed)
+    return method(config, Network(module, device()))
+
+
+def _own_data(config: RunConfig, context: Context, message: Message) -> tuple[data.Examples, data.Examples]:
+    """This client's images: for training, and held out."""
+    path = context.node_config.get("data-path")
+    if path is not None:
+        input_shape, num_classes = read_shape(message.content)
+        own = _device_data(str(path), input_shape, num_classes)
+        return own.train, own.test
+    partition_id, clients = _partition_id(context), context.node_config.get("num-partitions")
+    if partition_id is None or not isinstance(clients, int):
+        raise ConfigError("data-path", path, "a node config with data-path, or with partition-id and num-partitions")
+    train = _load(config.dataset, config.data_dir).train
+    mine = _partition(config, clients)[partition_id]
+    if not config.fraction_evaluate:
+        return _take(train, mine), _take(train, mine[:0])
+    held = torch.arange(len(mine)).numpy() % _HELD_OUT == _HELD_OUT - 1
+    return _take(train, mine[~held]), _take(train, mine[held])
+
+
+def _take(examples: data.Examples, indices: Any) -> data.Examples:  # noqa: ANN401
+    return data.Examples(examples.x[indices], examples.y[indices])
+
+
+_load = lru_cache(maxsize=1)(data.load)
+_device_data = lru_cache(maxsize=1)(data.own)
+
+
+@lru_cache(maxsize=2)
+def _partition(config: RunConfig, clients: int) -> list[Any]:
+    return data.partition(_load(config.dataset, config.data_dir).train.y, clients, config)
+
+
+def device() -> torch.device:
+    """A GPU if this process may use one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,0 +1,47 @@
+"""From a run config to the method it names, and its checked configuration."""
+
+import importlib
+from collections.abc import Mapping
+
+from fedgates.config import ConfigError, RunConfig, Value, is_reference, key_names, parse
+from fedgates.flower.strategy import GateStrategy
+
+Strategies = Mapping[str, str]
+"""Method name in the config to "module:Class"."""
+
+
+def configure(raw: Mapping[str, Value], strategies: Strategies) -> tuple[type[GateStrategy], RunConfig]:
+    """The strategy class that `raw` names, and the configuration it asks for.
+
+    Parameters
+    ----------
+    raw : mapping
+        Flower's flat run config.
+    strategies : mapping
+        The methods known by name; any other is "module:Class".
+
+    Raises
+    ------
+    ConfigError
+        There is no such method, or a key or value is not as it should be.
+    """
+    named = {name: _load(name, reference) for name, reference in strategies.items()}
+    value = raw.get("strategy", RunConfig.strategy)
+    method = named.get(value) if isinstance(value, str) else None
+    if method is None:
+        if not (isinstance(value, str) and is_reference(value)):
+            raise ConfigError("strategy", value, f'one of {", ".join(named)} or "module:Class"')
+        method = _load(value, value)
+    foreign = {key for other in named.values() for key in key_names(other.Config)}
+    return method, parse(method.Config, raw, foreign)
+
+
+def _load(name: str, reference: str) -> type[GateStrategy]:
+    module, _, attribute = reference.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError("strategy", name, f'"module:Class" that can be imported ({error})') from error
+    if not (isinstance(found, type) and issubclass(found, GateStrategy)):
+        raise ConfigError("strategy", name, "a class derived from fedgates.flower.GateStrategy")
+    return found

@@ -1,0 +1,127 @@
+"""What a run did and what it cost: one JSON line a round, in ``rounds.jsonl``.
+
+Bytes are whole payloads, headers included, summed over the round's clients; what Flower adds around them is not counted
+(``tests/test_deployment.py`` compares the two). Bits per parameter are per client: ``8 * bytes / (clients * d)``.
+"""
+
+import json
+import math
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fedgates.gates import entropy
+from fedgates.state import Update, count_ones
+
+FILE_NAME = "rounds.jsonl"
+
+
+@dataclass
+class Tally:
+    """The counts of one round, kept while it runs."""
+
+    server_round: int
+    size: int
+    """The number of gates d."""
+    downlink_bytes: int = 0
+    uplink_bytes: int = 0
+    replies: int = 0
+    """Clients whose payload arrived, counted or rejected."""
+    selected: list[int] = field(default_factory=list)
+    densities: list[float] = field(default_factory=list)
+    """Of each counted update's mask."""
+    rates: list[float] = field(default_factory=list)
+    """The literature's bits per parameter of each counted update."""
+    losses: list[tuple[int, float]] = field(default_factory=list)
+    """Number of examples and mean training loss of each counted update."""
+    rejected: dict[int, str] = field(default_factory=dict)
+    failed: dict[int, str] = field(default_factory=dict)
+    """Clients that answered badly, or not at all, with the reason."""
+    quorum: bool = True
+
+    def sent(self, client: int, payload_bytes: int) -> None:
+        """A payload left for a client."""
+        self.selected.append(client)
+        self.downlink_bytes += payload_bytes
+
+    def received(self, payload_bytes: int) -> None:
+        """A payload came back."""
+        self.replies += 1
+        self.uplink_bytes += payload_bytes
+
+    def count(self, update: Update) -> None:
+        """An update is sound and goes into the state."""
+        density = 1.0 if update.mask is None else count_ones(update.mask) / self.size
+        self.densities.append(density)
+        self.rates.append(entropy(density) + (32 * density if update.values is not None else 0))
+        if "loss" in update.metrics:
+            self.losses.append((update.num_examples, update.metrics["loss"]))
+
+    @property
+    def counted(self) -> int:
+        """How many updates went into the state."""
+        return len(self.densities)
+
+    def line(self, seconds: float, evaluation: dict[str, float]) -> dict[str, Any]:
+        """The round as a JSON object; figures that nobody could measure are null."""
+        examples = sum(n for n, _ in self.losses)
+        return {
+            "round": self.server_round,
+            "seconds": round(seconds, 3),
+            "accuracy": evaluation.get("accuracy"),
+            "loss": evaluation.get("loss"),
+            "density": _mean(self.densities),
+            "uplink_bytes": self.uplink_bytes,
+            "downlink_bytes": self.downlink_bytes,
+            "uplink_bpp": _ratio(8 * self.uplink_bytes, self.replies * self.size),
+            "downlink_bpp": _ratio(8 * self.downlink_bytes, len(self.selected) * self.size),
+            "entropy_bpp": _mean(self.rates),
+            "clients_selected": len(self.selected),
+            "clients_counted": self.counted,
+            "clients_rejected": len(self.rejected),
+            "clients_failed": len(self.failed),
+            "quorum": self.quorum,
+            "train_loss": _ratio(math.fsum(n * loss for n, loss in sorted(self.losses)), examples),
+            "rejected": {str(client): reason for client, reason in sorted(self.rejected.items())},
+            "failed": {str(client): reason for client, reason in sorted(self.failed.items())},
+            **{key: value for key, value in evaluation.items() if key not in ("accuracy", "loss")},
+        }
+
+
+class Ledger:
+    """The file ``rounds.jsonl`` in a run's folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / FILE_NAME
+
+    def append(self, line: dict[str, Any]) -> None:
+        """Write one round and wait until it is on the disk; a checkpoint of the round comes after its line."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line, allow_nan=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def read(self) -> list[dict[str, Any]]:
+        """All whole lines; one cut short by a kill is not a round."""
+        if not self.path.exists():
+            return []
+        lines = self.path.read_text(encoding="utf-8").split("\n")
+        return [json.loads(line) for line in lines[:-1]]
+
+    def forget_after(self, server_round: int) -> None:
+        """Drop the rounds after `server_round`, which a resumed run does again."""
+        kept = [line for line in self.read() if line["round"] <= server_round]
+        part = self.path.with_suffix(".part")
+        part.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        part.replace(self.path)
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    values = sorted(values)  # a sum that does not depend on who answered first
+    return math.fsum(values) / len(values) if values else None
+
+
+def _ratio(numerator: float, denominator: float) -> float | None:
+    return numerator / denominator if denominator else None

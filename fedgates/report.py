@@ -1,0 +1,111 @@
+"""What a person looks at: a line a round, a table at the end, and two curves."""
+
+import time
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+from fedgates.ledger import Ledger
+
+Line = dict[str, Any]
+
+
+class Clock:
+    """Says of each round what it did, and how long the rest will take."""
+
+    def __init__(self, first_round: int, last_round: int) -> None:
+        self._first, self._last = first_round, last_round
+        self._started = time.monotonic()
+
+    def line(self, round_line: Line) -> str:
+        """The tidy line of a round, with the reasons of what went wrong, one a line, below it."""
+        done = round_line["round"] - self._first + 1
+        left = (time.monotonic() - self._started) / done * (self._last - round_line["round"])
+        width = len(str(self._last))
+        parts = [
+            f"round {round_line['round']:{width}}/{self._last}",
+            f"accuracy {_percent(round_line['accuracy'])}",
+            f"density {_number(round_line['density'], '.3f')}",
+            f"bpp up {_number(round_line['uplink_bpp'], '.3f')} down {_number(round_line['downlink_bpp'], '.3f')}",
+            f"clients {round_line['clients_counted']}/{round_line['clients_selected']}",
+            f"{int(left) // 60}:{int(left) % 60:02d} left",
+        ]
+        wrong = [
+            f"    client {client} {what}: {reason}"
+            for what in ("rejected", "failed")
+            for client, reason in round_line[what].items()
+        ]
+        if not round_line["quorum"]:
+            wrong.append("    no quorum: the round changes nothing")
+        return "\n".join(["  ".join(parts), *wrong])
+
+
+def summary(lines: list[Line], strategy: str, size: int) -> str:
+    """The table at the end: what was reached and what it cost, beside dense float32 FedAvg.
+
+    The second row is arithmetic, not a run: 4 bytes a parameter, for as many messages each way as this run had.
+    """
+    up, down = (sum(line[key] for line in lines) for key in ("uplink_bytes", "downlink_bytes"))
+    messages = sum(line["clients_selected"] for line in lines)
+    replies = sum(line["clients_counted"] + line["clients_rejected"] for line in lines)
+    dense_up, dense_down = 4 * size * replies, 4 * size * messages
+    accuracy = _percent(lines[-1]["accuracy"]) if lines else "-"
+    name = f"{strategy}, {len(lines)} rounds"
+    rows = [
+        ("", "accuracy", "bytes up", "bytes down", "both"),
+        (name, accuracy, *(f"{n:,}" for n in (up, down, up + down))),
+        ("dense float32 FedAvg would move", "", *(f"{n:,}" for n in (dense_up, dense_down, dense_up + dense_down))),
+        ("times less", "", *(_times(a, b) for a, b in ((dense_up, up), (dense_down, down), (dense_up + dense_down, up + down)))),
+    ]
+    widths = [max(len(row[i]) for row in rows) for i in range(5)]
+    return "\n".join(
+        "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
+        for row in rows
+    )
+
+
+def draw_curves(folder: Path, size: int) -> Path:
+    """Draw ``curves.png`` in a run's folder: accuracy against rounds, and against bytes moved both ways.
+
+    A dashed line marks what one round of dense float32 FedAvg moves, for scale.
+    """
+    import matplotlib as mpl  # noqa: PLC0415  # takes half a second, and only the end of a run needs it
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    lines = [line for line in Ledger(folder).read() if line["accuracy"] is not None]
+    rounds = [line["round"] for line in lines]
+    moved = list(accumulate(line["uplink_bytes"] + line["downlink_bytes"] for line in lines))
+    with mpl.rc_context({"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3}):
+        figure = Figure(figsize=(9, 3.4), layout="constrained")
+        by_round, by_bytes = figure.subplots(1, 2, sharey=True)
+        for key, label in (
+            ("accuracy", "thresholded mask" if "accuracy_sample" in (lines or [{}])[0] else "model"),
+            ("accuracy_sample", "one sampled mask"),
+            ("accuracy_mean", "mean network"),
+            ("accuracy_ensemble", "ensemble of masks"),
+        ):
+            found = [100 * line[key] for line in lines if key in line]
+            if len(found) == len(lines) and found:
+                by_round.plot(rounds, found, label=label)
+                by_bytes.plot([n / 1e6 for n in moved], found, label=label)
+        if lines:
+            dense = 8 * size * lines[0]["clients_selected"] / 1e6
+            by_bytes.axvline(dense, color="grey", linestyle="--", linewidth=1, label="one round of dense FedAvg")
+        by_round.set(xlabel="round", ylabel="test accuracy, %")
+        by_bytes.set(xlabel="megabytes moved, both ways, all clients", xscale="log")
+        by_bytes.legend(frameon=False, fontsize=8)
+        target = folder / "curves.png"
+        figure.savefig(target, dpi=130)
+    return target
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f} %"
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+def _times(dense: float, ours: float) -> str:
+    return f"{dense / ours:.1f}x" if ours else "-"

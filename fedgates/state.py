@@ -1,0 +1,72 @@
+"""What a server knows, and what a client answers: the values that methods are functions of.
+
+Masks are held as packed bits, ``uint8 [ceil(d/8)]``, bit i of the mask being bit ``i % 8`` (least first) of byte ``i // 8``; bits
+beyond d are zero.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Votes:
+    """State of a mask method: how many of ``trials`` masks since the last prior reset had a 1 at each gate."""
+
+    votes: NDArray[np.uint32]
+    """Shape ``[d]``; each at most ``trials``."""
+    trials: int
+
+    @property
+    def size(self) -> int:
+        """The number of gates d."""
+        return len(self.votes)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """State of a weight method."""
+
+    values: NDArray[np.float32]
+    """Shape ``[d]``, finite."""
+
+    @property
+    def size(self) -> int:
+        """The number of weights d."""
+        return len(self.values)
+
+
+State = Votes | Weights
+
+
+@dataclass(frozen=True)
+class Update:
+    """A client's answer: a mask, and for a weight method the values at its ones."""
+
+    mask: NDArray[np.uint8] | None
+    """Packed bits; None stands for all ones."""
+    values: NDArray[np.float32] | None = None
+    """Shape ``[number of ones]``; None for a mask method."""
+    num_examples: int = 1
+    """How many examples it was trained on."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """Further finite numbers, such as the mean training loss."""
+    client: int = 0
+    """Who sent it; the server fills it in."""
+
+
+def pack(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Bits ``[d]`` to packed bytes ``[ceil(d/8)]``."""
+    return np.packbits(mask, bitorder="little")
+
+
+def unpack(packed: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Packed bytes to ``[size]`` values 0 and 1."""
+    return np.unpackbits(packed, count=size, bitorder="little")
+
+
+def count_ones(packed: NDArray[np.uint8]) -> int:
+    """The number of ones in packed bits."""
+    return int(np.bitwise_count(packed).sum())

@@ -1,0 +1,33 @@
+"""Unsigned integers of b bits each, as b planes of packed bits, lowest plane first."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def width(largest: int) -> int:
+    """How many bits an integer from 0 to `largest` needs; 0 where only 0 is possible."""
+    return largest.bit_length()
+
+
+def packed_size(count: int, bits: int) -> int:
+    """Bytes that :func:`pack_integers` gives for `count` integers of `bits` bits."""
+    return bits * (-(-count // 8))
+
+
+def pack_integers(values: NDArray[np.uint32], bits: int) -> bytes:
+    """Integers ``[n]``, each below ``2**bits``, to ``bits`` planes of ``ceil(n/8)`` bytes."""
+    return b"".join(
+        np.packbits(((values >> np.uint32(b)) & np.uint32(1)).astype(np.uint8), bitorder="little").tobytes()
+        for b in range(bits)
+    )
+
+
+def unpack_integers(data: bytes | memoryview, count: int, bits: int) -> NDArray[np.uint32]:
+    """The inverse of :func:`pack_integers`; `data` has exactly :func:`packed_size` bytes."""
+    values = np.zeros(count, dtype=np.uint32)
+    stride = packed_size(count, 1)
+    planes = np.frombuffer(data, dtype=np.uint8)
+    for b in range(bits):
+        plane = np.unpackbits(planes[b * stride : (b + 1) * stride], count=count, bitorder="little")
+        values |= plane.astype(np.uint32) << np.uint32(b)
+    return values
