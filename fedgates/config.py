@@ -74,10 +74,8 @@ _PATH = "an absolute path, or one under ~ (the app's working directory is not yo
 class RunConfig:
     """What every method shares; each field is the key of the same name in `pyproject.toml`, where it is explained."""
 
-    strategy: str = text("fedpm", lambda v: bool(v), "a strategy's name")
-    dataset: str = text(
-        "digits", _is_dataset, "one of " + ", ".join(DATASETS) + ', "npz:/abs/file.npz" or "folder:/abs/dir"'
-    )
+    strategy: str = text("fedpm", bool, "a strategy's name")
+    dataset: str = text("digits", _is_dataset, "one of " + ", ".join(DATASETS) + ', "npz:/abs/file.npz" or "folder:/abs/dir"')
     data_dir: str = text("~/fedgates/data", _is_path, _PATH)
     model: str = choice("mlp", *MODELS, reference=True)
     partition: str = choice("iid", "iid", "dirichlet", "classes")
@@ -137,7 +135,7 @@ def parse(config: type[C], raw: Mapping[str, Value], foreign: Iterable[str] = ()
         if key not in known and key not in passed_over:
             near = difflib.get_close_matches(key, known, n=1)
             raise ConfigError(key, value, f"a known key; did you mean {near[0]}?" if near else "a known key")
-    values = {f.name: _checked(key, raw[key], f) for key, f in known.items() if key in raw}
+    values: dict[str, Any] = {f.name: _checked(key, raw[key], f) for key, f in known.items() if key in raw}
     parsed = config(**values)
     for name in config.unused:
         default = next(f.default for f in fields(config) if f.name == name)

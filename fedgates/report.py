@@ -1,8 +1,9 @@
 """What a person looks at: a line a round, a table at the end, and two curves."""
 
-import time
+from collections import deque
 from itertools import accumulate
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from fedgates.ledger import Ledger
@@ -11,16 +12,16 @@ Line = dict[str, Any]
 
 
 class Clock:
-    """Says of each round what it did, and how long the rest will take."""
+    """Says of each round what it did, and how long the rest will take, judged by the median of the last rounds."""
 
-    def __init__(self, first_round: int, last_round: int) -> None:
-        self._first, self._last = first_round, last_round
-        self._started = time.monotonic()
+    def __init__(self, last_round: int) -> None:
+        self._last = last_round
+        self._seconds: deque[float] = deque(maxlen=9)
 
     def line(self, round_line: Line) -> str:
         """The tidy line of a round, with the reasons of what went wrong, one a line, below it."""
-        done = round_line["round"] - self._first + 1
-        left = (time.monotonic() - self._started) / done * (self._last - round_line["round"])
+        self._seconds.append(round_line["seconds"])
+        left = round(median(self._seconds) * (self._last - round_line["round"]))
         width = len(str(self._last))
         parts = [
             f"round {round_line['round']:{width}}/{self._last}",
@@ -28,7 +29,7 @@ class Clock:
             f"density {_number(round_line['density'], '.3f')}",
             f"bpp up {_number(round_line['uplink_bpp'], '.3f')} down {_number(round_line['downlink_bpp'], '.3f')}",
             f"clients {round_line['clients_counted']}/{round_line['clients_selected']}",
-            f"{int(left) // 60}:{int(left) % 60:02d} left",
+            f"{left // 60}:{left % 60:02d} left",
         ]
         wrong = [
             f"    client {client} {what}: {reason}"
@@ -55,7 +56,11 @@ def summary(lines: list[Line], strategy: str, size: int) -> str:
         ("", "accuracy", "bytes up", "bytes down", "both"),
         (name, accuracy, *(f"{n:,}" for n in (up, down, up + down))),
         ("dense float32 FedAvg would move", "", *(f"{n:,}" for n in (dense_up, dense_down, dense_up + dense_down))),
-        ("times less", "", *(_times(a, b) for a, b in ((dense_up, up), (dense_down, down), (dense_up + dense_down, up + down)))),
+        (
+            "times less",
+            "",
+            *(_times(a, b) for a, b in ((dense_up, up), (dense_down, down), (dense_up + dense_down, up + down))),
+        ),
     ]
     widths = [max(len(row[i]) for row in rows) for i in range(5)]
     return "\n".join(

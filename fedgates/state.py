@@ -1,7 +1,7 @@
 """What a server knows, and what a client answers: the values that methods are functions of.
 
-Masks are held as packed bits, ``uint8 [ceil(d/8)]``, bit i of the mask being bit ``i % 8`` (least first) of byte ``i // 8``; bits
-beyond d are zero.
+Masks are held as packed bits, ``uint8 [ceil(d/8)]``, bit i of the mask being bit ``i % 8`` (least first) of byte ``i // 8``;
+bits beyond d are zero.
 """
 
 from collections.abc import Mapping

@@ -38,7 +38,7 @@ def batches(task: Task, config: RunConfig) -> Iterator[Tensor]:
     order = task.generator(config.seed, "batches")
     for _ in range(config.local_epochs):
         shuffled = torch.randperm(len(task.y), generator=order).to(task.x.device)
-        yield from shuffled.split(config.batch_size)
+        yield from torch.split(shuffled, config.batch_size)
 
 
 def backward(network: Network, task: Task, batch: Tensor, precision: str) -> Tensor:
@@ -63,7 +63,7 @@ def predict(network: Network, x: Tensor, precision: str = "float32") -> Tensor:
     """Class probabilities ``[n, classes]``, float32, of uint8 images ``[n, C, H, W]`` with the network's present weights."""
     network.module.eval()
     parts = []
-    for part in x.split(_EVALUATION_BATCH):
+    for part in torch.split(x, _EVALUATION_BATCH):
         with autocast(network.device, precision):
             logits = network(_images(part, precision))
         parts.append(F.softmax(logits.float(), dim=1))

@@ -14,9 +14,9 @@ then sends one ``m ~ Bernoulli(sigmoid(s))``. The server holds a Beta posterior 
 ``theta = (alpha - 1) / (alpha + beta - 2)``. With lambda = 0 this is FedPM; lambda > 0 expels gates that do not matter.
 
 The authors' released code differs from their text: frozen magnitudes e/sqrt(fan_in) instead of sqrt(2/fan_in), the
-straight-through gradient multiplied by theta, eps = .01, scores that start from N(0, 1), and a prior reset every round. Each is a
-key here. Ours decided: identity straight-through, eps = .001, theta starts at .5, reset every ceil(1/participation) rounds; the state
-is the integer votes and trials, so theta is the same bits wherever it is computed and in whatever order masks arrive.
+straight-through gradient multiplied by theta, eps = .01, scores that start from N(0, 1), and a prior reset every round. Each
+is a key here. Ours decided: identity straight-through, eps = .001, theta starts at .5, reset every ceil(1/participation)
+rounds; the state is the integer votes and trials, so theta is the same in whatever order masks arrive.
 """
 
 import math
@@ -82,7 +82,7 @@ class FedPM(GateStrategy[FedPMConfig, Votes]):
         return Votes(np.zeros(self.network.size, dtype=np.uint32), trials=0)
 
     def theta(self, state: Votes) -> Tensor:
-        """The probability mask, ``[d]`` float32: the mode of each gate's Beta posterior, or the start where nothing is known."""
+        """The probability mask, ``[d]`` float32: the mode of each gate's Beta posterior, or the start if nothing is known."""
         extra = self.config.prior - 1
         if state.trials == 0 and extra == 0:
             return self._initial_theta()

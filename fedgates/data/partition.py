@@ -43,15 +43,11 @@ def partition(labels: Indices, num_clients: int, config: RunConfig) -> list[Indi
         The scheme cannot be met with these examples and so many clients.
     """
     if not 1 <= num_clients <= len(labels):
-        expected = (
-            f"1 to {len(labels)} clients, which is how many training examples there are (num-supernodes if simulated)"
-        )
+        expected = f"1 to {len(labels)} clients, which is how many training examples there are (num-supernodes if simulated)"
         raise ConfigError("num-partitions", num_clients, expected)
     order = _permutation(len(labels), config.seed, "partition")
     parts = _divided(labels, order, num_clients, config)
-    shuffled = [
-        part[_permutation(len(part), config.seed, "partition-order", client)] for client, part in enumerate(parts)
-    ]
+    shuffled = [part[_permutation(len(part), config.seed, "partition-order", client)] for client, part in enumerate(parts)]
     return _limited(shuffled, config)
 
 
@@ -90,9 +86,7 @@ def _partitioner(labels: Indices, num_clients: int, config: RunConfig) -> Any:  
         case "classes":
             present = len(np.unique(labels))
             if config.classes_per_client > present:
-                raise ConfigError(
-                    "classes-per-client", config.classes_per_client, f"at most the {present} classes there are"
-                )
+                raise ConfigError("classes-per-client", config.classes_per_client, f"at most the {present} classes there are")
             return partitioner.PathologicalPartitioner(
                 num_clients, "label", config.classes_per_client, "first-deterministic", shuffle=False, seed=seed
             )

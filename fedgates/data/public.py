@@ -46,14 +46,10 @@ def public(name: str, root: Path) -> Dataset:
         test = reader(root, train=False, **options)
         names = tuple(map(str, train.classes))
         transposed = name == "emnist"
-        return Dataset(
-            name, _examples(train, transposed=transposed), _examples(test, transposed=transposed), len(names), names
-        )
+        return Dataset(name, _examples(train, transposed=transposed), _examples(test, transposed=transposed), len(names), names)
     except Exception as error:  # a network, a disk and foreign formats: OSError, RuntimeError, AssertionError, ...
         reason = (str(error).splitlines() or [""])[0].strip(": ")
-        expected = (
-            f"its files in {root / source.place}, or a network to download them from ({type(error).__name__}: {reason})"
-        )
+        expected = f"its files in {root / source.place}, or a network to download them from ({type(error).__name__}: {reason})"
         raise ConfigError("dataset", name, expected) from error
 
 

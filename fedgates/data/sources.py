@@ -75,9 +75,7 @@ def own(path: str, input_shape: tuple[int, int, int], num_classes: int) -> Datas
     """
     place = folder(path)
     if not place.is_absolute():
-        raise ConfigError(
-            "data-path", path, "an absolute path, or one under ~ (the app's working directory is not yours)"
-        )
+        raise ConfigError("data-path", path, "an absolute path, or one under ~ (the app's working directory is not yours)")
     try:
         loaded = (read_folder if place.is_dir() else read_npz)(path, place, complete=False)
     except ValueError as error:

@@ -4,12 +4,14 @@ What stays the same between messages (data, network, method) is kept in the proc
 faster, because a real device starts a fresh process for each message.
 """
 
+from contextlib import AbstractContextManager
 from functools import lru_cache
-from typing import Any
 
+import numpy as np
 import torch
 from flwr.app import Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
+from numpy.typing import NDArray
 
 from fedgates import data, models
 from fedgates.config import ConfigError, RunConfig, Value
@@ -20,9 +22,9 @@ from fedgates.flower.messages import (
     read_shape,
     update_content,
 )
-from fedgates.flower.registry import Strategies, configure
+from fedgates.flower.registry import AnyStrategy, Strategies, configure
 from fedgates.flower.roster import introduction
-from fedgates.flower.strategy import GateStrategy
+from fedgates.keys import generator
 from fedgates.network import Network
 from fedgates.training import Task, isolated
 from fedgates.wire import pack_update, unpack_state
@@ -40,7 +42,7 @@ def make_client_app(strategies: Strategies) -> ClientApp:
         """Say who this is, and whether its data can be used."""
         problem = ""
         try:
-            _, config = _configured(strategies, context)
+            _, config = configure(context.run_config, strategies)
             _own_data(config, context, message)
         except ConfigError as error:
             problem = str(error)
@@ -86,8 +88,8 @@ class _Worker:
         x, y = data.to_tensors(test if held_out else train, self.strategy.network.device)
         return Task(x, y, self.server_round, self.client)
 
-    def isolated(self, purpose: str) -> Any:  # noqa: ANN401
-        key = Task(torch.empty(0), torch.empty(0), self.server_round, self.client).generator(self.config.seed, purpose)
+    def isolated(self, purpose: str) -> AbstractContextManager[None]:
+        key = generator(self.config.seed, purpose, server_round=self.server_round, client=self.client)
         return isolated(key, self.config.client_threads)
 
 
@@ -102,24 +104,20 @@ def _partition_id(context: Context) -> int | None:
     return value if isinstance(value, int) else None
 
 
-def _configured(strategies: Strategies, context: Context) -> tuple[type[GateStrategy], RunConfig]:
-    return configure(context.run_config, strategies)
-
-
 @lru_cache(maxsize=2)
 def _strategy(
     strategies: tuple[tuple[str, str], ...],
     raw: tuple[tuple[str, Value], ...],
     input_shape: tuple[int, int, int],
     num_classes: int,
-) -> GateStrategy:
+) -> AnyStrategy:
     method, config = configure(dict(raw), dict(strategies))
     module = models.build(config.model, input_shape, num_classes, seed=config.seed)
     return method(config, Network(module, device()))
 
 
 def _own_data(config: RunConfig, context: Context, message: Message) -> tuple[data.Examples, data.Examples]:
-    """This client's images: for training, and held out."""
+    """A client's images: for training, and held out."""
     path = context.node_config.get("data-path")
     if path is not None:
         input_shape, num_classes = read_shape(message.content)
@@ -132,11 +130,11 @@ def _own_data(config: RunConfig, context: Context, message: Message) -> tuple[da
     mine = _partition(config, clients)[partition_id]
     if not config.fraction_evaluate:
         return _take(train, mine), _take(train, mine[:0])
-    held = torch.arange(len(mine)).numpy() % _HELD_OUT == _HELD_OUT - 1
+    held = np.arange(len(mine)) % _HELD_OUT == _HELD_OUT - 1
     return _take(train, mine[~held]), _take(train, mine[held])
 
 
-def _take(examples: data.Examples, indices: Any) -> data.Examples:  # noqa: ANN401
+def _take(examples: data.Examples, indices: NDArray[np.int64]) -> data.Examples:
     return data.Examples(examples.x[indices], examples.y[indices])
 
 
@@ -145,7 +143,7 @@ _device_data = lru_cache(maxsize=1)(data.own)
 
 
 @lru_cache(maxsize=2)
-def _partition(config: RunConfig, clients: int) -> list[Any]:
+def _partition(config: RunConfig, clients: int) -> list[NDArray[np.int64]]:
     return data.partition(_load(config.dataset, config.data_dir).train.y, clients, config)
 
 

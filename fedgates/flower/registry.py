@@ -2,15 +2,17 @@
 
 import importlib
 from collections.abc import Mapping
+from typing import Any
 
 from fedgates.config import ConfigError, RunConfig, Value, is_reference, key_names, parse
 from fedgates.flower.strategy import GateStrategy
 
+AnyStrategy = GateStrategy[Any, Any]
 Strategies = Mapping[str, str]
 """Method name in the config to "module:Class"."""
 
 
-def configure(raw: Mapping[str, Value], strategies: Strategies) -> tuple[type[GateStrategy], RunConfig]:
+def configure(raw: Mapping[str, Value], strategies: Strategies) -> tuple[type[AnyStrategy], RunConfig]:
     """The strategy class that `raw` names, and the configuration it asks for.
 
     Parameters
@@ -36,7 +38,7 @@ def configure(raw: Mapping[str, Value], strategies: Strategies) -> tuple[type[Ga
     return method, parse(method.Config, raw, foreign)
 
 
-def _load(name: str, reference: str) -> type[GateStrategy]:
+def _load(name: str, reference: str) -> type[AnyStrategy]:
     module, _, attribute = reference.partition(":")
     try:
         found = getattr(importlib.import_module(module), attribute)

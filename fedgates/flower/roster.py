@@ -21,7 +21,9 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 1.0
 
 def introduction(partition_id: int | None, problem: str = "") -> RecordDict:
     """A client's answer to the QUERY: its name if it has one, and why it cannot take part if it cannot."""
-    return RecordDict({"introduction": ConfigRecord({"name": -1 if partition_id is None else partition_id, "problem": problem})})
+    return RecordDict(
+        {"introduction": ConfigRecord({"name": -1 if partition_id is None else partition_id, "problem": problem})}
+    )
 
 
 class Roster:
@@ -67,9 +69,7 @@ def choose(names: Iterable[int], fraction: float, seed: int, server_round: int) 
     return sorted(ordered[i] for i in np.argsort(lots, kind="stable")[:count])
 
 
-def exchange(
-    grid: Grid, messages: list[Message], timeout: float, pushed: Callable[[Message], None]
-) -> Iterator[Message]:
+def exchange(grid: Grid, messages: list[Message], timeout: float, pushed: Callable[[Message], None]) -> Iterator[Message]:
     """Send messages and yield their replies as they come, until all are there or `timeout` seconds are over.
 
     `pushed` is called with each message once it has its id, before any reply is yielded.

@@ -1,6 +1,8 @@
 """The Flower ServerApp of every method: check the config, open the run's folder, run the rounds, report."""
 
 import logging
+import os
+import signal
 import sys
 from collections.abc import Mapping
 
@@ -12,8 +14,8 @@ from flwr.serverapp.strategy import Result
 from fedgates import data, models, report
 from fedgates.checkpoint import RunFolder, open_run
 from fedgates.config import ConfigError, RunConfig, Value
-from fedgates.flower.registry import Strategies, configure
-from fedgates.flower.strategy import GateStrategy
+from fedgates.flower.registry import AnyStrategy, Strategies, configure
+from fedgates.flower.strategy import QuorumError
 from fedgates.network import Network, NetworkError
 
 log = logging.getLogger("fedgates")
@@ -29,8 +31,9 @@ def make_server_app(strategies: Strategies) -> ServerApp:
         log_to_stdout()
         try:
             run_federation(grid, context.run_config, strategies)
-        except (ConfigError, NetworkError) as error:
+        except (ConfigError, NetworkError, QuorumError) as error:
             log.error("fedgates: %s", error)  # noqa: TRY400  # one line, the traceback would bury it
+            _end_flower_process()
             raise
 
     return app
@@ -71,16 +74,14 @@ def run_federation(grid: Grid, raw: Mapping[str, Value], strategies: Strategies)
         first_round, arrays = done + 1, strategy.encode(state, done + 1)
         log.info("resumed after round %d", done)
     x, y = data.to_tensors(dataset.test, strategy.network.device)
-    result = strategy.start(
-        grid, arrays, evaluate_fn=strategy.evaluate_on(x, y), first_round=first_round, run=run
-    )
+    result = strategy.start(grid, arrays, evaluate_fn=strategy.evaluate_on(x, y), first_round=first_round, run=run)
     report.draw_curves(run.path, strategy.network.size)
     log.info(report.summary(run.ledger.read(), config.strategy, strategy.network.size))
     log.info("results: %s", run.path)
     return result, run
 
 
-def build_strategy(method: type[GateStrategy], config: RunConfig, dataset: data.Dataset) -> GateStrategy:
+def build_strategy(method: type[AnyStrategy], config: RunConfig, dataset: data.Dataset) -> AnyStrategy:
     """The method on the server's side, for the network that the config names."""
     module = models.build(config.model, dataset.input_shape, dataset.num_classes, seed=config.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -95,6 +96,18 @@ def check_partition(config: RunConfig, dataset: data.Dataset) -> None:
         raise ConfigError(
             "classes-per-client", config.classes_per_client, f"at most the {dataset.num_classes} classes of {config.dataset}"
         )
+
+
+def _end_flower_process() -> None:
+    """Let Flower's process end the way it ends when it is told to stop: at once, the run marked as failed.
+
+    Raising would do for the run's status, but Flower's simulation would start Ray all the same and bury the line that says
+    what is wrong under a traceback. Where the process is not Flower's own, nothing happens here.
+    """
+    handler = signal.getsignal(signal.SIGTERM)
+    if getattr(handler, "__module__", "").startswith("flwr."):
+        sys.stdout.flush()
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def log_to_stdout() -> None:

@@ -1,7 +1,7 @@
 """The shared base of all methods: a Flower Strategy that chooses clients, codes, checks, counts, records and resumes.
 
-A method derives from :class:`GateStrategy` and adds four pure functions of plain values: ``initial_state``, ``local_update`` (the
-client's rule), ``aggregate`` (the server's rule) and ``evaluate``. Everything around them is done here, once.
+A method derives from :class:`GateStrategy` and adds four functions of plain values: ``initial_state``, ``local_update``
+(the client's rule), ``aggregate`` (the server's rule) and ``evaluate``. Everything around them is done here, once.
 """
 
 import logging
@@ -56,6 +56,7 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
         An instance of the class's ``Config``.
     network : Network
         The dense network to federate; the method may overwrite its weights at any time.
+
     Attributes
     ----------
     Config : type
@@ -110,12 +111,20 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
         """Log what is about to run."""
         c = self.config
         log.info(
-            "%s on %s, %s with %s parameters, network %s", c.strategy, c.dataset, c.model, f"{self.network.size:,}",
+            "%s on %s, %s with %s parameters, network %s",
+            c.strategy,
+            c.dataset,
+            c.model,
+            f"{self.network.size:,}",
             self.digest.hex(),
         )
 
     def configure_train(
-        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid  # noqa: ARG002
+        self,
+        server_round: int,
+        arrays: ArrayRecord,
+        config: ConfigRecord,  # noqa: ARG002
+        grid: Grid,
     ) -> list[Message]:
         """One message a chosen client, all with the same coded state, which `arrays` is; opens the round's tally."""
         payload = from_record(arrays)
@@ -125,9 +134,7 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
             self._tally.sent(name, len(payload))
         return self._messages(arrays, chosen, MessageType.TRAIN)
 
-    def aggregate_train(
-        self, server_round: int, replies: Iterable[Message]
-    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+    def aggregate_train(self, server_round: int, replies: Iterable[Message]) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Check each reply alone, hand the sound ones to the method as they come, keep the old state without a quorum."""
         tally, state = self._tally, cast("S", self.state)
         updates = self._sound_updates(replies, server_round)
@@ -143,7 +150,11 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
         return self._encode(server_round + 1), MetricRecord({"clients-counted": tally.counted})
 
     def configure_evaluate(
-        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid  # noqa: ARG002
+        self,
+        server_round: int,
+        arrays: ArrayRecord,
+        config: ConfigRecord,  # noqa: ARG002
+        grid: Grid,
     ) -> list[Message]:
         """The new state for the clients that evaluate it, if any do."""
         if not self.config.fraction_evaluate:
@@ -177,7 +188,7 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
 
     # --- the run
 
-    def start(  # type: ignore[override]
+    def start(
         self,
         grid: Grid,
         initial_arrays: ArrayRecord | None = None,
@@ -216,7 +227,7 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
         last = num_rounds or self.config.num_server_rounds
         patience = timeout or self.config.round_timeout
         self.state = self._decode(from_record(initial_arrays)) if initial_arrays else self.initial_state()
-        arrays, result, without_quorum, clock = self._encode(first_round), Result(), 0, report.Clock(first_round, last)
+        arrays, result, without_quorum, clock = self._encode(first_round), Result(), 0, report.Clock(last)
         self.summary()
         self._wait_for_clients(grid, patience)
         for server_round in range(first_round, last + 1):
@@ -308,9 +319,7 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
             else:
                 self._tally.received(reply_bytes(reply))
                 try:
-                    update = read_update(
-                        reply, self.network.size, self.digest, server_round, values=self.sends_values
-                    )
+                    update = read_update(reply, self.network.size, self.digest, server_round, values=self.sends_values)
                 except WireError as error:
                     self._tally.rejected[name] = str(error)
                     continue

@@ -14,9 +14,9 @@ offset  bytes  field (integers are unsigned, little endian)
 28      4      CRC-32 of bytes 0 to 27 and the body
 ======  =====  ===========================================================================================
 
-Bodies: *mask* is ``ceil(d/8)`` bytes, bit i being bit ``i % 8`` of byte ``i // 8``. *Votes* are ``bit_length(trials)`` planes
-of ``ceil(d/8)`` bytes, lowest bit first; each count is at most trials. *Values* are d float32. *Mask and values* is a mask, then
-one float32 for each of its ones, in order. Spare bits are zero and floats are finite.
+Bodies: *mask* is ``ceil(d/8)`` bytes, bit i being bit ``i % 8`` of byte ``i // 8``. *Votes* are ``bit_length(trials)``
+planes of ``ceil(d/8)`` bytes, lowest bit first; each count is at most trials. *Values* are d float32. *Mask and values* is a
+mask, then one float32 for each of its ones, in order. Spare bits are zero and floats are finite.
 
 A reader knows d, digest and round beforehand, so it knows the body's length from the kind and one small integer, and checks
 everything here before it allocates anything of that length. Any fault is a :class:`WireError`.
@@ -53,7 +53,8 @@ class _Header(NamedTuple):
     size: int
     server_round: int
     digest: bytes
-    count: int
+    number: int
+    """Trials, or the number of ones."""
 
 
 def pack_state(state: State, server_round: int, digest: bytes) -> bytes:
@@ -105,14 +106,14 @@ def unpack_state(data: bytes, size: int, digest: bytes) -> tuple[State, int]:
     header, body = _open(data, size, digest, (VOTES, VALUES))
     if header.kind == VALUES:
         return Weights(_floats(body)), header.server_round
-    bits = width(header.count)
+    bits = width(header.number)
     _expect_length(body, packed_size(size, bits))
     votes = unpack_integers(body, size, bits)
     if _spare_planes(body, size, bits):
         raise WireError("bits beyond the last gate are not zero")
-    if size and int(votes.max()) > header.count:
-        raise WireError(f"a gate has {int(votes.max())} votes of {header.count} trials")
-    return Votes(votes, header.count), header.server_round
+    if size and int(votes.max()) > header.number:
+        raise WireError(f"a gate has {int(votes.max())} votes of {header.number} trials")
+    return Votes(votes, header.number), header.server_round
 
 
 def unpack_update(data: bytes, size: int, digest: bytes, server_round: int, *, values: bool = False) -> Update:
@@ -141,8 +142,8 @@ def unpack_update(data: bytes, size: int, digest: bytes, server_round: int, *, v
     mask = np.frombuffer(body[:mask_bytes], dtype=np.uint8)
     if _spare_bits(mask, size):
         raise WireError("bits beyond the last gate are not zero")
-    if count_ones(mask) != header.count:
-        raise WireError(f"the mask has {count_ones(mask)} ones, its header says {header.count}")
+    if count_ones(mask) != header.number:
+        raise WireError(f"the mask has {count_ones(mask)} ones, its header says {header.number}")
     return Update(mask=mask, values=_floats(body[mask_bytes:]) if header.kind == MASK_AND_VALUES else None)
 
 
@@ -176,12 +177,12 @@ def _open(data: bytes, size: int, digest: bytes, kinds: tuple[int, ...]) -> tupl
 
 def _body_size(header: _Header) -> int:
     if header.kind == VOTES:
-        return packed_size(header.size, width(header.count))
+        return packed_size(header.size, width(header.number))
     if header.kind == VALUES:
         return 4 * header.size
-    if header.count > header.size:
-        raise WireError(f"a mask with {header.count} ones in {header.size} gates")
-    return packed_size(header.size, 1) + (4 * header.count if header.kind == MASK_AND_VALUES else 0)
+    if header.number > header.size:
+        raise WireError(f"a mask with {header.number} ones in {header.size} gates")
+    return packed_size(header.size, 1) + (4 * header.number if header.kind == MASK_AND_VALUES else 0)
 
 
 def _expect_length(body: memoryview, expected: int) -> None:
