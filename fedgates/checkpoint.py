@@ -39,7 +39,8 @@ class RunFolder:
         """Write the state after `server_round` under its final name only once it is whole and on the disk."""
         arrays = {"votes": state.votes} if isinstance(state, Votes) else {"weights": state.values}
         trials = state.trials if isinstance(state, Votes) else 0
-        facts = {"round": str(server_round), "trials": str(trials), "digest": digest.hex()}
+        # one entry, because safetensors writes several in an order of chance, and equal states should be equal files
+        facts = {"fedgates": json.dumps({"round": server_round, "trials": trials, "digest": digest.hex()})}
         target = self.path / f"checkpoint-{server_round:05d}.safetensors"
         write_atomically(target, save({k: np.ascontiguousarray(v) for k, v in arrays.items()}, metadata=facts))
         for old in self._checkpoints()[:-_KEPT]:
@@ -57,15 +58,15 @@ class RunFolder:
         for path in reversed(self._checkpoints()):
             try:
                 with safe_open(path, framework="numpy") as file:
-                    facts = file.metadata()
+                    facts = json.loads(file.metadata()["fedgates"])
                     arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            except (SafetensorError, OSError):
+            except (SafetensorError, OSError, KeyError, TypeError, ValueError):
                 continue
             if facts["digest"] != digest.hex():
                 raise ConfigError("resume", str(self.path), f"a run of network {digest.hex()}, not {facts['digest']}")
             if "votes" in arrays:
-                return Votes(arrays["votes"], int(facts["trials"])), int(facts["round"])
-            return Weights(arrays["weights"]), int(facts["round"])
+                return Votes(arrays["votes"], facts["trials"]), facts["round"]
+            return Weights(arrays["weights"]), facts["round"]
         raise ConfigError("resume", str(self.path), "a run's folder with a whole checkpoint in it")
 
     def _checkpoints(self) -> list[Path]:

@@ -24,6 +24,7 @@ from fedgates.flower.messages import (
 )
 from fedgates.flower.registry import AnyStrategy, Strategies, configure
 from fedgates.flower.roster import introduction
+from fedgates.flower.startup import wait_for_check
 from fedgates.keys import generator
 from fedgates.network import Network
 from fedgates.training import Task, isolated
@@ -35,6 +36,7 @@ _HELD_OUT = 5
 
 def make_client_app(strategies: Strategies) -> ClientApp:
     """A ClientApp that serves the methods of `strategies`, and "module:Class" of the user's own."""
+    wait_for_check()
     app = ClientApp()
 
     @app.query()
@@ -129,13 +131,9 @@ def _own_data(config: RunConfig, context: Context, message: Message) -> tuple[da
     train = _load(config.dataset, config.data_dir).train
     mine = _partition(config, clients)[partition_id]
     if not config.fraction_evaluate:
-        return _take(train, mine), _take(train, mine[:0])
+        return train.take(mine), train.take(mine[:0])
     held = np.arange(len(mine)) % _HELD_OUT == _HELD_OUT - 1
-    return _take(train, mine[~held]), _take(train, mine[held])
-
-
-def _take(examples: data.Examples, indices: NDArray[np.int64]) -> data.Examples:
-    return data.Examples(examples.x[indices], examples.y[indices])
+    return train.take(mine[~held]), train.take(mine[held])
 
 
 _load = lru_cache(maxsize=1)(data.load)

@@ -32,19 +32,30 @@ class Roster:
     def __init__(self) -> None:
         self._names: dict[int, int] = {}
         """Node id to name."""
-        self._left_out: set[int] = set()
+        self._left_out: dict[int, str] = {}
+        """Node id to why it cannot take part."""
 
     def present(self, grid: Grid, content: RecordDict, timeout: float) -> dict[int, int]:
-        """Name to node id of every client there now; asks those not known yet, once, with `content`."""
+        """Name to node id of every client there now; asks those not known yet, once a call, with `content`.
+
+        Nodes that turn up while others are asked (a simulation registers its nodes one by one) are asked, too.
+        """
+        asked: set[int] = set()
+        while strangers := sorted(set(grid.get_node_ids()) - set(self._names) - set(self._left_out) - asked):
+            asked.update(strangers)
+            questions = [Message(content, node, MessageType.QUERY) for node in strangers]
+            for reply in exchange(grid, questions, timeout, lambda _: None):
+                if reply.has_error():
+                    log.warning("node %d did not introduce itself: %s", reply.metadata.src_node_id, reason(reply))
+                else:
+                    self._enter(reply)
         nodes = set(grid.get_node_ids())
-        strangers = sorted(nodes - set(self._names) - self._left_out)
-        questions = [Message(content, node, MessageType.QUERY) for node in strangers]
-        for reply in exchange(grid, questions, timeout, lambda _: None):
-            if reply.has_error():
-                log.warning("client at node %d did not introduce itself: %s", reply.metadata.src_node_id, reason(reply))
-            else:
-                self._enter(reply)
         return {name: node for node, name in self._names.items() if node in nodes}
+
+    @property
+    def problem(self) -> str:
+        """Why clients that introduced themselves cannot take part: the first one's reason, or nothing."""
+        return next(iter(self._left_out.values()), "")
 
     def _enter(self, reply: Message) -> None:
         node = reply.metadata.src_node_id
@@ -53,17 +64,19 @@ class Roster:
         name = given if isinstance(given, int) and given >= 0 else node
         if problem:
             log.warning("client %d is left out: %s", name, problem)
-            self._left_out.add(node)
+            self._left_out[node] = str(problem)
         elif name in self._names.values():
-            log.warning("node %d is left out: there is a client %d already", node, name)
-            self._left_out.add(node)
+            self._left_out[node] = f"there is a client {name} already"
+            log.warning("node %d is left out: %s", node, self._left_out[node])
         else:
             self._names[node] = name
 
 
 def choose(names: Iterable[int], fraction: float, seed: int, server_round: int) -> list[int]:
-    """A uniform choice of round(fraction * n) names, at least one: the same for the same seed, round and names."""
+    """A uniform choice of round(fraction * n) of n names, at least one: the same for the same seed, round and names."""
     ordered = sorted(names)
+    if not ordered:
+        return []
     count = max(1, round(fraction * len(ordered)))
     lots = keys.words(len(ordered), seed, "choose", server_round=server_round)
     return sorted(ordered[i] for i in np.argsort(lots, kind="stable")[:count])

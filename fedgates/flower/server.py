@@ -1,24 +1,28 @@
 """The Flower ServerApp of every method: check the config, open the run's folder, run the rounds, report."""
 
 import logging
-import os
-import signal
 import sys
+import time
 from collections.abc import Mapping
 
 import torch
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import Result
+from flwr.superlink.grid.inmemory_grid import InMemoryGrid
 
 from fedgates import data, models, report
 from fedgates.checkpoint import RunFolder, open_run
 from fedgates.config import ConfigError, RunConfig, Value
+from fedgates.flower.loopback import LoopbackGrid
 from fedgates.flower.registry import AnyStrategy, Strategies, configure
+from fedgates.flower.startup import config_is_checked, end_flower_process
 from fedgates.flower.strategy import QuorumError
 from fedgates.network import Network, NetworkError
 
 log = logging.getLogger("fedgates")
+_SETTLING = 0.1
+"""Seconds without a new node after which a simulation's nodes are all there."""
 
 
 def make_server_app(strategies: Strategies) -> ServerApp:
@@ -31,10 +35,15 @@ def make_server_app(strategies: Strategies) -> ServerApp:
         log_to_stdout()
         try:
             run_federation(grid, context.run_config, strategies)
-        except (ConfigError, NetworkError, QuorumError) as error:
+        except (ConfigError, NetworkError) as error:
             log.error("fedgates: %s", error)  # noqa: TRY400  # one line, the traceback would bury it
-            _end_flower_process()
+            end_flower_process()
             raise
+        except QuorumError as error:
+            log.error("fedgates: %s", error)  # noqa: TRY400
+            raise
+        finally:
+            config_is_checked()
 
     return app
 
@@ -63,7 +72,7 @@ def run_federation(grid: Grid, raw: Mapping[str, Value], strategies: Strategies)
     """
     method, config = configure(raw, strategies)
     dataset = data.load(config.dataset, config.data_dir)
-    check_partition(config, dataset)
+    check_partition(config, dataset, grid)
     strategy = build_strategy(method, config, dataset)
     run = open_run(config)
     log.info("results: %s", run.path)
@@ -73,6 +82,7 @@ def run_federation(grid: Grid, raw: Mapping[str, Value], strategies: Strategies)
         run.ledger.forget_after(done)
         first_round, arrays = done + 1, strategy.encode(state, done + 1)
         log.info("resumed after round %d", done)
+    config_is_checked()
     x, y = data.to_tensors(dataset.test, strategy.network.device)
     result = strategy.start(grid, arrays, evaluate_fn=strategy.evaluate_on(x, y), first_round=first_round, run=run)
     report.draw_curves(run.path, strategy.network.size)
@@ -90,24 +100,27 @@ def build_strategy(method: type[AnyStrategy], config: RunConfig, dataset: data.D
     return strategy
 
 
-def check_partition(config: RunConfig, dataset: data.Dataset) -> None:
-    """What can be known of the partition before the clients are there."""
-    if config.partition == "classes" and config.classes_per_client > dataset.num_classes:
-        raise ConfigError(
-            "classes-per-client", config.classes_per_client, f"at most the {dataset.num_classes} classes of {config.dataset}"
-        )
+def check_partition(config: RunConfig, dataset: data.Dataset, grid: Grid) -> None:
+    """Find out before anything is sent whether the data can be shared out as the config asks.
 
+    Only where the nodes are simulated, because real devices may hold data of their own: there each says for itself.
 
-def _end_flower_process() -> None:
-    """Let Flower's process end the way it ends when it is told to stop: at once, the run marked as failed.
-
-    Raising would do for the run's status, but Flower's simulation would start Ray all the same and bury the line that says
-    what is wrong under a traceback. Where the process is not Flower's own, nothing happens here.
+    Raises
+    ------
+    ConfigError
+        The partition cannot be made for so many clients.
     """
-    handler = signal.getsignal(signal.SIGTERM)
-    if getattr(handler, "__module__", "").startswith("flwr."):
-        sys.stdout.flush()
-        os.kill(os.getpid(), signal.SIGTERM)
+    if isinstance(grid, InMemoryGrid | LoopbackGrid):
+        data.partition(dataset.train.y, _settled_count(grid), config)
+
+
+def _settled_count(grid: Grid) -> int:
+    """How many nodes there are, once no more turn up: a simulation registers them one by one while this starts."""
+    count, before = len(list(grid.get_node_ids())), -1
+    while count != before or not count:
+        time.sleep(_SETTLING)
+        before, count = count, len(list(grid.get_node_ids()))
+    return count
 
 
 def log_to_stdout() -> None:

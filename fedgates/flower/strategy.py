@@ -37,6 +37,8 @@ from fedgates.training import Task, isolated
 from fedgates.wire import WireError, pack_state, unpack_state
 
 log = logging.getLogger("fedgates")
+_TELL_EVERY = 30.0
+"""Seconds between two lines that say what is waited for."""
 Cfg = TypeVar("Cfg", bound=RunConfig)
 S = TypeVar("S", bound=State)
 
@@ -282,8 +284,8 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
     def _choose(self, server_round: int, fraction: float, grid: Grid) -> dict[int, int]:
         """Node id to name of the clients of a round."""
         present = self._roster.present(grid, RecordDict({SHAPE: self._shape()}), self.config.round_timeout)
-        if not present:
-            return {}
+        if not present and self._roster.problem:
+            raise QuorumError(f"no client can take part; the first of them says: {self._roster.problem}")
         return {present[name]: name for name in choose(present, fraction, self.config.seed, server_round)}
 
     def _messages(self, arrays: ArrayRecord, chosen: dict[int, int], kind: str) -> list[Message]:
@@ -298,12 +300,15 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
         self._asked[message.metadata.message_id] = self._chosen[message.metadata.dst_node_id]
 
     def _wait_for_clients(self, grid: Grid, timeout: float) -> None:
-        end = time.monotonic() + timeout
+        end, told = time.monotonic() + timeout, 0.0
         while (there := len(list(grid.get_node_ids()))) < self.config.min_clients:
             if time.monotonic() > end:
                 raise QuorumError(
                     f"min-clients = {self.config.min_clients}: {there} clients came within {timeout:g} s (round-timeout)"
                 )
+            if time.monotonic() - told > _TELL_EVERY:
+                log.info("waiting for clients: %d of min-clients = %d are there", there, self.config.min_clients)
+                told = time.monotonic()
             time.sleep(0.1)
 
     def _sound_updates(self, replies: Iterable[Message], server_round: int) -> Iterator[Update]:

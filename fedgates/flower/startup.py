@@ -1,0 +1,38 @@
+"""How a simulation starts: the config is checked before Ray, and what is wrong with it is the last thing printed.
+
+Flower's simulation runs the ServerApp in a thread; beside it, its main thread loads the ClientApp and then starts Ray. The
+ClientApp is ours, so the main thread can be held there until the ServerApp has checked everything, or has ended the process.
+"""
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+_PATIENCE = 60.0
+"""Seconds after which Ray starts all the same: a data set may take long to download, or the ServerApp may not have loaded."""
+_checked = threading.Event()
+
+
+def config_is_checked() -> None:
+    """The ServerApp found nothing wrong: Ray may start."""
+    _checked.set()
+
+
+def wait_for_check() -> None:
+    """Hold the main thread of Flower's simulation process until :func:`config_is_checked`; elsewhere do nothing."""
+    if Path(sys.argv[0]).name == "flwr-simulation" and threading.current_thread() is threading.main_thread():
+        _checked.wait(_PATIENCE)
+
+
+def end_flower_process() -> None:
+    """Let Flower's process end the way it ends when told to stop: at once, and with the run marked as failed.
+
+    Raising alone would mark the run, too, but only after Ray has come and gone, and under a traceback. Where the process is not
+    Flower's own (its handler of SIGTERM tells), nothing happens here.
+    """
+    handler = signal.getsignal(signal.SIGTERM)
+    if getattr(handler, "__module__", "").startswith("flwr."):
+        sys.stdout.flush()
+        os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,190 @@
+"""A bad reply costs that reply, never the round: every fault through the real strategy, on the loopback grid."""
+
+import numpy as np
+import pytest
+from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
+from safetensors.numpy import load_file
+
+from client_app import app
+from fedgates.flower import LoopbackGrid, QuorumError, run_federation
+from fedgates.flower.messages import METRICS, STYPE, UPDATE
+from fedgates.state import Update
+from fedgates.wire import pack_update
+from strategies import STRATEGIES
+
+D = 64 * 256 + 256 + 256 * 256 + 256 + 256 * 10 + 10
+SILENT = object()
+
+
+def payload_of(reply: Message) -> bytes:
+    return reply.content.array_records[UPDATE]["payload"].data
+
+
+def answer(message: Message, payload: bytes, *, metrics=None, stype=STYPE, name="payload", record=UPDATE) -> Message:
+    arrays = ArrayRecord({name: Array("uint8", (len(payload),), stype, payload)})
+    content = RecordDict({record: arrays, METRICS: MetricRecord({"num-examples": 30, "loss": 1.0} | (metrics or {}))})
+    return Message(content, reply_to=message)
+
+
+def raising(message, reply):
+    raise RuntimeError("the disk is full")
+
+
+def garbage(message, reply):
+    return answer(message, b"\x00garbage" * 1000)
+
+
+def wrong_round(message, reply):
+    data = payload_of(reply)
+    digest, mask = data[16:24], np.frombuffer(data[32:], dtype=np.uint8)
+    return answer(message, pack_update(Update(mask), D, 99, digest))
+
+
+def other_network(message, reply):
+    mask = np.frombuffer(payload_of(reply)[32:], dtype=np.uint8)
+    return answer(message, pack_update(Update(mask), D, 1, b"othernet"))
+
+
+def other_size(message, reply):
+    return answer(message, pack_update(Update(np.zeros(2, dtype=np.uint8)), 16, 1, payload_of(reply)[16:24]))
+
+
+def silent(message, reply):
+    return None
+
+
+def truncated(message, reply):
+    return answer(message, payload_of(reply)[:-1])
+
+
+def flipped(message, reply):
+    data = bytearray(payload_of(reply))
+    data[500] ^= 1
+    return answer(message, bytes(data))
+
+
+def values_not_asked_for(message, reply):
+    update = Update(mask=None, values=np.ones(D, dtype=np.float32))
+    return answer(message, pack_update(update, D, 1, payload_of(reply)[16:24]))
+
+
+FAULTS = [
+    (raising, "failed", "error 2: RuntimeError: the disk is full"),
+    (silent, "failed", "no reply within 0.2 s"),
+    (garbage, "rejected", r"magic b'\x00gar', expected b'FGTS'"),
+    (wrong_round, "rejected", "round 99, expected 1"),
+    (other_network, "rejected", "network digest 6f746865726e6574, expected "),
+    (other_size, "rejected", "16 gates, expected 85002"),
+    (truncated, "rejected", "a body of 10625 bytes, expected 10626"),
+    (flipped, "rejected", "checksum does not match"),
+    (values_not_asked_for, "rejected", "a payload of kind values, expected mask"),
+    (lambda m, r: answer(m, b""), "rejected", "0 bytes, expected a header of 32"),
+    (lambda m, r: answer(m, payload_of(r), stype="numpy.ndarray"), "rejected", "an array serialised as 'numpy.ndarray'"),
+    (lambda m, r: answer(m, payload_of(r), name="weights"), "rejected", "arrays ['weights'], expected one named 'payload'"),
+    (lambda m, r: answer(m, payload_of(r), record="other"), "rejected", "array records ['other'], expected one named"),
+    (lambda m, r: answer(m, payload_of(r), metrics={"num-examples": 0}), "rejected", "num-examples = 0, expected"),
+    (lambda m, r: answer(m, payload_of(r), metrics={"num-examples": 2**40}), "rejected", "num-examples = 1099511627776"),
+    (lambda m, r: answer(m, payload_of(r), metrics={"num-examples": 3.5}), "rejected", "num-examples = 3.5, expected"),
+    (lambda m, r: answer(m, payload_of(r), metrics={"loss": float("nan")}), "rejected", "metric loss = nan, expected"),
+    (lambda m, r: answer(m, payload_of(r), metrics={"loss": [1.0]}), "rejected", "metric loss = [1.0], expected"),
+    (lambda m, r: Message(RecordDict(), reply_to=m), "rejected", "array records [], expected one named 'update'"),
+]
+
+
+def federation(raw, faults, clients, rounds=1, **changes):
+    """Run with some clients' replies replaced; the ledger, the votes, and what each honest client sent in the last round."""
+    sent = {}
+
+    class Faulty(LoopbackGrid):
+        def deliver(self, message):
+            reply = super().deliver(message)
+            if message.metadata.message_type != "train":
+                return reply
+            client = self.contexts[message.metadata.dst_node_id].node_config["partition-id"]
+            if client not in faults:
+                sent[client] = np.unpackbits(
+                    np.frombuffer(payload_of(reply)[32:], dtype=np.uint8), count=D, bitorder="little"
+                )
+                return reply
+            try:
+                return faults[client](message, reply)
+            except RuntimeError as error:
+                from flwr.app import Error
+
+                return Message(Error(2, f"RuntimeError: {error}"), reply_to=message)
+
+    config = raw(num_server_rounds=rounds, **changes)
+    _, folder = run_federation(Faulty(app, config, clients), config, STRATEGIES)
+    votes = load_file(max(folder.path.glob("checkpoint-*")))["votes"]
+    return folder.ledger.read(), votes, sent
+
+
+def test_every_fault_costs_its_own_reply_and_is_named(raw, caplog):
+    caplog.set_level("INFO", logger="fedgates")
+    faults = {i: fault for i, (fault, _, _) in enumerate(FAULTS)}
+    clients = len(FAULTS) + 5
+    (line,), votes, sent = federation(raw, faults, clients, quorum=0.2)
+    assert len(sent) == line["clients_counted"] == 5
+    assert line["clients_selected"] == clients
+    assert line["clients_failed"] == 2
+    assert line["clients_rejected"] == len(FAULTS) - 2
+    np.testing.assert_array_equal(votes, sum(mask.astype(np.uint32) for mask in sent.values()))
+    for client, (_, column, reason) in enumerate(FAULTS):
+        assert line[column][str(client)].startswith(reason), (client, line[column][str(client)])
+        assert f"client {client} {column}: {reason}" in caplog.text
+    honest = sum(32 + (D + 7) // 8 for _ in sent)
+    assert line["uplink_bytes"] > honest  # what was rejected has travelled, too
+
+
+def test_an_exception_in_the_client_app_reaches_the_ledger(raw, tmp_path):
+    broken = tmp_path / "own.npz"
+    np.savez(broken, x_train=np.zeros((4, 8, 8), np.uint8), y_train=np.arange(4))
+    config = raw(num_server_rounds=1, samples_per_client=0)
+    nodes = [{"partition-id": i, "num-partitions": 3} for i in range(3)] + [{"partition-id": 9, "data-path": str(broken)}]
+
+    class Vanishing(LoopbackGrid):
+        def deliver(self, message):
+            if message.metadata.message_type == "train":
+                broken.unlink(missing_ok=True)
+                from fedgates.flower import client
+
+                client._device_data.cache_clear()
+            return super().deliver(message)
+
+    _, folder = run_federation(Vanishing(app, config, node_configs=nodes), config, STRATEGIES)
+    (line,) = folder.ledger.read()
+    assert line["clients_counted"] == 3
+    assert "own.npz" in line["failed"]["9"]
+
+
+def test_without_a_quorum_the_state_stays_and_the_run_ends_in_time(raw):
+    faults = dict.fromkeys(range(3), garbage)
+    with pytest.raises(QuorumError, match=r"2 rounds in a row .*\(1 of 4 in the last, client 0: magic .*resume = '"):
+        federation(raw, faults, 4, rounds=9, max_failed_rounds=2)
+
+
+def test_a_round_without_quorum_counts_no_vote(raw):
+    lines, votes, _ = federation(raw, dict.fromkeys(range(3), silent), 4, rounds=1)
+    assert not lines[0]["quorum"]
+    assert not votes.any()
+
+
+def test_an_answer_nobody_asked_for_and_a_second_answer_are_not_counted(raw, caplog):
+    class Doubling(LoopbackGrid):
+        def pull_messages(self, message_ids):
+            replies = super().pull_messages(message_ids)
+            return replies + [r for r in replies if UPDATE in r.content.array_records]
+
+    config = raw(num_server_rounds=1)
+    _, folder = run_federation(Doubling(app, config, 3), config, STRATEGIES)
+    assert folder.ledger.read()[0]["clients_counted"] == 3
+    assert load_file(max(folder.path.glob("checkpoint-*")))["votes"].max() == 3
+    assert caplog.text.count("an answer nobody asked for") == 3
+
+
+def test_two_nodes_of_one_name_are_one_client(raw, caplog):
+    config = raw(num_server_rounds=1)
+    nodes = [{"partition-id": i, "num-partitions": 3} for i in (0, 1, 1, 2)]
+    _, folder = run_federation(LoopbackGrid(app, config, node_configs=nodes), config, STRATEGIES)
+    assert folder.ledger.read()[0]["clients_selected"] == 3
+    assert "there is a client 1 already" in caplog.text

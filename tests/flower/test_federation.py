@@ -1,0 +1,224 @@
+"""Whole runs on the loopback grid: the contract of a run's folder, and the invariants of DESIGN."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flwr.app import Message
+from safetensors.numpy import load_file
+
+from client_app import app
+from fedgates.config import ConfigError
+from fedgates.flower import LoopbackGrid, QuorumError, run_federation
+from strategies import STRATEGIES
+
+D = 64 * 256 + 256 + 256 * 256 + 256 + 256 * 10 + 10
+MASK = 32 + math.ceil(D / 8)
+KEYS = (
+    "round, seconds, accuracy, loss, density, uplink_bytes, downlink_bytes, uplink_bpp, downlink_bpp, entropy_bpp, "
+    "clients_selected, clients_counted, clients_rejected, clients_failed"
+).split(", ")
+
+
+def run(raw, clients=4, grid=LoopbackGrid):
+    _, folder = run_federation(grid(app, raw, clients), raw, STRATEGIES)
+    return folder
+
+
+def last_checkpoint(folder):
+    return max(folder.path.glob("checkpoint-*.safetensors"))
+
+
+def without_time(lines):
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
+
+
+class Reversed(LoopbackGrid):
+    """Replies come in the opposite order."""
+
+    def pull_messages(self, message_ids):
+        return super().pull_messages(sorted(message_ids, reverse=True))
+
+
+class Dying(LoopbackGrid):
+    """The server dies when it is about to send the messages of a later round."""
+
+    def push_messages(self, messages: list[Message]):
+        messages = list(messages)
+        trains = [m for m in messages if m.metadata.message_type == "train"]
+        self.rounds = getattr(self, "rounds", 0) + bool(trains)
+        if self.rounds == 3:
+            raise KeyboardInterrupt
+        return super().push_messages(messages)
+
+
+def test_a_run_leaves_the_files_and_the_figures_of_the_contract(raw):
+    folder = run(raw())
+    first, second = folder.ledger.read()
+    assert set(KEYS) <= set(first)
+    assert first["uplink_bytes"] == second["uplink_bytes"] == 4 * MASK
+    assert first["downlink_bytes"] == 4 * 32  # nothing is known yet, so the state is its header
+    assert second["downlink_bytes"] == 4 * (32 + 3 * math.ceil(D / 8))  # 0 to 4 votes: three bits a gate
+    assert second["uplink_bpp"] == pytest.approx(8 * MASK / D)
+    assert first["clients_selected"] == first["clients_counted"] == 4
+    assert 0.3 < first["density"] < 0.7
+    assert first["accuracy"] < second["accuracy"] <= 1
+    assert {"accuracy_sample", "accuracy_mean"} <= set(second)
+    config = json.loads((folder.path / "config.json").read_text())
+    assert config["strategy"] == "fedpm"
+    assert config["samples-per-client"] == 30
+    assert (folder.path / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert [p.name for p in sorted(folder.path.glob("checkpoint-*"))] == [
+        "checkpoint-00001.safetensors",
+        "checkpoint-00002.safetensors",
+    ]
+
+
+@pytest.mark.parametrize("strategy", ["fedpm", "fedavg"])
+def test_the_order_of_replies_changes_no_byte(raw, strategy):
+    one = run(raw(strategy=strategy))
+    other = run(raw(strategy=strategy), grid=Reversed)
+    assert last_checkpoint(one).read_bytes() == last_checkpoint(other).read_bytes()
+    assert without_time(one.ledger.read()) == without_time(other.ledger.read())
+
+
+def test_the_seed_changes_the_run(raw):
+    one, other = run(raw(seed=1)), run(raw(seed=2))
+    assert not np.array_equal(load_file(last_checkpoint(one))["votes"], load_file(last_checkpoint(other))["votes"])
+
+
+@pytest.mark.parametrize("strategy", ["fedpm", "fedavg"])
+def test_a_resumed_run_ends_bit_identically(raw, strategy):
+    changes = {"strategy": strategy, "num_server_rounds": 4, "fraction_train": 0.5}
+    whole = run(raw(**changes))
+    with pytest.raises(KeyboardInterrupt):
+        run(raw(**changes), grid=Dying)
+    stopped = max(whole.path.parent.iterdir(), key=lambda p: p.stat().st_ctime)
+    assert len((stopped / "rounds.jsonl").read_text().splitlines()) == 2
+    resumed = run(raw(**changes, resume=str(stopped)))
+    assert resumed.path == stopped
+    assert last_checkpoint(resumed).name == "checkpoint-00004.safetensors"
+    assert last_checkpoint(resumed).read_bytes() == last_checkpoint(whole).read_bytes()
+    assert without_time(resumed.ledger.read()) == without_time(whole.ledger.read())
+
+
+def test_resume_goes_on_from_the_checkpoint_when_the_ledger_is_ahead(raw):
+    whole = run(raw(num_server_rounds=3))
+    cut = run(raw(num_server_rounds=3))
+    last_checkpoint(cut).unlink()  # killed after the line of round 3 was written, before its checkpoint was
+    resumed = run(raw(num_server_rounds=3, resume=str(cut.path)))
+    assert without_time(resumed.ledger.read()) == without_time(whole.ledger.read())
+    assert last_checkpoint(resumed).read_bytes() == last_checkpoint(whole).read_bytes()
+
+
+def test_resume_with_another_config_names_the_key(raw):
+    folder = run(raw(num_server_rounds=1))
+    with pytest.raises(ConfigError, match=r"local-epochs = 2: expected 1, as in the run to resume"):
+        run(raw(num_server_rounds=2, local_epochs=2, resume=str(folder.path)))
+
+
+def test_who_trains_is_a_function_of_seed_and_round(raw):
+    class Noting(LoopbackGrid):
+        def deliver(self, message):
+            if message.metadata.message_type == "train":
+                chosen.append(self.contexts[message.metadata.dst_node_id].node_config["partition-id"])
+            return super().deliver(message)
+
+    rounds = []
+    for _ in range(2):
+        chosen: list[int] = []
+        run(raw(fraction_train=0.4, num_server_rounds=3), clients=5, grid=Noting)
+        rounds.append([chosen[i : i + 2] for i in range(0, 6, 2)])
+    assert rounds[0] == rounds[1]
+    assert len({tuple(r) for r in rounds[0]}) > 1
+
+
+def test_dense_fedavg_learns_and_costs_what_it_costs(raw):
+    folder = run(raw(strategy="fedavg", samples_per_client=100, local_epochs=3, num_server_rounds=8))
+    last = folder.ledger.read()[-1]
+    assert last["accuracy"] > 0.85
+    assert last["uplink_bytes"] == last["downlink_bytes"] == 4 * (32 + 4 * D)
+    assert last["density"] == 1
+    assert last["entropy_bpp"] == 32
+
+
+def test_clients_evaluate_on_images_that_they_do_not_train_on(raw):
+    seen = {}
+
+    class Noting(LoopbackGrid):
+        def deliver(self, message):
+            reply = super().deliver(message)
+            kind = message.metadata.message_type
+            if kind != "query":
+                seen.setdefault(kind, set()).add(reply.content.metric_records["metrics"]["num-examples"])
+            return reply
+
+    line = run(raw(fraction_evaluate=0.5, samples_per_client=50), grid=Noting).ledger.read()[-1]
+    assert seen == {"train": {40}, "evaluate": {10}}
+    assert 0 <= line["client_accuracy"] <= 1
+    assert line["evaluation_downlink_bytes"] == 2 * (32 + 3 * math.ceil(D / 8))
+
+
+def save_npz(path: Path, digits, part, **changes):
+    x, y = digits
+    arrays = {"x_train": x[part], "y_train": y[part], "x_test": x[:20], "y_test": y[:20], **changes}
+    np.savez(path, **{k: v for k, v in arrays.items() if v is not None})
+    return str(path)
+
+
+@pytest.fixture
+def digits():
+    from fedgates import data
+
+    train = data.load("digits", "~").train
+    return train.x, train.y
+
+
+def test_nodes_with_a_data_path_use_their_own_data_and_a_bad_one_is_left_out(raw, tmp_path, digits, caplog):
+    nodes = [
+        {"data-path": save_npz(tmp_path / "a.npz", digits, slice(0, 60), x_test=None, y_test=None)},
+        {"data-path": save_npz(tmp_path / "b.npz", digits, slice(60, 90)), "partition-id": 7},
+        {"data-path": str(tmp_path / "absent.npz"), "partition-id": 8},
+    ]
+    config = raw(num_server_rounds=1)
+    _, folder = run_federation(LoopbackGrid(app, config, node_configs=nodes), config | {"samples-per-client": 0}, STRATEGIES)
+    line = folder.ledger.read()[0]
+    assert line["clients_selected"] == line["clients_counted"] == 2
+    assert "client 8 is left out: data-path" in caplog.text
+
+
+def test_no_usable_client_at_all_ends_the_run_with_the_reason(raw, tmp_path):
+    nodes = [{"data-path": str(tmp_path / "absent.npz")}] * 2
+    config = raw(samples_per_client=0)
+    with pytest.raises(QuorumError, match=r"no client can take part.*data-path = .*absent\.npz"):
+        run_federation(LoopbackGrid(app, config, node_configs=nodes), config, STRATEGIES)
+
+
+BAD = [
+    ({"strategy": "fedprox"}, r"strategy = 'fedprox': expected one of fedpm, fedavg"),
+    ({"strategy": "nowhere:Nothing"}, r"strategy = 'nowhere:Nothing': expected .* \(No module named 'nowhere'\)"),
+    ({"strategy": "json:JSONDecoder"}, r"strategy = 'json:JSONDecoder': expected a class derived from"),
+    ({"model": "conv10"}, r"model = 'conv10': expected .*32"),
+    ({"dataset": "npz:/absent/x.npz"}, r"dataset = 'npz:/absent/x.npz': expected"),
+    ({"learning_rate": -1.0}, r"learning-rate = -1.0: expected a number above 0"),
+    ({"strategy": "fedavg", "density_penalty": 1.0}, r"density-penalty = 1.0: expected 0.0: strategy fedavg does not use it"),
+    ({"partition": "classes", "classes_per_client": 11}, r"classes-per-client = 11: expected at most the 10 classes"),
+    ({"samples_per_client": 1000}, r"samples-per-client = 1000: expected at most"),
+    ({"partition": "dirichlet", "dirichlet_alpha": 1e-4}, r"dirichlet-alpha = 0.0001: expected"),
+    ({"resume": "/absent/run"}, r"resume = '/absent/run': expected a run's folder"),
+    ({"output_dir": "/dev/null/x"}, r"output-dir = '/dev/null/x': expected a folder"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), BAD, ids=[str(b[0]) for b in BAD])
+def test_bad_config_is_one_line_before_anything_is_sent(raw, changes, message):
+    class Untouched(LoopbackGrid):
+        def push_messages(self, messages):
+            raise AssertionError("something was sent")
+
+    config = raw(**changes)
+    with pytest.raises(ConfigError, match=message) as caught:
+        run_federation(Untouched(app, config, 12), config, STRATEGIES)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,38 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedgates.state import Update, Votes, Weights, count_ones, pack, unpack
+
+masks = st.lists(st.booleans(), max_size=70).map(lambda m: np.array(m, dtype=bool))
+
+
+def test_packing_by_exact_numbers():
+    mask = np.array([1, 0, 0, 0, 0, 0, 0, 1, 0, 1, 1], dtype=bool)
+    packed = pack(mask)
+    assert packed.dtype == np.uint8
+    assert packed.tolist() == [0b1000_0001, 0b110]
+    assert unpack(packed, 11).tolist() == [1, 0, 0, 0, 0, 0, 0, 1, 0, 1, 1]
+    assert count_ones(packed) == 4
+
+
+@given(masks)
+def test_unpack_undoes_pack(mask):
+    packed = pack(mask)
+    assert len(packed) == -(-len(mask) // 8)
+    assert unpack(packed, len(mask)).tolist() == mask.tolist()
+    assert count_ones(packed) == mask.sum()
+    assert unpack(packed, 8 * len(packed))[len(mask) :].sum() == 0
+
+
+def test_ones_are_counted_beyond_a_byte_sized_sum():
+    count = count_ones(np.full(1000, 255, dtype=np.uint8))
+    assert count == 8000
+    assert type(count) is int
+
+
+def test_sizes_and_defaults():
+    assert Votes(np.zeros(5, np.uint32), 3).size == 5
+    assert Weights(np.zeros(6, np.float32)).size == 6
+    update = Update(mask=None)
+    assert (update.values, update.num_examples, dict(update.metrics), update.client) == (None, 1, {}, 0)
