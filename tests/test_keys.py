@@ -30,7 +30,10 @@ def test_words_are_fixed_for_ever():
         "85f89a266f3b4159",
         "a3f46f170f200192",
     ]
-    assert [f"{word:016x}" for word in words(2, 7, "choose", server_round=3, client=5).tolist()] == ["03655405c873e19d", "ed8e6f6f23cea58c"]
+    assert [f"{word:016x}" for word in words(2, 7, "choose", server_round=3, client=5).tolist()] == [
+        "03655405c873e19d",
+        "ed8e6f6f23cea58c",
+    ]
 
 
 def test_words_are_philox_keyed_by_blake2b_of_the_names():

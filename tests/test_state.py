@@ -1,5 +1,5 @@
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedgates.state import Update, Votes, Weights, count_ones, pack, unpack
@@ -17,6 +17,7 @@ def test_packing_by_exact_numbers():
 
 
 @given(masks)
+@settings(deadline=None)
 def test_unpack_undoes_pack(mask):
     packed = pack(mask)
     assert len(packed) == -(-len(mask) // 8)

@@ -8,12 +8,11 @@ from contextlib import AbstractContextManager
 from functools import lru_cache
 
 import numpy as np
-import torch
 from flwr.app import Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from numpy.typing import NDArray
 
-from fedgates import data, models
+from fedgates import data
 from fedgates.config import ConfigError, RunConfig, Value
 from fedgates.flower.messages import (
     METRICS,
@@ -22,11 +21,10 @@ from fedgates.flower.messages import (
     read_shape,
     update_content,
 )
-from fedgates.flower.registry import AnyStrategy, Strategies, configure
+from fedgates.flower.registry import AnyStrategy, Strategies, build, configure
 from fedgates.flower.roster import introduction
 from fedgates.flower.startup import wait_for_check
 from fedgates.keys import generator
-from fedgates.network import Network
 from fedgates.training import Task, isolated
 from fedgates.wire import pack_update, unpack_state
 
@@ -114,8 +112,7 @@ def _strategy(
     num_classes: int,
 ) -> AnyStrategy:
     method, config = configure(dict(raw), dict(strategies))
-    module = models.build(config.model, input_shape, num_classes, seed=config.seed)
-    return method(config, Network(module, device()))
+    return build(method, config, input_shape, num_classes)
 
 
 def _own_data(config: RunConfig, context: Context, message: Message) -> tuple[data.Examples, data.Examples]:
@@ -128,6 +125,8 @@ def _own_data(config: RunConfig, context: Context, message: Message) -> tuple[da
     partition_id, clients = _partition_id(context), context.node_config.get("num-partitions")
     if partition_id is None or not isinstance(clients, int):
         raise ConfigError("data-path", path, "a node config with data-path, or with partition-id and num-partitions")
+    if not 0 <= partition_id < clients:
+        raise ConfigError("partition-id", partition_id, f"a number from 0 to {clients - 1}, below num-partitions")
     train = _load(config.dataset, config.data_dir).train
     mine = _partition(config, clients)[partition_id]
     if not config.fraction_evaluate:
@@ -143,8 +142,3 @@ _device_data = lru_cache(maxsize=1)(data.own)
 @lru_cache(maxsize=2)
 def _partition(config: RunConfig, clients: int) -> list[NDArray[np.int64]]:
     return data.partition(_load(config.dataset, config.data_dir).train.y, clients, config)
-
-
-def device() -> torch.device:
-    """A GPU if this process may use one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -4,8 +4,12 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
+from fedgates import models
 from fedgates.config import ConfigError, RunConfig, Value, is_reference, key_names, parse
 from fedgates.flower.strategy import GateStrategy
+from fedgates.network import Network
 
 AnyStrategy = GateStrategy[Any, Any]
 Strategies = Mapping[str, str]
@@ -36,6 +40,15 @@ def configure(raw: Mapping[str, Value], strategies: Strategies) -> tuple[type[An
         method = _load(value, value)
     foreign = {key for other in named.values() for key in key_names(other.Config)}
     return method, parse(method.Config, raw, foreign)
+
+
+def build(method: type[AnyStrategy], config: RunConfig, input_shape: tuple[int, int, int], num_classes: int) -> AnyStrategy:
+    """The method for the network that the config names: the same on both ends. On a GPU if this process may use one."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    module = models.build(config.model, input_shape, num_classes, seed=config.seed)
+    strategy = method(config, Network(module, device))
+    strategy.input_shape, strategy.num_classes = input_shape, num_classes
+    return strategy
 
 
 def _load(name: str, reference: str) -> type[AnyStrategy]:

@@ -5,20 +5,19 @@ import sys
 import time
 from collections.abc import Mapping
 
-import torch
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import Result
 from flwr.superlink.grid.inmemory_grid import InMemoryGrid
 
-from fedgates import data, models, report
+from fedgates import data, report
 from fedgates.checkpoint import RunFolder, open_run
 from fedgates.config import ConfigError, RunConfig, Value
 from fedgates.flower.loopback import LoopbackGrid
-from fedgates.flower.registry import AnyStrategy, Strategies, configure
+from fedgates.flower.registry import Strategies, build, configure
 from fedgates.flower.startup import config_is_checked, end_flower_process
 from fedgates.flower.strategy import QuorumError
-from fedgates.network import Network, NetworkError
+from fedgates.network import NetworkError
 
 log = logging.getLogger("fedgates")
 _SETTLING = 0.1
@@ -73,7 +72,7 @@ def run_federation(grid: Grid, raw: Mapping[str, Value], strategies: Strategies)
     method, config = configure(raw, strategies)
     dataset = data.load(config.dataset, config.data_dir)
     check_partition(config, dataset, grid)
-    strategy = build_strategy(method, config, dataset)
+    strategy = build(method, config, dataset.input_shape, dataset.num_classes)
     run = open_run(config)
     log.info("results: %s", run.path)
     first_round, arrays = 1, None
@@ -89,15 +88,6 @@ def run_federation(grid: Grid, raw: Mapping[str, Value], strategies: Strategies)
     log.info(report.summary(run.ledger.read(), config.strategy, strategy.network.size))
     log.info("results: %s", run.path)
     return result, run
-
-
-def build_strategy(method: type[AnyStrategy], config: RunConfig, dataset: data.Dataset) -> AnyStrategy:
-    """The method on the server's side, for the network that the config names."""
-    module = models.build(config.model, dataset.input_shape, dataset.num_classes, seed=config.seed)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    strategy = method(config, Network(module, device))
-    strategy.input_shape, strategy.num_classes = dataset.input_shape, dataset.num_classes
-    return strategy
 
 
 def check_partition(config: RunConfig, dataset: data.Dataset, grid: Grid) -> None:

@@ -1,5 +1,6 @@
 """Flower's real engines in a sandbox: a private FLWR_HOME, free ports on 127.0.0.1, and only our own processes ended."""
 
+import contextlib
 import json
 import os
 import signal
@@ -48,10 +49,8 @@ class Sandbox:
     def __exit__(self, *_):
         for sig in (signal.SIGTERM, signal.SIGKILL):
             for pid in self._ours():
-                try:
+                with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, sig)
-                except ProcessLookupError:
-                    pass
             deadline = time.monotonic() + 10
             while self._ours() and time.monotonic() < deadline:
                 time.sleep(0.1)
@@ -69,7 +68,14 @@ class Sandbox:
 
     def run(self, *command, cwd=ROOT, timeout=240):
         done = subprocess.run(
-            command, cwd=cwd, env=self.env, timeout=timeout, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            command,
+            cwd=cwd,
+            env=self.env,
+            timeout=timeout,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
         )
         return done.returncode, done.stdout
 

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, Error, Message, MetricRecord, RecordDict
 from safetensors.numpy import load_file
 
 from client_app import app
-from fedgates.flower import LoopbackGrid, QuorumError, run_federation
+from fedgates.flower import LoopbackGrid, QuorumError, client, run_federation
 from fedgates.flower.messages import METRICS, STYPE, UPDATE
 from fedgates.state import Update
 from fedgates.wire import pack_update
@@ -100,17 +100,13 @@ def federation(raw, faults, clients, rounds=1, **changes):
             reply = super().deliver(message)
             if message.metadata.message_type != "train":
                 return reply
-            client = self.contexts[message.metadata.dst_node_id].node_config["partition-id"]
-            if client not in faults:
-                sent[client] = np.unpackbits(
-                    np.frombuffer(payload_of(reply)[32:], dtype=np.uint8), count=D, bitorder="little"
-                )
+            name = self.contexts[message.metadata.dst_node_id].node_config["partition-id"]
+            if name not in faults:
+                sent[name] = np.unpackbits(np.frombuffer(payload_of(reply)[32:], dtype=np.uint8), count=D, bitorder="little")
                 return reply
             try:
-                return faults[client](message, reply)
+                return faults[name](message, reply)
             except RuntimeError as error:
-                from flwr.app import Error
-
                 return Message(Error(2, f"RuntimeError: {error}"), reply_to=message)
 
     config = raw(num_server_rounds=rounds, **changes)
@@ -146,8 +142,6 @@ def test_an_exception_in_the_client_app_reaches_the_ledger(raw, tmp_path):
         def deliver(self, message):
             if message.metadata.message_type == "train":
                 broken.unlink(missing_ok=True)
-                from fedgates.flower import client
-
                 client._device_data.cache_clear()
             return super().deliver(message)
 

@@ -10,16 +10,29 @@ from flwr.app import Message
 from safetensors.numpy import load_file
 
 from client_app import app
+from fedgates import data
 from fedgates.config import ConfigError
 from fedgates.flower import LoopbackGrid, QuorumError, run_federation
 from strategies import STRATEGIES
 
 D = 64 * 256 + 256 + 256 * 256 + 256 + 256 * 10 + 10
 MASK = 32 + math.ceil(D / 8)
-KEYS = (
-    "round, seconds, accuracy, loss, density, uplink_bytes, downlink_bytes, uplink_bpp, downlink_bpp, entropy_bpp, "
-    "clients_selected, clients_counted, clients_rejected, clients_failed"
-).split(", ")
+KEYS = [
+    "round",
+    "seconds",
+    "accuracy",
+    "loss",
+    "density",
+    "uplink_bytes",
+    "downlink_bytes",
+    "uplink_bpp",
+    "downlink_bpp",
+    "entropy_bpp",
+    "clients_selected",
+    "clients_counted",
+    "clients_rejected",
+    "clients_failed",
+]
 
 
 def run(raw, clients=4, grid=LoopbackGrid):
@@ -170,8 +183,6 @@ def save_npz(path: Path, digits, part, **changes):
 
 @pytest.fixture
 def digits():
-    from fedgates import data
-
     train = data.load("digits", "~").train
     return train.x, train.y
 

@@ -38,7 +38,9 @@ def test_ray_and_loopback_give_the_same_bytes_and_bad_config_ends_before_ray(raw
         return [{k: v for k, v in line.items() if k not in ("seconds", "train_loss")} for line in folder.ledger.read()]
 
     assert comparable(simulated) == comparable(loopback)
-    rounds = re.findall(r"^round \d/2  accuracy .+ %  density .+  bpp up .+ down .+  clients 3/3  \d:\d\d left$", out, re.MULTILINE)
+    rounds = re.findall(
+        r"^round \d/2  accuracy .+ %  density .+  bpp up .+ down .+  clients 3/3  \d:\d\d left$", out, re.MULTILINE
+    )
     assert len(rounds) == 2, out
     assert "dense float32 FedAvg would move" in out
 

@@ -1,0 +1,198 @@
+import struct
+import warnings
+
+import numpy as np
+import pytest
+from matplotlib import image
+from matplotlib.figure import Figure
+
+from fedgates.ledger import Ledger
+from fedgates.report import Clock, draw_curves, summary
+
+
+def line(server_round=1, **changes):
+    return {
+        "round": server_round,
+        "seconds": 2.0,
+        "accuracy": 0.5,
+        "loss": 1.0,
+        "density": 0.4567,
+        "uplink_bytes": 1_000,
+        "downlink_bytes": 3_000,
+        "uplink_bpp": 1.0321,
+        "downlink_bpp": 3.4567,
+        "entropy_bpp": 0.99,
+        "clients_selected": 4,
+        "clients_counted": 3,
+        "clients_rejected": 0,
+        "clients_failed": 1,
+        "quorum": True,
+        "train_loss": 0.7,
+        "rejected": {},
+        "failed": {},
+        **changes,
+    }
+
+
+# --- a line a round
+
+
+def test_the_tidy_line():
+    found = Clock(30).line(line(7, accuracy=0.9512, seconds=10.0))
+    assert found == "round  7/30  accuracy 95.1 %  density 0.457  bpp up 1.032 down 3.457  clients 3/4  3:50 left"
+
+
+def test_what_nobody_could_measure_is_a_dash():
+    found = Clock(3).line(line(3, accuracy=None, density=None, uplink_bpp=None, downlink_bpp=None))
+    assert found == "round 3/3  accuracy -  density -  bpp up - down -  clients 3/4  0:00 left"
+
+
+def test_reasons_stand_below_one_a_line():
+    rejected = {"2": "round 6, expected 7", "11": "checksum does not match"}
+    found = Clock(30).line(line(7, rejected=rejected, failed={"5": "no reply within 60 s"}, quorum=False))
+    assert found.splitlines()[1:] == [
+        "    client 2 rejected: round 6, expected 7",
+        "    client 11 rejected: checksum does not match",
+        "    client 5 failed: no reply within 60 s",
+        "    no quorum: the round changes nothing",
+    ]
+
+
+def test_time_left_is_the_median_of_the_last_nine_rounds():
+    clock = Clock(100)
+    seconds = [500, 10, 10, 10, 10, 10, 10, 10, 10, 20, 20, 20, 20, 20]
+    left = [clock.line(line(r, seconds=s)).rpartition("  ")[2] for r, s in enumerate(seconds, 1)]
+    assert left[0] == f"{500 * 99 // 60}:00 left"
+    assert left[1] == f"{255 * 98 // 60}:30 left"  # the median of two is between them
+    assert left[9] == "15:00 left"  # ten seconds a round, ninety rounds: the first is an outlier, and forgotten
+    assert left[13] == f"{20 * 86 // 60}:40 left"
+
+
+def test_minutes_are_not_lost_in_rounding():
+    assert Clock(2).line(line(1, seconds=59.6)).endswith("1:00 left")
+    assert Clock(2).line(line(1, seconds=7200)).endswith("120:00 left")
+
+
+# --- the table
+
+
+def test_summary_of_two_rounds_by_hand():
+    lines = [
+        line(1, uplink_bytes=3_000, downlink_bytes=5_000, clients_rejected=1, accuracy=0.25),
+        line(2, uplink_bytes=2_000, downlink_bytes=7_000, accuracy=0.877),
+    ]
+    # 4 bytes * 1000 parameters: 4 + 3 replies up (counted and rejected), 4 + 4 questions down
+    assert summary(lines, "fedpm", size=1000).splitlines() == [
+        "                                 accuracy  bytes up  bytes down    both",
+        "fedpm, 2 rounds                    87.7 %     5,000      12,000  17,000",
+        "dense float32 FedAvg would move              28,000      32,000  60,000",
+        "times less                                     5.6x        2.7x    3.5x",
+    ]
+
+
+def test_summary_of_a_run_that_never_answered():
+    lines = [line(uplink_bytes=0, clients_counted=0, accuracy=None)]
+    rows = summary(lines, "fedpm", size=1000).splitlines()
+    assert rows[1].split() == ["fedpm,", "1", "rounds", "-", "0", "3,000", "3,000"]
+    assert rows[3].split() == ["times", "less", "-", "5.3x", "5.3x"]
+
+
+def test_summary_of_no_rounds():
+    rows = summary([], "fedpm", size=1000).splitlines()
+    assert rows[1].split() == ["fedpm,", "0", "rounds", "-", "0", "0", "0"]
+    assert len({len(row) for row in rows}) == 1
+
+
+# --- the curves
+
+
+def fedpm_line(server_round, **changes):
+    return line(server_round, density_threshold=0.4, accuracy_sample=0.4, accuracy_mean=0.45, **changes)
+
+
+def write(folder, lines):
+    for one in lines:
+        Ledger(folder).append(one)
+
+
+@pytest.fixture
+def drawn(tmp_path, monkeypatch):
+    """Draws a ledger, and gives the two axes."""
+    figures = []
+    real = Figure.savefig
+
+    def save(self, *args, **kwargs):
+        figures.append(self)
+        real(self, *args, **kwargs)
+
+    monkeypatch.setattr(Figure, "savefig", save)
+
+    def draw(lines, size=1000):
+        write(tmp_path, lines)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            draw_curves(tmp_path, size)
+        return figures[0].axes
+
+    return draw
+
+
+def curves(axes):
+    return {c.get_label(): (list(c.get_xdata()), list(c.get_ydata())) for c in axes.lines}
+
+
+LEDGERS = {
+    "empty": [],
+    "fedavg": [line(1), line(2, accuracy=0.6)],
+    "fedpm": [fedpm_line(1), fedpm_line(2, accuracy=0.6)],
+    "one round": [fedpm_line(1)],
+    "nothing measured": [line(1, accuracy=None)],
+}
+
+
+@pytest.mark.parametrize("name", LEDGERS)
+def test_curves_are_a_png_with_something_in_it(tmp_path, name):
+    write(tmp_path, LEDGERS[name])
+    path = draw_curves(tmp_path, 1000)
+    assert path == tmp_path / "curves.png"
+    data = path.read_bytes()
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    assert struct.unpack(">II", data[16:24]) == (9 * 130, round(3.4 * 130))
+    assert len(np.unique(image.imread(path))) > 2
+
+
+@pytest.mark.parametrize("name", LEDGERS)
+def test_curves_are_drawn_without_a_warning(drawn, name):
+    assert len(drawn(LEDGERS[name])) == 2
+
+
+def test_curves_by_hand(drawn):
+    by_round, by_bytes = drawn([fedpm_line(1), fedpm_line(2, accuracy=0.6, uplink_bytes=2_000)], size=500)
+    assert curves(by_round) == {
+        "thresholded mask": ([1, 2], [50, 60]),
+        "one sampled mask": ([1, 2], [40, 40]),
+        "mean network": ([1, 2], [45, 45]),
+    }
+    found = curves(by_bytes)
+    dense = found.pop("one round of dense FedAvg")
+    assert dense[0] == pytest.approx([0.016] * 2)  # 4 bytes * 500 * 4 clients, both ways
+    moved = {label: x for label, (x, _) in found.items()}
+    assert list(moved) == list(curves(by_round))
+    assert all(x == pytest.approx([0.004, 0.009]) for x in moved.values())
+    assert "both ways" in by_bytes.get_xlabel()
+    assert "accuracy" in by_round.get_ylabel()
+
+
+def test_a_weight_method_has_one_curve(drawn):
+    assert list(curves(drawn([line(1), line(2)])[0])) == ["model"]
+
+
+def test_a_thresholded_mask_is_called_so_whatever_else_was_evaluated(drawn):
+    lines = [line(r, density_threshold=0.4, accuracy_mean=0.4) for r in (1, 2)]
+    assert list(curves(drawn(lines)[0])) == ["thresholded mask", "mean network"]
+
+
+def test_bytes_of_rounds_without_an_accuracy_count(drawn):
+    by_round, by_bytes = drawn([line(1, accuracy=None), line(2)])
+    assert curves(by_round)["model"] == ([2], [50])
+    assert curves(by_bytes)["model"][0] == pytest.approx([0.008])
