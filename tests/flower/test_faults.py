@@ -125,9 +125,9 @@ def test_every_fault_costs_its_own_reply_and_is_named(raw, caplog):
     assert line["clients_failed"] == 2
     assert line["clients_rejected"] == len(FAULTS) - 2
     np.testing.assert_array_equal(votes, sum(mask.astype(np.uint32) for mask in sent.values()))
-    for client, (_, column, reason) in enumerate(FAULTS):
-        assert line[column][str(client)].startswith(reason), (client, line[column][str(client)])
-        assert f"client {client} {column}: {reason}" in caplog.text
+    for name, (_, column, reason) in enumerate(FAULTS):
+        assert line[column][str(name)].startswith(reason), (name, line[column][str(name)])
+        assert f"client {name} {column}: {reason}" in caplog.text
     honest = sum(32 + (D + 7) // 8 for _ in sent)
     assert line["uplink_bytes"] > honest  # what was rejected has travelled, too
 
