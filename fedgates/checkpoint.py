@@ -1,16 +1,20 @@
 """A run's folder, and the state in it: written atomically, so that a kill at any moment leaves a whole checkpoint.
 
-A checkpoint is a safetensors file, ``checkpoint-00012.safetensors``: the state after round 12. Everything else that a round
-depends on is a function of the config and the round, so state and round are all that `resume` needs.
+A checkpoint is a safetensors file with a checksum, ``checkpoint-00012.safetensors``: the state after round 12. Everything else
+that a round depends on is a function of the config and the round, so state and round are all that `resume` needs.
 """
 
+import hashlib
 import json
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
@@ -40,9 +44,10 @@ class RunFolder:
         arrays = {"votes": state.votes} if isinstance(state, Votes) else {"weights": state.values}
         trials = state.trials if isinstance(state, Votes) else 0
         # one entry, because safetensors writes several in an order of chance, and equal states should be equal files
-        facts = {"fedgates": json.dumps({"round": server_round, "trials": trials, "digest": digest.hex()})}
+        facts = {"round": server_round, "trials": trials, "digest": digest.hex()}
+        whole = {"fedgates": json.dumps({**facts, "checksum": _checksum(facts, arrays)})}
         target = self.path / f"checkpoint-{server_round:05d}.safetensors"
-        write_atomically(target, save({k: np.ascontiguousarray(v) for k, v in arrays.items()}, metadata=facts))
+        write_atomically(target, save({k: np.ascontiguousarray(v) for k, v in arrays.items()}, metadata=whole))
         for old in self._checkpoints()[:-_KEPT]:
             old.unlink()
         return target
@@ -60,7 +65,9 @@ class RunFolder:
                 with safe_open(path, framework="numpy") as file:
                     facts = json.loads(file.metadata()["fedgates"])
                     arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+                if facts.pop("checksum") != _checksum(facts, arrays):
+                    continue
+            except (SafetensorError, OSError, AttributeError, KeyError, TypeError, ValueError):
                 continue
             if facts["digest"] != digest.hex():
                 raise ConfigError("resume", str(self.path), f"a run of network {digest.hex()}, not {facts['digest']}")
@@ -70,7 +77,16 @@ class RunFolder:
         raise ConfigError("resume", str(self.path), "a run's folder with a whole checkpoint in it")
 
     def _checkpoints(self) -> list[Path]:
-        return sorted(self.path.glob("checkpoint-*.safetensors"))
+        found = [path for path in self.path.glob("checkpoint-*.safetensors") if path.stem.partition("-")[2].isdecimal()]
+        return sorted(found, key=lambda path: int(path.stem.partition("-")[2]))
+
+
+def _checksum(facts: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> str:
+    h = hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16)
+    for name, array in sorted(arrays.items()):
+        h.update(f"{name} {array.dtype.str} {array.shape} ".encode())
+        h.update(np.ascontiguousarray(array).data)
+    return h.hexdigest()
 
 
 def open_run(config: RunConfig) -> RunFolder:
@@ -109,6 +125,8 @@ def _check_same(path: Path, config: RunConfig) -> None:
         before = json.loads((path / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise ConfigError("resume", config.resume, "a run's folder, with its config.json") from None
+    if not isinstance(before, dict):
+        raise ConfigError("resume", config.resume, "a run's folder, with its config.json")
     now = to_dict(config)
     for f in fields(config):
         key = f.name.replace("_", "-")

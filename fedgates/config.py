@@ -8,9 +8,9 @@ and what was expected.
 import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast, get_type_hints
 
 Value = bool | int | float | str
 C = TypeVar("C", bound="RunConfig")
@@ -26,14 +26,14 @@ class ConfigError(ValueError):
 
 def number(default: float, low: float, high: float = math.inf, *, above: bool = False) -> Any:  # noqa: ANN401
     """A field for an int or float (as the field's annotation says) from low (not included if `above`) to high."""
-    bound = f"above {low:g}" if above else f"of at least {low:g}"
+    bounds = [] if low == -math.inf else [f"above {low:g}" if above else f"of at least {low:g}"]
     if high != math.inf:
-        bound += f" and at most {high:g}"
+        bounds.append(f"at most {high:g}")
 
     def check(value: float) -> bool:
-        return math.isfinite(value) and (value > low if above else value >= low) and value <= high
+        return abs(value) < math.inf and (value > low if above else value >= low) and value <= high
 
-    return field(default=default, metadata={"check": check, "expected": bound})
+    return field(default=default, metadata={"check": check, "expected": " and ".join(bounds)})
 
 
 def choice(default: str, *names: str, reference: bool = False) -> Any:  # noqa: ANN401
@@ -62,7 +62,10 @@ def _is_dataset(value: str) -> bool:
 
 
 def _is_path(value: str) -> bool:
-    return value.startswith("~") or Path(value).is_absolute()
+    try:
+        return "\0" not in value and Path(value).expanduser().is_absolute()
+    except RuntimeError:  # ~ of a user who is not known here
+        return False
 
 
 DATASETS = ("digits", "mnist", "fashion-mnist", "emnist", "cifar10", "cifar100")
@@ -135,7 +138,8 @@ def parse(config: type[C], raw: Mapping[str, Value], foreign: Iterable[str] = ()
         if key not in known and key not in passed_over:
             near = difflib.get_close_matches(key, known, n=1)
             raise ConfigError(key, value, f"a known key; did you mean {near[0]}?" if near else "a known key")
-    values: dict[str, Any] = {f.name: _checked(key, raw[key], f) for key, f in known.items() if key in raw}
+    kinds = get_type_hints(config)
+    values: dict[str, Any] = {f.name: _checked(key, raw[key], kinds[f.name], f) for key, f in known.items() if key in raw}
     parsed = config(**values)
     for name in config.unused:
         default = next(f.default for f in fields(config) if f.name == name)
@@ -146,16 +150,19 @@ def parse(config: type[C], raw: Mapping[str, Value], foreign: Iterable[str] = ()
     return parsed
 
 
-def _checked(key: str, value: object, f: Any) -> Value:  # noqa: ANN401
-    kind: type = f.type
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+def _checked(key: str, value: object, kind: type, f: Field[Any]) -> Value:
     rule = f.metadata.get("expected", "")
+    noun = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}[kind]
+    expected = (f"{noun}: {rule}" if kind is str else f"{noun} {rule}").strip(": ")
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        try:
+            value = float(value)
+        except OverflowError:
+            raise ConfigError(key, value, expected) from None
     if type(value) is not kind:
-        article = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}[kind]
-        raise ConfigError(key, value, f"{article} {rule}".strip() if kind is not str else f"{article}: {rule}")
+        raise ConfigError(key, value, expected)
     if "check" in f.metadata and not f.metadata["check"](value):
-        raise ConfigError(key, value, rule if kind is str else f"a number {rule}")
+        raise ConfigError(key, value, rule if kind is str else expected)
     return cast("Value", value)
 
 

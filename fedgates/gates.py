@@ -52,7 +52,7 @@ class Gates:
     frozen : Tensor
         ``w``, shape ``[d]``, float32.
     digest : bytes
-        Eight bytes over layout, scale and the signs of ``w``: two ends with the same digest hold the same network.
+        Eight bytes over layout, scale, fan-ins and the signs of ``w``: two ends with the same digest hold the same network.
 
     Raises
     ------
@@ -64,7 +64,8 @@ class Gates:
         _check_layers(network.module)
         self.network = network
         signs = keys.bits(network.size, seed, "weights")
-        self.digest = network.digest(scale.encode(), signs.tobytes())
+        fans = ",".join(str(slot.fan_in) for slot in network.slots)
+        self.digest = network.digest(scale.encode(), fans.encode(), signs.tobytes())
         self.frozen = torch.from_numpy(signs).to(network.device, torch.float32).mul_(2).sub_(1)
         for slot in network.slots:
             self.frozen[slot.offset : slot.offset + slot.size] *= weight_scale(scale, slot.fan_in)

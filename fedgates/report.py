@@ -77,14 +77,18 @@ def draw_curves(folder: Path, size: int) -> Path:
     import matplotlib as mpl  # noqa: PLC0415  # takes half a second, and only the end of a run needs it
     from matplotlib.figure import Figure  # noqa: PLC0415
 
-    lines = [line for line in Ledger(folder).read() if line["accuracy"] is not None]
+    every = Ledger(folder).read()
+    total = dict(
+        zip((x["round"] for x in every), accumulate(x["uplink_bytes"] + x["downlink_bytes"] for x in every), strict=True)
+    )
+    lines = [line for line in every if line["accuracy"] is not None]
     rounds = [line["round"] for line in lines]
-    moved = list(accumulate(line["uplink_bytes"] + line["downlink_bytes"] for line in lines))
+    moved = [total[r] for r in rounds]
     with mpl.rc_context({"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3}):
         figure = Figure(figsize=(9, 3.4), layout="constrained")
         by_round, by_bytes = figure.subplots(1, 2, sharey=True)
         for key, label in (
-            ("accuracy", "thresholded mask" if "accuracy_sample" in (lines or [{}])[0] else "model"),
+            ("accuracy", "thresholded mask" if lines and "density_threshold" in lines[0] else "model"),
             ("accuracy_sample", "one sampled mask"),
             ("accuracy_mean", "mean network"),
             ("accuracy_ensemble", "ensemble of masks"),
@@ -98,7 +102,8 @@ def draw_curves(folder: Path, size: int) -> Path:
             by_bytes.axvline(dense, color="grey", linestyle="--", linewidth=1, label="one round of dense FedAvg")
         by_round.set(xlabel="round", ylabel="test accuracy, %")
         by_bytes.set(xlabel="megabytes moved, both ways, all clients", xscale="log")
-        by_bytes.legend(frameon=False, fontsize=8)
+        if lines:
+            by_bytes.legend(frameon=False, fontsize=8)
         target = folder / "curves.png"
         figure.savefig(target, dpi=130)
     return target

@@ -72,6 +72,9 @@ def predict(network: Network, x: Tensor, precision: str = "float32") -> Tensor:
 
 def score(probabilities: Tensor, y: Tensor) -> tuple[float, float]:
     """Accuracy (share in 0 to 1) and mean cross-entropy in nats of predictions ``[n, classes]`` for labels ``[n]``."""
+    probabilities = probabilities.nan_to_num(
+        0.0
+    )  # weights that overflow give these, and the round is written down all the same
     right = (probabilities.argmax(1) == y).double().mean()
     loss = -probabilities.gather(1, y[:, None]).clamp_min(1e-12).log().double().mean()
     return float(right), float(loss)

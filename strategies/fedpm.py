@@ -49,7 +49,7 @@ class FedPMConfig(RunConfig):
 
     weight_scale: str = choice("kaiming", "kaiming", "released", "density")
     straight_through: str = choice("identity", "identity", "released")
-    eps: float = number(0.001, 0, 0.499, above=True)
+    eps: float = number(0.001, 1e-6, 0.499)
     prior: float = number(1.0, 1)
     reset_every: int = number(0, 0)
     score_init: str = choice("half", "half", "normal")
@@ -75,7 +75,7 @@ class FedPM(GateStrategy[FedPMConfig, Votes]):
     @property
     def reset_every(self) -> int:
         """Rounds between resets of the prior: the key, or ceil(1 / participation)."""
-        return self.config.reset_every or math.ceil(1 / self.config.fraction_train)
+        return self.config.reset_every or math.ceil(1 / self.config.fraction_train - 1e-9)
 
     def initial_state(self) -> Votes:
         """No trial yet."""
@@ -84,7 +84,7 @@ class FedPM(GateStrategy[FedPMConfig, Votes]):
     def theta(self, state: Votes) -> Tensor:
         """The probability mask, ``[d]`` float32: the mode of each gate's Beta posterior, or the start if nothing is known."""
         extra = self.config.prior - 1
-        if state.trials == 0 and extra == 0:
+        if state.trials == 0:
             return self._initial_theta()
         theta = (state.votes + extra) / (state.trials + 2 * extra)
         return torch.from_numpy(theta.astype(np.float32)).to(self.network.device)

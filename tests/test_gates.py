@@ -106,6 +106,12 @@ def test_sample_of_more_than_one_chunk():
     assert not torch.equal(mask[: 1 << 16], mask[1 << 16 : 1 << 17])
 
 
+def test_the_last_chunk_may_be_one_gate():
+    for size in (1, (1 << 16) - 1, 1 << 16, (1 << 16) + 1):
+        assert sample(torch.ones(size), generator()).all()
+        assert not sample(torch.zeros(size), generator()).any()
+
+
 def test_sample_is_a_function_of_the_generator_alone():
     theta = torch.full((100,), 0.5)
     torch.manual_seed(1)

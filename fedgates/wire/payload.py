@@ -179,6 +179,8 @@ def _body_size(header: _Header) -> int:
     if header.kind == VOTES:
         return packed_size(header.size, width(header.number))
     if header.kind == VALUES:
+        if header.number:
+            raise WireError(f"values with the number {header.number} in their header, expected 0")
         return 4 * header.size
     if header.number > header.size:
         raise WireError(f"a mask with {header.number} ones in {header.size} gates")
