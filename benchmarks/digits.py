@@ -28,7 +28,7 @@ def main() -> None:
     table(
         "Digits, 10 clients",
         f"python benchmarks/digits.py --seeds {args.seeds} --rounds {args.rounds}",
-        f"mlp, {args.rounds} rounds, every setting at its default; test accuracy in percent (fedpm: thresholded mask), mean and "
+        f"mlp, {args.rounds} rounds, defaults; test accuracy in percent (fedpm: thresholded mask), mean and "
         f"standard deviation over {args.seeds} seeds.",
         ["method", "accuracy", "worst seed", "bytes up", "bytes down", "both"],
         rows,

@@ -6,7 +6,6 @@ that a round depends on is a function of the config and the round, so state and 
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -19,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from fedgates.config import ConfigError, RunConfig, folder, to_dict
+from fedgates.disk import write_atomically
 from fedgates.ledger import Ledger
 from fedgates.state import State, Votes, Weights
 
@@ -117,7 +117,7 @@ def open_run(config: RunConfig) -> RunFolder:
 
 
 def _plain(value: str) -> str:
-    return "".join(c if c.isalnum() else "-" for c in Path(value).stem)
+    return "".join(c if c.isalnum() else "-" for c in Path(value.rpartition(":")[2]).stem)
 
 
 def _check_same(path: Path, config: RunConfig) -> None:
@@ -132,18 +132,3 @@ def _check_same(path: Path, config: RunConfig) -> None:
         key = f.name.replace("_", "-")
         if f.name not in _MAY_CHANGE and before.get(key) != now[key]:
             raise ConfigError(key, now[key], f"{before.get(key)!r}, as in the run to resume")
-
-
-def write_atomically(target: Path, data: bytes) -> None:
-    """Write a file so that its name only ever stands for the whole of it."""
-    part = target.with_name(target.name + ".part")
-    with part.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(target)
-    directory = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

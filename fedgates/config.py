@@ -70,6 +70,7 @@ def _is_path(value: str) -> bool:
 
 DATASETS = ("digits", "mnist", "fashion-mnist", "emnist", "cifar10", "cifar100")
 MODELS = ("mlp", "cnn", "conv4", "conv6", "conv10", "leaf-cnn")
+_NOUNS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 _PATH = "an absolute path, or one under ~ (the app's working directory is not yours)"
 
 
@@ -152,7 +153,9 @@ def parse(config: type[C], raw: Mapping[str, Value], foreign: Iterable[str] = ()
 
 def _checked(key: str, value: object, kind: type, f: Field[Any]) -> Value:
     rule = f.metadata.get("expected", "")
-    noun = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}[kind]
+    noun = _NOUNS.get(kind)
+    if noun is None:
+        raise TypeError(f"config field of {key} is annotated {kind}, expected one of bool, int, float, str")
     expected = (f"{noun}: {rule}" if kind is str else f"{noun} {rule}").strip(": ")
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         try:

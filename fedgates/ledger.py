@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fedgates.disk import write_atomically
 from fedgates.gates import entropy
 from fedgates.state import Update, count_ones
 
@@ -67,7 +68,7 @@ class Tally:
     def line(self, seconds: float, evaluation: dict[str, float]) -> dict[str, Any]:
         """The round as a JSON object; figures that nobody could measure are null."""
         examples = sum(n for n, _ in self.losses)
-        return {
+        own = {
             "round": self.server_round,
             "seconds": round(seconds, 3),
             "accuracy": evaluation.get("accuracy"),
@@ -83,11 +84,11 @@ class Tally:
             "clients_rejected": len(self.rejected),
             "clients_failed": len(self.failed),
             "quorum": self.quorum,
-            "train_loss": _ratio(math.fsum(n * loss for n, loss in sorted(self.losses)), examples),
+            "train_loss": _ratio(math.fsum(n * loss for n, loss in self.losses), examples),
             "rejected": {str(client): reason for client, reason in sorted(self.rejected.items())},
             "failed": {str(client): reason for client, reason in sorted(self.failed.items())},
-            **{key: value for key, value in evaluation.items() if key not in ("accuracy", "loss")},
         }
+        return own | {key: value for key, value in evaluation.items() if key not in own}
 
 
 class Ledger:
@@ -113,14 +114,12 @@ class Ledger:
     def forget_after(self, server_round: int) -> None:
         """Drop the rounds after `server_round`, which a resumed run does again."""
         kept = [line for line in self.read() if line["round"] <= server_round]
-        part = self.path.with_suffix(".part")
-        part.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-        part.replace(self.path)
+        write_atomically(self.path, "".join(json.dumps(line) + "\n" for line in kept).encode())
 
 
 def _mean(values: Iterable[float]) -> float | None:
-    values = sorted(values)  # a sum that does not depend on who answered first
-    return math.fsum(values) / len(values) if values else None
+    values = list(values)
+    return math.fsum(values) / len(values) if values else None  # fsum: whoever answered first
 
 
 def _ratio(numerator: float, denominator: float) -> float | None:

@@ -36,7 +36,8 @@ class Network:
     Parameters
     ----------
     module : torch.nn.Module
-        Float32 parameters; a parameter that several layers share is counted once. It is changed in place.
+        Float32 parameters; a parameter that several layers share is counted once. It is changed in place, and belongs to one
+        network: a second one made of it would take its parameters away from the first.
     device : torch.device or str
         Where it lives.
 

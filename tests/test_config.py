@@ -105,6 +105,7 @@ def test_a_config_is_frozen():
         ("model", "a.b:c"),
         ("density-penalty", 10),
         ("prior", 2.5),
+        ("eps", 1e-6),
         ("evaluations", "threshold"),
         ("evaluations", "ensemble,threshold"),
     ],
@@ -153,7 +154,7 @@ BAD = [
     ("seed", False, "a whole number of at least 0 and at most 9.22337e+18"),
     ("learning-rate", True, "a number above 0"),
     ("learning-rate", "0.1", "a number above 0"),
-    ("eps", False, "a number above 0 and at most 0.499"),
+    ("eps", False, "a number of at least 1e-06 and at most 0.499"),
     ("model", 3, 'a text: one of mlp, cnn, conv4, conv6, conv10, leaf-cnn or "module:name"'),
     ("strategy", 1, "a text: a strategy's name"),
     ("resume", False, "a text: empty, or the folder of a stopped run: " + PATH.replace("\\", "")),
@@ -165,29 +166,29 @@ BAD = [
     ("fraction-train", math.nan, "a number above 0 and at most 1"),
     ("round-timeout", math.inf, "a number above 0"),
     # ranges
-    ("batch-size", 0, "a number of at least 1"),
-    ("batch-size", -5, "a number of at least 1"),
-    ("num-server-rounds", 0, "a number of at least 1 and at most 1e+06"),
-    ("num-server-rounds", 1_000_001, "a number of at least 1 and at most 1e+06"),
-    ("local-epochs", 0, "a number of at least 1"),
+    ("batch-size", 0, "a whole number of at least 1"),
+    ("batch-size", -5, "a whole number of at least 1"),
+    ("num-server-rounds", 0, "a whole number of at least 1 and at most 1e+06"),
+    ("num-server-rounds", 1_000_001, "a whole number of at least 1 and at most 1e+06"),
+    ("local-epochs", 0, "a whole number of at least 1"),
     ("fraction-train", 0.0, "a number above 0 and at most 1"),
     ("fraction-train", 1.01, "a number above 0 and at most 1"),
     ("fraction-evaluate", -0.1, "a number of at least 0 and at most 1"),
     ("quorum", 1.5, "a number of at least 0 and at most 1"),
     ("dirichlet-alpha", 0.0, "a number above 0"),
-    ("classes-per-client", 0, "a number of at least 1"),
-    ("samples-per-client", -1, "a number of at least 0"),
+    ("classes-per-client", 0, "a whole number of at least 1"),
+    ("samples-per-client", -1, "a whole number of at least 0"),
     ("learning-rate", 0.0, "a number above 0"),
     ("learning-rate", -0.1, "a number above 0"),
-    ("seed", -1, "a number of at least 0 and at most 9.22337e+18"),
-    ("seed", 2**63, "a number of at least 0 and at most 9.22337e+18"),
+    ("seed", -1, "a whole number of at least 0 and at most 9.22337e+18"),
+    ("seed", 2**63, "a whole number of at least 0 and at most 9.22337e+18"),
     ("density-penalty", -1.0, "a number of at least 0"),
     ("target-density", 1.1, "a number of at least 0 and at most 1"),
-    ("eps", 0.0, "a number above 0 and at most 0.499"),
-    ("eps", 0.5, "a number above 0 and at most 0.499"),
+    ("eps", 0.0, "a number of at least 1e-06 and at most 0.499"),
+    ("eps", 0.5, "a number of at least 1e-06 and at most 0.499"),
     ("prior", 0.9, "a number of at least 1"),
-    ("reset-every", -1, "a number of at least 0"),
-    ("ensemble-size", 0, "a number of at least 1 and at most 1000"),
+    ("reset-every", -1, "a whole number of at least 0"),
+    ("ensemble-size", 0, "a whole number of at least 1 and at most 1000"),
     # names
     ("strategy", "", "a strategy's name"),
     ("model", "resnet9", 'one of mlp, cnn, conv4, conv6, conv10, leaf-cnn or "module:name"'),
@@ -240,7 +241,7 @@ def test_a_number_without_bounds_is_asked_for_in_plain_words(value):
     assert refuse(RunConfig, {"entropy-bonus": value}, "entropy-bonus").endswith("expected a number")
 
 
-@pytest.mark.parametrize("key", ["seed", "batch-size", "learning-rate"])
+@pytest.mark.parametrize("key", ["seed", "num-server-rounds", "learning-rate"])
 def test_a_number_too_large_for_a_float_is_out_of_range(key):
     refuse(RunConfig, {key: 10**400}, key)
 
