@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from fedgates.checkpoint import RunFolder, open_run, write_atomically
+from fedgates.checkpoint import RunFolder, open_run
 from fedgates.config import ConfigError, RunConfig, number, parse, to_dict
 from fedgates.ledger import Ledger
 from fedgates.state import Votes, Weights
@@ -144,30 +144,6 @@ def test_a_checkpoint_of_another_network_is_refused(two):
     assert error.value.key == "resume"
 
 
-# --- atomic writes
-
-
-def test_write_atomically_writes_and_replaces(tmp_path):
-    for data in (b"first, which is longer", b"second"):
-        write_atomically(tmp_path / "file", data)
-        assert (tmp_path / "file").read_bytes() == data
-    assert names(tmp_path) == ["file"]
-
-
-def test_a_kill_before_the_data_is_on_the_disk_leaves_the_old_file(tmp_path, monkeypatch):
-    write_atomically(tmp_path / "file", b"old")
-
-    def killed(descriptor):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, "fsync", killed)
-    for target in ("file", "new"):
-        with pytest.raises(KeyboardInterrupt):
-            write_atomically(tmp_path / target, b"partly")
-    assert (tmp_path / "file").read_bytes() == b"old"
-    assert not (tmp_path / "new").exists()
-
-
 def test_a_kill_while_a_checkpoint_is_written_leaves_the_ones_before(two, monkeypatch):
     def killed(descriptor):
         raise KeyboardInterrupt
@@ -180,19 +156,6 @@ def test_a_kill_while_a_checkpoint_is_written_leaves_the_ones_before(two, monkey
     assert run.load(DIGEST)[1] == 2
     run.save(votes(9, 9, 9, 9, 9, trials=9), 3, DIGEST)  # and what the kill left is not in the way
     assert run.load(DIGEST)[1] == 3
-
-
-def test_the_data_is_on_the_disk_before_its_name_is(tmp_path, monkeypatch):
-    seen = []
-    real = os.fsync
-
-    def watched(descriptor):
-        seen.append((tmp_path / "file").exists())
-        real(descriptor)
-
-    monkeypatch.setattr(os, "fsync", watched)
-    write_atomically(tmp_path / "file", b"data")
-    assert seen == [False, True]  # the file, then the folder that now names it
 
 
 # --- a run's folder

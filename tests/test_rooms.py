@@ -1,0 +1,56 @@
+"""The arrows between the rooms: what may import what, and what works where Flower and Ray are not installed."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "fedgates"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def imported(path):
+    """The top-level names of every module that a file imports."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add((node.module or "").partition(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_arrows_point_one_way(path):
+    names = imported(path)
+    assert not names & {"strategies", "client_app", "server_app", "pickle"}
+    if "flower" not in path.relative_to(PACKAGE).parts:
+        assert not names & {"flwr", "ray"}
+
+
+def test_training_works_where_flower_is_not_installed():
+    code = """
+import sys
+for name in ("flwr", "flwr_datasets", "datasets", "ray", "torchvision", "PIL", "matplotlib"):
+    sys.modules[name] = None
+import torch
+from fedgates import data, keys, models, wire
+from fedgates.gates import Gates, sample
+from fedgates.network import Network
+from fedgates.state import Update, pack
+from fedgates.training import Task, backward, predict
+digits = data.load("digits", "~")
+x, y = data.to_tensors(digits.test, "cpu")
+gates = Gates(Network(models.build("cnn", digits.input_shape, digits.num_classes)), seed=1)
+scores = torch.zeros(gates.network.size)
+gates.load_sample(scores, keys.generator(1, "masks"))
+backward(gates.network, Task(x, y, 1, 0), torch.arange(16), "float32")
+gates.straight_through(scores)
+mask = sample(torch.sigmoid(scores), keys.generator(1, "upload"))
+payload = wire.pack_update(Update(pack(mask.numpy())), len(scores), 1, gates.digest)
+print(tuple(predict(gates.network, x).shape), len(payload) == 32 + -(-len(scores) // 8))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("(360, 10) True\n", "")
