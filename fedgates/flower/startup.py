@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from pathlib import Path
 
 _PATIENCE = 60.0
@@ -23,6 +24,7 @@ def config_is_checked() -> None:
 def wait_for_check() -> None:
     """Hold the main thread of Flower's simulation process until :func:`config_is_checked`; elsewhere do nothing."""
     if Path(sys.argv[0]).name == "flwr-simulation" and threading.current_thread() is threading.main_thread():
+        warnings.filterwarnings("ignore", message="Tip: In future versions of Ray", category=FutureWarning)
         _checked.wait(_PATIENCE)
 
 

@@ -232,6 +232,7 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
         arrays, result, without_quorum, clock = self._encode(first_round), Result(), 0, report.Clock(last)
         self.summary()
         self._wait_for_clients(grid, patience)
+        self._present(grid)  # workers start and clients introduce themselves now, not on the first round's time
         for server_round in range(first_round, last + 1):
             started = time.monotonic()
             questions = self.configure_train(server_round, arrays, train_config, grid)
@@ -283,10 +284,15 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
 
     def _choose(self, server_round: int, fraction: float, grid: Grid) -> dict[int, int]:
         """Node id to name of the clients of a round."""
+        present = self._present(grid)
+        return {present[name]: name for name in choose(present, fraction, self.config.seed, server_round)}
+
+    def _present(self, grid: Grid) -> dict[int, int]:
+        """Name to node id of the clients there now."""
         present = self._roster.present(grid, RecordDict({SHAPE: self._shape()}), self.config.round_timeout)
         if not present and self._roster.problem:
             raise QuorumError(f"no client can take part; the first of them says: {self._roster.problem}")
-        return {present[name]: name for name in choose(present, fraction, self.config.seed, server_round)}
+        return present
 
     def _messages(self, arrays: ArrayRecord, chosen: dict[int, int], kind: str) -> list[Message]:
         self._chosen = chosen
