@@ -22,6 +22,8 @@ from fedgates.disk import write_atomically
 from fedgates.ledger import Ledger
 from fedgates.state import State, Votes, Weights
 
+_CLIENTS = "simulated-clients"
+"""Beside the config's keys in ``config.json``: how many clients a simulation shares the data among; null for real devices."""
 _KEPT = 2
 """Checkpoints left on disk; the one before the last is there should a disk damage the last."""
 _MAY_CHANGE = ("num_server_rounds", "resume", "output_dir", "data_dir", "round_timeout", "max_failed_rounds", "min_clients")
@@ -89,8 +91,8 @@ def _checksum(facts: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> str:
     return h.hexdigest()
 
 
-def open_run(config: RunConfig) -> RunFolder:
-    """A new folder under `output-dir`, or with `resume` the old one, if it is a run of the same config.
+def open_run(config: RunConfig, clients: int | None = None) -> RunFolder:
+    """A new folder under `output-dir`, or with `resume` the old one, if it is a run of the same config and `clients`.
 
     Raises
     ------
@@ -99,7 +101,8 @@ def open_run(config: RunConfig) -> RunFolder:
     """
     if config.resume:
         run = RunFolder(folder(config.resume))
-        _check_same(run.path, config)
+        _check_same(run.path, config, clients)
+        _write_config(run.path, config, clients)
         return run
     base = folder(config.output_dir)
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{_plain(config.strategy)}-{_plain(config.dataset)}-seed{config.seed}"
@@ -111,7 +114,7 @@ def open_run(config: RunConfig) -> RunFolder:
             continue
         except OSError as error:
             raise ConfigError("output-dir", config.output_dir, f"a folder that can be written ({error.strerror})") from None
-        write_atomically(path / "config.json", (json.dumps(to_dict(config), indent=2) + "\n").encode())
+        _write_config(path, config, clients)
         return RunFolder(path)
     raise ConfigError("output-dir", config.output_dir, f"a folder without a thousand runs named {name}")
 
@@ -120,13 +123,22 @@ def _plain(value: str) -> str:
     return "".join(c if c.isalnum() else "-" for c in Path(value.rpartition(":")[2]).stem)
 
 
-def _check_same(path: Path, config: RunConfig) -> None:
+def _write_config(path: Path, config: RunConfig, clients: int | None) -> None:
+    whole = {**to_dict(config), _CLIENTS: clients}
+    write_atomically(path / "config.json", (json.dumps(whole, indent=2) + "\n").encode())
+
+
+def _check_same(path: Path, config: RunConfig, clients: int | None) -> None:
     try:
         before = json.loads((path / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise ConfigError("resume", config.resume, "a run's folder, with its config.json") from None
     if not isinstance(before, dict):
         raise ConfigError("resume", config.resume, "a run's folder, with its config.json")
+    if before.get(_CLIENTS) != clients:
+        raise ConfigError(
+            _CLIENTS, clients, f"{before.get(_CLIENTS)}, as in the run to resume (num-supernodes of a simulation)"
+        )
     now = to_dict(config)
     for f in fields(config):
         key = f.name.replace("_", "-")

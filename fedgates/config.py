@@ -58,7 +58,7 @@ def is_reference(value: str) -> bool:
 
 def _is_dataset(value: str) -> bool:
     kind, colon, path = value.partition(":")
-    return value in DATASETS or (bool(colon) and kind in ("npz", "folder") and Path(path).is_absolute())
+    return value in DATASETS or (bool(colon) and kind in ("npz", "folder") and _is_path(path))
 
 
 def _is_path(value: str) -> bool:
@@ -84,17 +84,17 @@ class RunConfig:
     model: str = choice("mlp", *MODELS, reference=True)
     partition: str = choice("iid", "iid", "dirichlet", "classes")
     dirichlet_alpha: float = number(0.5, 0, above=True)
-    classes_per_client: int = number(2, 1)
-    samples_per_client: int = number(0, 0)
+    classes_per_client: int = number(2, 1, 1_000_000)
+    samples_per_client: int = number(0, 0, 1_000_000_000)
     num_server_rounds: int = number(30, 1, 1_000_000)
     fraction_train: float = number(1.0, 0, 1, above=True)
     fraction_evaluate: float = number(0.0, 0, 1)
     quorum: float = number(0.5, 0, 1)
-    max_failed_rounds: int = number(3, 1)
+    max_failed_rounds: int = number(3, 1, 1_000_000)
     round_timeout: float = number(3600.0, 0, above=True)
-    min_clients: int = number(2, 1)
-    local_epochs: int = number(3, 1)
-    batch_size: int = number(16, 1)
+    min_clients: int = number(2, 1, 1_000_000)
+    local_epochs: int = number(3, 1, 1_000_000)
+    batch_size: int = number(16, 1, 1_000_000)
     learning_rate: float = number(0.1, 0, above=True)
     precision: str = choice("float32", "float32", "bfloat16")
     client_threads: int = number(1, 0, 1024)

@@ -121,6 +121,9 @@ def _chunks(size: int) -> Iterator[slice]:
 
 
 def _check_layers(module: nn.Module) -> None:
+    for name, parameter in module.named_parameters():
+        if not parameter.requires_grad:
+            raise NetworkError(f"parameter {name!r} does not require a gradient, so its gate would never learn")
     for name, layer in module.named_modules():
         own = {key for key, parameter in layer.named_parameters(recurse=False) if parameter is not None}
         if own and not (isinstance(layer, nn.Linear | _ConvNd) and own <= {"weight", "bias"}):

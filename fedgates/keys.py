@@ -1,9 +1,10 @@
 """Randomness as a function of (seed, purpose, round, client): there is no global generator.
 
-A purpose is a short word ("weights", "choose", "train", ...). Two purposes, rounds or clients never
-share a stream. What must be the same on every machine and in every version (frozen weights, the choice
-of clients) is made from Philox's raw words; what only has to repeat on one machine (the samples drawn while a
-client trains) comes from a torch generator seeded from the same key.
+A purpose is a short word ("weights", "choose", "train", ...); purposes, rounds and clients have streams of their own. What must
+be the same on every machine and in every version (frozen weights, the choice of clients) is made from Philox's raw words; what
+only has to repeat on one machine (the samples drawn while a client trains) comes from a torch generator seeded from the same
+key. Of that seed torch's CPU generator uses 32 bits, so two of its streams are the same with probability 2^-32: harmless for
+samples, and the reason why nothing else is made from them.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """What a run did and what it cost: one JSON line a round, in ``rounds.jsonl``.
 
 Bytes are whole payloads, headers included, summed over the round's clients; what Flower adds around them is not counted
-(``tests/test_deployment.py`` compares the two). Bits per parameter are per client: ``8 * bytes / (clients * d)``.
+(``tests/flower/test_deployment.py`` compares the two). Bits per parameter are per client: ``8 * bytes / (clients * d)``.
 """
 
 import json
@@ -15,6 +15,7 @@ from typing import Any
 from fedgates.disk import write_atomically
 from fedgates.gates import entropy
 from fedgates.state import Update, count_ones
+from fedgates.text import one_line
 
 FILE_NAME = "rounds.jsonl"
 
@@ -40,6 +41,9 @@ class Tally:
     rejected: dict[int, str] = field(default_factory=dict)
     failed: dict[int, str] = field(default_factory=dict)
     """Clients that answered badly, or not at all, with the reason."""
+    evaluation_downlink_bytes: int = 0
+    """Sent to the clients that evaluate, beside what those that train were sent."""
+    evaluation_failed: dict[int, str] = field(default_factory=dict)
     quorum: bool = True
 
     def sent(self, client: int, payload_bytes: int) -> None:
@@ -60,9 +64,21 @@ class Tally:
         if "loss" in update.metrics:
             self.losses.append((update.num_examples, update.metrics["loss"]))
 
+    def reject(self, client: int, reason: str) -> None:
+        """A client's update is not what it should be."""
+        self.rejected[client] = one_line(reason)
+
+    def fail(self, client: int, reason: str) -> None:
+        """A client sent no update."""
+        self.failed[client] = one_line(reason)
+
+    def fail_evaluation(self, client: int, reason: str) -> None:
+        """A client's evaluation is missing or not what it should be."""
+        self.evaluation_failed[client] = one_line(reason)
+
     @property
     def counted(self) -> int:
-        """How many updates went into the state."""
+        """How many sound updates the method was given."""
         return len(self.densities)
 
     def line(self, seconds: float, evaluation: dict[str, float]) -> dict[str, Any]:
@@ -88,6 +104,9 @@ class Tally:
             "rejected": {str(client): reason for client, reason in sorted(self.rejected.items())},
             "failed": {str(client): reason for client, reason in sorted(self.failed.items())},
         }
+        if self.evaluation_downlink_bytes:
+            own["evaluation_downlink_bytes"] = self.evaluation_downlink_bytes
+            own["evaluation_failed"] = {str(client): reason for client, reason in sorted(self.evaluation_failed.items())}
         return own | {key: value for key, value in evaluation.items() if key not in own}
 
 

@@ -4,7 +4,6 @@ Every network of ours is a plain ``nn.Sequential`` of same-padded convolutions w
 fully connected layers; without BatchNorm and dropout, so that a mask over the parameters is the whole state.
 """
 
-import importlib
 import itertools
 from collections.abc import Callable
 
@@ -13,6 +12,8 @@ from torch import nn
 
 from fedgates import keys
 from fedgates.config import MODELS, ConfigError, is_reference
+from fedgates.references import find
+from fedgates.text import error_line
 
 Shape = tuple[int, int, int]
 M = "M"
@@ -109,7 +110,7 @@ def _own(reference: str, input_shape: Shape, num_classes: int) -> nn.Module:
     try:
         model = function(input_shape, num_classes)
     except Exception as error:  # the user's code may raise anything
-        expected = f"a function that builds a network from ({input_shape}, {num_classes}); it raised {_line(error)}"
+        expected = f"a function that builds a network from ({input_shape}, {num_classes}); it raised {error_line(error)}"
         raise ConfigError("model", reference, expected) from error
     if not isinstance(model, nn.Module):
         expected = f"a function that returns a torch.nn.Module; it returned {type(model).__name__}"
@@ -121,15 +122,10 @@ def _own(reference: str, input_shape: Shape, num_classes: int) -> nn.Module:
 def _find(reference: str) -> Callable[[Shape, int], object]:
     if not is_reference(reference):
         raise ConfigError("model", reference, "one of " + ", ".join(MODELS) + ' or "module:function"')
-    module_name, _, function_name = reference.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:  # importing runs the user's code, which may raise anything
-        raise ConfigError("model", reference, f"a module that can be imported; {_line(error)}") from error
-    function = getattr(module, function_name, None)
+    function = find("model", reference)
     if not callable(function):
-        raise ConfigError("model", reference, f"a function {function_name} in the module {module_name}")
-    return function  # type: ignore[no-any-return]
+        raise ConfigError("model", reference, f"a function, not {type(function).__name__}")
+    return function
 
 
 def _check_output(reference: str, model: nn.Module, input_shape: Shape, num_classes: int) -> None:
@@ -139,17 +135,9 @@ def _check_output(reference: str, model: nn.Module, input_shape: Shape, num_clas
         with torch.no_grad():
             output = model(torch.zeros(2, *input_shape))
     except Exception as error:  # the user's code may raise anything
-        raise ConfigError("model", reference, f"{wanted}; it raised {_line(error)}") from error
+        raise ConfigError("model", reference, f"{wanted}; it raised {error_line(error)}") from error
     model.train()
     if not isinstance(output, torch.Tensor):
         raise ConfigError("model", reference, f"{wanted}; it gave {type(output).__name__}")
     if tuple(output.shape) != (2, num_classes):
         raise ConfigError("model", reference, f"{wanted}; it gave {list(output.shape)}")
-
-
-def _line(error: Exception) -> str:
-    """An exception as one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())
-
-
-__all__ = ["Shape", "build"]

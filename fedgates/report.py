@@ -36,6 +36,8 @@ class Clock:
             for what in ("rejected", "failed")
             for client, reason in round_line[what].items()
         ]
+        evaluation = round_line.get("evaluation_failed", {})
+        wrong += [f"    client {client} did not evaluate: {reason}" for client, reason in evaluation.items()]
         if not round_line["quorum"]:
             wrong.append("    no quorum: the round changes nothing")
         return "\n".join(["  ".join(parts), *wrong])
@@ -46,7 +48,7 @@ def summary(lines: list[Line], strategy: str, size: int) -> str:
 
     The second row is arithmetic, not a run: 4 bytes a parameter, for as many messages each way as this run had.
     """
-    up, down = (sum(line[key] for line in lines) for key in ("uplink_bytes", "downlink_bytes"))
+    up, down = sum(line["uplink_bytes"] for line in lines), sum(_downlink(line) for line in lines)
     messages = sum(line["clients_selected"] for line in lines)
     replies = sum(line["clients_counted"] + line["clients_rejected"] for line in lines)
     dense_up, dense_down = 4 * size * replies, 4 * size * messages
@@ -78,9 +80,7 @@ def draw_curves(folder: Path, size: int) -> Path:
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     every = Ledger(folder).read()
-    total = dict(
-        zip((x["round"] for x in every), accumulate(x["uplink_bytes"] + x["downlink_bytes"] for x in every), strict=True)
-    )
+    total = dict(zip((x["round"] for x in every), accumulate(x["uplink_bytes"] + _downlink(x) for x in every), strict=True))
     lines = [line for line in every if line["accuracy"] is not None]
     rounds = [line["round"] for line in lines]
     moved = [total[r] for r in rounds]
@@ -107,6 +107,11 @@ def draw_curves(folder: Path, size: int) -> Path:
         target = folder / "curves.png"
         figure.savefig(target, dpi=130)
     return target
+
+
+def _downlink(line: Line) -> int:
+    """All that a round sent down, to those that trained and to those that evaluated."""
+    return int(line["downlink_bytes"] + line.get("evaluation_downlink_bytes", 0))
 
 
 def _percent(value: float | None) -> str:

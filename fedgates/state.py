@@ -6,6 +6,7 @@ bits beyond d are zero.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,7 @@ class Weights:
 
 
 State = Votes | Weights
+UpdateKind = Literal["mask", "values", "mask and values"]
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,18 @@ class Update:
     """How many examples it was trained on."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """Further finite numbers, such as the mean training loss."""
-    client: int = 0
-    """Who sent it; the server fills it in."""
+
+    def gates(self, size: int) -> NDArray[np.uint8]:
+        """The mask as ``[size]`` values 0 and 1."""
+        return np.ones(size, dtype=np.uint8) if self.mask is None else unpack(self.mask, size)
+
+    def dense(self, size: int) -> NDArray[np.float32]:
+        """The values in their places, ``[size]``, and zeros elsewhere; a mask alone has the value 1 at its ones."""
+        if self.mask is None and self.values is not None:
+            return self.values
+        dense = np.zeros(size, dtype=np.float32)
+        dense[self.gates(size).astype(bool)] = 1 if self.values is None else self.values
+        return dense
 
 
 def pack(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:

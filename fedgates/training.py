@@ -71,13 +71,14 @@ def predict(network: Network, x: Tensor, precision: str = "float32") -> Tensor:
 
 
 def score(probabilities: Tensor, y: Tensor) -> tuple[float, float]:
-    """Accuracy (share in 0 to 1) and mean cross-entropy in nats of predictions ``[n, classes]`` for labels ``[n]``."""
-    probabilities = probabilities.nan_to_num(
-        0.0
-    )  # weights that overflow give these, and the round is written down all the same
-    right = (probabilities.argmax(1) == y).double().mean()
-    loss = -probabilities.gather(1, y[:, None]).clamp_min(1e-12).log().double().mean()
-    return float(right), float(loss)
+    """Accuracy (share in 0 to 1) and mean cross-entropy in nats of predictions ``[n, classes]`` for labels ``[n]``.
+
+    A row that is not finite, as weights that overflow give it, is a wrong prediction of probability 0.
+    """
+    finite = probabilities.isfinite().all(1)
+    right = ((probabilities.argmax(1) == y) & finite).double().mean()
+    chance = probabilities.gather(1, y[:, None])[:, 0].where(finite, 0)
+    return float(right), float(-chance.clamp_min(1e-12).log().double().mean())
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:

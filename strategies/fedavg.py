@@ -6,6 +6,9 @@ Data, AISTATS 2017, arXiv 1602.05629.
 A client starts from the server's weights, takes `local-epochs` of SGD on its own images, and sends all d weights as
 float32; the server's new weights are the mean of the clients', weighted by their numbers of examples:
 ``w <- sum_k n_k w_k / sum_k n_k``. On the wire this is the gated update whose mask is all ones.
+
+A mean has no defence against a client that lies: finite values of any size, and whatever number of examples it claims, go into
+it. A vote is one vote.
 """
 
 from collections.abc import Iterable
@@ -35,7 +38,7 @@ class FedAvg(GateStrategy[FedAvgConfig, Weights]):
     """Dense FedAvg; see the module's text."""
 
     Config = FedAvgConfig
-    sends_values = True
+    sends = "values"
 
     def __init__(self, config: FedAvgConfig, network: Network) -> None:
         super().__init__(config, network)
@@ -67,8 +70,7 @@ class FedAvg(GateStrategy[FedAvgConfig, Weights]):
         """The mean of the clients' weights, weighted by examples, summed in float64 in the order of the clients' names."""
         total, examples = np.zeros(state.size, dtype=np.float64), 0
         for update in updates:
-            assert update.values is not None  # noqa: S101  # the wire lets only values through to a weight method
-            total += update.num_examples * update.values.astype(np.float64)
+            total += update.num_examples * update.dense(state.size).astype(np.float64)
             examples += update.num_examples
         return Weights((total / examples).astype(np.float32)) if examples else state
 

@@ -33,7 +33,7 @@ from fedgates.config import RunConfig, choice, number, text
 from fedgates.flower import GateStrategy
 from fedgates.gates import Gates, sample
 from fedgates.network import Network
-from fedgates.state import Update, Votes, pack, unpack
+from fedgates.state import Update, Votes, pack
 from fedgates.training import Task, backward, batches, predict, score
 
 EVALUATIONS = ("threshold", "sample", "mean", "ensemble")
@@ -51,8 +51,8 @@ class FedPMConfig(RunConfig):
     weight_scale: str = choice("kaiming", "kaiming", "released", "density")
     straight_through: str = choice("identity", "identity", "released")
     eps: float = number(0.001, 1e-6, 0.499)
-    prior: float = number(1.0, 1)
-    reset_every: int = number(0, 0)
+    prior: float = number(1.0, 1, 1e6)
+    reset_every: int = number(0, 0, 1_000_000_000)
     score_init: str = choice("half", "half", "normal")
     evaluations: str = text(
         "threshold,sample,mean", _are_evaluations, "threshold, then any of sample, mean, ensemble, separated by commas"
@@ -66,7 +66,7 @@ class FedPM(GateStrategy[FedPMConfig, Votes]):
     """FedPM with the density penalty; see the module's text."""
 
     Config = FedPMConfig
-    sends_values = False
+    sends = "mask"
 
     def __init__(self, config: FedPMConfig, network: Network) -> None:
         super().__init__(config, network)
@@ -87,8 +87,10 @@ class FedPM(GateStrategy[FedPMConfig, Votes]):
         extra = self.config.prior - 1
         if state.trials == 0:
             return self._initial_theta()
-        theta = (state.votes + extra) / (state.trials + 2 * extra)
-        return torch.from_numpy(theta.astype(np.float32)).to(self.network.device)
+        theta = state.votes.astype(np.float32)
+        theta += np.float32(extra)
+        theta /= np.float32(state.trials + 2 * extra)
+        return torch.from_numpy(theta).to(self.network.device)
 
     def _initial_theta(self) -> Tensor:
         size, device = self.network.size, self.network.device
@@ -103,7 +105,7 @@ class FedPM(GateStrategy[FedPMConfig, Votes]):
     def local_update(self, state: Votes, task: Task) -> Update:
         """Train the scores on the client's own images, then sample the mask that is sent."""
         config, network = self.config, self.network
-        scores = torch.logit(self.theta(state).clamp_(config.eps, 1 - config.eps))
+        scores = self.theta(state).clamp_(config.eps, 1 - config.eps).logit_()
         scores.grad = network.gradient
         optimizer = torch.optim.Adam([scores], lr=config.learning_rate, fused=True)
         sampler = task.generator(config.seed, "masks", network.device)
@@ -113,7 +115,7 @@ class FedPM(GateStrategy[FedPMConfig, Votes]):
             losses.append(backward(network, task, batch, config.precision))
             self.gates.straight_through(scores, config.straight_through, config.density_penalty)
             optimizer.step()
-        mask = sample(torch.sigmoid(scores), task.generator(config.seed, "upload", network.device))
+        mask = sample(scores.sigmoid_(), task.generator(config.seed, "upload", network.device))
         return Update(
             mask=pack(mask.cpu().numpy()),
             num_examples=len(task.y),
@@ -127,8 +129,7 @@ class FedPM(GateStrategy[FedPMConfig, Votes]):
         fresh = (server_round - 1) % self.reset_every == 0
         votes, trials = (np.zeros_like(state.votes), 0) if fresh else (state.votes.copy(), state.trials)
         for update in updates:
-            assert update.mask is not None  # noqa: S101  # the wire lets only masks through to a mask method
-            votes += unpack(update.mask, state.size)
+            votes += update.gates(state.size)
             trials += 1
         return Votes(votes, trials)
 

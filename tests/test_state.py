@@ -36,4 +36,14 @@ def test_sizes_and_defaults():
     assert Votes(np.zeros(5, np.uint32), 3).size == 5
     assert Weights(np.zeros(6, np.float32)).size == 6
     update = Update(mask=None)
-    assert (update.values, update.num_examples, dict(update.metrics), update.client) == (None, 1, {}, 0)
+    assert (update.values, update.num_examples, dict(update.metrics)) == (None, 1, {})
+
+
+def test_an_update_as_dense_vectors():
+    mask = pack(np.array([1, 0, 0, 1, 0], dtype=bool))
+    values = np.array([0.5, -2], dtype=np.float32)
+    assert Update(mask).gates(5).tolist() == [1, 0, 0, 1, 0]
+    assert Update(None, values).gates(2).tolist() == [1, 1]
+    assert Update(mask, values).dense(5).tolist() == [0.5, 0, 0, -2, 0]
+    assert Update(None, values).dense(2).tolist() == [0.5, -2]
+    assert Update(mask).dense(5).tolist() == [1, 0, 0, 1, 0]

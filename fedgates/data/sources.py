@@ -1,7 +1,5 @@
 """A data set by the name in the config, or a device's own data by its path."""
 
-from pathlib import Path
-
 from fedgates.config import DATASETS, ConfigError, folder
 from fedgates.data.dataset import Dataset
 from fedgates.data.digits import digits
@@ -42,7 +40,7 @@ def load(dataset: str, data_dir: str) -> Dataset:
         expected = f'one of {", ".join(DATASETS)}, "npz:/abs/file.npz" or "folder:/abs/dir"'
         raise ConfigError("dataset", dataset, expected)
     try:
-        loaded = _READERS[kind](dataset, Path(path))
+        loaded = _READERS[kind](dataset, folder(path))
     except ValueError as error:
         raise ConfigError("dataset", dataset, str(error)) from error
     if not len(loaded.test):

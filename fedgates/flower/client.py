@@ -29,7 +29,7 @@ from fedgates.training import Task, isolated
 from fedgates.wire import pack_update, unpack_state
 
 _HELD_OUT = 5
-"""With `fraction-evaluate`, every fifth image of a client's share is for evaluation, not for training."""
+"""With `fraction-evaluate`, every fifth of a client's images is for evaluation; a device with a test part uses that."""
 
 
 def make_client_app(strategies: Strategies) -> ClientApp:
@@ -63,7 +63,7 @@ def make_client_app(strategies: Strategies) -> ClientApp:
         worker = _Worker(strategies, message, context)
         task = worker.task(held_out=True)
         with worker.isolated("evaluation"):
-            found = worker.strategy.evaluate(worker.state, task.x, task.y, worker.server_round)
+            found = worker.strategy.evaluate(worker.state, task.x, task.y, worker.server_round - 1)
         metrics = MetricRecord({"num-examples": len(task.y), "accuracy": found["accuracy"], "loss": found["loss"]})
         return Message(RecordDict({METRICS: metrics}), reply_to=message)
 
@@ -121,14 +121,19 @@ def _own_data(config: RunConfig, context: Context, message: Message) -> tuple[da
     if path is not None:
         input_shape, num_classes = read_shape(message.content)
         own = _device_data(str(path), input_shape, num_classes)
-        return own.train, own.test
+        mine = np.arange(len(own.train))[: config.samples_per_client or None]
+        return _divided(own.train, mine, config) if not len(own.test) else (own.train.take(mine), own.test)
     partition_id, clients = _partition_id(context), context.node_config.get("num-partitions")
     if partition_id is None or not isinstance(clients, int):
         raise ConfigError("data-path", path, "a node config with data-path, or with partition-id and num-partitions")
     if not 0 <= partition_id < clients:
         raise ConfigError("partition-id", partition_id, f"a number from 0 to {clients - 1}, below num-partitions")
     train = _load(config.dataset, config.data_dir).train
-    mine = _partition(config, clients)[partition_id]
+    return _divided(train, _partition(config, clients)[partition_id], config)
+
+
+def _divided(train: data.Examples, mine: NDArray[np.int64], config: RunConfig) -> tuple[data.Examples, data.Examples]:
+    """A client's own images for training and, if clients evaluate, every fifth of them held out."""
     if not config.fraction_evaluate:
         return train.take(mine), train.take(mine[:0])
     held = np.arange(len(mine)) % _HELD_OUT == _HELD_OUT - 1

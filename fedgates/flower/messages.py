@@ -1,12 +1,11 @@
 """Payloads in Flower's messages: one array of raw bytes each way, and a few plain numbers beside it."""
 
-import math
 from dataclasses import replace
 from typing import cast
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
-from fedgates.state import Update
+from fedgates.state import Update, UpdateKind
 from fedgates.wire import WireError, unpack_update
 
 STYPE = "fedgates.1"
@@ -14,7 +13,7 @@ STYPE = "fedgates.1"
 STATE, SHAPE, UPDATE, METRICS = "state", "shape", "update", "metrics"
 """Names of the records in a message."""
 _PAYLOAD = "payload"
-_MAX_EXAMPLES = 2**31 - 1
+_MAX_EXAMPLES, _MAX_METRICS, _MAX_METRIC = 2**31 - 1, 32, 1e9
 
 
 def to_record(payload: bytes) -> ArrayRecord:
@@ -60,7 +59,7 @@ def reply_bytes(message: Message) -> int:
     return sum(len(array.data) for record in message.content.array_records.values() for array in record.values())
 
 
-def read_update(message: Message, size: int, digest: bytes, server_round: int, *, values: bool) -> Update:
+def read_update(message: Message, size: int, digest: bytes, server_round: int, kind: UpdateKind) -> Update:
     """A client's update, checked in full.
 
     Raises
@@ -71,24 +70,37 @@ def read_update(message: Message, size: int, digest: bytes, server_round: int, *
     content = message.content
     if list(content.array_records) != [UPDATE]:
         raise WireError(f"array records {sorted(content.array_records)}, expected one named {UPDATE!r}")
-    update = unpack_update(from_record(content.array_records[UPDATE]), size, digest, server_round, values=values)
-    examples, metrics = read_metrics(content)
+    update = unpack_update(from_record(content.array_records[UPDATE]), size, digest, server_round, kind)
+    examples, metrics = _read_metrics(content)
     return replace(update, num_examples=examples, metrics=metrics)
 
 
-def read_metrics(content: RecordDict) -> tuple[int, dict[str, float]]:
-    """The number of examples, and the other metrics: finite numbers only.
+def read_evaluation(content: RecordDict) -> tuple[int, float, float]:
+    """What a client's evaluation found: number of examples, accuracy in 0 to 1, loss of at least 0.
 
     Raises
     ------
     WireError
-        No number of examples from 1 to 2**31 - 1, or a metric that is not a finite number.
+        Whatever is wrong with it.
     """
+    examples, metrics = _read_metrics(content)
+    accuracy, loss = metrics.get("accuracy", -1.0), metrics.get("loss", -1.0)
+    if not 0 <= accuracy <= 1:
+        raise WireError(f"accuracy = {accuracy!r}, expected a number from 0 to 1")
+    if loss < 0:
+        raise WireError(f"loss = {loss!r}, expected a number of at least 0")
+    return examples, accuracy, loss
+
+
+def _read_metrics(content: RecordDict) -> tuple[int, dict[str, float]]:
+    """The number of examples, and the other metrics: few, and numbers of a size that can be summed and written down."""
     metrics = dict(content.metric_records.get(METRICS, {}))
     examples = metrics.pop("num-examples", None)
     if not isinstance(examples, int) or not 1 <= examples <= _MAX_EXAMPLES:
-        raise WireError(f"num-examples = {examples!r}, expected a whole number from 1 to {_MAX_EXAMPLES}")
+        raise WireError(f"num-examples = {examples!s:.40}, expected a whole number from 1 to {_MAX_EXAMPLES}")
+    if len(metrics) > _MAX_METRICS:
+        raise WireError(f"{len(metrics)} metrics, expected at most {_MAX_METRICS}")
     for name, value in metrics.items():
-        if not isinstance(value, int | float) or not math.isfinite(value):
-            raise WireError(f"metric {name} = {value!r}, expected a finite number")
+        if not isinstance(value, int | float) or not abs(value) <= _MAX_METRIC:
+            raise WireError(f"metric {name:.40} = {value!s:.40}, expected a number from {-_MAX_METRIC:g} to {_MAX_METRIC:g}")
     return examples, {name: float(value) for name, value in metrics.items() if isinstance(value, int | float)}

@@ -1,6 +1,5 @@
 """From a run config to the method it names, and its checked configuration."""
 
-import importlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ from fedgates import models
 from fedgates.config import ConfigError, RunConfig, Value, is_reference, key_names, parse
 from fedgates.flower.strategy import GateStrategy
 from fedgates.network import Network
+from fedgates.references import find
 
 AnyStrategy = GateStrategy[Any, Any]
 Strategies = Mapping[str, str]
@@ -52,11 +52,7 @@ def build(method: type[AnyStrategy], config: RunConfig, input_shape: tuple[int, 
 
 
 def _load(name: str, reference: str) -> type[AnyStrategy]:
-    module, _, attribute = reference.partition(":")
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError("strategy", name, f'"module:Class" that can be imported ({error})') from error
+    found = find("strategy", reference)
     if not (isinstance(found, type) and issubclass(found, GateStrategy)):
         raise ConfigError("strategy", name, "a class derived from fedgates.flower.GateStrategy")
     return found

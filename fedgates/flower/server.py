@@ -8,20 +8,20 @@ from collections.abc import Mapping
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import Result
-from flwr.superlink.grid.inmemory_grid import InMemoryGrid
 
 from fedgates import data, report
 from fedgates.checkpoint import RunFolder, open_run
 from fedgates.config import ConfigError, RunConfig, Value
-from fedgates.flower.loopback import LoopbackGrid
 from fedgates.flower.registry import Strategies, build, configure
 from fedgates.flower.startup import config_is_checked, end_flower_process
 from fedgates.flower.strategy import QuorumError
 from fedgates.network import NetworkError
 
 log = logging.getLogger("fedgates")
-_SETTLING = 0.1
-"""Seconds without a new node after which a simulation's nodes are all there."""
+_SIMULATIONS = ("InMemoryGrid", "LoopbackGrid")
+"""Grids whose nodes are simulated; by name, because Flower does not export its own."""
+_SETTLING, _PATIENCE = 0.1, 30.0
+"""Seconds without a new node after which a simulation's nodes are all there, and after which it has none."""
 
 
 def make_server_app(strategies: Strategies) -> ServerApp:
@@ -71,9 +71,11 @@ def run_federation(grid: Grid, raw: Mapping[str, Value], strategies: Strategies)
     """
     method, config = configure(raw, strategies)
     dataset = data.load(config.dataset, config.data_dir)
-    check_partition(config, dataset, grid)
+    clients = simulated_clients(grid)
+    if clients is not None:
+        check_partition(config, dataset, clients)
     strategy = build(method, config, dataset.input_shape, dataset.num_classes)
-    run = open_run(config)
+    run = open_run(config, clients)
     log.info("results: %s", run.path)
     first_round, arrays = 1, None
     if config.resume:
@@ -83,31 +85,37 @@ def run_federation(grid: Grid, raw: Mapping[str, Value], strategies: Strategies)
         log.info("resumed after round %d", done)
     config_is_checked()
     x, y = data.to_tensors(dataset.test, strategy.network.device)
-    result = strategy.start(grid, arrays, evaluate_fn=strategy.evaluate_on(x, y), first_round=first_round, run=run)
-    report.draw_curves(run.path, strategy.network.size)
-    log.info(report.summary(run.ledger.read(), config.strategy, strategy.network.size))
-    log.info("results: %s", run.path)
+    try:
+        result = strategy.start(grid, arrays, evaluate_fn=strategy.evaluate_on(x, y), first_round=first_round, run=run)
+    finally:  # a run that ends early has cost something, too
+        report.draw_curves(run.path, strategy.network.size)
+        log.info(report.summary(run.ledger.read(), config.strategy, strategy.network.size))
+        log.info("results: %s", run.path)
     return result, run
 
 
-def check_partition(config: RunConfig, dataset: data.Dataset, grid: Grid) -> None:
-    """Find out before anything is sent whether the data can be shared out as the config asks.
-
-    Only where the nodes are simulated, because real devices may hold data of their own: there each says for itself.
+def check_partition(config: RunConfig, dataset: data.Dataset, clients: int) -> None:
+    """Find out before anything is sent whether so many clients can share the data as the config asks.
 
     Raises
     ------
     ConfigError
-        The partition cannot be made for so many clients.
+        They cannot, or there are fewer than `min-clients`.
     """
-    if isinstance(grid, InMemoryGrid | LoopbackGrid):
-        data.partition(dataset.train.y, _settled_count(grid), config)
+    if clients < config.min_clients:
+        raise ConfigError("min-clients", config.min_clients, f"at most {clients}, which is how many clients are simulated")
+    data.partition(dataset.train.y, clients, config)
 
 
-def _settled_count(grid: Grid) -> int:
-    """How many nodes there are, once no more turn up: a simulation registers them one by one while this starts."""
-    count, before = len(list(grid.get_node_ids())), -1
-    while count != before or not count:
+def simulated_clients(grid: Grid) -> int | None:
+    """How many nodes a simulation has; None where nodes are real, and may come, go, and hold data of their own.
+
+    A simulation registers its nodes one by one while this starts, so they are counted once no more turn up.
+    """
+    if not any(kind.__name__ in _SIMULATIONS for kind in type(grid).__mro__):
+        return None
+    count, before, end = len(list(grid.get_node_ids())), -1, time.monotonic() + _PATIENCE
+    while (count != before or not count) and time.monotonic() < end:
         time.sleep(_SETTLING)
         before, count = count, len(list(grid.get_node_ids()))
     return count

@@ -11,8 +11,8 @@ import threading
 import warnings
 from pathlib import Path
 
-_PATIENCE = 60.0
-"""Seconds after which Ray starts all the same: a data set may take long to download, or the ServerApp may not have loaded."""
+_SERVER_THREAD = "server_th_with_start_checks"
+"""Part of the name of the thread in which Flower runs the ServerApp; if none is called so, nobody waits for it."""
 _checked = threading.Event()
 
 
@@ -25,7 +25,8 @@ def wait_for_check() -> None:
     """Hold the main thread of Flower's simulation process until :func:`config_is_checked`; elsewhere do nothing."""
     if Path(sys.argv[0]).name == "flwr-simulation" and threading.current_thread() is threading.main_thread():
         warnings.filterwarnings("ignore", message="Tip: In future versions of Ray", category=FutureWarning)
-        _checked.wait(_PATIENCE)
+        while not _checked.wait(0.1) and any(_SERVER_THREAD in thread.name for thread in threading.enumerate()):
+            pass
 
 
 def end_flower_process() -> None:

@@ -29,13 +29,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fedgates.state import State, Update, Votes, Weights, count_ones
+from fedgates.state import State, Update, UpdateKind, Votes, Weights, count_ones
 from fedgates.wire.bits import pack_integers, packed_size, unpack_integers, width
 
 MAGIC = b"FGTS"
 VERSION = 1
 MASK, VOTES, VALUES, MASK_AND_VALUES = 1, 2, 3, 4
 _KINDS = {MASK: "mask", VOTES: "votes", VALUES: "values", MASK_AND_VALUES: "mask and values"}
+_KIND_NUMBERS = {name: number for number, name in _KINDS.items()}
 _HEADER = struct.Struct("<4sBBHII8sI")
 _CRC = struct.Struct("<I")
 HEADER_SIZE = _HEADER.size + _CRC.size
@@ -116,7 +117,7 @@ def unpack_state(data: bytes, size: int, digest: bytes) -> tuple[State, int]:
     return Votes(votes, header.number), header.server_round
 
 
-def unpack_update(data: bytes, size: int, digest: bytes, server_round: int, *, values: bool = False) -> Update:
+def unpack_update(data: bytes, size: int, digest: bytes, server_round: int, kind: UpdateKind = "mask") -> Update:
     """Decode a client's update, checked in full.
 
     Parameters
@@ -125,15 +126,15 @@ def unpack_update(data: bytes, size: int, digest: bytes, server_round: int, *, v
         A whole payload.
     size, digest, server_round
         What this end's own network and round are.
-    values : bool
-        Whether the method expects values (a weight method) or a mask alone.
+    kind : str
+        What the method's updates are: "mask", "values" or "mask and values".
 
     Raises
     ------
     WireError
         Anything else than a whole, sound update of that network, for that round, of that sort.
     """
-    header, body = _open(data, size, digest, (VALUES, MASK_AND_VALUES) if values else (MASK,))
+    header, body = _open(data, size, digest, (_KIND_NUMBERS[kind],))
     if header.server_round != server_round:
         raise WireError(f"round {header.server_round}, expected {server_round}")
     if header.kind == VALUES:

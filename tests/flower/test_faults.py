@@ -1,5 +1,8 @@
 """A bad reply costs that reply, never the round: every fault through the real strategy, on the loopback grid."""
 
+import time
+import zlib
+
 import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, Error, Message, MetricRecord, RecordDict
@@ -8,7 +11,7 @@ from safetensors.numpy import load_file
 from client_app import app
 from fedgates.flower import LoopbackGrid, QuorumError, client, run_federation
 from fedgates.flower.messages import METRICS, STYPE, UPDATE
-from fedgates.state import Update
+from fedgates.state import Update, pack
 from fedgates.wire import pack_update
 from strategies import STRATEGIES
 
@@ -88,6 +91,22 @@ FAULTS = [
     (lambda m, r: answer(m, payload_of(r), metrics={"loss": float("nan")}), "rejected", "metric loss = nan, expected"),
     (lambda m, r: answer(m, payload_of(r), metrics={"loss": [1.0]}), "rejected", "metric loss = [1.0], expected"),
     (lambda m, r: Message(RecordDict(), reply_to=m), "rejected", "array records [], expected one named 'update'"),
+    (
+        lambda m, r: answer(m, payload_of(r), metrics={"loss": 1e308}),
+        "rejected",
+        "metric loss = 1e+308, expected a number from",
+    ),
+    (lambda m, r: answer(m, payload_of(r), metrics={"loss": [0.5] * 200_000}), "rejected", "metric loss = [0.5, 0.5,"),
+    (
+        lambda m, r: answer(m, payload_of(r), metrics={f"m{i}": 1.0 for i in range(99)}),
+        "rejected",
+        "100 metrics, expected at most",
+    ),
+    (
+        lambda m, r: answer(m, payload_of(r), metrics={"x\nround 2/2  FORGED\x1b[31m": float("inf")}),
+        "rejected",
+        r"metric x round 2/2 FORGED\x1b[31m = inf, expected",
+    ),
 ]
 
 
@@ -119,7 +138,7 @@ def test_every_fault_costs_its_own_reply_and_is_named(raw, caplog):
     caplog.set_level("INFO", logger="fedgates")
     faults = {i: fault for i, (fault, _, _) in enumerate(FAULTS)}
     clients = len(FAULTS) + 5
-    (line,), votes, sent = federation(raw, faults, clients, quorum=0.2)
+    (line,), votes, sent = federation(raw, faults, clients, quorum=0.1)
     assert len(sent) == line["clients_counted"] == 5
     assert line["clients_selected"] == clients
     assert line["clients_failed"] == 2
@@ -130,6 +149,113 @@ def test_every_fault_costs_its_own_reply_and_is_named(raw, caplog):
         assert f"client {name} {column}: {reason}" in caplog.text
     honest = sum(32 + (D + 7) // 8 for _ in sent)
     assert line["uplink_bytes"] > honest  # what was rejected has travelled, too
+
+
+def test_a_line_stays_a_line_whatever_clients_write_into_it(raw, caplog):
+    caplog.set_level("INFO", logger="fedgates")
+    (line,), _, _ = federation(raw, {i: fault for i, (fault, _, _) in enumerate(FAULTS)}, len(FAULTS) + 5, quorum=0.1)
+    assert len(str(line)) < 10_000
+    assert "\x1b" not in caplog.text
+    assert not [text for text in caplog.text.splitlines() if text.startswith("round 2/2")]
+
+
+def sparse(*ones):
+    """A sound update of a mask with values, which dense FedAvg does not take."""
+
+    def fault(message, reply):
+        mask = np.zeros(D, dtype=bool)
+        mask[list(ones)] = True
+        update = Update(pack(mask), np.full(len(ones), 3.0, dtype=np.float32))
+        return answer(message, pack_update(update, D, 1, payload_of(reply)[16:24]))
+
+    return fault
+
+
+def only_a_mask(message, reply):
+    return answer(message, pack_update(Update(pack(np.ones(D, dtype=bool))), D, 1, payload_of(reply)[16:24]))
+
+
+def not_finite(message, reply):
+    values = np.ones(D, dtype=np.float32)
+    payload = bytearray(pack_update(Update(None, values), D, 1, payload_of(reply)[16:24]))
+    payload[32:36] = np.float32("nan").tobytes()
+    payload[28:32] = zlib.crc32(bytes(payload[32:]), zlib.crc32(bytes(payload[:28]))).to_bytes(4, "little")
+    return answer(message, bytes(payload))
+
+
+def test_weight_methods_take_nothing_but_what_they_asked_for(raw):
+    faults = dict(enumerate([sparse(), sparse(5), sparse(1, 2, 3), only_a_mask, not_finite, garbage, raising, silent]))
+
+    class Faulty(LoopbackGrid):
+        def deliver(self, message):
+            reply = super().deliver(message)
+            name = self.contexts[message.metadata.dst_node_id].node_config["partition-id"]
+            if message.metadata.message_type != "train" or name not in faults:
+                return reply
+            try:
+                return faults[name](message, reply)
+            except RuntimeError as error:
+                return Message(Error(2, f"RuntimeError: {error}"), reply_to=message)
+
+    class Honest(LoopbackGrid):
+        def deliver(self, message):
+            name = self.contexts[message.metadata.dst_node_id].node_config["partition-id"]
+            return None if message.metadata.message_type == "train" and name in faults else super().deliver(message)
+
+    config = raw(strategy="fedavg", num_server_rounds=1, quorum=0.1)
+    ends = []
+    for grid in (Faulty, Honest):
+        _, folder = run_federation(grid(app, config, 10), config, STRATEGIES)
+        assert folder.ledger.read()[0]["clients_counted"] == 2
+        ends.append(load_file(max(folder.path.glob("checkpoint-*")))["weights"].tobytes())
+    assert ends[0] == ends[1]
+
+
+@pytest.mark.parametrize(("key", "value"), [("accuracy", 1e6), ("accuracy", -0.5), ("loss", -1.0), ("loss", 1e308)])
+def test_a_lie_about_an_evaluation_is_dropped_and_named(raw, key, value):
+    class Lying(LoopbackGrid):
+        def deliver(self, message):
+            reply = super().deliver(message)
+            if message.metadata.message_type == "evaluate" and message.metadata.dst_node_id == 1000:
+                reply.content.metric_records[METRICS][key] = value
+            return reply
+
+    config = raw(num_server_rounds=1, fraction_evaluate=1.0)
+    _, folder = run_federation(Lying(app, config, 3), config, STRATEGIES)
+    (line,) = folder.ledger.read()
+    assert 0 <= line["client_accuracy"] <= 1
+    assert list(line["evaluation_failed"]) == ["0"]
+    assert key in line["evaluation_failed"]["0"]
+
+
+def test_a_node_that_never_introduces_itself_costs_its_wait_once(raw):
+    class Mute(LoopbackGrid):
+        def deliver(self, message):
+            return None if message.metadata.dst_node_id == 1000 else super().deliver(message)
+
+    config = raw(num_server_rounds=3, round_timeout=1.5)
+    started = time.monotonic()
+    _, folder = run_federation(Mute(app, config, 3), config, STRATEGIES)
+    assert [line["clients_selected"] for line in folder.ledger.read()] == [2, 2, 2]
+    assert sum(line["seconds"] for line in folder.ledger.read()) < 1.5 < time.monotonic() - started
+
+
+def test_a_device_that_comes_back_under_another_node_id_is_let_in(raw):
+    class Reconnecting(LoopbackGrid):
+        def get_node_ids(self):
+            if self.trained == 3 and 1000 in self.contexts:  # after the first round
+                self.contexts[2000] = self.contexts.pop(1000)
+            return list(self.contexts)
+
+        trained = 0
+
+        def deliver(self, message):
+            self.trained += message.metadata.message_type == "train"
+            return super().deliver(message)
+
+    config = raw(num_server_rounds=2)
+    _, folder = run_federation(Reconnecting(app, config, 3), config, STRATEGIES)
+    assert [line["clients_counted"] for line in folder.ledger.read()] == [3, 3]
 
 
 def test_an_exception_in_the_client_app_reaches_the_ledger(raw, tmp_path):

@@ -13,6 +13,7 @@ from client_app import app
 from fedgates import data
 from fedgates.config import ConfigError
 from fedgates.flower import LoopbackGrid, QuorumError, run_federation
+from fedgates.flower.roster import choose
 from strategies import STRATEGIES
 
 D = 64 * 256 + 256 + 256 * 256 + 256 + 256 * 10 + 10
@@ -132,6 +133,23 @@ def test_resume_with_another_config_names_the_key(raw):
         run(raw(num_server_rounds=2, local_epochs=2, resume=str(folder.path)))
 
 
+def test_resume_with_another_number_of_clients_is_refused(raw):
+    folder = run(raw(num_server_rounds=1))
+    with pytest.raises(ConfigError, match=r"simulated-clients = 5: expected 4, as in the run to resume"):
+        run(raw(num_server_rounds=2, resume=str(folder.path)), clients=5)
+
+
+def test_who_evaluates_is_a_choice_apart_from_who_trains():
+    def chosen(purpose):
+        return [choose(range(10), 0.2, 1, purpose, server_round) for server_round in range(20)]
+
+    assert chosen("choose") == chosen("choose")
+    assert chosen("choose") != chosen("choose evaluators")
+    assert {len(c) for c in chosen("choose")} == {2}
+    assert choose([], 0.5, 1, "choose", 1) == []
+    assert choose([7], 0.01, 1, "choose", 1) == [7]
+
+
 def test_who_trains_is_a_function_of_seed_and_round(raw):
     class Noting(LoopbackGrid):
         def deliver(self, message):
@@ -208,8 +226,10 @@ def test_no_usable_client_at_all_ends_the_run_with_the_reason(raw, tmp_path):
 
 
 BAD = [
+    ({"min_clients": 13}, r"min-clients = 13: expected at most 12, which is how many clients are simulated"),
+    ({"batch_size": 2**70}, r"batch-size = .*: expected a whole number of at least 1 and at most 1e\+06"),
     ({"strategy": "fedprox"}, r"strategy = 'fedprox': expected one of fedpm, fedavg"),
-    ({"strategy": "nowhere:Nothing"}, r"strategy = 'nowhere:Nothing': expected .* \(No module named 'nowhere'\)"),
+    ({"strategy": "nowhere:Nothing"}, r"strategy = 'nowhere:Nothing': expected .*No module named .nowhere."),
     ({"strategy": "json:JSONDecoder"}, r"strategy = 'json:JSONDecoder': expected a class derived from"),
     ({"model": "conv10"}, r"model = 'conv10': expected .*32"),
     ({"dataset": "npz:/absent/x.npz"}, r"dataset = 'npz:/absent/x.npz': expected"),

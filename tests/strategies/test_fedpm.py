@@ -31,8 +31,8 @@ def votes(*counts, trials=1):
     return Votes(np.array(counts, dtype=np.uint32), trials)
 
 
-def update(*mask, client=0):
-    return Update(mask=pack(np.array(mask, dtype=bool)), client=client)
+def update(*mask):
+    return Update(mask=pack(np.array(mask, dtype=bool)))
 
 
 def one_image(label=0, pixel=255, server_round=1, client=0):

@@ -41,8 +41,8 @@ VOTES = Votes(np.array([0, 1, 2, 3, 3, 2, 1, 0, 3], dtype=np.uint32), trials=3)
 WEIGHTS = Weights(floats(np.arange(9) - 4.5))
 
 
-def update_of(payload, values=False, size=9):
-    return unpack_update(payload, size, DIGEST, ROUND, values=values)
+def update_of(payload, kind="mask", size=9):
+    return unpack_update(payload, size, DIGEST, ROUND, kind)
 
 
 def state_of(payload, size=9):
@@ -54,12 +54,16 @@ def read_mask(payload):
 
 
 def read_values(payload):
-    return update_of(payload, values=True)
+    return update_of(payload, "values")
+
+
+def read_both(payload):
+    return update_of(payload, "mask and values")
 
 
 SOUND = {
     "mask": (pack_update(MASK, 9, ROUND, DIGEST), read_mask),
-    "mask and values": (pack_update(MASK_AND_VALUES, 9, ROUND, DIGEST), read_values),
+    "mask and values": (pack_update(MASK_AND_VALUES, 9, ROUND, DIGEST), read_both),
     "values": (pack_update(VALUES, 9, ROUND, DIGEST), read_values),
     "votes": (pack_state(VOTES, ROUND, DIGEST), state_of),
     "weights": (pack_state(WEIGHTS, ROUND, DIGEST), state_of),
@@ -151,7 +155,7 @@ def test_values_come_back_to_the_bit(values, server_round):
     assert opened == server_round
     assert state.values.tobytes() == values.tobytes()
     payload = pack_update(Update(mask=None, values=values), len(values), server_round, DIGEST)
-    update = unpack_update(payload, len(values), DIGEST, server_round, values=True)
+    update = unpack_update(payload, len(values), DIGEST, server_round, "values")
     assert update.mask is None
     assert (update.values.dtype, update.values.tobytes()) == (np.float32, values.tobytes())
 
@@ -161,7 +165,7 @@ def test_values_come_back_to_the_bit(values, server_round):
 def test_masks_with_values_come_back_to_the_bit(pairs):
     values = floats([value for kept, value in pairs if kept])
     update = Update(mask=mask_of([kept for kept, _ in pairs]), values=values)
-    found = update_of(pack_update(update, len(pairs), ROUND, DIGEST), values=True, size=len(pairs))
+    found = update_of(pack_update(update, len(pairs), ROUND, DIGEST), "mask and values", size=len(pairs))
     assert found.mask.tolist() == update.mask.tolist()
     assert found.values.tobytes() == values.tobytes()
 
@@ -206,7 +210,7 @@ BAD = {
     "longer votes": (state_of, VS + b"\0", "a body of 5 bytes, expected 4"),
     "cut values": (read_values, V[:-1], "a body of 35 bytes, expected 36"),
     "longer values": (state_of, W + b"\0" * 4, "a body of 40 bytes, expected 36"),
-    "cut mask and values": (read_values, MV[:-4], "a body of 14 bytes, expected 18"),
+    "cut mask and values": (read_both, MV[:-4], "a body of 14 bytes, expected 18"),
     "magic": (read_mask, seal(1, b"\0\0", magic=b"FGTT"), "magic b'FGTT', expected b'FGTS'"),
     "version": (read_mask, seal(1, b"\0\0", version=2), "format version 2.0, expected 1.0"),
     "reserved bytes": (read_mask, seal(1, b"\0\0", zero=1), "format version 1.1, expected 1.0"),
@@ -221,21 +225,23 @@ BAD = {
     "checksum": (read_mask, M[:28] + b"\0\0\0\0" + M[32:], "checksum does not match"),
     "ones miscounted": (read_mask, seal(1, b"\x07\0", number=2), "the mask has 3 ones, its header says 2"),
     "ones beyond the gates": (read_mask, seal(1, b"\0\0", number=10), "a mask with 10 ones in 9 gates"),
-    "fewer values than ones": (read_values, seal(4, b"\x03\0" + b"\0" * 4, number=1), "the mask has 2 ones"),
+    "fewer values than ones": (read_both, seal(4, b"\x03\0" + b"\0" * 4, number=1), "the mask has 2 ones"),
     "spare bits": (read_mask, seal(1, b"\0\2", number=1), "bits beyond the last gate are not zero"),
-    "spare bits under values": (read_values, seal(4, b"\0\2" + b"\0" * 4, number=1), "bits beyond the last gate are not"),
+    "spare bits under values": (read_both, seal(4, b"\0\2" + b"\0" * 4, number=1), "bits beyond the last gate are not"),
     "spare bits of votes": (state_of, seal(2, b"\0\0\0\x80", number=3), "bits beyond the last gate are not zero"),
     "more votes than trials": (state_of, seal(2, b"\1\0\1\0", number=2), "a gate has 3 votes of 2 trials"),
     "nan": (read_values, seal(3, NAN * 9), "a value is not finite"),
     "infinity": (state_of, seal(3, b"\0" * 32 + INF), "a value is not finite"),
-    "nan at a one": (read_values, seal(4, b"\1\0" + NAN, number=1), "a value is not finite"),
+    "nan at a one": (read_both, seal(4, b"\1\0" + NAN, number=1), "a value is not finite"),
     "a number that means nothing": (state_of, seal(3, b"\0" * 36, number=1), "1.*expected 0"),
     "a number in values": (read_values, seal(3, b"\0" * 36, number=9), "9.*expected 0"),
     "an update for a state": (state_of, M, "a payload of kind mask, expected votes or values"),
     "masked values for a state": (state_of, MV, "a payload of kind mask and values, expected votes or values"),
     "a state for an update": (read_mask, VS, "a payload of kind votes, expected mask"),
-    "a state for values": (read_values, VS, "a payload of kind votes, expected values or mask and values"),
-    "a mask for values": (read_values, M, "a payload of kind mask, expected values or mask and values"),
+    "a state for values": (read_values, VS, "a payload of kind votes, expected values"),
+    "a mask for values": (read_values, M, "a payload of kind mask, expected values"),
+    "masked values for values": (read_values, MV, "a payload of kind mask and values, expected values"),
+    "values for masked values": (read_both, V, "a payload of kind values, expected mask and values"),
     "values for a mask": (read_mask, V, "a payload of kind values, expected mask"),
     "masked values for a mask": (read_mask, MV, "a payload of kind mask and values, expected mask"),
 }
