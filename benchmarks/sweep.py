@@ -68,23 +68,22 @@ def machine() -> str:
     return f"{os.cpu_count()} cores ({platform.machine()}), {versions}."
 
 
-def table(name: str, command: str, text: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a Markdown table with its command, machine and versions, and keep it in ``results/``."""
-    lines = [
-        f"# {name}",
-        "",
-        f"`{command}`",
-        "",
-        text,
-        "",
-        "| " + " | ".join(header) + " |",
-        "|" + "---|" * len(header),
-        *("| " + " | ".join(str(cell) for cell in row) + " |" for row in rows),
-        "",
-        machine(),
-        "",
-    ]
+def table(name: str, command: str, *parts: object) -> None:
+    """Print Markdown tables with their command, machine and versions, and keep them in ``results/``.
+
+    `parts` are a text, a header and rows, again for each further table.
+    """
+    lines = [f"# {name}", "", f"`{command}`", ""]
+    for text, header, rows in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
+        lines += [str(text), "", *_markdown(header, rows), ""]  # type: ignore[arg-type]
+    lines += [machine(), ""]
     RESULTS.mkdir(exist_ok=True)
     target = RESULTS / (command.split()[1].rsplit("/", 1)[-1].removesuffix(".py") + ".md")
     target.write_text("\n".join(lines), encoding="utf-8")
     print("\n".join(lines))
+
+
+def _markdown(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
+    return ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)] + [
+        "| " + " | ".join(str(cell) for cell in row) + " |" for row in rows
+    ]
