@@ -179,7 +179,7 @@ def main() -> None:
         ["precision", "dense step", "gated / dense", "times faster than float32"],
         rows,
         "Memory of one client, in float32 networks of this size "
-        f"({unit / 1e6:.1f} MB), activations and torch's own pages included; gated is the whole of a message, from decoding the "
+        f"({unit / 1e6:.1f} MB), activations and torch's own pages included; gated is a whole message, from decoding the "
         "state to the coded mask.",
         ["batch", "dense, Adam", "gated", "gated / dense", "gated - dense"],
         memory,

@@ -16,8 +16,9 @@ then sends one ``m ~ Bernoulli(sigmoid(s))``. The server holds a Beta posterior 
 The authors' released code differs from their text: frozen magnitudes e/sqrt(fan_in) instead of sqrt(2/fan_in), the
 straight-through gradient multiplied by theta, eps = .01, scores that start from N(0, 1), and a prior reset every round. Each
 is a key here. Ours decided: identity straight-through, eps = .001, theta starts at .5, reset every ceil(1/participation)
-rounds (which of the two wins depends on how far a client trains: `benchmarks/README.md`); the state is the integer votes and trials, so theta is the same in whatever order masks arrive. A round without a
-quorum changes nothing, so if it was to reset the prior, the older votes stay until the next reset.
+rounds (which of the two wins depends on how far clients train, `benchmarks/README.md`); the state is the integer votes and
+trials, so theta is the same in whatever order masks arrive. A round without a quorum changes nothing, so if it was to reset the
+prior, the older votes stay until the next reset.
 """
 
 import math
