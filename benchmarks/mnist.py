@@ -49,7 +49,7 @@ def main() -> None:
             )
     table(
         "FedPM on MNIST, 10 clients of 200 images",
-        f"python benchmarks/mnist.py --seeds {args.seeds} --rounds {args.rounds}",
+        f"python benchmarks/mnist.py --data-dir DIR --seeds {args.seeds} --rounds {args.rounds}",
         f"Test accuracy in percent on all 10,000 test images, mean and standard deviation over {args.seeds} seeds.",
         [
             "precision",
