@@ -46,13 +46,12 @@ class Roster:
         later call. Nodes that turn up meanwhile (a simulation registers its nodes one by one) are asked, too.
         """
         self._forget_absent(set(grid.get_node_ids()))
-        patience = 0.0
         while True:
             strangers = sorted(set(grid.get_node_ids()) - self._asked)
             self._asked.update(strangers)
-            self._waiting |= push(grid, [Message(content, node, MessageType.QUERY, ttl=timeout) for node in strangers])
-            patience = min(timeout, _PATIENCE) if strangers else 0.0
-            answers = list(replies(grid, self._waiting, patience))
+            new = push(grid, [Message(content, node, MessageType.QUERY, ttl=timeout) for node in strangers])
+            answers = [*replies(grid, self._waiting, 0), *replies(grid, new, min(timeout, _PATIENCE))]
+            self._waiting |= new  # what is left of it
             for answer in sorted(answers, key=lambda reply: reply.metadata.src_node_id):
                 self._enter(answer)
             if not strangers:
