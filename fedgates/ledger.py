@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fedgates.config import ConfigError
 from fedgates.disk import write_atomically
 from fedgates.gates import entropy
 from fedgates.state import Update, count_ones
@@ -41,6 +42,7 @@ class Tally:
     rejected: dict[int, str] = field(default_factory=dict)
     failed: dict[int, str] = field(default_factory=dict)
     """Clients that answered badly, or not at all, with the reason."""
+    evaluators: int = 0
     evaluation_downlink_bytes: int = 0
     """Sent to the clients that evaluate, beside what those that train were sent."""
     evaluation_failed: dict[int, str] = field(default_factory=dict)
@@ -104,7 +106,8 @@ class Tally:
             "rejected": {str(client): reason for client, reason in sorted(self.rejected.items())},
             "failed": {str(client): reason for client, reason in sorted(self.failed.items())},
         }
-        if self.evaluation_downlink_bytes:
+        if self.evaluators:
+            own["clients_evaluating"] = self.evaluators
             own["evaluation_downlink_bytes"] = self.evaluation_downlink_bytes
             own["evaluation_failed"] = {str(client): reason for client, reason in sorted(self.evaluation_failed.items())}
         return own | {key: value for key, value in evaluation.items() if key not in own}
@@ -124,11 +127,25 @@ class Ledger:
             os.fsync(file.fileno())
 
     def read(self) -> list[dict[str, Any]]:
-        """All whole lines; one cut short by a kill is not a round."""
+        """All whole lines; one cut short by a kill is not a round.
+
+        Raises
+        ------
+        ConfigError
+            A line is not JSON; names `resume`, because nothing else reads an old ledger.
+        """
         if not self.path.exists():
             return []
         lines = self.path.read_text(encoding="utf-8").split("\n")
-        return [json.loads(line) for line in lines[:-1]]
+        found = []
+        for number, line in enumerate(lines[:-1], 1):
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                raise ConfigError(
+                    "resume", str(self.path.parent), f"a whole {FILE_NAME}; its line {number} is damaged"
+                ) from None
+        return found
 
     def forget_after(self, server_round: int) -> None:
         """Drop the rounds after `server_round`, which a resumed run does again."""

@@ -49,7 +49,7 @@ def summary(lines: list[Line], strategy: str, size: int) -> str:
     The second row is arithmetic, not a run: 4 bytes a parameter, for as many messages each way as this run had.
     """
     up, down = sum(line["uplink_bytes"] for line in lines), sum(_downlink(line) for line in lines)
-    messages = sum(line["clients_selected"] for line in lines)
+    messages = sum(_messages(line) for line in lines)
     replies = sum(line["clients_counted"] + line["clients_rejected"] for line in lines)
     dense_up, dense_down = 4 * size * replies, 4 * size * messages
     accuracy = _percent(lines[-1]["accuracy"]) if lines else "-"
@@ -98,10 +98,10 @@ def draw_curves(folder: Path, size: int) -> Path:
                 by_round.plot(rounds, found, label=label)
                 by_bytes.plot([n / 1e6 for n in moved], found, label=label)
         if lines:
-            dense = 8 * size * lines[0]["clients_selected"] / 1e6
+            dense = 4 * size * (lines[0]["clients_selected"] + _messages(lines[0])) / 1e6
             by_bytes.axvline(dense, color="grey", linestyle="--", linewidth=1, label="one round of dense FedAvg")
         by_round.set(xlabel="round", ylabel="test accuracy, %")
-        by_bytes.set(xlabel="megabytes moved, both ways, all clients", xscale="log")
+        by_bytes.set(xlabel="megabytes moved, both ways, all clients", xscale="log" if any(moved) else "linear")
         if lines:
             by_bytes.legend(frameon=False, fontsize=8)
         target = folder / "curves.png"
@@ -112,6 +112,11 @@ def draw_curves(folder: Path, size: int) -> Path:
 def _downlink(line: Line) -> int:
     """All that a round sent down, to those that trained and to those that evaluated."""
     return int(line["downlink_bytes"] + line.get("evaluation_downlink_bytes", 0))
+
+
+def _messages(line: Line) -> int:
+    """How many times a round sent the state."""
+    return int(line["clients_selected"] + line.get("clients_evaluating", 0))
 
 
 def _percent(value: float | None) -> str:

@@ -4,6 +4,7 @@ import math
 import numpy as np
 import pytest
 
+from fedgates.config import ConfigError
 from fedgates.ledger import FILE_NAME, Ledger, Tally
 from fedgates.state import Update, pack
 
@@ -164,3 +165,9 @@ def test_forget_after(tmp_path, after, left):
 def test_forget_after_of_nothing_yet(tmp_path):
     Ledger(tmp_path).forget_after(3)
     assert Ledger(tmp_path).read() == []
+
+
+def test_a_damaged_line_is_named(tmp_path):
+    (tmp_path / "rounds.jsonl").write_text('{"round": 1}\n{"round": \n{"round": 3}\n')
+    with pytest.raises(ConfigError, match=r"^resume = .*: expected a whole rounds.jsonl; its line 2 is damaged$"):
+        Ledger(tmp_path).read()

@@ -1,18 +1,19 @@
-"""Sending messages over a grid and reading their replies as they come."""
+"""Sending messages over a grid and reading their replies as they come, each attributed to the node that was asked."""
 
 import time
-from collections.abc import Collection, Iterator
-from itertools import islice
+from collections.abc import Iterator
 
-from flwr.app import Message
+from flwr.app import Error, Message
 from flwr.serverapp import Grid
 
-from fedgates.text import one_line
+from fedgates.text import error_line, one_line
 
+Open = dict[str, Message]
+"""Questions without an answer yet, by their message ids."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 1.0
 """Seconds between two looks for replies: short at first, for simulations, then easy on a server's network."""
-_AT_ONCE = 32
-"""Replies fetched together, so that a server never holds those of all its clients."""
+_UNKNOWN = 0
+"""Flower's error code for what has no other."""
 
 
 def exchange(grid: Grid, messages: list[Message], timeout: float) -> Iterator[Message]:
@@ -20,21 +21,28 @@ def exchange(grid: Grid, messages: list[Message], timeout: float) -> Iterator[Me
     return replies(grid, push(grid, messages), timeout)
 
 
-def push(grid: Grid, messages: list[Message]) -> set[str]:
-    """Send messages; the ids to wait for."""
-    return {message_id for message_id in grid.push_messages(messages) if message_id} if messages else set()
+def push(grid: Grid, messages: list[Message]) -> Open:
+    """Send messages; those that were taken are the open questions."""
+    taken = set(grid.push_messages(messages)) if messages else set()
+    return {message.metadata.message_id: message for message in messages if message.metadata.message_id in taken}
 
 
-def replies(grid: Grid, waiting: set[str], timeout: float) -> Iterator[Message]:
-    """Replies to the messages of these ids as they come; an answered id leaves `waiting`. With timeout 0, one look."""
+def replies(grid: Grid, waiting: Open, timeout: float) -> Iterator[Message]:
+    """Replies to open questions as they come; an answered question leaves `waiting`. With timeout 0, one look.
+
+    The source of each reply is the node that was asked. What cannot be read, or claims another source, comes as an error reply
+    of that node, and so does what Flower says in its stead. Replies are fetched one by one: a server never holds many, and one
+    that cannot be read takes no other with it.
+    """
     pause, end = _FIRST_PAUSE, time.monotonic() + timeout
     while waiting:
         came = False
-        for ids in _slices(sorted(waiting)):
-            for reply in grid.pull_messages(ids):
+        for message_id in list(waiting):
+            for reply in _pull(grid, waiting[message_id]):
                 came = True
-                waiting.discard(reply.metadata.reply_to_message_id)
+                del waiting[message_id]
                 yield reply
+                break
         if time.monotonic() >= end:
             return
         if waiting and not came:
@@ -42,10 +50,27 @@ def replies(grid: Grid, waiting: set[str], timeout: float) -> Iterator[Message]:
             pause = min(pause * 1.3, _LONGEST_PAUSE)
 
 
-def _slices(ids: Collection[str]) -> Iterator[list[str]]:
-    rest = iter(ids)
-    while some := list(islice(rest, _AT_ONCE)):
-        yield some
+def _pull(grid: Grid, question: Message) -> list[Message]:
+    """The reply to one question, if it is there."""
+    try:
+        found = list(grid.pull_messages([question.metadata.message_id]))
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] in ("httpx", "httpcore"):
+            raise  # the server cannot be reached: nobody's reply is at fault
+        return [_instead(question, f"its reply cannot be read: {error_line(error)}")]
+    return [_attributed(reply, question) for reply in found]
+
+
+def _attributed(reply: Message, question: Message) -> Message:
+    if reply.has_error():
+        return Message(reply.error, reply_to=question)
+    if reply.metadata.src_node_id != question.metadata.dst_node_id:
+        return _instead(question, f"its reply claims to be from node {reply.metadata.src_node_id}")
+    return reply
+
+
+def _instead(question: Message, why: str) -> Message:
+    return Message(Error(_UNKNOWN, why), reply_to=question)
 
 
 def reason(reply: Message) -> str:

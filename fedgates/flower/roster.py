@@ -13,7 +13,7 @@ from flwr.app import ConfigRecord, Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 
 from fedgates import keys
-from fedgates.flower.exchange import push, reason, replies
+from fedgates.flower.exchange import Open, push, reason, replies
 from fedgates.text import one_line
 
 log = logging.getLogger("fedgates")
@@ -35,37 +35,46 @@ class Roster:
         """Node id to name."""
         self._left_out: dict[int, str] = {}
         """Node id to why it cannot take part."""
-        self._asked: set[int] = set()
-        self._waiting: set[str] = set()
-        """Ids of the questions that are still open."""
+        self._doubles: set[int] = set()
+        """Those of them whose name another node had: asked again when a name becomes free."""
+        self._open: Open = {}
 
     def present(self, grid: Grid, content: RecordDict, timeout: float) -> dict[int, int]:
-        """Name to node id of every client there now; asks each node once, with `content`.
+        """Name to node id of every client there now; asks nodes that are new with `content`.
 
-        Waits only for nodes that are new, `timeout` seconds or two minutes at most; answers that come later are read at a
-        later call. Nodes that turn up meanwhile (a simulation registers its nodes one by one) are asked, too.
+        Waits only for these, `timeout` seconds or two minutes at most; answers that come later are read at a later call. Nodes
+        that turn up meanwhile (a simulation registers its nodes one by one) are asked, too. Who could not answer is asked
+        again at the next call.
         """
-        self._forget_absent(set(grid.get_node_ids()))
+        asked: set[int] = set()
         while True:
-            strangers = sorted(set(grid.get_node_ids()) - self._asked)
-            self._asked.update(strangers)
+            there = set(grid.get_node_ids())
+            self._forget_absent(there)
+            asked |= {question.metadata.dst_node_id for question in self._open.values()}
+            strangers = sorted(there - set(self._names) - set(self._left_out) - asked)
+            asked.update(strangers)
             new = push(grid, [Message(content, node, MessageType.QUERY, ttl=timeout) for node in strangers])
-            answers = [*replies(grid, self._waiting, 0), *replies(grid, new, min(timeout, _PATIENCE))]
-            self._waiting |= new  # what is left of it
+            answers = [*replies(grid, self._open, 0), *replies(grid, new, min(timeout, _PATIENCE))]
+            self._open |= new  # what is left of it
+            there = set(grid.get_node_ids())
             for answer in sorted(answers, key=lambda reply: reply.metadata.src_node_id):
-                self._enter(answer)
+                if answer.metadata.src_node_id in there:
+                    self._enter(answer)
             if not strangers:
-                return {name: node for node, name in self._names.items()}
+                return {name: node for node, name in self._names.items() if node in there}
 
     @property
     def problem(self) -> str:
-        """Why clients that introduced themselves cannot take part: the first one's reason, or nothing."""
-        return next(iter(self._left_out.values()), "")
+        """Why nobody can take part, if all that were asked have answered: the first reason, or nothing."""
+        return "" if self._open else next(iter(self._left_out.values()), "")
 
-    def _forget_absent(self, nodes: set[int]) -> None:
-        self._asked &= nodes
-        self._names = {node: name for node, name in self._names.items() if node in nodes}
-        self._left_out = {node: problem for node, problem in self._left_out.items() if node in nodes}
+    def _forget_absent(self, there: set[int]) -> None:
+        self._open = {key: question for key, question in self._open.items() if question.metadata.dst_node_id in there}
+        if set(self._names) - there:  # a name is free again, perhaps for a device that came back as another node
+            there = there - self._doubles
+            self._doubles = set()
+        self._names = {node: name for node, name in self._names.items() if node in there}
+        self._left_out = {node: problem for node, problem in self._left_out.items() if node in there}
 
     def _enter(self, reply: Message) -> None:
         node = reply.metadata.src_node_id
@@ -75,11 +84,14 @@ class Roster:
         answer = reply.content.config_records.get("introduction", ConfigRecord())
         given, problem = answer.get("name"), one_line(answer.get("problem", ""))
         name = given if type(given) is int and given >= 0 else node
+        if self._names.get(node) == name:
+            return
         if problem:
             log.warning("client %d is left out: %s", name, problem)
             self._left_out[node] = problem
         elif name in self._names.values():
             self._left_out[node] = f"there is a client {name} already"
+            self._doubles.add(node)
             log.warning("node %d is left out: %s", node, self._left_out[node])
         else:
             self._names[node] = name

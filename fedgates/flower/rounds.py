@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fedgates")
 EvaluateFn = Callable[[int, ArrayRecord], MetricRecord | None]
-_TELL_EVERY = 30.0
-"""Seconds between two lines that say what is waited for."""
+_TELL_EVERY, _PAUSE = 30.0, 0.2
+"""Seconds between two lines that say what is waited for, and between two looks."""
 
 
 class QuorumError(RuntimeError):
@@ -47,11 +47,10 @@ def run_rounds(
         After `max-failed-rounds` rounds in a row without a quorum, or where too few clients come.
     """
     result, without_quorum, clock = Result(), 0, report.Clock(rounds.stop - 1)
-    if rounds:
-        wait_for_clients(strategy, grid, timeout)
-        strategy.present(grid)  # workers start and clients introduce themselves now, not on the first round's time
     for server_round in rounds:
-        wait_for_clients(strategy, grid, timeout)
+        wait_for_clients(
+            strategy, grid, timeout
+        )  # before the clock starts: at first, workers start and clients say who they are
         started = time.monotonic()
         questions = strategy.configure_train(server_round, arrays, ConfigRecord(), grid)
         trained = strategy.aggregate_train(server_round, exchange(grid, questions, timeout))
@@ -79,23 +78,23 @@ def run_rounds(
 
 
 def wait_for_clients(strategy: "GateStrategy[Any, Any]", grid: Grid, timeout: float) -> None:
-    """Wait until `min-clients` nodes are there.
+    """Wait until `min-clients` clients are there and have introduced themselves.
 
     Raises
     ------
     QuorumError
-        They were not within `timeout` seconds.
+        They have not within `timeout` seconds, or those that are there cannot take part.
     """
-    wanted = strategy.config.min_clients
-    started = told = time.monotonic()
-    while (there := len(list(grid.get_node_ids()))) < wanted:
-        now = time.monotonic()
-        if now - started > timeout:
+    wanted, started = strategy.config.min_clients, time.monotonic()
+    told = -_TELL_EVERY
+    while (there := len(strategy.present(grid))) < wanted:
+        waited = time.monotonic() - started
+        if waited > timeout:
             raise QuorumError(f"min-clients = {wanted}: {there} clients came within {timeout:g} s (round-timeout)")
-        if told in (started, now) or now - told > _TELL_EVERY:
+        if waited - told >= _TELL_EVERY:
             log.info("waiting for clients: %d of min-clients = %d are there", there, wanted)
-            told = now
-        time.sleep(0.1)
+            told = waited
+        time.sleep(_PAUSE)
 
 
 def _message(strategy: "GateStrategy[Any, Any]", rounds: int, run: RunFolder | None) -> str:

@@ -16,6 +16,7 @@ from fedgates.flower.registry import Strategies, build, configure
 from fedgates.flower.startup import config_is_checked, end_flower_process
 from fedgates.flower.strategy import QuorumError
 from fedgates.network import NetworkError
+from fedgates.text import error_line
 
 log = logging.getLogger("fedgates")
 _SIMULATIONS = ("InMemoryGrid", "LoopbackGrid")
@@ -88,10 +89,18 @@ def run_federation(grid: Grid, raw: Mapping[str, Value], strategies: Strategies)
     try:
         result = strategy.start(grid, arrays, evaluate_fn=strategy.evaluate_on(x, y), first_round=first_round, run=run)
     finally:  # a run that ends early has cost something, too
-        report.draw_curves(run.path, strategy.network.size)
-        log.info(report.summary(run.ledger.read(), config.strategy, strategy.network.size))
-        log.info("results: %s", run.path)
+        _tell(run, config.strategy, strategy.network.size)
     return result, run
+
+
+def _tell(run: RunFolder, strategy: str, size: int) -> None:
+    """The curve and the table; what goes wrong here does not hide what went wrong before."""
+    try:
+        report.draw_curves(run.path, size)
+        log.info(report.summary(run.ledger.read(), strategy, size))
+    except Exception as error:  # noqa: BLE001
+        log.warning("no report: %s", error_line(error))
+    log.info("results: %s", run.path)
 
 
 def check_partition(config: RunConfig, dataset: data.Dataset, clients: int) -> None:

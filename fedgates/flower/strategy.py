@@ -167,6 +167,7 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
         if not self.config.fraction_evaluate:
             return []
         messages = self._messages(server_round, arrays, MessageType.EVALUATE, self.config.fraction_evaluate, grid)
+        self.tally.evaluators = len(messages)
         self.tally.evaluation_downlink_bytes = len(messages) * len(from_record(arrays))
         return messages
 

@@ -289,17 +289,43 @@ def test_a_round_without_quorum_counts_no_vote(raw):
     assert not votes.any()
 
 
-def test_an_answer_nobody_asked_for_and_a_second_answer_are_not_counted(raw, caplog):
+def test_a_second_answer_is_not_counted(raw):
     class Doubling(LoopbackGrid):
         def pull_messages(self, message_ids):
-            replies = super().pull_messages(message_ids)
-            return replies + [r for r in replies if UPDATE in r.content.array_records]
+            return super().pull_messages(message_ids) * 2
 
     config = raw(num_server_rounds=1)
     _, folder = run_federation(Doubling(app, config, 3), config, STRATEGIES)
     assert folder.ledger.read()[0]["clients_counted"] == 3
     assert load_file(max(folder.path.glob("checkpoint-*")))["votes"].max() == 3
-    assert caplog.text.count("an answer nobody asked for") == 3
+
+
+def test_replies_that_flower_cannot_read_or_that_claim_another_source_are_their_senders_fault(raw):
+    class Broken(LoopbackGrid):
+        def pull_messages(self, message_ids):
+            found = super().pull_messages(message_ids)
+            for i, reply in enumerate(found):
+                if reply.metadata.message_type != "train":
+                    continue
+                if reply.metadata.src_node_id == 1000:
+                    raise ValueError("a record of another kind")
+                if reply.metadata.src_node_id == 1001:
+                    reply.metadata.__dict__["_src_node_id"] = 1002
+                if reply.metadata.src_node_id == 1003:  # what Flower says of a message that has expired
+                    error = Message(Error(5, "expired"), reply_to=reply)
+                    error.metadata.__dict__.update(_src_node_id=1, _reply_to_message_id=reply.metadata.reply_to_message_id)
+                    found[i] = error
+            return found
+
+    config = raw(num_server_rounds=1, quorum=0.1)
+    _, folder = run_federation(Broken(app, config, 6), config, STRATEGIES)
+    (line,) = folder.ledger.read()
+    assert line["clients_counted"] == 3
+    assert line["failed"] == {
+        "0": "error 0: its reply cannot be read: ValueError: a record of another kind",
+        "1": "error 0: its reply claims to be from node 1002",
+        "3": "error 5: expired",
+    }
 
 
 def test_two_nodes_of_one_name_are_one_client(raw, caplog):

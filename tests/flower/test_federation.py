@@ -190,6 +190,7 @@ def test_clients_evaluate_on_images_that_they_do_not_train_on(raw):
     assert seen == {"train": {40}, "evaluate": {10}}
     assert 0 <= line["client_accuracy"] <= 1
     assert line["evaluation_downlink_bytes"] == 2 * (32 + 3 * math.ceil(D / 8))
+    assert line["clients_evaluating"] == 2
 
 
 def save_npz(path: Path, digits, part, **changes):
