@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from fedgates.config import ConfigError, RunConfig, folder, to_dict
+from fedgates.config import ConfigError, RunConfig, folder, key_name, to_dict
 from fedgates.disk import write_atomically
 from fedgates.ledger import Ledger
 from fedgates.state import State, Votes, Weights
@@ -132,7 +132,7 @@ def _check_same(path: Path, config: RunConfig, clients: int | None) -> None:
     try:
         before = json.loads((path / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        raise ConfigError("resume", config.resume, "a run's folder, with its config.json") from None
+        before = None
     if not isinstance(before, dict):
         raise ConfigError("resume", config.resume, "a run's folder, with its config.json")
     if before.get(_CLIENTS) != clients:
@@ -141,6 +141,6 @@ def _check_same(path: Path, config: RunConfig, clients: int | None) -> None:
         )
     now = to_dict(config)
     for f in fields(config):
-        key = f.name.replace("_", "-")
+        key = key_name(f.name)
         if f.name not in _MAY_CHANGE and before.get(key) != now[key]:
             raise ConfigError(key, now[key], f"{before.get(key)!r}, as in the run to resume")

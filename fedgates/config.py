@@ -111,9 +111,14 @@ class RunConfig:
     """Shared fields that a method does not heed; set to anything but their default they are an error, not ignored."""
 
 
+def key_name(field_name: str) -> str:
+    """The kebab-case key of a field."""
+    return field_name.replace("_", "-")
+
+
 def key_names(config: type[RunConfig]) -> tuple[str, ...]:
     """The kebab-case keys of a configuration class."""
-    return tuple(f.name.replace("_", "-") for f in fields(config))
+    return tuple(key_name(f.name) for f in fields(config))
 
 
 def parse(config: type[C], raw: Mapping[str, Value], foreign: Iterable[str] = ()) -> C:
@@ -133,7 +138,7 @@ def parse(config: type[C], raw: Mapping[str, Value], foreign: Iterable[str] = ()
     ConfigError
         An unknown key, a wrong type, a value out of range, or a key this method does not heed.
     """
-    known = {f.name.replace("_", "-"): f for f in fields(config)}
+    known = {key_name(f.name): f for f in fields(config)}
     passed_over = set(foreign) - set(known)
     for key, value in raw.items():
         if key not in known and key not in passed_over:
@@ -145,9 +150,7 @@ def parse(config: type[C], raw: Mapping[str, Value], foreign: Iterable[str] = ()
     for name in config.unused:
         default = next(f.default for f in fields(config) if f.name == name)
         if getattr(parsed, name) != default:
-            raise ConfigError(
-                name.replace("_", "-"), getattr(parsed, name), f"{default!r}: strategy {parsed.strategy} does not use it"
-            )
+            raise ConfigError(key_name(name), getattr(parsed, name), f"{default!r}: strategy {parsed.strategy} does not use it")
     return parsed
 
 
@@ -171,7 +174,7 @@ def _checked(key: str, value: object, kind: type, f: Field[Any]) -> Value:
 
 def to_dict(config: RunConfig) -> dict[str, Value]:
     """The configuration as kebab-case keys and plain values, for ``config.json``."""
-    return {f.name.replace("_", "-"): getattr(config, f.name) for f in fields(config)}
+    return {key_name(f.name): getattr(config, f.name) for f in fields(config)}
 
 
 def folder(value: str) -> Path:
@@ -187,6 +190,7 @@ __all__ = [
     "Value",
     "choice",
     "folder",
+    "key_name",
     "key_names",
     "number",
     "parse",

@@ -125,7 +125,7 @@ def _check_layers(module: nn.Module) -> None:
         if not parameter.requires_grad:
             raise NetworkError(f"parameter {name!r} does not require a gradient, so its gate would never learn")
     for name, layer in module.named_modules():
-        own = {key for key, parameter in layer.named_parameters(recurse=False) if parameter is not None}
+        own = {key for key, _ in layer.named_parameters(recurse=False)}
         if own and not (isinstance(layer, nn.Linear | _ConvNd) and own <= {"weight", "bias"}):
             raise NetworkError(
                 f"layer {name or 'network'!r} ({type(layer).__name__}) has parameters that cannot be gated "

@@ -36,3 +36,24 @@ def raw(tmp_path: Path) -> Callable[..., dict[str, Value]]:
         return {key.replace("_", "-"): value for key, value in small.items()}
 
     return make
+
+
+@pytest.fixture
+def contract() -> list[str]:
+    """The keys that every line of ``rounds.jsonl`` has, whoever reads it."""
+    return [
+        "round",
+        "seconds",
+        "accuracy",
+        "loss",
+        "density",
+        "uplink_bytes",
+        "downlink_bytes",
+        "uplink_bpp",
+        "downlink_bpp",
+        "entropy_bpp",
+        "clients_selected",
+        "clients_counted",
+        "clients_rejected",
+        "clients_failed",
+    ]

@@ -137,8 +137,9 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
         """One message a chosen client, all with the same coded state, which `arrays` is; opens the round's tally."""
         self.tally = Tally(server_round, self.network.size)
         messages = self._messages(server_round, arrays, MessageType.TRAIN, self.config.fraction_train, grid)
+        payload_bytes = len(from_record(arrays))
         for name in self._awaited.values():
-            self.tally.sent(name, len(from_record(arrays)))
+            self.tally.sent(name, payload_bytes)
         return messages
 
     def aggregate_train(self, server_round: int, replies: Iterable[Message]) -> tuple[ArrayRecord | None, MetricRecord | None]:

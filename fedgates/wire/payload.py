@@ -108,7 +108,6 @@ def unpack_state(data: bytes, size: int, digest: bytes) -> tuple[State, int]:
     if header.kind == VALUES:
         return Weights(_floats(body)), header.server_round
     bits = width(header.number)
-    _expect_length(body, packed_size(size, bits))
     votes = unpack_integers(body, size, bits)
     if _spare_planes(body, size, bits):
         raise WireError("bits beyond the last gate are not zero")

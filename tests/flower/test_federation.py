@@ -18,22 +18,6 @@ from strategies import STRATEGIES
 
 D = 64 * 256 + 256 + 256 * 256 + 256 + 256 * 10 + 10
 MASK = 32 + math.ceil(D / 8)
-KEYS = [
-    "round",
-    "seconds",
-    "accuracy",
-    "loss",
-    "density",
-    "uplink_bytes",
-    "downlink_bytes",
-    "uplink_bpp",
-    "downlink_bpp",
-    "entropy_bpp",
-    "clients_selected",
-    "clients_counted",
-    "clients_rejected",
-    "clients_failed",
-]
 
 
 def run(raw, clients=4, grid=LoopbackGrid):
@@ -68,10 +52,10 @@ class Dying(LoopbackGrid):
         return super().push_messages(messages)
 
 
-def test_a_run_leaves_the_files_and_the_figures_of_the_contract(raw):
+def test_a_run_leaves_the_files_and_the_figures_of_the_contract(raw, contract):
     folder = run(raw())
     first, second = folder.ledger.read()
-    assert set(KEYS) <= set(first)
+    assert set(contract) <= set(first)
     assert first["uplink_bytes"] == second["uplink_bytes"] == 4 * MASK
     assert first["downlink_bytes"] == 4 * 32  # nothing is known yet, so the state is its header
     assert second["downlink_bytes"] == 4 * (32 + 3 * math.ceil(D / 8))  # 0 to 4 votes: three bits a gate
