@@ -70,6 +70,7 @@ def _is_path(value: str) -> bool:
 
 DATASETS = ("digits", "mnist", "fashion-mnist", "emnist", "cifar10", "cifar100")
 MODELS = ("mlp", "cnn", "conv4", "conv6", "conv10", "leaf-cnn")
+UPLINKS = ("packed", "entropy", "side-info", "sampled")
 _NOUNS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 _PATH = "an absolute path, or one under ~ (the app's working directory is not yours)"
 
@@ -102,8 +103,10 @@ class RunConfig:
     density_penalty: float = number(0.0, 0)
     target_density: float = number(0.0, 0, 1)
     entropy_bonus: float = number(0.0, -math.inf)
-    uplink: str = choice("packed", "packed")
-    downlink: str = choice("votes", "votes")
+    uplink: str = choice("side-info", *UPLINKS)
+    sampled_extra_bits: float = number(4.0, 0, 7.5)
+    downlink: str = choice("votes", "votes", "float32", "relay")
+    value_type: str = choice("float32", "float32", "float16")
     output_dir: str = text("~/fedgates/runs", _is_path, _PATH)
     resume: str = text("", lambda v: not v or _is_path(v), "empty, or the folder of a stopped run: " + _PATH)
 
@@ -185,6 +188,7 @@ def folder(value: str) -> Path:
 __all__ = [
     "DATASETS",
     "MODELS",
+    "UPLINKS",
     "ConfigError",
     "RunConfig",
     "Value",

@@ -12,7 +12,9 @@ import math
 from collections.abc import Iterator
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
@@ -105,6 +107,14 @@ def sample(theta: Tensor, generator: torch.Generator) -> Tensor:
     for chunk in _chunks(len(theta)):
         mask[chunk] = _bernoulli(theta[chunk], generator)
     return mask
+
+
+def sample_with(theta: Tensor, coins: NDArray[np.uint32]) -> NDArray[np.bool_]:
+    """The mask ``[coins[i] < theta[i] * 2^32]``: one sample of Bernoulli(theta), ``[d]``, from uniform numbers that are given.
+
+    A client samples its upload with :func:`fedgates.keys.coins`, which the server can regenerate.
+    """
+    return np.asarray(coins < theta.cpu().numpy().astype(np.float64) * 2.0**32)
 
 
 def entropy(density: float) -> float:

@@ -18,6 +18,11 @@ def _digest(seed: int, purpose: str, server_round: int, client: int) -> bytes:
     return hashlib.blake2b(f"{purpose}/{seed}/{server_round}/{client}".encode(), digest_size=16).digest()
 
 
+def philox(seed: int, purpose: str, *, server_round: int = 0, client: int = 0) -> np.random.Philox:
+    """Philox4x64-10 at the start of its stream, keyed by BLAKE2b of the four names; its raw words are the same everywhere."""
+    return np.random.Philox(key=int.from_bytes(_digest(seed, purpose, server_round, client), "little"))
+
+
 def words(count: int, seed: int, purpose: str, *, server_round: int = 0, client: int = 0) -> NDArray[np.uint64]:
     """Raw 64-bit words of Philox4x64-10, keyed by BLAKE2b of the four names.
 
@@ -33,14 +38,24 @@ def words(count: int, seed: int, purpose: str, *, server_round: int = 0, client:
     numpy.ndarray
         Shape ``[count]``, dtype uint64; the same on every machine and with every version of NumPy.
     """
-    key = int.from_bytes(_digest(seed, purpose, server_round, client), "little")
-    return np.asarray(np.random.Philox(key=key).random_raw(count), dtype=np.uint64)
+    generator = philox(seed, purpose, server_round=server_round, client=client)
+    return np.asarray(generator.random_raw(count), dtype=np.uint64)
 
 
 def bits(count: int, seed: int, purpose: str, *, server_round: int = 0, client: int = 0) -> NDArray[np.uint8]:
     """Fair bits from :func:`words`: shape ``[count]``, values 0 and 1; bit i is bit ``i % 64`` of word ``i // 64``."""
     raw = words(-(-count // 64), seed, purpose, server_round=server_round, client=client).astype("<u8")
     return np.unpackbits(raw.view(np.uint8), bitorder="little", count=count)
+
+
+def coins(count: int, seed: int, *, server_round: int, client: int) -> NDArray[np.uint32]:
+    """The numbers by which a client's upload is sampled, one a gate: ``[count]``, uniform from 0 to 2^32 - 1.
+
+    They are a function of the key, so a server that decodes the mask holds them, too, and the coder makes use of that
+    (:mod:`fedgates.wire.side_info`). Number i is the lower half of word ``i // 2`` for an even i, else the upper.
+    """
+    raw = words(-(-count // 2), seed, "upload", server_round=server_round, client=client).astype("<u8")
+    return raw.view("<u4")[:count].astype(np.uint32, copy=False)
 
 
 def generator(

@@ -19,6 +19,8 @@ from fedgates.state import Update, count_ones
 from fedgates.text import one_line
 
 FILE_NAME = "rounds.jsonl"
+Traffic = dict[str, dict[str, int]]
+"""What a payload is (its kind, codec and type of values) to how many messages and bytes of it."""
 
 
 @dataclass
@@ -28,10 +30,10 @@ class Tally:
     server_round: int
     size: int
     """The number of gates d."""
-    downlink_bytes: int = 0
-    uplink_bytes: int = 0
-    replies: int = 0
-    """Clients whose payload arrived, counted or rejected."""
+    downlink: Traffic = field(default_factory=dict)
+    """To the clients that train."""
+    uplink: Traffic = field(default_factory=dict)
+    """From them, counted or rejected."""
     selected: list[int] = field(default_factory=list)
     densities: list[float] = field(default_factory=list)
     """Of each counted update's mask."""
@@ -42,21 +44,23 @@ class Tally:
     rejected: dict[int, str] = field(default_factory=dict)
     failed: dict[int, str] = field(default_factory=dict)
     """Clients that answered badly, or not at all, with the reason."""
-    evaluators: int = 0
-    evaluation_downlink_bytes: int = 0
-    """Sent to the clients that evaluate, beside what those that train were sent."""
+    evaluation_downlink: Traffic = field(default_factory=dict)
+    """To the clients that evaluate, beside what those that train were sent."""
     evaluation_failed: dict[int, str] = field(default_factory=dict)
     quorum: bool = True
 
-    def sent(self, client: int, payload_bytes: int) -> None:
-        """A payload left for a client."""
+    def sent(self, client: int, sort: str, payload_bytes: int) -> None:
+        """A payload of some sort (kind and codec, as :func:`fedgates.wire.describe` says) left for a client that trains."""
         self.selected.append(client)
-        self.downlink_bytes += payload_bytes
+        _add(self.downlink, sort, payload_bytes)
 
-    def received(self, payload_bytes: int) -> None:
+    def sent_to_evaluate(self, client: int, sort: str, payload_bytes: int) -> None:  # noqa: ARG002  # as `sent`
+        """A payload left for a client that evaluates."""
+        _add(self.evaluation_downlink, sort, payload_bytes)
+
+    def received(self, sort: str, payload_bytes: int) -> None:
         """A payload came back."""
-        self.replies += 1
-        self.uplink_bytes += payload_bytes
+        _add(self.uplink, sort, payload_bytes)
 
     def count(self, update: Update) -> None:
         """An update is sound and goes into the state."""
@@ -86,29 +90,33 @@ class Tally:
     def line(self, seconds: float, evaluation: dict[str, float]) -> dict[str, Any]:
         """The round as a JSON object; figures that nobody could measure are null."""
         examples = sum(n for n, _ in self.losses)
+        up, down = _bytes(self.uplink), _bytes(self.downlink)
         own = {
             "round": self.server_round,
             "seconds": round(seconds, 3),
             "accuracy": evaluation.get("accuracy"),
             "loss": evaluation.get("loss"),
             "density": _mean(self.densities),
-            "uplink_bytes": self.uplink_bytes,
-            "downlink_bytes": self.downlink_bytes,
-            "uplink_bpp": _ratio(8 * self.uplink_bytes, self.replies * self.size),
-            "downlink_bpp": _ratio(8 * self.downlink_bytes, len(self.selected) * self.size),
+            "uplink_bytes": up,
+            "downlink_bytes": down,
+            "uplink_bpp": _ratio(8 * up, _messages(self.uplink) * self.size),
+            "downlink_bpp": _ratio(8 * down, _messages(self.downlink) * self.size),
             "entropy_bpp": _mean(self.rates),
             "clients_selected": len(self.selected),
             "clients_counted": self.counted,
             "clients_rejected": len(self.rejected),
             "clients_failed": len(self.failed),
             "quorum": self.quorum,
+            "uplink": self.uplink,
+            "downlink": self.downlink,
             "train_loss": _ratio(math.fsum(n * loss for n, loss in self.losses), examples),
             "rejected": {str(client): reason for client, reason in sorted(self.rejected.items())},
             "failed": {str(client): reason for client, reason in sorted(self.failed.items())},
         }
-        if self.evaluators:
-            own["clients_evaluating"] = self.evaluators
-            own["evaluation_downlink_bytes"] = self.evaluation_downlink_bytes
+        if self.evaluation_downlink:
+            own["clients_evaluating"] = _messages(self.evaluation_downlink)
+            own["evaluation_downlink_bytes"] = _bytes(self.evaluation_downlink)
+            own["evaluation_downlink"] = self.evaluation_downlink
             own["evaluation_failed"] = {str(client): reason for client, reason in sorted(self.evaluation_failed.items())}
         return own | {key: value for key, value in evaluation.items() if key not in own}
 
@@ -151,6 +159,20 @@ class Ledger:
         """Drop the rounds after `server_round`, which a resumed run does again."""
         kept = [line for line in self.read() if line["round"] <= server_round]
         write_atomically(self.path, "".join(json.dumps(line) + "\n" for line in kept).encode())
+
+
+def _add(traffic: Traffic, sort: str, payload_bytes: int) -> None:
+    of_sort = traffic.setdefault(sort, {"messages": 0, "bytes": 0})
+    of_sort["messages"] += 1
+    of_sort["bytes"] += payload_bytes
+
+
+def _messages(traffic: Traffic) -> int:
+    return sum(of_sort["messages"] for of_sort in traffic.values())
+
+
+def _bytes(traffic: Traffic) -> int:
+    return sum(of_sort["bytes"] for of_sort in traffic.values())
 
 
 def _mean(values: Iterable[float]) -> float | None:

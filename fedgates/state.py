@@ -51,6 +51,8 @@ class Update:
     """Packed bits; None stands for all ones."""
     values: NDArray[np.float32] | None = None
     """Shape ``[number of ones]``; None for a mask method."""
+    theta: NDArray[np.float32] | None = None
+    """Shape ``[d]``: the keep-probabilities that the mask is one sample of, where it is one; they stay with the client."""
     num_examples: int = 1
     """How many examples it was trained on."""
     metrics: Mapping[str, float] = field(default_factory=dict)

@@ -31,7 +31,7 @@ class FedAvgConfig(RunConfig):
 
     momentum: float = number(0.0, 0, 0.9999)
 
-    unused = frozenset({"density_penalty", "target_density", "entropy_bonus"})
+    unused = frozenset({"density_penalty", "target_density", "entropy_bonus", "uplink", "sampled_extra_bits"})
 
 
 class FedAvg(GateStrategy[FedAvgConfig, Weights]):

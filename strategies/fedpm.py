@@ -32,7 +32,7 @@ from torch import Tensor
 from fedgates import keys
 from fedgates.config import RunConfig, choice, number, text
 from fedgates.flower import GateStrategy
-from fedgates.gates import Gates, sample
+from fedgates.gates import Gates, sample, sample_with
 from fedgates.network import Network
 from fedgates.state import Update, Votes, pack
 from fedgates.training import Task, backward, batches, predict, score
@@ -60,7 +60,7 @@ class FedPMConfig(RunConfig):
     )
     ensemble_size: int = number(8, 1, 1000)
 
-    unused = frozenset({"target_density", "entropy_bonus"})
+    unused = frozenset({"target_density", "entropy_bonus", "value_type"})
 
 
 class FedPM(GateStrategy[FedPMConfig, Votes]):
@@ -68,6 +68,7 @@ class FedPM(GateStrategy[FedPMConfig, Votes]):
 
     Config = FedPMConfig
     sends = "mask"
+    samples = True
 
     def __init__(self, config: FedPMConfig, network: Network) -> None:
         super().__init__(config, network)
@@ -116,9 +117,11 @@ class FedPM(GateStrategy[FedPMConfig, Votes]):
             losses.append(backward(network, task, batch, config.precision))
             self.gates.straight_through(scores, config.straight_through, config.density_penalty)
             optimizer.step()
-        mask = sample(scores.sigmoid_(), task.generator(config.seed, "upload", network.device))
+        theta = scores.sigmoid_()
+        coins = keys.coins(network.size, config.seed, server_round=task.server_round, client=task.client)
         return Update(
-            mask=pack(mask.cpu().numpy()),
+            mask=pack(sample_with(theta, coins)),
+            theta=theta.cpu().numpy(),
             num_examples=len(task.y),
             metrics={"loss": float(torch.stack(losses).mean())},
         )

@@ -4,7 +4,7 @@ What stays the same between messages (data, network, method) is kept in the proc
 faster, because a real device starts a fresh process for each message.
 """
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from functools import lru_cache
 
 import numpy as np
@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from fedgates import data
 from fedgates.config import ConfigError, RunConfig, Value
 from fedgates.flower.messages import (
+    KNOWN,
     METRICS,
     STATE,
     from_record,
     read_shape,
+    to_record,
     update_content,
 )
 from fedgates.flower.registry import AnyStrategy, Strategies, build, configure
@@ -26,10 +28,14 @@ from fedgates.flower.roster import introduction
 from fedgates.flower.startup import wait_for_check
 from fedgates.keys import generator
 from fedgates.training import Task, isolated
-from fedgates.wire import pack_update, unpack_state
+from fedgates.wire import Known, WireError
+from fedgates.wire.header import RELAY, peek
 
 _HELD_OUT = 5
 """With `fraction-evaluate`, every fifth of a client's images is for evaluation; a device with a test part uses that."""
+
+_Key = tuple[tuple[tuple[str, str], ...], tuple[tuple[str, Value], ...], tuple[int, int, int], int]
+"""What a method on a client is a function of: the methods known, the run config, and the shape of the problem."""
 
 
 def make_client_app(strategies: Strategies) -> ClientApp:
@@ -53,8 +59,8 @@ def make_client_app(strategies: Strategies) -> ClientApp:
         """Unpack the state, train on this client's own images, pack the update."""
         worker = _Worker(strategies, message, context)
         with worker.isolated("train"):
-            update = worker.strategy.local_update(worker.state, worker.task(held_out=False))
-        payload = pack_update(update, worker.strategy.network.size, worker.server_round, worker.strategy.digest)
+            update = worker.strategy.local_update(worker.known.state, worker.task(held_out=False))
+        payload = worker.strategy.channel.pack_update(update, worker.known, worker.client)
         return Message(update_content(payload, update), reply_to=message)
 
     @app.evaluate()
@@ -63,7 +69,7 @@ def make_client_app(strategies: Strategies) -> ClientApp:
         worker = _Worker(strategies, message, context)
         task = worker.task(held_out=True)
         with worker.isolated("evaluation"):
-            found = worker.strategy.evaluate(worker.state, task.x, task.y, worker.server_round - 1)
+            found = worker.strategy.evaluate(worker.known.state, task.x, task.y, worker.known.server_round - 1)
         metrics = MetricRecord({"num-examples": len(task.y), "accuracy": found["accuracy"], "loss": found["loss"]})
         return Message(RecordDict({METRICS: metrics}), reply_to=message)
 
@@ -76,20 +82,23 @@ class _Worker:
     def __init__(self, strategies: Strategies, message: Message, context: Context) -> None:
         self._message, self._context = message, context
         self._raw = tuple(sorted(context.run_config.items()))
-        shape, classes = read_shape(message.content)
-        self.strategy = _strategy(tuple(sorted(strategies.items())), self._raw, shape, classes)
+        key = (tuple(sorted(strategies.items())), self._raw, *read_shape(message.content))
+        self.strategy = _strategy(*key)
         self.config = self.strategy.config
-        payload = from_record(message.content.array_records[STATE])
-        self.state, self.server_round = unpack_state(payload, self.strategy.network.size, self.strategy.digest)
         self.client = client_name(context)
+        payload = from_record(message.content.array_records[STATE])
+        kept = context.state.array_records.get(KNOWN)
+        self.known, snapshot = _known(key, payload, kept and from_record(kept))
+        if self.strategy.channel.relays:
+            context.state[KNOWN] = to_record(snapshot)
 
     def task(self, *, held_out: bool) -> Task:
         train, test = _own_data(self.config, self._context, self._message)
         x, y = data.to_tensors(test if held_out else train, self.strategy.network.device)
-        return Task(x, y, self.server_round, self.client)
+        return Task(x, y, self.known.server_round, self.client)
 
     def isolated(self, purpose: str) -> AbstractContextManager[None]:
-        key = generator(self.config.seed, purpose, server_round=self.server_round, client=self.client)
+        key = generator(self.config.seed, purpose, server_round=self.known.server_round, client=self.client)
         return isolated(key, self.config.client_threads)
 
 
@@ -113,6 +122,19 @@ def _strategy(
 ) -> AnyStrategy:
     method, config = configure(dict(raw), dict(strategies))
     return build(method, config, input_shape, num_classes)
+
+
+@lru_cache(maxsize=1)
+def _known(key: _Key, payload: bytes, kept: bytes | None) -> tuple[Known, bytes]:
+    """The state that a payload brings to a client that keeps a snapshot of an earlier one, and the snapshot to keep."""
+    strategy = _strategy(*key)
+    channel, base = strategy.channel, None
+    if not (channel.relays and peek(payload).kind == RELAY):
+        return channel.unpack_state(payload), payload
+    with suppress(WireError):  # what was kept is damaged, or of another version: as if nothing were
+        base = channel.unpack_state(kept) if kept else None
+    known = channel.apply_relay(payload, base, strategy.aggregate)
+    return known, channel.pack_state(known.state, known.server_round)
 
 
 def _own_data(config: RunConfig, context: Context, message: Message) -> tuple[data.Examples, data.Examples]:

@@ -1,17 +1,20 @@
 """Payloads in Flower's messages: one array of raw bytes each way, and a few plain numbers beside it."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import cast
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
-from fedgates.state import Update, UpdateKind
-from fedgates.wire import WireError, unpack_update
+from fedgates.state import Update
+from fedgates.wire import WireError, describe
 
-STYPE = "fedgates.1"
+STYPE = "fedgates.2"
 """Flower's name for how an array is serialised; ours is the payload format and its version."""
 STATE, SHAPE, UPDATE, METRICS = "state", "shape", "update", "metrics"
 """Names of the records in a message."""
+KNOWN = "known"
+"""Name of the record in a client's own state that keeps the last state it was sent, if the downlink is a relay."""
 _PAYLOAD = "payload"
 _MAX_EXAMPLES, _MAX_METRICS, _MAX_METRIC = 2**31 - 1, 32, 1e9
 
@@ -59,8 +62,16 @@ def reply_bytes(message: Message) -> int:
     return sum(len(array.data) for record in message.content.array_records.values() for array in record.values())
 
 
-def read_update(message: Message, size: int, digest: bytes, server_round: int, kind: UpdateKind) -> Update:
-    """A client's update, checked in full.
+def reply_sort(message: Message) -> str:
+    """What the payload of a reply says it is."""
+    try:
+        return describe(from_record(message.content.array_records[UPDATE]))
+    except (WireError, KeyError):
+        return "unreadable"
+
+
+def read_update(message: Message, unpack: Callable[[bytes], Update]) -> Update:
+    """A client's update, checked in full; `unpack` decodes its payload.
 
     Raises
     ------
@@ -70,7 +81,7 @@ def read_update(message: Message, size: int, digest: bytes, server_round: int, k
     content = message.content
     if list(content.array_records) != [UPDATE]:
         raise WireError(f"array records {sorted(content.array_records)}, expected one named {UPDATE!r}")
-    update = unpack_update(from_record(content.array_records[UPDATE]), size, digest, server_round, kind)
+    update = unpack(from_record(content.array_records[UPDATE]))
     examples, metrics = _read_metrics(content)
     return replace(update, num_examples=examples, metrics=metrics)
 

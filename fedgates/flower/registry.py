@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from fedgates import models
-from fedgates.config import ConfigError, RunConfig, Value, is_reference, key_names, parse
+from fedgates.config import UPLINKS, ConfigError, RunConfig, Value, is_reference, key_names, parse
 from fedgates.flower.strategy import GateStrategy
 from fedgates.network import Network
 from fedgates.references import find
@@ -39,7 +39,11 @@ def configure(raw: Mapping[str, Value], strategies: Strategies) -> tuple[type[An
             raise ConfigError("strategy", value, f'one of {", ".join(named)} or "module:Class"')
         method = _load(value, value)
     foreign = {key for other in named.values() for key in key_names(other.Config)}
-    return method, parse(method.Config, raw, foreign)
+    config = parse(method.Config, raw, foreign)
+    if config.uplink == "sampled" and not method.samples:
+        possible = ", ".join(name for name in UPLINKS if name != "sampled")
+        raise ConfigError("uplink", "sampled", f"one of {possible}: the masks of strategy {config.strategy} are not samples")
+    return method, config
 
 
 def build(method: type[AnyStrategy], config: RunConfig, input_shape: tuple[int, int, int], num_classes: int) -> AnyStrategy:

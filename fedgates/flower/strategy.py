@@ -9,6 +9,7 @@ import logging
 import math
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
+from functools import cached_property, partial
 from typing import ClassVar, Generic, TypeVar, cast
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
@@ -23,10 +24,12 @@ from fedgates.flower.exchange import reason
 from fedgates.flower.messages import (
     SHAPE,
     STATE,
+    UPDATE,
     from_record,
     read_evaluation,
     read_update,
     reply_bytes,
+    reply_sort,
     shape_record,
     to_record,
 )
@@ -36,7 +39,9 @@ from fedgates.ledger import Tally
 from fedgates.network import Network
 from fedgates.state import State, Update, UpdateKind
 from fedgates.training import Task, isolated
-from fedgates.wire import WireError, pack_state, unpack_state
+from fedgates.wire import Counted, Known, WireError, describe
+from fedgates.wire.channel import Channel
+from fedgates.wire.downlink import Downlink
 
 log = logging.getLogger("fedgates")
 Cfg = TypeVar("Cfg", bound=RunConfig)
@@ -63,6 +68,8 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
         What an update is on the wire: "mask", "values" or "mask and values"; anything else is rejected. Masks are
         aggregated as they come, in memory that does not grow with the number of clients. Updates with values are read in the
         order of the clients' names, so that float sums repeat; the server holds a round's coded replies to do so.
+    samples : bool
+        Whether its updates' masks are samples of their ``theta``, so that `uplink` "sampled" may choose another.
     digest : bytes
         Eight bytes that name the network both ends must hold; set by the method's constructor.
     state
@@ -76,6 +83,7 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
 
     Config: ClassVar[type[RunConfig]] = RunConfig
     sends: ClassVar[UpdateKind] = "mask"
+    samples: ClassVar[bool] = False
     digest: bytes
     state: S
 
@@ -101,11 +109,30 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
 
     @abstractmethod
     def aggregate(self, state: S, updates: Iterable[Update], server_round: int) -> S:
-        """The server's rule: a new state from checked updates, read once, one by one; leaves `state` as it is."""
+        """The server's rule: a new state from checked updates, read once, one by one; leaves `state` as it is.
+
+        With `downlink` "relay" clients apply it, too, to states and updates that they were sent: it is a function of its
+        arguments, and of an update's mask, values and `num_examples` alone.
+        """
 
     @abstractmethod
     def evaluate(self, state: S, x: Tensor, y: Tensor, server_round: int) -> dict[str, float]:
         """``accuracy`` (0 to 1) and ``loss`` of the state on images ``[n, C, H, W]``, and whatever else the method measures."""
+
+    # --- the wire
+
+    @cached_property
+    def channel(self) -> Channel:
+        """How states and updates are coded, on either end."""
+        return Channel(self.config, self.network, self.digest, self.sends)
+
+    @cached_property
+    def _downlink(self) -> Downlink:
+        return Downlink(self.channel)
+
+    def encode(self, state: S, server_round: int) -> ArrayRecord:
+        """A state as the payload that opens `server_round`: a snapshot."""
+        return to_record(self.channel.pack_state(state, server_round))
 
     # --- Flower's side of a round
 
@@ -134,18 +161,15 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
         config: ConfigRecord,  # noqa: ARG002  # Flower's signature; all that a client needs is in the payload
         grid: Grid,
     ) -> list[Message]:
-        """One message a chosen client, all with the same coded state, which `arrays` is; opens the round's tally."""
+        """One message a chosen client, with the coded state that `arrays` is, or with what leads there; opens the tally."""
         self.tally = Tally(server_round, self.network.size)
-        messages = self._messages(server_round, arrays, MessageType.TRAIN, self.config.fraction_train, grid)
-        payload_bytes = len(from_record(arrays))
-        for name in self._awaited.values():
-            self.tally.sent(name, payload_bytes)
-        return messages
+        self._downlink.open(self.state, server_round, from_record(arrays))
+        return self._messages(server_round, MessageType.TRAIN, self.config.fraction_train, grid)
 
     def aggregate_train(self, server_round: int, replies: Iterable[Message]) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Check each reply alone, hand the sound ones to the method as they come, keep the old state without a quorum."""
-        tally = self.tally
-        updates = self._sound_updates(replies, server_round)
+        tally, counted = self.tally, list[Counted]()
+        updates = self._sound_updates(replies, server_round, counted)
         new = self.aggregate(self.state, updates, server_round)
         for _ in updates:  # a method may stop reading early; what it left is checked and tallied all the same
             pass
@@ -154,6 +178,7 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
         tally.quorum = tally.counted >= max(1, math.ceil(self.config.quorum * len(tally.selected) - 1e-9))
         if tally.quorum:
             self.state = new
+        self._downlink.close(server_round, counted if tally.quorum else None)
         return self.encode(self.state, server_round + 1), MetricRecord({"clients-counted": tally.counted})
 
     def configure_evaluate(
@@ -167,10 +192,8 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
         self._awaited = {}
         if not self.config.fraction_evaluate:
             return []
-        messages = self._messages(server_round, arrays, MessageType.EVALUATE, self.config.fraction_evaluate, grid)
-        self.tally.evaluators = len(messages)
-        self.tally.evaluation_downlink_bytes = len(messages) * len(from_record(arrays))
-        return messages
+        self._downlink.open(self.state, server_round + 1, from_record(arrays))
+        return self._messages(server_round, MessageType.EVALUATE, self.config.fraction_evaluate, grid)
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """Means over clients' held-out images, weighted by how many each says it has."""
@@ -183,6 +206,7 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
                 if reply.has_error():
                     raise WireError(reason(reply))  # noqa: TRY301
                 found.append(read_evaluation(reply.content))
+                self._downlink.confirm(name)
             except WireError as error:
                 self.tally.fail_evaluation(name, str(error))
         for name in self._awaited.values():
@@ -235,16 +259,11 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
         if initial_arrays is None:
             self.state = self.initial_state()
         else:
-            payload = from_record(initial_arrays)
-            self.state = cast("S", unpack_state(payload, self.network.size, self.digest)[0])
+            self.state = cast("S", self.channel.unpack_state(from_record(initial_arrays)).state)
         self.summary()
         rounds = range(first_round, (num_rounds or self.config.num_server_rounds) + 1)
         arrays = self.encode(self.state, first_round)
         return run_rounds(self, grid, arrays, rounds, timeout or self.config.round_timeout, evaluate_fn, run)
-
-    def encode(self, state: S, server_round: int) -> ArrayRecord:
-        """A state as the payload that opens `server_round`."""
-        return to_record(pack_state(state, server_round, self.digest))
 
     def evaluate_on(self, x: Tensor, y: Tensor) -> EvaluateFn:
         """An ``evaluate_fn`` for :meth:`start`: the method's evaluation on a test set, uint8 ``[n, C, H, W]`` and labels."""
@@ -257,14 +276,20 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
 
     # --- helpers
 
-    def _messages(self, server_round: int, arrays: ArrayRecord, kind: str, fraction: float, grid: Grid) -> list[Message]:
-        """A message to each client chosen, whose replies are awaited from now on."""
+    def _messages(self, server_round: int, kind: str, fraction: float, grid: Grid) -> list[Message]:
+        """A message to each client chosen, whose replies are awaited from now on; tallied."""
         present = self.present(grid)
         purpose = "choose" if kind == MessageType.TRAIN else "choose evaluators"
         chosen = choose(present, fraction, self.config.seed, purpose, server_round)
         self._awaited = {present[name]: name for name in chosen}
-        content = RecordDict({STATE: arrays, SHAPE: self._shape()})
-        return [Message(content, node, kind, ttl=self.config.round_timeout) for node in self._awaited]
+        messages = []
+        for node, name in self._awaited.items():
+            payload = self._downlink.payload(name)
+            tell = self.tally.sent if kind == MessageType.TRAIN else self.tally.sent_to_evaluate
+            tell(name, describe(payload), len(payload))
+            content = RecordDict({STATE: to_record(payload), SHAPE: self._shape()})
+            messages.append(Message(content, node, kind, ttl=self.config.round_timeout))
+        return messages
 
     def _shape(self) -> ConfigRecord:
         return shape_record(self.input_shape, self.num_classes)
@@ -276,8 +301,12 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
             log.warning("round %d: an answer nobody asked for, from node %d", server_round, reply.metadata.src_node_id)
         return name
 
-    def _sound_updates(self, replies: Iterable[Message], server_round: int) -> Iterator[Update]:
-        """Updates that passed every check, each from a client that was asked and has not answered yet."""
+    def _sound_updates(self, replies: Iterable[Message], server_round: int, counted: list[Counted]) -> Iterator[Update]:
+        """Updates that passed every check, each from a client that was asked and has not answered yet.
+
+        As coded, and in order, they go to `counted` where later payloads may be made of them.
+        """
+        known = Known(self.state, server_round)
         if self.sends != "mask":
             replies = sorted(replies, key=lambda reply: self._awaited.get(reply.metadata.src_node_id, -1))
         for reply in replies:
@@ -287,13 +316,16 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
             if reply.has_error():
                 self.tally.fail(name, reason(reply))
                 continue
-            self.tally.received(reply_bytes(reply))
+            self.tally.received(reply_sort(reply), reply_bytes(reply))
             try:
-                update = read_update(reply, self.network.size, self.digest, server_round, self.sends)
+                update = read_update(reply, partial(self.channel.unpack_update, known=known, client=name))
             except WireError as error:
                 self.tally.reject(name, str(error))
                 continue
             self.tally.count(update)
+            self._downlink.confirm(name)
+            if self.channel.relays:
+                counted.append(Counted(name, update.num_examples, from_record(reply.content.array_records[UPDATE])))
             yield update
 
 

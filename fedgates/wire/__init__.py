@@ -1,8 +1,29 @@
 """Bits to bytes and back: one flat, self-describing payload for every state and every update.
 
-``payload`` has the layout (header, body, checks), ``bits`` the packing of integers in the bits they need.
+The format is specified in FORMAT.md, from which a decoder can be written. ``updates``, ``states`` and ``relay`` put payloads
+together and take them apart; ``packed``, ``entropy``, ``side_info`` and ``sampled`` are the coders of masks, ``votes`` and
+``values`` those of what a server broadcasts; ``shared`` is what both ends know beforehand, and ``range_coder`` and ``bits`` are
+underneath.
 """
 
-from fedgates.wire.payload import WireError, pack_state, pack_update, unpack_state, unpack_update
+from fedgates.wire.header import WireError, describe
+from fedgates.wire.relay import Counted, Known, apply_relay, pack_relay
+from fedgates.wire.shared import Shared
+from fedgates.wire.states import check, pack_state, unpack_state
+from fedgates.wire.updates import pack_update, sort_of, unpack_update
 
-__all__ = ["WireError", "pack_state", "pack_update", "unpack_state", "unpack_update"]
+__all__ = [
+    "Counted",
+    "Known",
+    "Shared",
+    "WireError",
+    "apply_relay",
+    "check",
+    "describe",
+    "pack_relay",
+    "pack_state",
+    "pack_update",
+    "sort_of",
+    "unpack_state",
+    "unpack_update",
+]

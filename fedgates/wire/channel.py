@@ -1,0 +1,85 @@
+"""The wire of one run: a method's states and updates as bytes, coded as its config asks, the same on both ends."""
+
+from fedgates.config import RunConfig
+from fedgates.network import Network
+from fedgates.state import State, Update, UpdateKind
+from fedgates.wire.relay import Aggregate, Counted, Known, apply_relay, pack_relay
+from fedgates.wire.shared import Shared
+from fedgates.wire.states import pack_state, unpack_state
+from fedgates.wire.updates import pack_update, sort_of, unpack_update
+
+
+class Channel:
+    """What the coders of a run need beside the thing to be coded.
+
+    Parameters
+    ----------
+    config : RunConfig
+        `uplink`, `downlink`, `sampled-extra-bits`, `value-type` and `seed`.
+    network : Network
+        For the sizes of its layers.
+    digest : bytes
+        Eight bytes that name the network both ends hold.
+    sends : str
+        What the method's updates are.
+    """
+
+    def __init__(self, config: RunConfig, network: Network, digest: bytes, sends: UpdateKind) -> None:
+        self._config, self._sends = config, sends
+        self._network = Shared(digest, tuple(slot.size for slot in network.slots), seed=config.seed)
+        self._sort = sort_of(sends, config.uplink, config.value_type)
+        self.relays = config.downlink == "relay"
+        """Whether clients are to keep the states they know."""
+
+    def pack_state(self, state: State, server_round: int) -> bytes:
+        """A snapshot of the state that opens a round."""
+        return pack_state(state, self._shared(server_round), self._config.downlink)
+
+    def unpack_state(self, payload: bytes) -> Known:
+        """The inverse of :meth:`pack_state`.
+
+        Raises
+        ------
+        WireError
+            Anything else than a whole, sound snapshot of this run's network.
+        """
+        return Known(*unpack_state(payload, self._network, self._config.downlink))
+
+    def pack_relay(self, base: tuple[int, int], rounds: list[list[Counted] | None], known: Known) -> bytes:
+        """The updates that lead from the state with this (round, check) to a newer one."""
+        return pack_relay(*base, rounds, known.state, self._shared(known.server_round), self._sort)
+
+    def apply_relay(self, payload: bytes, base: Known | None, aggregate: Aggregate) -> Known:
+        """The newer state, rebuilt from the `base` that a client knows by the method's own server rule.
+
+        Raises
+        ------
+        WireError
+            Another base, or anything else than a whole, sound relay of this run's network.
+        """
+        return Known(*apply_relay(payload, base, self._network, self._sort, aggregate))
+
+    def pack_update(self, update: Update, known: Known, client: int) -> bytes:
+        """A client's answer to a state."""
+        return pack_update(
+            update,
+            self._shared(known.server_round, known.state, client),
+            self._config.uplink,
+            value_type=self._config.value_type,
+            extra_bits=self._config.sampled_extra_bits,
+        )
+
+    def unpack_update(self, payload: bytes, known: Known, client: int) -> Update:
+        """The inverse of :meth:`pack_update`.
+
+        Raises
+        ------
+        WireError
+            Anything else than a whole, sound update, by that client, of that state.
+        """
+        shared = self._shared(known.server_round, known.state, client)
+        return unpack_update(payload, shared, self._config.uplink, self._sends, value_type=self._config.value_type)
+
+    def _shared(self, server_round: int, state: State | None = None, client: int = 0) -> Shared:
+        network = self._network
+        return Shared(network.digest, network.layers, server_round, state, network.seed, client)

@@ -1,0 +1,63 @@
+"""What a server sends to whom: a snapshot of the state, or the updates since the one that a client knows."""
+
+from collections.abc import Iterator
+
+from fedgates.state import State
+from fedgates.wire.channel import Channel
+from fedgates.wire.relay import Counted, Known
+from fedgates.wire.states import check
+
+
+class Downlink:
+    """The server's memory of what its clients know, and of the coded updates that lead from there to here.
+
+    A client knows the state it was last sent if it answered soundly; between sending and that answer it counts as knowing
+    none, so a client that lost its memory, or a message, costs one reply and is sent a snapshot next time. Coded updates are
+    kept only while all of them together are smaller than a snapshot: beyond that a snapshot is sent anyway.
+    """
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._snapshot = b""
+        self._now: Known | None = None
+        self._counted: dict[int, list[Counted] | None] = {}
+        """For each round that is remembered, its counted updates in order; None where it changed nothing."""
+        self._checks: dict[int, int] = {}
+        """The check of the state that opened a round."""
+        self._known: dict[int, int] = {}
+        """Client to the round whose opening state it knows."""
+        self._relays: dict[int, bytes] = {}
+        """Payloads for this state, by the round of their base."""
+
+    def open(self, state: State, server_round: int, snapshot: bytes) -> None:
+        """The state that payloads carry from now on, and its coded snapshot."""
+        self._now, self._snapshot, self._relays = Known(state, server_round), snapshot, {}
+        if self._channel.relays:
+            self._checks[server_round] = check(state)
+            while sum(len(update.payload) for update in self._remembered()) > len(snapshot):
+                del self._counted[min(self._counted)]
+            oldest = min(self._counted, default=server_round)
+            self._checks = {at: found for at, found in self._checks.items() if at >= oldest}
+
+    def close(self, server_round: int, counted: list[Counted] | None) -> None:
+        """A round is over: these updates made the next state, or None where it is the old one."""
+        if self._channel.relays:
+            self._counted[server_round] = counted
+
+    def payload(self, client: int) -> bytes:
+        """The smaller of what this client can be sent; from now on it knows nothing until :meth:`confirm`."""
+        base = self._known.pop(client, None)
+        if base is None or base not in self._checks or self._now is None:
+            return self._snapshot
+        if base not in self._relays:
+            rounds = [self._counted[at] for at in range(base, self._now.server_round)]
+            self._relays[base] = self._channel.pack_relay((base, self._checks[base]), rounds, self._now)
+        return min(self._snapshot, self._relays[base], key=len)
+
+    def confirm(self, client: int) -> None:
+        """A client answered soundly to what it was sent: it knows the present state."""
+        if self._now is not None:
+            self._known[client] = self._now.server_round
+
+    def _remembered(self) -> Iterator[Counted]:
+        return (update for counted in self._counted.values() for update in counted or ())

@@ -1,0 +1,40 @@
+"""Masks range-coded with one probability a layer: the literature's ``H2(density)``, made real.
+
+Body: the frequency of a 1 of each layer, a byte on the scale of :mod:`fedgates.wire.scale`; then the range code of the gates in
+order.
+"""
+
+from itertools import accumulate
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedgates.wire.header import WireError
+from fedgates.wire.range_coder import decode_bits, encode_bits, longest
+from fedgates.wire.scale import FREQUENCIES, frequency_bytes
+from fedgates.wire.shared import Shared
+
+
+def encode(gates: NDArray[np.uint8], shared: Shared) -> bytes:
+    """Gates ``[d]`` of 0 and 1 to a table and a range code."""
+    table = _table(gates, shared)
+    return table.tobytes() + encode_bits(gates, shared.layers, FREQUENCIES[table])
+
+
+def decode(body: memoryview, shared: Shared) -> NDArray[np.uint8]:
+    """The inverse of :func:`encode`."""
+    start = len(shared.layers)
+    if not start <= len(body) <= start + longest(shared.size):
+        raise WireError(f"a body of {len(body)} bytes, expected {start} to {start + longest(shared.size)}")
+    table = np.frombuffer(body[:start], dtype=np.uint8)
+    if int(table.max()) >= len(FREQUENCIES):
+        raise WireError(f"a frequency's byte is {int(table.max())}, expected at most {len(FREQUENCIES) - 1}")
+    gates = decode_bits(body[start:], shared.layers, FREQUENCIES[table])
+    if (table != _table(gates, shared)).any():
+        raise WireError("the frequencies are not those of the gates")
+    return gates
+
+
+def _table(gates: NDArray[np.uint8], shared: Shared) -> NDArray[np.uint8]:
+    starts = [0, *accumulate(shared.layers)][:-1]
+    return frequency_bytes(np.add.reduceat(gates, starts, dtype=np.int64), np.array(shared.layers))

@@ -1,0 +1,86 @@
+"""Range coding (constriction's) with probabilities that are integers: the same words on every machine.
+
+A probability is a multiple of 2^-16 (bits) or 2^-15 (symbols), so that constriction's own arithmetic on it is exact: of n
+symbols with integer frequencies f summing to 2^b, symbol s owns ``[C_s, C_{s+1})`` of 2^24, with
+``C_s = floor(F_s * (2^24 - n) / 2^b) + s`` and F the running sum of f. Every symbol keeps some room, so none is impossible.
+"""
+
+from collections.abc import Sequence
+
+import constriction
+import numpy as np
+from numpy.typing import NDArray
+
+from fedgates.wire.bits import packed_size
+from fedgates.wire.header import WireError
+
+BIT_SCALE, SYMBOL_SCALE = 1 << 16, 1 << 15
+_bernoulli = constriction.stream.model.Bernoulli
+_categorical = constriction.stream.model.Categorical
+
+
+def longest(size: int, bits: int = 1) -> int:
+    """More bytes than the range code of `size` symbols, each in `bits` bits at most, ever has."""
+    packed = packed_size(size, bits)
+    return packed + packed // 256 + 64
+
+
+def encode_bits(bits: NDArray[np.uint8], sizes: Sequence[int], frequencies: NDArray[np.int64]) -> bytes:
+    """Bits ``[sum of sizes]``, group after group, each group with its frequency of a 1, to words of four bytes."""
+    encoder, start, symbols = constriction.stream.queue.RangeEncoder(), 0, bits.astype(np.int32)
+    for size, frequency in zip(sizes, frequencies.tolist(), strict=True):
+        encoder.encode(symbols[start : start + size], _bernoulli(frequency / BIT_SCALE, perfect=False))
+        start += size
+    return _bytes(encoder)
+
+
+def decode_bits(data: bytes | memoryview, sizes: Sequence[int], frequencies: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """The inverse of :func:`encode_bits`; data that it did not write raise :class:`WireError`."""
+    decoder, bits, start = _decoder(data), np.empty(sum(sizes), dtype=np.uint8), 0
+    try:
+        for size, frequency in zip(sizes, frequencies.tolist(), strict=True):
+            bits[start : start + size] = decoder.decode(_bernoulli(frequency / BIT_SCALE, perfect=False), size)
+            start += size
+    except (AssertionError, ValueError) as error:
+        raise WireError("the range code is damaged") from error
+    if encode_bits(bits, sizes, frequencies) != bytes(data):
+        raise WireError("the range code is not the one that its gates have")
+    return bits
+
+
+def symbol_frequencies(counts: NDArray[np.int64]) -> NDArray[np.uint16]:
+    """Frequencies ``[n]`` that sum to 2^15, near the counts ``[n]``, at least 1 where a count is; n is at most 2^12."""
+    present = counts > 0
+    shares = present + counts * (SYMBOL_SCALE - np.count_nonzero(present)) // max(int(counts.sum()), 1)
+    shares[np.argmax(shares)] += SYMBOL_SCALE - shares.sum()
+    return shares.astype(np.uint16)
+
+
+def encode_symbols(symbols: NDArray[np.int32], frequencies: NDArray[np.uint16]) -> bytes:
+    """Symbols ``[d]`` in 0 to n - 1, n at least 2, to words of four bytes."""
+    encoder = constriction.stream.queue.RangeEncoder()
+    encoder.encode(symbols, _categorical(frequencies / SYMBOL_SCALE, perfect=False))
+    return _bytes(encoder)
+
+
+def decode_symbols(data: bytes | memoryview, size: int, frequencies: NDArray[np.uint16]) -> NDArray[np.int32]:
+    """The inverse of :func:`encode_symbols`; data that it did not write raise :class:`WireError`."""
+    decoder = _decoder(data)
+    try:
+        symbols: NDArray[np.int32] = decoder.decode(_categorical(frequencies / SYMBOL_SCALE, perfect=False), size)
+    except (AssertionError, ValueError) as error:
+        raise WireError("the range code is damaged") from error
+    if encode_symbols(symbols, frequencies) != bytes(data):
+        raise WireError("the range code is not the one that its symbols have")
+    return symbols
+
+
+def _bytes(encoder: constriction.stream.queue.RangeEncoder) -> bytes:
+    words: NDArray[np.uint32] = encoder.get_compressed()
+    return words.astype("<u4").tobytes()
+
+
+def _decoder(data: bytes | memoryview) -> constriction.stream.queue.RangeDecoder:
+    if len(data) % 4:
+        raise WireError(f"a range code of {len(data)} bytes, expected whole words of 4")
+    return constriction.stream.queue.RangeDecoder(np.frombuffer(data, dtype="<u4").astype(np.uint32))

@@ -1,0 +1,84 @@
+"""A server's state as a payload (a snapshot), and back, checked in full."""
+
+import zlib
+
+import numpy as np
+
+from fedgates.state import State, Votes, Weights, count_ones, pack
+from fedgates.wire import entropy, values, votes
+from fedgates.wire.header import COUNTS, ENTROPY, FLOAT32, MASK_AND_VALUES, NONE, VALUES, VOTES, WireError, seal, unseal
+from fedgates.wire.shared import Shared
+
+_SPARSE = 31 / 32
+"""Share of weights that are not zero, above which a mask cannot pay."""
+_FLOAT32 = values.VALUE_TYPES["float32"]
+
+
+def check(state: State) -> int:
+    """CRC-32 of a state: of its trials as u32 (weights: 0) and its array, little endian."""
+    if isinstance(state, Votes):
+        return zlib.crc32(state.votes.astype("<u4", copy=False).data, zlib.crc32(state.trials.to_bytes(4, "little")))
+    return zlib.crc32(state.values.astype("<f4", copy=False).data, zlib.crc32(bytes(4)))
+
+
+def pack_state(state: State, shared: Shared, downlink: str = "votes") -> bytes:
+    """Code a server's state for the clients of round ``shared.server_round``.
+
+    Votes are coded as `downlink` says, "votes" or "float32". Weights are float32, with a mask of those that are not zero where
+    that is smaller.
+    """
+    if isinstance(state, Votes):
+        codec, encode = (FLOAT32, votes.encode_float32) if downlink == "float32" else (COUNTS, votes.encode)
+        return seal(VOTES, codec, 0, shared, state.trials, check(state), encode(state.votes, state.trials))
+    dense = seal(VALUES, NONE, _FLOAT32, shared, 0, check(state), state.values.astype("<f4").tobytes())
+    kept = state.values.view(np.uint32) != 0
+    ones = int(np.count_nonzero(kept))
+    if ones > _SPARSE * state.size:
+        return dense
+    body = entropy.encode(kept.view(np.uint8), shared) + values.encode(state.values[kept], _FLOAT32)
+    sparse = seal(MASK_AND_VALUES, ENTROPY, _FLOAT32, shared, ones, check(state), body)
+    return min(dense, sparse, key=len)
+
+
+def unpack_state(data: bytes, shared: Shared, downlink: str = "votes") -> tuple[State, int]:
+    """Decode a state and the round it opens.
+
+    Parameters
+    ----------
+    data : bytes
+        A whole payload.
+    shared : Shared
+        Digest and layers of this end's own network.
+    downlink : str
+        How votes are coded.
+
+    Raises
+    ------
+    WireError
+        Anything else than a whole, sound state of that network.
+    """
+    codec = FLOAT32 if downlink == "float32" else COUNTS
+    expected = ((VOTES, codec, 0), (VALUES, NONE, _FLOAT32), (MASK_AND_VALUES, ENTROPY, _FLOAT32))
+    header, body = unseal(data, shared, expected)
+    size = shared.size
+    state: State
+    if header.kind == VOTES:
+        decode = votes.decode_float32 if codec == FLOAT32 else votes.decode
+        state = Votes(decode(body, size, header.number), header.number)
+    elif header.kind == VALUES:
+        if header.number:
+            raise WireError(f"values with the number {header.number} in their header, expected 0")
+        state = Weights(values.decode(body, size, _FLOAT32))
+    else:
+        if header.number > size or 4 * header.number > len(body):
+            raise WireError(f"{header.number} values of {size} weights in a body of {len(body)} bytes")
+        split = len(body) - 4 * header.number
+        kept = entropy.decode(body[:split], shared)
+        if count_ones(pack(kept.view(np.bool_))) != header.number:
+            raise WireError(f"the mask has {int(kept.sum())} ones, its header says {header.number}")
+        dense = np.zeros(size, dtype=np.float32)
+        dense[kept.view(np.bool_)] = values.decode(body[split:], header.number, _FLOAT32)
+        state = Weights(dense)
+    if check(state) != header.check:
+        raise WireError("the state is not the one that was sent")
+    return state, header.server_round

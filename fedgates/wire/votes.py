@@ -1,0 +1,100 @@
+"""Votes as a server broadcasts them: counted integers, range-coded by how often each count occurs.
+
+Body of codec "votes": with ``s = max(0, bit_length(trials) - 12)``, the frequencies, u16 in 2^-15, of the symbols 0 to
+``trials >> s``; then ``s`` planes with the low bits of all votes (:mod:`fedgates.wire.bits`); then the range code of
+``votes >> s``. Without trials it is empty. Body of codec "float32": ``votes / trials`` as d float32, the broadcast of the
+literature; votes are the integers nearest to ``trials`` times it.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedgates.wire.bits import pack_integers, packed_size, unpack_integers
+from fedgates.wire.header import WireError, expect_length
+from fedgates.wire.range_coder import SYMBOL_SCALE, decode_symbols, encode_symbols, longest, symbol_frequencies
+
+_SYMBOL_BITS = 12
+_MOST_FLOAT_TRIALS = 1 << 23
+"""Up to here two different shares of the trials are different float32."""
+
+
+def encode(votes: NDArray[np.uint32], trials: int) -> bytes:
+    """Votes ``[d]``, each at most `trials`, to a table, low bits and a range code."""
+    if not trials:
+        return b""
+    low = _low_bits(trials)
+    symbols = (votes >> np.uint32(low)).astype(np.int32)
+    frequencies = symbol_frequencies(np.bincount(symbols, minlength=(trials >> low) + 1))
+    return frequencies.astype("<u2").tobytes() + pack_integers(votes, low) + encode_symbols(symbols, frequencies)
+
+
+def decode(body: memoryview, size: int, trials: int) -> NDArray[np.uint32]:
+    """The inverse of :func:`encode`."""
+    if not trials:
+        expect_length(body, 0)
+        return np.zeros(size, dtype=np.uint32)
+    low = _low_bits(trials)
+    count = (trials >> low) + 1
+    planes = 2 * count + packed_size(size, low)
+    most = planes + longest(size, SYMBOL_SCALE.bit_length() - 1)
+    if not planes <= len(body) <= most:
+        raise WireError(f"a body of {len(body)} bytes, expected {planes} to {most}")
+    frequencies = np.frombuffer(body[: 2 * count], dtype="<u2")
+    if frequencies.sum(dtype=np.int64) != SYMBOL_SCALE:
+        raise WireError(f"frequencies that sum to {frequencies.sum(dtype=np.int64)}, expected {SYMBOL_SCALE}")
+    symbols = decode_symbols(body[planes:], size, frequencies)
+    if (frequencies != symbol_frequencies(np.bincount(symbols, minlength=count))).any():
+        raise WireError("the frequencies are not those of the votes")
+    votes = symbols.astype(np.uint32) << np.uint32(low)
+    if low:
+        votes |= unpack_integers(body[2 * count : planes], size, low)
+        if size % 8 and any(plane[-1] >> (size % 8) for plane in _planes(body[2 * count : planes], low)):
+            raise WireError("bits beyond the last gate are not zero")
+    return _checked(votes, trials)
+
+
+def encode_float32(votes: NDArray[np.uint32], trials: int) -> bytes:
+    """Votes ``[d]`` to their shares of the trials, float32.
+
+    Raises
+    ------
+    ValueError
+        More than 2^23 trials, whose shares float32 cannot tell apart.
+    """
+    if trials > _MOST_FLOAT_TRIALS:
+        raise ValueError(f"{trials} trials, expected at most {_MOST_FLOAT_TRIALS} for float32")
+    return _shares(votes, trials).astype("<f4").tobytes()
+
+
+def decode_float32(body: memoryview, size: int, trials: int) -> NDArray[np.uint32]:
+    """The inverse of :func:`encode_float32`."""
+    expect_length(body, 4 * size)
+    if trials > _MOST_FLOAT_TRIALS:
+        raise WireError(f"{trials} trials, expected at most {_MOST_FLOAT_TRIALS} for float32")
+    shares = np.frombuffer(body, dtype="<f4").astype(np.float32)
+    if not ((shares >= 0) & (shares <= 1)).all():
+        raise WireError("a share that is not in 0 to 1")
+    votes = np.rint(shares.astype(np.float64) * trials).astype(np.uint32)
+    if (_shares(votes, trials).view(np.uint32) != shares.view(np.uint32)).any():
+        raise WireError(f"a share that is not a number of votes of {trials} trials")
+    return votes
+
+
+def _checked(votes: NDArray[np.uint32], trials: int) -> NDArray[np.uint32]:
+    if len(votes) and int(votes.max()) > trials:
+        raise WireError(f"a gate has {int(votes.max())} votes of {trials} trials")
+    return votes
+
+
+def _low_bits(trials: int) -> int:
+    return max(0, trials.bit_length() - _SYMBOL_BITS)
+
+
+def _planes(data: memoryview, bits: int) -> list[memoryview]:
+    stride = len(data) // bits
+    return [data[i * stride : (i + 1) * stride] for i in range(bits)]
+
+
+def _shares(votes: NDArray[np.uint32], trials: int) -> NDArray[np.float32]:
+    shares: NDArray[np.float32] = (votes / max(trials, 1)).astype(np.float32)
+    return shares
