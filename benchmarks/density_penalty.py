@@ -21,6 +21,7 @@ def main() -> None:
                 f"{value:g}",
                 spread([x["density"] for x in last], 3, 1),
                 spread([x["entropy_bpp"] for x in last], 3, 1),
+                spread([x["uplink_bpp"] for x in last], 3, 1),
                 spread([x["density_threshold"] for x in last], 3, 1),
                 spread([x["accuracy"] for x in last]),
                 spread([x["accuracy_sample"] for x in last]),
@@ -31,7 +32,15 @@ def main() -> None:
         f"python benchmarks/density_penalty.py --seeds {args.seeds} --rounds {args.rounds}",
         f"Digits, mlp, 10 IID clients, last of {args.rounds} rounds; mean and standard deviation over {args.seeds} seeds, "
         "accuracy in percent.",
-        ["lambda", "density sent", "H2 bpp", "density thresholded", "accuracy thresholded", "accuracy sampled"],
+        [
+            "lambda",
+            "density sent",
+            "H2 bpp",
+            "side-info bpp",
+            "density thresholded",
+            "accuracy thresholded",
+            "accuracy sampled",
+        ],
         rows,
     )
 

@@ -1,12 +1,14 @@
-"""FedPM runs for the wire's benchmarks: what each client had to say in each round, kept on disk so that coders share one run.
+"""What the wire's benchmarks share: FedPM runs, kept on disk with all that each client had to say in each round.
 
-Clients train exactly as in a federation (`tests/flower/test_simulation.py` holds the engines to the loopback grid, and
-`wire.py` this loop to the loopback grid); only the messages are left out, because here they are the question.
+Clients train and the server counts exactly as in a federation, with the same choice of clients, tasks and rules; each update
+passes through the wire's own coder and decoder. Only Flower's messages are left out.
 """
 
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,48 +16,64 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fedgates import data
+from fedgates import data, models
 from fedgates.flower.registry import build, configure
 from fedgates.flower.roster import choose
 from fedgates.keys import generator
+from fedgates.network import Network
 from fedgates.state import Update, Votes
 from fedgates.training import Task, isolated
+from fedgates.wire import Known
 from strategies import STRATEGIES
-from strategies.fedpm import FedPM
+from strategies.fedpm import FedPM, FedPMConfig
+
+DIGEST = b"wire-py."
+"""For payloads of which only the size matters."""
+Table = tuple[str, list[str], list[list[object]]]
+"""A text, a header, and rows."""
+Bits = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Round:
-    """One round of a recording: the state it opened with, and the clients' updates."""
+    """One round of a recording: the state it opened with, and the clients' updates as the server counted them."""
 
     number: int
     state: Votes
     clients: list[int]
     updates: list[Update]
+    payloads: list[bytes]
+
+    @property
+    def known(self) -> Known:
+        """What its clients were sent."""
+        return Known(self.state, self.number)
 
 
 class Federation:
-    """FedPM without an engine: the same choice of clients, the same tasks, the same rules."""
+    """FedPM without an engine."""
 
     def __init__(self, raw: Mapping[str, Any], clients: int) -> None:
         method, config = configure(raw, STRATEGIES)
         dataset = data.load(config.dataset, config.data_dir)
         strategy = build(method, config, dataset.input_shape, dataset.num_classes)
         if not isinstance(strategy, FedPM):
-            raise TypeError(f"{raw['strategy']} is not FedPM")
+            raise TypeError(f"{config.strategy} is not FedPM")
         self.strategy, self.config, self.clients = strategy, config, clients
         self.state = strategy.initial_state()
-        self._train, parts = dataset.train, data.partition(dataset.train.y, clients, config)
-        self._parts = parts
+        self._train, self._parts = dataset.train, data.partition(dataset.train.y, clients, config)
         self._test = data.to_tensors(dataset.test, "cpu")
 
-    def updates(self, number: int) -> Iterator[tuple[int, Update]]:
-        """Train the clients of a round from the present state: name and update of each."""
-        config = self.config
+    def updates(self, number: int) -> Iterator[tuple[int, Update, bytes]]:
+        """Train the clients of a round from the present state: name, update as it was decoded, and payload of each."""
+        config, channel, known = self.config, self.strategy.channel, Known(self.state, number)
         for client in choose(range(self.clients), config.fraction_train, config.seed, "choose", number):
             x, y = data.to_tensors(self._train.take(self._parts[client]), "cpu")
             with isolated(generator(config.seed, "train", server_round=number, client=client), config.client_threads):
-                yield client, self.strategy.local_update(self.state, Task(x, y, number, client))
+                update = self.strategy.local_update(self.state, Task(x, y, number, client))
+            payload = channel.pack_update(update, known, client)
+            counted = channel.unpack_update(payload, known, client)
+            yield client, Update(mask=counted.mask, theta=update.theta), payload
 
     def advance(self, number: int, updates: list[Update]) -> None:
         """The server's rule."""
@@ -67,39 +85,28 @@ class Federation:
             return self.strategy.evaluate(self.state, *self._test, number)
 
 
-def record(raw: Mapping[str, Any], clients: int, folder: Path, rounds: int, evaluate: set[int], theta: set[int]) -> None:
-    """Run FedPM and keep every round's masks; accuracies at `evaluate`, and the clients' thetas at the rounds `theta`.
+def record(job: tuple[Mapping[str, Any], int, Path, int, frozenset[int], frozenset[int]]) -> None:
+    """Run FedPM and keep every round's masks: (config, clients, folder, rounds, rounds to evaluate, rounds to keep theta of).
 
     Rounds that are there already, of the same config, are not done again.
     """
+    raw, clients, folder, rounds, evaluate, theta = job
+    torch.set_num_threads(1)
     folder.mkdir(parents=True, exist_ok=True)
     facts = {**raw, "clients": clients}
     known = folder / "config.json"
     if known.exists() and json.loads(known.read_text()) != facts:
         raise ValueError(f"{folder} holds a recording of another config")
     known.write_text(json.dumps(facts))
-    torch.set_num_threads(1)
     federation = Federation(raw, clients)
     for number in range(1, rounds + 1):
-        file = _file(folder, number)
-        if file.exists():
-            found = read(folder, number)
-            federation.advance(number, found.updates)
+        if _file(folder, number).exists():
+            federation.advance(number, read(folder, number).updates)
             continue
         state = federation.state
-        names, updates = (list(column) for column in zip(*federation.updates(number), strict=True))
+        names, updates, payloads = (list(column) for column in zip(*federation.updates(number), strict=True))
         federation.advance(number, updates)
-        arrays: dict[str, NDArray[Any]] = {
-            "votes": state.votes,
-            "trials": np.array(state.trials),
-            "clients": np.array(names),
-            "masks": np.stack([update.mask for update in updates]),
-        }
-        if number in theta:
-            arrays["theta"] = np.stack([update.theta for update in updates])
-        partial = file.with_suffix(".partial.npz")
-        np.savez(partial, **arrays)
-        partial.rename(file)
+        _write(_file(folder, number), state, names, updates, payloads, keep_theta=number in theta)
         if number in evaluate:
             (folder / f"accuracy-{number:05d}.json").write_text(json.dumps(federation.accuracy(number)))
 
@@ -109,17 +116,68 @@ def read(folder: Path, number: int) -> Round:
     with np.load(_file(folder, number)) as found:
         thetas = found["theta"] if "theta" in found else [None] * len(found["masks"])
         updates = [Update(mask=mask, theta=theta) for mask, theta in zip(found["masks"], thetas, strict=True)]
-        return Round(number, Votes(found["votes"], int(found["trials"])), found["clients"].tolist(), updates)
+        payloads = []
+        if "payloads" in found:
+            payloads = [part.tobytes() for part in np.split(found["payloads"], np.cumsum(found["lengths"])[:-1])]
+        return Round(number, Votes(found["votes"], int(found["trials"])), found["clients"].tolist(), updates, payloads)
 
 
-def accuracy(folder: Path, number: int) -> dict[str, float]:
-    """A recorded evaluation."""
-    found: dict[str, float] = json.loads((folder / f"accuracy-{number:05d}.json").read_text())
-    return found
+def accuracy(folder: Path, number: int) -> float:
+    """Of the thresholded mask, recorded after a round."""
+    return float(json.loads((folder / f"accuracy-{number:05d}.json").read_text())["accuracy"])
+
+
+def _write(
+    file: Path, state: Votes, names: list[int], updates: list[Update], payloads: list[bytes], *, keep_theta: bool
+) -> None:
+    arrays: dict[str, NDArray[Any]] = {
+        "votes": state.votes,
+        "trials": np.array(state.trials),
+        "clients": np.array(names),
+        "masks": np.stack([update.mask for update in updates]),
+        "payloads": np.frombuffer(b"".join(payloads), dtype=np.uint8),
+        "lengths": np.array([len(payload) for payload in payloads]),
+    }
+    if keep_theta:
+        arrays["theta"] = np.stack([update.theta for update in updates])
+    partial = file.with_suffix(".partial.npz")
+    np.savez(partial, **arrays)
+    partial.rename(file)
 
 
 def _file(folder: Path, number: int) -> Path:
     return folder / f"round-{number:05d}.npz"
 
 
-Recorder = Callable[..., None]
+def timed(work: Callable[[], Any], times: int = 5) -> tuple[Any, float]:
+    """Result, and milliseconds of this process's own CPU time, the best of some times: others may be using the machine."""
+    best, result = float("inf"), None
+    for _ in range(times):
+        start = time.process_time()
+        result = work()
+        best = min(best, time.process_time() - start)
+    return result, 1e3 * best
+
+
+def h2(p: Any) -> Any:  # noqa: ANN401  # a number or an array
+    """Binary entropy in bits."""
+    p = np.clip(p, 1e-300, 1 - 2.0**-53)
+    return -(p * np.log2(p) + (1 - p) * np.log2(1 - p))
+
+
+@lru_cache
+def strategy() -> FedPM:
+    """FedPM for conv4 on MNIST."""
+    return FedPM(FedPMConfig(), Network(models.build("conv4", (1, 28, 28), 10)))
+
+
+def layers() -> tuple[int, ...]:
+    """The sizes of its parameters."""
+    return tuple(slot.size for slot in strategy().network.slots)
+
+
+def mask_of(update: Update) -> Bits:
+    """The packed mask of an update, which FedPM's have."""
+    if update.mask is None:
+        raise ValueError("an update without a mask")
+    return update.mask

@@ -29,7 +29,6 @@ from fedgates.gates import Gates
 from fedgates.network import Network
 from fedgates.state import Votes
 from fedgates.training import Task, backward
-from fedgates.wire import pack_state, pack_update, unpack_state
 from strategies.fedpm import FedPM
 
 BATCH = 64
@@ -90,10 +89,9 @@ def whole_update(batch_size: int) -> None:
     """All that a FedPM client does with a message: decode the state, three steps, sample, code the mask."""
     config = parse(FedPM.Config, {"model": "conv4", "local-epochs": 3, "batch-size": batch_size})
     method = FedPM(config, Network(models.build("conv4", (1, 28, 28), 10)))
-    state, server_round = unpack_state(STATE_FILE.read_bytes(), method.network.size, method.digest)
-    images = task(batch_size)
-    update = method.local_update(state, images)
-    pack_update(update, method.network.size, server_round, method.digest)
+    known = method.channel.unpack_state(STATE_FILE.read_bytes())
+    update = method.local_update(known.state, task(batch_size))
+    method.channel.pack_update(update, known, client=0)
 
 
 def dense_update(batch_size: int) -> None:
@@ -125,9 +123,9 @@ def peak_growth(kind: str, batch_size: int) -> float:
 
 def write_state() -> None:
     """The state that `whole_update` decodes: votes of ten clients."""
-    network = Network(models.build("conv4", (1, 28, 28), 10))
-    votes = np.random.default_rng(1).integers(0, 11, network.size, dtype=np.uint32)
-    STATE_FILE.write_bytes(pack_state(Votes(votes, 10), 2, Gates(network, 1).digest))
+    method = FedPM(FedPM.Config(), Network(models.build("conv4", (1, 28, 28), 10)))
+    votes = np.random.default_rng(1).integers(0, 11, method.network.size, dtype=np.uint32)
+    STATE_FILE.write_bytes(method.channel.pack_state(Votes(votes, 10), 2))
 
 
 def main() -> None:

@@ -104,7 +104,7 @@ class RunConfig:
     target_density: float = number(0.0, 0, 1)
     entropy_bonus: float = number(0.0, -math.inf)
     uplink: str = choice("side-info", *UPLINKS)
-    sampled_extra_bits: float = number(4.0, 0, 7.5)
+    sampled_extra_bits: float = number(5.0, 0, 7.5)
     downlink: str = choice("votes", "votes", "float32", "relay")
     value_type: str = choice("float32", "float32", "float16")
     output_dir: str = text("~/fedgates/runs", _is_path, _PATH)

@@ -40,7 +40,7 @@ _CHUNK = 1 << 20
 """Random numbers held at a time."""
 
 
-def encode(theta: NDArray[np.float32], shared: Shared, extra_bits: float = 4.0) -> tuple[NDArray[np.uint8], bytes]:
+def encode(theta: NDArray[np.float32], shared: Shared, extra_bits: float = 5.0) -> tuple[NDArray[np.uint8], bytes]:
     """Choose a sample of keep-probabilities ``theta [d]`` and code it.
 
     Returns

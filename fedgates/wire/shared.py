@@ -49,10 +49,13 @@ class Shared:
         """
         state = self.state
         if isinstance(state, Votes) and state.trials:
+            few = state.trials < 1 << 16
+            votes = np.arange(state.trials + 1, dtype=np.uint32) if few else state.votes
             half = step(state.trials // 2) + 1
-            upper = state.votes > state.trials // 2
-            distance = steps(np.where(upper, np.uint32(state.trials) - state.votes, state.votes))
-            return np.where(upper, np.uint16(2 * half - 1) - distance, distance), 2 * half
+            upper = votes > state.trials // 2
+            distance = steps(np.where(upper, np.uint32(state.trials) - votes, votes))
+            levels = np.where(upper, np.uint16(2 * half - 1) - distance, distance)
+            return levels[state.votes] if few else levels, 2 * half
         if isinstance(state, Weights):
             return _weight_levels(state.values, self.layers), _BINADES + 2
         return np.zeros(self.size, dtype=np.uint16), 1

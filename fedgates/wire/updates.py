@@ -44,7 +44,7 @@ _LOSSLESS = {
 
 
 def pack_update(
-    update: Update, shared: Shared, uplink: str = "side-info", *, value_type: str = "float32", extra_bits: float = 4.0
+    update: Update, shared: Shared, uplink: str = "side-info", *, value_type: str = "float32", extra_bits: float = 5.0
 ) -> bytes:
     """Code a client's update.
 

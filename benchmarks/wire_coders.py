@@ -1,0 +1,149 @@
+"""Tables of ``wire.py``: coders of masks against their ideal, and what they and those of states take in time."""
+
+import lzma
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import recordings
+import zstandard
+from numpy.typing import NDArray
+from recordings import DIGEST, Bits, Table, h2, layers, mask_of, timed
+
+from fedgates.state import Update, Votes, pack, unpack
+from fedgates.wire import Shared, pack_state, pack_update, side_info, unpack_state, unpack_update
+from fedgates.wire.header import HEADER_SIZE
+
+LARGE = 2_261_184
+"""Gates of the synthetic masks."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A mask, what both ends know of it, and the entropy of the probabilities that it was sampled from, if they are known."""
+
+    name: str
+    update: Update
+    shared: Shared
+    source_bits: float | None
+
+
+def coders(all_clients: Path, some_clients: Path, rounds: Sequence[int]) -> Table:
+    """Bytes, ratio to the ideal of the coder's own model, and times, of one client's mask."""
+    cases = [
+        _real(f"{name}, round {number}", folder, number)
+        for name, folder in (("10 of 10", all_clients), ("4 of 20", some_clients))
+        for number in rounds
+    ] + [_synthetic(density) for density in (0.5, 0.1, 0.01, 0.001)]
+    rows = [row for case in cases for row in _coded(case)]
+    worst = max(float(str(row[-3])) for row in rows if row[1] in ("entropy", "side-info"))
+    text = (
+        "## Coders against their ideal\n\nOne client's mask. *Ideal* is the empirical entropy, in bytes, of the coder's "
+        "own model: for packed bits the bits; for entropy, and for the general compressors beside it, one probability a "
+        "layer; for side-info one probability a group. *Over 1.01x + 64* is bytes beyond 1.01 times the ideal plus 64, "
+        f"negative is within (worst of entropy and side-info: {worst:.0f}). *Source* is the entropy in bytes of the very "
+        "probabilities that the client sampled its mask from: no coder that knows votes but not coins can do better."
+    )
+    return (
+        text,
+        ["mask", "coder", "bytes", "bpp", "source", "ratio to ideal", "over 1.01x + 64", "encode ms", "decode ms"],
+        rows,
+    )
+
+
+def _coded(case: Case) -> list[list[object]]:
+    gates, size = unpack(mask_of(case.update), case.shared.size), case.shared.size
+    packed = mask_of(case.update).tobytes()
+    layered = _layer_ideal(gates, case.shared)
+    found: list[tuple[str, bytes, float, float, float]] = []
+    for name, encode, decode in (
+        ("zlib 9", lambda: zlib.compress(packed, 9), zlib.decompress),
+        ("zstd 19", lambda: zstandard.ZstdCompressor(19).compress(packed), zstandard.ZstdDecompressor().decompress),
+        ("lzma", lambda: lzma.compress(packed), lzma.decompress),
+    ):
+        code, encoding = timed(encode, 1)
+        decoded, decoding = timed(lambda decode=decode, code=code: decode(code))  # type: ignore[misc]
+        if decoded != packed:
+            raise ValueError(f"{name} does not decode")
+        found.append((name, code, layered, encoding, decoding))
+    for name in ("packed", "entropy", "side-info"):
+        code, encoding = timed(lambda name=name: pack_update(case.update, case.shared, name))  # type: ignore[misc]
+        update, decoding = timed(lambda name=name, code=code: unpack_update(code, case.shared, name))  # type: ignore[misc]
+        if (mask_of(update) != mask_of(case.update)).any():
+            raise ValueError(f"{name} does not decode")
+        ideal = {"packed": size / 8, "entropy": layered}.get(name) or _group_ideal(code, gates, case.shared)
+        found.append((name, code, ideal, encoding, decoding))
+    source = "" if case.source_bits is None else round(case.source_bits / 8)
+    return [
+        [
+            case.name,
+            name,
+            len(code),
+            f"{8 * len(code) / size:.4f}",
+            source if name == "side-info" else "",
+            f"{len(code) / ideal:.4f}",
+            f"{len(code) - 1.01 * ideal - 64:.0f}",
+            f"{encoding:.0f}",
+            f"{decoding:.0f}",
+        ]
+        for name, code, ideal, encoding, decoding in found
+    ]
+
+
+def _real(name: str, folder: Path, number: int) -> Case:
+    found = recordings.read(folder, number)
+    update, shared = found.updates[0], Shared(DIGEST, layers(), number, found.state, 1, found.clients[0])
+    return Case(name, update, shared, None if update.theta is None else float(h2(update.theta.astype(np.float64)).sum()))
+
+
+def _synthetic(density: float) -> Case:
+    shared = Shared(DIGEST, (LARGE,), 1, None, 1, 0)
+    theta = np.full(LARGE, density)
+    gates = np.random.default_rng(7).random(LARGE) < density  # not the wire's coins: nothing is known but the density
+    return Case(f"{LARGE} gates, density {density}", Update(mask=pack(gates)), shared, float(h2(theta).sum()))
+
+
+def _layer_ideal(gates: Bits, shared: Shared) -> float:
+    parts = np.split(gates, np.cumsum(shared.layers)[:-1])
+    return sum(float(len(part) * h2(part.mean())) for part in parts) / 8
+
+
+def _group_ideal(payload: bytes, gates: Bits, shared: Shared) -> float:
+    groups, _ = side_info.read_groups(memoryview(payload)[HEADER_SIZE:], shared)
+    return float((groups.sizes * h2(groups.ones(gates[groups.order]) / groups.sizes)).sum()) / 8
+
+
+def server() -> Table:
+    """Decode and count one client's mask of 2.26 million gates; encoding beside it."""
+    random = np.random.default_rng(7)
+    chances = random.beta(0.3, 0.3, LARGE)
+    state = Votes(random.binomial(10, chances).astype(np.uint32), 10)
+    shared = Shared(DIGEST, (LARGE // 2, LARGE // 2), 5, state, 1, 3)
+    start = np.clip(state.votes / 10, 0.001, 0.999)
+    theta = 1 / (1 + np.exp(-np.log(start / (1 - start)) - random.normal(0, 0.25, LARGE)))
+    mask = pack(shared.coins() < theta * 2.0**32)
+    update = Update(mask=mask, theta=theta.astype(np.float32))
+    rows: list[list[object]] = []
+    for uplink in ("packed", "entropy", "side-info", "sampled"):
+        payload, encoding = timed(lambda uplink=uplink: pack_update(update, shared, uplink))  # type: ignore[misc]
+        votes = state.votes.copy()
+
+        def count(uplink: str = uplink, payload: bytes = payload, votes: NDArray[np.uint32] = votes) -> None:
+            votes += unpack_update(payload, shared, uplink).gates(shared.size)
+
+        _, counting = timed(count)
+        rows.append([f"up, {uplink}", len(payload), f"{8 * len(payload) / LARGE:.4f}", f"{encoding:.0f}", f"{counting:.0f}"])
+    for downlink in ("float32", "votes"):
+        payload, encoding = timed(lambda downlink=downlink: pack_state(state, shared, downlink))  # type: ignore[misc]
+        _, decoding = timed(lambda downlink=downlink, payload=payload: unpack_state(payload, shared, downlink))  # type: ignore[misc]
+        rows.append(
+            [f"down, {downlink}", len(payload), f"{8 * len(payload) / LARGE:.4f}", f"{encoding:.0f}", f"{decoding:.0f}"]
+        )
+    text = (
+        f"## Time\n\nOne client of {LARGE:,} gates on one core, best of five: votes of 10 trials drawn from Beta(.3, .3), "
+        "probabilities that training moved by a normal step of .25 in the logit. Up: encode, and decode and count. Down: "
+        "encode and decode."
+    )
+    return text, ["payload", "bytes", "bpp", "encode ms", "decode (and count) ms"], rows

@@ -1,0 +1,124 @@
+"""Tables of ``wire.py``: sampled masks against their limit, and what the knob does to a federation."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import numpy as np
+import recordings
+from numpy.typing import NDArray
+from recordings import DIGEST, Bits, Table, h2, layers
+from sweep import spread, sweep
+
+from fedgates import keys
+from fedgates.wire import Shared, sampled
+from fedgates.wire.header import HEADER_SIZE
+
+
+def limits(folder: Path, rounds: Sequence[int], workers: int) -> list[Any]:
+    """Bits over KL and the bias of the samples against the extra bits; and what they do to a federation."""
+    knobs = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0)
+    real = [_limit(folder, number, knob) for number in rounds for knob in knobs]
+    text = (
+        "## Sampled masks against their limit\n\nOne client's mask on real runs. *Bits over KL*: payload without its "
+        "header over the KL divergence from the best prior given the votes. *Step kept*: the slope of (mask - prior) on "
+        "(theta - prior), 1 if the mask is an honest sample; below 1 the sample lags towards the prior. *Density error*: "
+        "the largest difference between a layer's density and the mean of theta, in standard errors, over the layers."
+    )
+    header = ["round", "extra bits", "KL, bits", "bits over KL", "bpp", "step kept", "density error", "encode CPU s"]
+    sizes = (4, 6, 8)
+    small = [
+        ["honest" if knob is None else f"{knob:g}", *(f"{_variation(size, knob):.3f}" for size in sizes)]
+        for knob in (*knobs, None)
+    ]
+    explanation = (
+        "Total variation distance between the distribution of the sent mask and the true one, for one block of a few "
+        "gates whose KL is 8 bits less the extra bits (or nearly a bit a gate, if that is less), over 20,000 keys; the "
+        "last row is what as many honest samples have."
+    )
+    return [
+        text,
+        header,
+        real,
+        explanation,
+        ["extra bits", *(f"{size} gates" for size in sizes)],
+        small,
+        *_digits(knobs[:7:2], workers),
+    ]
+
+
+def _limit(folder: Path, number: int, extra_bits: float) -> list[object]:
+    found = recordings.read(folder, number)
+    theta = found.updates[0].theta
+    if theta is None:
+        raise ValueError(f"round {number} of {folder} has no theta")
+    shared = Shared(DIGEST, layers(), number, found.state, 1, found.clients[0])
+    start = time.process_time()
+    gates, body = sampled.encode(theta, shared, extra_bits)
+    seconds = time.process_time() - start
+    level, levels = shared.levels()
+    q = theta.astype(np.float64)
+    present = np.maximum(np.bincount(level, minlength=levels), 1)
+    p = (np.bincount(level, weights=q, minlength=levels) / present)[level]
+    divergence = float((q * np.log2(q / p) + (1 - q) * np.log2((1 - q) / (1 - p))).sum())
+    kept = float(((gates - p) * (q - p)).sum() / ((q - p) ** 2).sum())
+    return [
+        number,
+        f"{extra_bits:g}",
+        round(divergence),
+        f"{8 * len(body) / divergence:.2f}",
+        f"{8 * (len(body) + HEADER_SIZE) / shared.size:.4f}",
+        f"{kept:.3f}",
+        f"{_density_error(gates, q, shared):.1f}",
+        f"{seconds:.2f}",
+    ]
+
+
+def _density_error(gates: Bits, q: NDArray[np.float64], shared: Shared) -> float:
+    cuts = np.cumsum(shared.layers)[:-1]
+    parts = zip(np.split(gates, cuts), np.split(q, cuts), strict=True)
+    return max(float(abs(z.sum() - p.sum()) / np.sqrt((p * (1 - p)).sum())) for z, p in parts)
+
+
+def _variation(size: int, extra_bits: float | None, samples: int = 20_000) -> float:
+    """Of one block of gates with KL of 8 - extra_bits bits from a prior of one half; None: of honest samples."""
+    q = _with_divergence(size, 8 - (2.0 if extra_bits is None else extra_bits))
+    counts = np.zeros(1 << size)
+    powers = 1 << np.arange(size)
+    for key in range(samples):
+        shared = Shared(DIGEST, (size,), key, None, 1, 0)
+        if extra_bits is None:
+            gates = (keys.coins(size, 1, server_round=key, client=0) < q * 2.0**32).astype(np.int64)
+        else:
+            gates = sampled.encode(q.astype(np.float32), shared, extra_bits)[0].astype(np.int64)
+        counts[int(gates @ powers)] += 1
+    masks = (np.arange(1 << size)[:, None] & powers) > 0
+    truth = np.where(masks, q, 1 - q).prod(1)
+    return float(abs(counts / samples - truth).sum() / 2)
+
+
+def _with_divergence(size: int, bits: float) -> NDArray[np.float64]:
+    """Probabilities, half of them high and half low so that their mean is one half, with so much KL from it, or nearly all."""
+    share = min(bits / size, 0.97)
+    low, high = 0.5, 1 - 1e-9
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if 1 - h2(middle) < share else (low, middle)
+    return np.where(np.arange(size) % 2 == 0, low, 1 - low)
+
+
+def _digits(knobs: Sequence[float], workers: int) -> Table:
+    seeds = (1, 2, 3)
+    base = {"evaluations": "threshold", "num-server-rounds": 30}
+    lossless = [({**base, "seed": seed}, 10) for seed in seeds]
+    jobs = [({**base, "seed": seed, "uplink": "sampled", "sampled-extra-bits": knob}, 10) for knob in knobs for seed in seeds]
+    runs = sweep([*lossless, *jobs], workers)
+    rows = []
+    for i, name in enumerate(["lossless", *(f"{knob:g}" for knob in knobs)]):
+        mine = runs[3 * i : 3 * i + 3]
+        rate = spread([mean(line["uplink_bpp"] for line in lines) for lines in mine], 4, 1)
+        rows.append([name, rate, *(spread([lines[at - 1]["accuracy"] for lines in mine]) for at in (10, 20, 30))])
+    text = "Digits, the README's defaults, 3 seeds: mean uplink bits a gate over 30 rounds, and accuracy in percent."
+    return text, ["extra bits", "up bpp", "round 10", "round 20", "round 30"], rows
