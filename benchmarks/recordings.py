@@ -166,9 +166,9 @@ def h2(p: Any) -> Any:  # noqa: ANN401  # a number or an array
 
 
 @lru_cache
-def strategy() -> FedPM:
+def strategy(seed: int = 1) -> FedPM:
     """FedPM for conv4 on MNIST."""
-    return FedPM(FedPMConfig(), Network(models.build("conv4", (1, 28, 28), 10)))
+    return FedPM(FedPMConfig(seed=seed), Network(models.build("conv4", (1, 28, 28), 10)))
 
 
 def layers() -> tuple[int, ...]:

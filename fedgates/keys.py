@@ -19,7 +19,10 @@ def _digest(seed: int, purpose: str, server_round: int, client: int) -> bytes:
 
 
 def philox(seed: int, purpose: str, *, server_round: int = 0, client: int = 0) -> np.random.Philox:
-    """Philox4x64-10 at the start of its stream, keyed by BLAKE2b of the four names; its raw words are the same everywhere."""
+    """Philox4x64-10 at the start of its stream, whose raw words are the same on every machine and with every version of NumPy.
+
+    The key is BLAKE2b, 16 bytes read as a little-endian integer, of the four names; NumPy counts up before the first block.
+    """
     return np.random.Philox(key=int.from_bytes(_digest(seed, purpose, server_round, client), "little"))
 
 

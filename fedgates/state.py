@@ -40,6 +40,8 @@ class Weights:
 
 
 State = Votes | Weights
+MAX_EXAMPLES = 2**31 - 1
+"""The most examples that an update may claim to stand for."""
 UpdateKind = Literal["mask", "values", "mask and values"]
 
 

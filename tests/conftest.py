@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +21,29 @@ def _one_thread() -> Iterator[None]:
     logging.getLogger("fedgates").propagate = True
 
 
+def small(folder: Path, **changes: Any) -> dict[str, Value]:
+    """A small run config on digits, with changed keys (underscores stand for dashes)."""
+    config = {
+        "num_server_rounds": 2,
+        "samples_per_client": 30,
+        "local_epochs": 1,
+        "output_dir": str(folder / "runs"),
+        "round_timeout": 0.2,
+        **changes,
+    }
+    return {key.replace("_", "-"): value for key, value in config.items()}
+
+
 @pytest.fixture
 def raw(tmp_path: Path) -> Callable[..., dict[str, Value]]:
-    """A small run config on digits: ``raw(seed=3)`` changes a key (underscores stand for dashes)."""
+    """A small run config on digits: ``raw(seed=3)`` changes a key."""
+    return partial(small, tmp_path)
 
-    def make(**changes: Any) -> dict[str, Value]:
-        small = {
-            "num_server_rounds": 2,
-            "samples_per_client": 30,
-            "local_epochs": 1,
-            "output_dir": str(tmp_path / "runs"),
-            "round_timeout": 0.2,
-            **changes,
-        }
-        return {key.replace("_", "-"): value for key, value in small.items()}
 
-    return make
+@pytest.fixture(scope="module")
+def shared_raw(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str, Value]]:
+    """The same, for runs that several tests of a module look at."""
+    return partial(small, tmp_path_factory.mktemp("shared"))
 
 
 @pytest.fixture

@@ -238,6 +238,10 @@ def test_resume_opens_the_same_folder_and_makes_none(tmp_path):
         ("quorum", 0.25),
         ("density_penalty", 0.1),
         ("precision", "bfloat16"),
+        ("uplink", "packed"),
+        ("downlink", "relay"),
+        ("sampled_extra_bits", 3.0),
+        ("value_type", "float16"),
     ],
 )
 def test_a_run_of_another_config_is_not_resumed(tmp_path, field, value):

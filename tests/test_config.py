@@ -106,6 +106,16 @@ def test_a_config_is_frozen():
         ("density-penalty", 10),
         ("prior", 2.5),
         ("eps", 1e-6),
+        ("uplink", "packed"),
+        ("uplink", "entropy"),
+        ("uplink", "side-info"),
+        ("uplink", "sampled"),
+        ("downlink", "votes"),
+        ("downlink", "float32"),
+        ("downlink", "relay"),
+        ("sampled-extra-bits", 0),
+        ("sampled-extra-bits", 7.5),
+        ("value-type", "float32"),
         ("evaluations", "threshold"),
         ("evaluations", "ensemble,threshold"),
     ],
@@ -184,6 +194,10 @@ BAD = [
     ("seed", 2**63, "a whole number of at least 0 and at most 9.22337e+18"),
     ("density-penalty", -1.0, "a number of at least 0"),
     ("target-density", 1.1, "a number of at least 0 and at most 1"),
+    ("sampled-extra-bits", -0.1, "a number of at least 0 and at most 7.5"),
+    ("sampled-extra-bits", 7.6, "a number of at least 0 and at most 7.5"),
+    ("sampled-extra-bits", math.nan, "a number of at least 0 and at most 7.5"),
+    ("sampled-extra-bits", "5", "a number of at least 0 and at most 7.5"),
     ("eps", 0.0, "a number of at least 1e-06 and at most 0.499"),
     ("eps", 0.5, "a number of at least 1e-06 and at most 0.499"),
     ("prior", 0.9, "a number of at least 1 and at most 1e+06"),
@@ -196,8 +210,12 @@ BAD = [
     ("model", "my-nets:f\nb", 'one of mlp, cnn, conv4, conv6, conv10, leaf-cnn or "module:name"'),
     ("partition", "IID", "one of iid, dirichlet, classes"),
     ("precision", "float16", "one of float32, bfloat16"),
-    ("uplink", "votes", "one of packed"),
-    ("downlink", "packed", "one of votes"),
+    ("uplink", "votes", "one of packed, entropy, side-info, sampled"),
+    ("uplink", "side_info", "one of packed, entropy, side-info, sampled"),
+    ("uplink", 1, "a text: one of packed, entropy, side-info, sampled"),
+    ("downlink", "packed", "one of votes, float32, relay"),
+    ("downlink", "", "one of votes, float32, relay"),
+    ("value-type", "bfloat16", "one of float32, float16"),
     ("weight-scale", "he", "one of kaiming, released, density"),
     ("straight-through", "", "one of identity, released"),
     ("score-init", "zero", "one of half, normal"),
@@ -217,6 +235,7 @@ BAD = [
     # what fedpm does not heed
     ("target-density", 0.1, "0.0: strategy fedpm does not use it"),
     ("entropy-bonus", -0.1, "0.0: strategy fedpm does not use it"),
+    ("value-type", "float16", "'float32': strategy fedpm does not use it"),
 ]
 
 
@@ -253,12 +272,26 @@ def test_a_path_that_no_system_can_open_is_refused(key, value):
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("density-penalty", 0.1), ("target-density", 0.1), ("entropy-bonus", 1.0), ("entropy-bonus", -1.0)]
+    ("key", "value", "default"),
+    [
+        ("density-penalty", 0.1, 0.0),
+        ("target-density", 0.1, 0.0),
+        ("entropy-bonus", 1.0, 0.0),
+        ("entropy-bonus", -1.0, 0.0),
+        ("uplink", "packed", "side-info"),
+        ("uplink", "sampled", "side-info"),
+        ("sampled-extra-bits", 3.0, 5.0),
+    ],
 )
-def test_fedavg_refuses_what_it_does_not_heed(key, value):
+def test_fedavg_refuses_what_it_does_not_heed(key, value, default):
     message = refuse(FedAvgConfig, {"strategy": "fedavg", key: value}, key)
-    assert message == f"{key} = {value!r}: expected 0.0: strategy fedavg does not use it"
-    assert parse(FedAvgConfig, {"strategy": "fedavg", key: 0.0}) == FedAvgConfig(strategy="fedavg")
+    assert message == f"{key} = {value!r}: expected {default!r}: strategy fedavg does not use it"
+    assert parse(FedAvgConfig, {"strategy": "fedavg", key: default}) == FedAvgConfig(strategy="fedavg")
+
+
+def test_fedavg_takes_what_concerns_its_values_and_its_state():
+    config = parse(FedAvgConfig, {"strategy": "fedavg", "value-type": "float16", "downlink": "relay"})
+    assert (config.value_type, config.downlink) == ("float16", "relay")
 
 
 def test_a_foreign_key_does_not_hide_an_unknown_one():

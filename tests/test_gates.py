@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from fedgates import keys
-from fedgates.gates import Gates, entropy, sample, weight_scale
+from fedgates.gates import Gates, entropy, sample, sample_with, weight_scale
 from fedgates.network import Network, NetworkError
 
 
@@ -119,6 +119,34 @@ def test_sample_is_a_function_of_the_generator_alone():
     assert torch.equal(sample(theta, generator(3)), first)
     assert not torch.equal(sample(theta, generator(4)), first)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_sample_with_given_numbers_by_hand():
+    coins = np.array([0, 2**31 - 1, 2**31, 2**32 - 1], np.uint32)
+    for theta, expected in [
+        (0.0, [False, False, False, False]),
+        (2.0**-32, [True, False, False, False]),
+        (0.5, [True, True, False, False]),
+        (1 - 2.0**-24, [True, True, True, False]),
+        (1.0, [True, True, True, True]),
+    ]:
+        mask = sample_with(torch.full((4,), theta), coins)
+        assert mask.dtype == np.bool_
+        assert mask.tolist() == expected
+
+
+def test_sample_with_coins_is_a_sample_of_theta():
+    theta = torch.tensor([0.0, 0.001, 0.3, 0.5, 0.9, 1.0]).repeat_interleave(20_000)
+    mask = sample_with(theta, keys.coins(len(theta), 1, server_round=2, client=3))
+    found, p = mask.reshape(6, -1).mean(1), theta[::20_000].double().numpy()
+    assert (np.abs(found - p) <= 4 * np.sqrt(p * (1 - p) / 20_000)).all()
+
+
+def test_sample_with_the_same_coins_a_gate_is_kept_that_became_likelier():
+    coins = keys.coins(1000, 1, server_round=2, client=3)
+    before, after = (sample_with(torch.full((1000,), theta), coins) for theta in (0.3, 0.4))
+    assert (before <= after).all()
+    assert 60 < (before != after).sum() < 140
 
 
 def test_load_sample_is_the_frozen_weights_times_a_sample_of_the_sigmoid():

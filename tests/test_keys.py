@@ -69,6 +69,47 @@ def test_bits_are_the_bits_of_the_words_lowest_first(count):
     assert found.tolist() == expected
 
 
+# --- coins and streams
+
+
+def test_coins_are_fixed_for_ever():
+    # whoever changes these can no longer read a mask that was coded with them
+    found = keys.coins(5, 7, server_round=3, client=5)
+    assert found.dtype == np.uint32
+    assert [f"{coin:08x}" for coin in found.tolist()] == ["12a39fe3", "5293728d", "f58423c6", "2f7b1f7b", "3c97ea7a"]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 7, 8])
+def test_coins_are_the_halves_of_the_words_lower_first(count):
+    raw = words(4, 7, "upload", server_round=3, client=5).tolist()
+    expected = [(raw[i // 2] >> 32 * (i % 2)) & (2**32 - 1) for i in range(count)]
+    assert keys.coins(count, 7, server_round=3, client=5).tolist() == expected
+
+
+@pytest.mark.parametrize("names", [{"seed": 8}, {"server_round": 4}, {"client": 6}, {"client": 2**64 - 1}], ids=str)
+def test_another_round_or_client_has_other_coins(names):
+    key = {"seed": 7, "server_round": 3, "client": 5}
+    one, other = keys.coins(1000, **key), keys.coins(1000, **{**key, **names})
+    assert len(set(one.tolist()) & set(other.tolist())) <= 1  # of 10^6 pairs one in 2^32 is alike
+
+
+def test_coins_are_uniform():
+    coins = keys.coins(160_000, 7, server_round=3, client=5)
+    tossed = np.bincount(coins >> 28, minlength=16)
+    assert np.abs(tossed - 10_000).max() < 4.5 * np.sqrt(10_000)
+    assert abs(coins.mean() / 2**32 - 0.5) < 4 / np.sqrt(12 * len(coins))
+
+
+def test_a_stream_goes_on_where_it_stopped_and_can_be_entered_anywhere():
+    expected = words(40, 7, "candidates", server_round=3, client=5).tolist()
+    stream = keys.philox(7, "candidates", server_round=3, client=5)
+    assert stream.random_raw(8).tolist() == expected[:8]
+    stream.advance(0)
+    assert stream.random_raw(4).tolist() == expected[8:12]
+    stream.advance(5)  # steps of four words each
+    assert stream.random_raw(8).tolist() == expected[32:40]
+
+
 def test_bits_are_fair_and_independent():
     bits = keys.bits(100_000, 1, "weights").astype(int)
     four_deviations = 4 * 0.5 * np.sqrt(len(bits))

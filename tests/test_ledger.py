@@ -20,13 +20,18 @@ def update(ones, examples, loss):
 def tally():
     """A round of 16 gates: four clients asked, two counted, one rejected, one silent."""
     kept = Tally(server_round=3, size=16)
-    for client in (5, 2, 9, 7):
-        kept.sent(client, 40)
-    kept.received(34)
+    for client, sort, payload_bytes in (
+        (5, "relay, sampled", 20),
+        (2, "votes", 60),
+        (9, "votes", 60),
+        (7, "relay, sampled", 20),
+    ):
+        kept.sent(client, sort, payload_bytes)
+    kept.received("mask, sampled", 34)
     kept.count(update(4, 10, 0.5))
-    kept.received(30)
-    kept.rejected[9] = "30 bytes, expected a header of 32"
-    kept.received(34)
+    kept.received("unreadable", 30)
+    kept.rejected[9] = "30 bytes, expected a header of 36"
+    kept.received("mask, sampled", 36)
     kept.count(update(8, 30, 1.5))
     kept.failed[7] = "no reply within 5 s"
     return kept
@@ -38,9 +43,9 @@ LINE = {
     "accuracy": 0.75,
     "loss": 0.5,
     "density": 0.375,  # (4/16 + 8/16) / 2
-    "uplink_bytes": 98,
+    "uplink_bytes": 100,
     "downlink_bytes": 160,
-    "uplink_bpp": 98 * 8 / (3 * 16),  # three replied
+    "uplink_bpp": 100 * 8 / (3 * 16),  # three replied
     "downlink_bpp": 20.0,  # 160 * 8 / (4 * 16)
     "entropy_bpp": pytest.approx((0.8112781244591328 + 1) / 2),  # H2(1/4) and H2(1/2)
     "clients_selected": 4,
@@ -48,8 +53,10 @@ LINE = {
     "clients_rejected": 1,
     "clients_failed": 1,
     "quorum": True,
+    "uplink": {"mask, sampled": {"messages": 2, "bytes": 70}, "unreadable": {"messages": 1, "bytes": 30}},
+    "downlink": {"relay, sampled": {"messages": 2, "bytes": 40}, "votes": {"messages": 2, "bytes": 120}},
     "train_loss": 1.25,  # (10 * .5 + 30 * 1.5) / 40
-    "rejected": {"9": "30 bytes, expected a header of 32"},
+    "rejected": {"9": "30 bytes, expected a header of 36"},
     "failed": {"7": "no reply within 5 s"},
     "accuracy_sample": 0.7,
 }
@@ -59,6 +66,24 @@ def test_a_round_by_hand():
     line = tally().line(1.23456, {"accuracy": 0.75, "loss": 0.5, "accuracy_sample": 0.7})
     assert line == LINE
     assert list(line) == list(LINE)
+
+
+def test_what_evaluators_are_sent_stands_apart():
+    kept = tally()
+    assert not [key for key in kept.line(1.0, {}) if "evaluat" in key]
+    kept.sent_to_evaluate(5, "relay, sampled", 7)
+    kept.sent_to_evaluate(3, "votes", 60)
+    kept.fail_evaluation(3, "no reply\nwithin 5 s")
+    line = kept.line(1.0, {})
+    assert {key: line[key] for key in ("clients_selected", "downlink_bytes", "downlink")} == {
+        key: LINE[key] for key in ("clients_selected", "downlink_bytes", "downlink")
+    }
+    assert (line["clients_evaluating"], line["evaluation_downlink_bytes"]) == (2, 67)
+    assert line["evaluation_downlink"] == {
+        "relay, sampled": {"messages": 1, "bytes": 7},
+        "votes": {"messages": 1, "bytes": 60},
+    }
+    assert line["evaluation_failed"] == {"3": "no reply within 5 s"}
 
 
 def test_every_key_that_others_rely_on_is_there(contract):
@@ -89,7 +114,7 @@ def test_rates_of_values_and_of_masks_with_values():
 
 def test_a_round_that_nobody_answered_has_nulls_not_zeros():
     kept = Tally(1, 16)
-    kept.sent(4, 40)
+    kept.sent(4, "votes", 40)
     kept.failed[4] = "no reply within 5 s"
     kept.quorum = False
     line = kept.line(1.0, {})

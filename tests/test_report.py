@@ -27,6 +27,8 @@ def line(server_round=1, **changes):
         "clients_rejected": 0,
         "clients_failed": 1,
         "quorum": True,
+        "uplink": {"mask, side-info": {"messages": 3, "bytes": 1_000}},
+        "downlink": {"votes": {"messages": 4, "bytes": 3_000}},
         "train_loss": 0.7,
         "rejected": {},
         "failed": {},

@@ -87,8 +87,7 @@ class _Worker:
         self.config = self.strategy.config
         self.client = client_name(context)
         payload = from_record(message.content.array_records[STATE])
-        kept = context.state.array_records.get(KNOWN)
-        self.known, snapshot = _known(key, payload, kept and from_record(kept))
+        self.known, snapshot = _known(key, payload, _kept(context))
         if self.strategy.channel.relays:
             context.state[KNOWN] = to_record(snapshot)
 
@@ -102,10 +101,17 @@ class _Worker:
         return isolated(key, self.config.client_threads)
 
 
+def _kept(context: Context) -> bytes | None:
+    """The snapshot that a client keeps; None where there is none, or something else in its place."""
+    with suppress(KeyError, WireError):
+        return from_record(context.state.array_records[KNOWN])
+    return None
+
+
 def client_name(context: Context) -> int:
     """The name a client goes by: its `partition-id`, or its node id."""
     partition = _partition_id(context)
-    return context.node_id if partition is None else partition
+    return context.node_id if partition is None or partition < 0 else partition  # the roster's rule, too
 
 
 def _partition_id(context: Context) -> int | None:

@@ -6,7 +6,7 @@ from typing import cast
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
-from fedgates.state import Update
+from fedgates.state import MAX_EXAMPLES, Update
 from fedgates.wire import WireError, describe
 
 STYPE = "fedgates.2"
@@ -16,7 +16,7 @@ STATE, SHAPE, UPDATE, METRICS = "state", "shape", "update", "metrics"
 KNOWN = "known"
 """Name of the record in a client's own state that keeps the last state it was sent, if the downlink is a relay."""
 _PAYLOAD = "payload"
-_MAX_EXAMPLES, _MAX_METRICS, _MAX_METRIC = 2**31 - 1, 32, 1e9
+_MAX_METRICS, _MAX_METRIC = 32, 1e9
 
 
 def to_record(payload: bytes) -> ArrayRecord:
@@ -107,8 +107,8 @@ def _read_metrics(content: RecordDict) -> tuple[int, dict[str, float]]:
     """The number of examples, and the other metrics: few, and numbers of a size that can be summed and written down."""
     metrics = dict(content.metric_records.get(METRICS, {}))
     examples = metrics.pop("num-examples", None)
-    if not isinstance(examples, int) or not 1 <= examples <= _MAX_EXAMPLES:
-        raise WireError(f"num-examples = {examples!s:.40}, expected a whole number from 1 to {_MAX_EXAMPLES}")
+    if not isinstance(examples, int) or not 1 <= examples <= MAX_EXAMPLES:
+        raise WireError(f"num-examples = {examples!s:.40}, expected a whole number from 1 to {MAX_EXAMPLES}")
     if len(metrics) > _MAX_METRICS:
         raise WireError(f"{len(metrics)} metrics, expected at most {_MAX_METRICS}")
     for name, value in metrics.items():

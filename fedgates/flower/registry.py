@@ -40,7 +40,7 @@ def configure(raw: Mapping[str, Value], strategies: Strategies) -> tuple[type[An
         method = _load(value, value)
     foreign = {key for other in named.values() for key in key_names(other.Config)}
     config = parse(method.Config, raw, foreign)
-    if config.uplink == "sampled" and not method.samples:
+    if config.uplink == "sampled" and not (method.samples and method.sends == "mask"):
         possible = ", ".join(name for name in UPLINKS if name != "sampled")
         raise ConfigError("uplink", "sampled", f"one of {possible}: the masks of strategy {config.strategy} are not samples")
     return method, config

@@ -4,8 +4,6 @@ Body: the frequency of a 1 of each layer, a byte on the scale of :mod:`fedgates.
 order.
 """
 
-from itertools import accumulate
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,5 +34,5 @@ def decode(body: memoryview, shared: Shared) -> NDArray[np.uint8]:
 
 
 def _table(gates: NDArray[np.uint8], shared: Shared) -> NDArray[np.uint8]:
-    starts = [0, *accumulate(shared.layers)][:-1]
-    return frequency_bytes(np.add.reduceat(gates, starts, dtype=np.int64), np.array(shared.layers))
+    parts = np.split(gates, np.cumsum(shared.layers)[:-1])
+    return frequency_bytes(np.array([np.count_nonzero(part) for part in parts]), np.array(shared.layers))

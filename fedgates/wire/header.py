@@ -42,11 +42,15 @@ class Header(NamedTuple):
     size: int
     """The number of gates d."""
     server_round: int
+    """Of an update: the round it answers; of a state or a relay: the round that the state opens."""
     digest: bytes
     number: int
-    """Ones of a mask, trials of votes, the base round of a relay; else zero."""
+    """Ones of a mask (of an update, or of sparse weights), trials of votes, the base round of a relay; else zero."""
     check: int
-    """CRC-32 of what the body decodes to."""
+    """CRC-32 of a mask, or of the state that a snapshot holds or a relay leads to; zero for an update of values alone.
+
+    An update and a state of weights look alike but for this: which one a reader expects follows from the direction.
+    """
 
 
 def seal(kind: int, codec: int, value_type: int, shared: Shared, number: int, check: int, body: bytes) -> bytes:

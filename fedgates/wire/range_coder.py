@@ -3,6 +3,8 @@
 A probability is a multiple of 2^-16 (bits) or 2^-15 (symbols), so that constriction's own arithmetic on it is exact: of n
 symbols with integer frequencies f summing to 2^b, symbol s owns ``[C_s, C_{s+1})`` of 2^24, with
 ``C_s = floor(F_s * (2^24 - n) / 2^b) + s`` and F the running sum of f. Every symbol keeps some room, so none is impossible.
+A code ends as constriction ends it; a reader encodes what it has decoded once more and refuses any other bytes (FORMAT.md says
+the same without an encoder).
 """
 
 from collections.abc import Sequence

@@ -2,15 +2,15 @@
 
 Body: the check of the base state, u32. Then for each round from the base round to the one before the payload's: a byte, 1 if
 the round changed the state, and the number of its updates, u32; then each update: client u64, number of examples u32, ones
-u32, check u32, length u32, and as many bytes of body. All updates are of the kind, codec and value type that the relay's own
-header names in their stead: kind 5 stands for what the method sends.
+u32, check u32, length u32, and as many bytes of body. All updates are of the codec and value type in the relay's own header;
+from these follows their kind: values alone without a codec, a mask alone without a value type, else both.
 """
 
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from fedgates.state import State, Update
+from fedgates.state import MAX_EXAMPLES, State, Update
 from fedgates.wire.header import HEADER_SIZE, RELAY, Header, WireError, peek, seal, unseal
 from fedgates.wire.shared import Shared
 from fedgates.wire.states import check
@@ -158,6 +158,8 @@ def _available(body: memoryview, start: int, length: int) -> memoryview:
 
 def _read(entry: _Entry, sort: tuple[int, int, int], shared: Shared) -> Update:
     (client, examples, ones, found), body = entry
+    if not 1 <= examples <= MAX_EXAMPLES:
+        raise WireError(f"an update of {examples} examples, expected 1 to {MAX_EXAMPLES}")
     kind, codec, value_type = sort
     header = Header(b"", 0, kind, codec, value_type, shared.size, shared.server_round, shared.digest, ones, found)
     return replace(read_body(header, body, replace(shared, client=client)), num_examples=examples)

@@ -12,8 +12,9 @@ nearly nothing.
 
 **Blocks.** Gate i is in block ``i % B``: neighbours, and so layers and votes, are dealt out evenly, and every block has nearly
 the same share of the whole divergence. ``B = ceil(KL / (8 - extra_bits))`` with KL in bits, so blocks are as large as the
-divergence really present allows, from tens of gates in a first round to thousands later. A block with KL of 8 - t bits has
-2^t times the candidates that its KL alone asks for: t = ``extra_bits`` is the one knob, bits for closeness to q.
+divergence really present allows, from tens of gates in a first round to thousands later; never below eight, which would be a
+bit a gate. A block with KL of 8 - t bits has 2^t times the candidates that its KL alone asks for: t = ``extra_bits`` is the one
+knob, bits for closeness to q.
 
 **Candidates.** Row c of block j is a run of ``W = 4 * ceil(ceil(d/B) / 16)`` Philox words from word ``(256 * j + c) * W`` on,
 keyed by (seed, "candidates", round, client); each word is four 16-bit numbers, lowest first, and gate ``r * B + j`` is kept if
@@ -27,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedgates import keys
+from fedgates.wire.bits import packed_size
 from fedgates.wire.header import WireError
 from fedgates.wire.range_coder import BIT_SCALE
 from fedgates.wire.shared import Shared
@@ -56,7 +58,7 @@ def encode(theta: NDArray[np.float32], shared: Shared, extra_bits: float = 5.0) 
     p = (table / BIT_SCALE)[level]
     ratio = np.log(q / p), np.log((1 - q) / (1 - p))
     divergence = float((q * ratio[0] + (1 - q) * ratio[1]).sum()) / math.log(2)
-    blocks = min(max(1, math.ceil(divergence / (INDEX_BITS - extra_bits))), shared.size)
+    blocks = min(max(1, math.ceil(divergence / (INDEX_BITS - extra_bits))), packed_size(shared.size, 1))
     frequencies = _deal(table[level], blocks)
     weights = _deal((ratio[0] - ratio[1]).astype(np.float32), blocks)
     gates, indices = _choose(frequencies, weights, shared)
@@ -68,8 +70,9 @@ def decode(body: memoryview, shared: Shared) -> NDArray[np.uint8]:
     level, levels = shared.levels()
     present = np.bincount(level, minlength=levels) > 0
     start = 2 * int(present.sum())
-    if not start < len(body) <= start + shared.size:
-        raise WireError(f"a body of {len(body)} bytes, expected {start + 1} to {start + shared.size}")
+    most = start + packed_size(shared.size, 1)
+    if not start < len(body) <= most:
+        raise WireError(f"a body of {len(body)} bytes, expected {start + 1} to {most}")
     table = np.zeros(levels, dtype=np.uint16)
     table[present] = np.frombuffer(body[:start], dtype="<u2")
     if not table[present].all():

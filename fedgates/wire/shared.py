@@ -44,8 +44,9 @@ class Shared:
     def levels(self) -> tuple[NDArray[np.uint16], int]:
         """A level for each gate, ``[d]``, from what the broadcast state says of it, and how many levels there are.
 
-        Votes: the :func:`~fedgates.wire.scale.step` of their distance to the nearer of 0 and trials, on either side. Weights:
-        zero, or the binade. Without trials, or a state, there is one level.
+        Votes: the :func:`~fedgates.wire.scale.step` of their distance to the nearer of 0 and trials; those beyond half the
+        trials count down from the last level. Weights: 0 where all 32 bits are zero, else 1 and the number of binades below
+        the largest of the layer. Without trials, or a state, there is one level.
         """
         state = self.state
         if isinstance(state, Votes) and state.trials:

@@ -15,7 +15,8 @@ the range code. All frequencies of a 1 are bytes on the scale of :mod:`fedgates.
 *Votes alone*: a gate's group is its level (:meth:`Shared.levels`). The table has the frequency of each group that has gates,
 the common groups first, then those of the layers that have their own, levels ascending.
 
-*Coins*: first the frequency F of each level that has gates, over all layers. A gate's group is its bin, which says how far its
+*Coins*: first a frequency F for each level that has gates, over all layers (which is the encoder's choice; the groups' are
+checked). A gate's group is its bin, which says how far its
 coin lies from F. With U = 2 * (u >> 20) + 1 (of 8192), a = U * (65536 - F) and b = F * (8192 - U), where F is held within 1 to
 65535, the distance is ``x = 64 * (max(a, b) - min(a, b)) // min(a, b)``, some 64 times the difference of the logits. The bin is
 the number of edges 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384 that are at most x, and 16 more where a > b. Then

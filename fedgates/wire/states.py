@@ -77,7 +77,10 @@ def unpack_state(data: bytes, shared: Shared, downlink: str = "votes") -> tuple[
         if count_ones(pack(kept.view(np.bool_))) != header.number:
             raise WireError(f"the mask has {int(kept.sum())} ones, its header says {header.number}")
         dense = np.zeros(size, dtype=np.float32)
-        dense[kept.view(np.bool_)] = values.decode(body[split:], header.number, _FLOAT32)
+        found = values.decode(body[split:], header.number, _FLOAT32)
+        if (found.view(np.uint32) == 0).any():
+            raise WireError("a weight of zero among those that are not")
+        dense[kept.view(np.bool_)] = found
         state = Weights(dense)
     if check(state) != header.check:
         raise WireError("the state is not the one that was sent")

@@ -78,6 +78,8 @@ def pack_update(
     if codec == SAMPLED:
         if update.theta is None or update.values is not None:
             raise ValueError("sampled: the update has no theta, or has values, so its mask cannot be chosen anew")
+        if len(update.theta) != size or not np.isfinite(update.theta).all():
+            raise ValueError(f"theta has {len(update.theta)} numbers, some perhaps not finite; expected {size} finite ones")
         gates, body = sampled.encode(update.theta, shared, extra_bits)
         mask = pack(gates.view(np.bool_))
     else:
@@ -115,8 +117,16 @@ def unpack_update(
 
 
 def sort_of(kind: UpdateKind, uplink: str, value_type: str) -> tuple[int, int, int]:
-    """Kind, codec and value type, as their numbers in a header, of a method's updates."""
+    """Kind, codec and value type, as their numbers in a header, of a method's updates.
+
+    Raises
+    ------
+    ValueError
+        ``sampled`` for updates with values.
+    """
     number = _KIND_NUMBERS[kind]
+    if number == MASK_AND_VALUES and uplink == "sampled":
+        raise ValueError("sampled: a mask that is chosen anew has no values")
     codec = NONE if number == VALUES else CODEC_NUMBERS[uplink]
     return number, codec, 0 if number == MASK else VALUE_TYPES[value_type]
 

@@ -1,62 +1,53 @@
 """A bad reply costs that reply, never the round: every fault through the real strategy, on the loopback grid."""
 
 import time
-import zlib
 
 import numpy as np
 import pytest
-from flwr.app import Array, ArrayRecord, Error, Message, MetricRecord, RecordDict
-from safetensors.numpy import load_file
+from flwr.app import Error, Message, RecordDict
+from runs import answer, decoded, method, name_of, payload_of, run, run_on, votes_of, with_faults
 
 from client_app import app
-from fedgates.flower import LoopbackGrid, QuorumError, client, run_federation
-from fedgates.flower.messages import METRICS, STYPE, UPDATE
-from fedgates.state import Update, pack
-from fedgates.wire import pack_update
-from strategies import STRATEGIES
-
-D = 64 * 256 + 256 + 256 * 256 + 256 + 256 * 10 + 10
-SILENT = object()
-
-
-def payload_of(reply: Message) -> bytes:
-    return reply.content.array_records[UPDATE]["payload"].data
-
-
-def answer(message: Message, payload: bytes, *, metrics=None, stype=STYPE, name="payload", record=UPDATE) -> Message:
-    arrays = ArrayRecord({name: Array("uint8", (len(payload),), stype, payload)})
-    content = RecordDict({record: arrays, METRICS: MetricRecord({"num-examples": 30, "loss": 1.0} | (metrics or {}))})
-    return Message(content, reply_to=message)
+from fedgates.flower import LoopbackGrid, QuorumError, client
+from fedgates.flower.messages import METRICS
+from fedgates.state import Update
+from fedgates.wire import Known, Shared, pack_update
+from fedgates.wire.channel import Channel
 
 
 def raising(message, reply):
-    raise RuntimeError("the disk is full")
-
-
-def garbage(message, reply):
-    return answer(message, b"\x00garbage" * 1000)
-
-
-def wrong_round(message, reply):
-    data = payload_of(reply)
-    digest, mask = data[16:24], np.frombuffer(data[32:], dtype=np.uint8)
-    return answer(message, pack_update(Update(mask), D, 99, digest))
-
-
-def other_network(message, reply):
-    mask = np.frombuffer(payload_of(reply)[32:], dtype=np.uint8)
-    return answer(message, pack_update(Update(mask), D, 1, b"othernet"))
-
-
-def other_size(message, reply):
-    return answer(message, pack_update(Update(np.zeros(2, dtype=np.uint8)), 16, 1, payload_of(reply)[16:24]))
+    return Message(Error(2, "RuntimeError: the disk is full"), reply_to=message)
 
 
 def silent(message, reply):
     return None
 
 
-def truncated(message, reply):
+def garbage(message, reply):
+    return answer(message, b"\x00garbage" * 1000)
+
+
+def of_round(server_round):
+    def fault(message, reply):
+        fedpm = method()
+        known = Known(fedpm.initial_state(), server_round)
+        return answer(message, fedpm.channel.pack_update(decoded(message, reply), known, name_of(message)))
+
+    return fault
+
+
+def other_network(message, reply):
+    fedpm = method()
+    channel = Channel(fedpm.config, fedpm.network, b"othernet", "mask")
+    return answer(message, channel.pack_update(decoded(message, reply), Known(fedpm.initial_state(), 1), name_of(message)))
+
+
+def other_size(message, reply):
+    update = Update(np.zeros(2, dtype=np.uint8))
+    return answer(message, pack_update(update, Shared(method().digest, (7, 9), 1)))
+
+
+def cut(message, reply):
     return answer(message, payload_of(reply)[:-1])
 
 
@@ -67,21 +58,23 @@ def flipped(message, reply):
 
 
 def values_not_asked_for(message, reply):
-    update = Update(mask=None, values=np.ones(D, dtype=np.float32))
-    return answer(message, pack_update(update, D, 1, payload_of(reply)[16:24]))
+    fedavg = method(strategy="fedavg")
+    update = Update(mask=None, values=np.ones(fedavg.network.size, dtype=np.float32))
+    return answer(message, fedavg.channel.pack_update(update, Known(fedavg.initial_state(), 1), 0))
 
 
 FAULTS = [
     (raising, "failed", "error 2: RuntimeError: the disk is full"),
     (silent, "failed", "no reply within 0.2 s"),
     (garbage, "rejected", r"magic b'\x00gar', expected b'FGTS'"),
-    (wrong_round, "rejected", "round 99, expected 1"),
+    (of_round(99), "rejected", "round 99, expected 1"),
+    (of_round(0), "rejected", "round 0, expected 1"),
     (other_network, "rejected", "network digest 6f746865726e6574, expected "),
     (other_size, "rejected", "16 gates, expected 85002"),
-    (truncated, "rejected", "a body of 10625 bytes, expected 10626"),
+    (cut, "rejected", "checksum does not match"),
     (flipped, "rejected", "checksum does not match"),
-    (values_not_asked_for, "rejected", "a payload of kind values, expected mask"),
-    (lambda m, r: answer(m, b""), "rejected", "0 bytes, expected a header of 32"),
+    (values_not_asked_for, "rejected", "a payload of values, float32, expected mask, side-info"),
+    (lambda m, r: answer(m, b""), "rejected", "0 bytes, expected a header of 36"),
     (lambda m, r: answer(m, payload_of(r), stype="numpy.ndarray"), "rejected", "an array serialised as 'numpy.ndarray'"),
     (lambda m, r: answer(m, payload_of(r), name="weights"), "rejected", "arrays ['weights'], expected one named 'payload'"),
     (lambda m, r: answer(m, payload_of(r), record="other"), "rejected", "array records ['other'], expected one named"),
@@ -111,27 +104,18 @@ FAULTS = [
 
 
 def federation(raw, faults, clients, rounds=1, **changes):
-    """Run with some clients' replies replaced; the ledger, the votes, and what each honest client sent in the last round."""
+    """Run with some clients' replies replaced; the ledger, the votes, and what each honest client sent."""
     sent = {}
 
-    class Faulty(LoopbackGrid):
+    class Watching(with_faults({(r, name): fault for name, fault in faults.items() for r in range(1, rounds + 1)})):
         def deliver(self, message):
             reply = super().deliver(message)
-            if message.metadata.message_type != "train":
-                return reply
-            name = self.contexts[message.metadata.dst_node_id].node_config["partition-id"]
-            if name not in faults:
-                sent[name] = np.unpackbits(np.frombuffer(payload_of(reply)[32:], dtype=np.uint8), count=D, bitorder="little")
-                return reply
-            try:
-                return faults[name](message, reply)
-            except RuntimeError as error:
-                return Message(Error(2, f"RuntimeError: {error}"), reply_to=message)
+            if message.metadata.message_type == "train" and name_of(message) not in faults:
+                sent[name_of(message)] = decoded(message, reply)
+            return reply
 
-    config = raw(num_server_rounds=rounds, **changes)
-    _, folder = run_federation(Faulty(app, config, clients), config, STRATEGIES)
-    votes = load_file(max(folder.path.glob("checkpoint-*")))["votes"]
-    return folder.ledger.read(), votes, sent
+    folder = run(raw(num_server_rounds=rounds, **changes), clients, Watching)
+    return folder.ledger.read(), votes_of(folder), sent
 
 
 def test_every_fault_costs_its_own_reply_and_is_named(raw, caplog):
@@ -143,12 +127,16 @@ def test_every_fault_costs_its_own_reply_and_is_named(raw, caplog):
     assert line["clients_selected"] == clients
     assert line["clients_failed"] == 2
     assert line["clients_rejected"] == len(FAULTS) - 2
-    np.testing.assert_array_equal(votes, sum(mask.astype(np.uint32) for mask in sent.values()))
+    np.testing.assert_array_equal(votes, sum(update.gates(len(votes)).astype(np.uint32) for update in sent.values()))
     for name, (_, column, reason) in enumerate(FAULTS):
         assert line[column][str(name)].startswith(reason), (name, line[column][str(name)])
         assert f"client {name} {column}: {reason}" in caplog.text
-    honest = sum(32 + (D + 7) // 8 for _ in sent)
-    assert line["uplink_bytes"] > honest  # what was rejected has travelled, too
+    # what was rejected has travelled, too, under the name that it gives itself
+    traffic = line["uplink"]
+    assert traffic["values, float32"] == {"messages": 1, "bytes": 36 + 4 * len(votes)}
+    assert traffic["unreadable"]["messages"] == 6
+    assert sum(of_sort["messages"] for of_sort in traffic.values()) == clients - 2
+    assert sum(of_sort["bytes"] for of_sort in traffic.values()) == line["uplink_bytes"]
 
 
 def test_a_line_stays_a_line_whatever_clients_write_into_it(raw, caplog):
@@ -157,58 +145,6 @@ def test_a_line_stays_a_line_whatever_clients_write_into_it(raw, caplog):
     assert len(str(line)) < 10_000
     assert "\x1b" not in caplog.text
     assert not [text for text in caplog.text.splitlines() if text.startswith("round 2/2")]
-
-
-def sparse(*ones):
-    """A sound update of a mask with values, which dense FedAvg does not take."""
-
-    def fault(message, reply):
-        mask = np.zeros(D, dtype=bool)
-        mask[list(ones)] = True
-        update = Update(pack(mask), np.full(len(ones), 3.0, dtype=np.float32))
-        return answer(message, pack_update(update, D, 1, payload_of(reply)[16:24]))
-
-    return fault
-
-
-def only_a_mask(message, reply):
-    return answer(message, pack_update(Update(pack(np.ones(D, dtype=bool))), D, 1, payload_of(reply)[16:24]))
-
-
-def not_finite(message, reply):
-    values = np.ones(D, dtype=np.float32)
-    payload = bytearray(pack_update(Update(None, values), D, 1, payload_of(reply)[16:24]))
-    payload[32:36] = np.float32("nan").tobytes()
-    payload[28:32] = zlib.crc32(bytes(payload[32:]), zlib.crc32(bytes(payload[:28]))).to_bytes(4, "little")
-    return answer(message, bytes(payload))
-
-
-def test_weight_methods_take_nothing_but_what_they_asked_for(raw):
-    faults = dict(enumerate([sparse(), sparse(5), sparse(1, 2, 3), only_a_mask, not_finite, garbage, raising, silent]))
-
-    class Faulty(LoopbackGrid):
-        def deliver(self, message):
-            reply = super().deliver(message)
-            name = self.contexts[message.metadata.dst_node_id].node_config["partition-id"]
-            if message.metadata.message_type != "train" or name not in faults:
-                return reply
-            try:
-                return faults[name](message, reply)
-            except RuntimeError as error:
-                return Message(Error(2, f"RuntimeError: {error}"), reply_to=message)
-
-    class Honest(LoopbackGrid):
-        def deliver(self, message):
-            name = self.contexts[message.metadata.dst_node_id].node_config["partition-id"]
-            return None if message.metadata.message_type == "train" and name in faults else super().deliver(message)
-
-    config = raw(strategy="fedavg", num_server_rounds=1, quorum=0.1)
-    ends = []
-    for grid in (Faulty, Honest):
-        _, folder = run_federation(grid(app, config, 10), config, STRATEGIES)
-        assert folder.ledger.read()[0]["clients_counted"] == 2
-        ends.append(load_file(max(folder.path.glob("checkpoint-*")))["weights"].tobytes())
-    assert ends[0] == ends[1]
 
 
 @pytest.mark.parametrize(("key", "value"), [("accuracy", 1e6), ("accuracy", -0.5), ("loss", -1.0), ("loss", 1e308)])
@@ -221,8 +157,7 @@ def test_a_lie_about_an_evaluation_is_dropped_and_named(raw, key, value):
             return reply
 
     config = raw(num_server_rounds=1, fraction_evaluate=1.0)
-    _, folder = run_federation(Lying(app, config, 3), config, STRATEGIES)
-    (line,) = folder.ledger.read()
+    (line,) = run(config, 3, Lying).ledger.read()
     assert 0 <= line["client_accuracy"] <= 1
     assert list(line["evaluation_failed"]) == ["0"]
     assert key in line["evaluation_failed"]["0"]
@@ -235,7 +170,7 @@ def test_a_node_that_never_introduces_itself_costs_its_wait_once(raw):
 
     config = raw(num_server_rounds=3, round_timeout=1.5)
     started = time.monotonic()
-    _, folder = run_federation(Mute(app, config, 3), config, STRATEGIES)
+    folder = run(config, 3, Mute)
     assert [line["clients_selected"] for line in folder.ledger.read()] == [2, 2, 2]
     assert sum(line["seconds"] for line in folder.ledger.read()) < 1.5 < time.monotonic() - started
 
@@ -254,7 +189,7 @@ def test_a_device_that_comes_back_under_another_node_id_is_let_in(raw):
             return super().deliver(message)
 
     config = raw(num_server_rounds=2)
-    _, folder = run_federation(Reconnecting(app, config, 3), config, STRATEGIES)
+    folder = run(config, 3, Reconnecting)
     assert [line["clients_counted"] for line in folder.ledger.read()] == [3, 3]
 
 
@@ -271,7 +206,7 @@ def test_an_exception_in_the_client_app_reaches_the_ledger(raw, tmp_path):
                 client._device_data.cache_clear()
             return super().deliver(message)
 
-    _, folder = run_federation(Vanishing(app, config, node_configs=nodes), config, STRATEGIES)
+    folder = run_on(Vanishing(app, config, node_configs=nodes), config)
     (line,) = folder.ledger.read()
     assert line["clients_counted"] == 3
     assert "own.npz" in line["failed"]["9"]
@@ -295,9 +230,9 @@ def test_a_second_answer_is_not_counted(raw):
             return super().pull_messages(message_ids) * 2
 
     config = raw(num_server_rounds=1)
-    _, folder = run_federation(Doubling(app, config, 3), config, STRATEGIES)
+    folder = run(config, 3, Doubling)
     assert folder.ledger.read()[0]["clients_counted"] == 3
-    assert load_file(max(folder.path.glob("checkpoint-*")))["votes"].max() == 3
+    assert votes_of(folder).max() == 3
 
 
 def test_replies_that_flower_cannot_read_or_that_claim_another_source_are_their_senders_fault(raw):
@@ -318,8 +253,7 @@ def test_replies_that_flower_cannot_read_or_that_claim_another_source_are_their_
             return found
 
     config = raw(num_server_rounds=1, quorum=0.1)
-    _, folder = run_federation(Broken(app, config, 6), config, STRATEGIES)
-    (line,) = folder.ledger.read()
+    (line,) = run(config, 6, Broken).ledger.read()
     assert line["clients_counted"] == 3
     assert line["failed"] == {
         "0": "error 0: its reply cannot be read: ValueError: a record of another kind",
@@ -331,6 +265,6 @@ def test_replies_that_flower_cannot_read_or_that_claim_another_source_are_their_
 def test_two_nodes_of_one_name_are_one_client(raw, caplog):
     config = raw(num_server_rounds=1)
     nodes = [{"partition-id": i, "num-partitions": 3} for i in (0, 1, 1, 2)]
-    _, folder = run_federation(LoopbackGrid(app, config, node_configs=nodes), config, STRATEGIES)
+    folder = run_on(LoopbackGrid(app, config, node_configs=nodes), config)
     assert folder.ledger.read()[0]["clients_selected"] == 3
     assert "there is a client 1 already" in caplog.text

@@ -1,12 +1,11 @@
 """Whole runs on the loopback grid: the contract of a run's folder, and the invariants of DESIGN."""
 
 import json
-import math
 from pathlib import Path
 
 import numpy as np
 import pytest
-from flwr.app import Message
+from runs import D, Dying, Reversed, last_checkpoint, run, votes_of, without
 from safetensors.numpy import load_file
 
 from client_app import app
@@ -16,50 +15,22 @@ from fedgates.flower import LoopbackGrid, QuorumError, run_federation
 from fedgates.flower.roster import choose
 from strategies import STRATEGIES
 
-D = 64 * 256 + 256 + 256 * 256 + 256 + 256 * 10 + 10
-MASK = 32 + math.ceil(D / 8)
 
-
-def run(raw, clients=4, grid=LoopbackGrid):
-    _, folder = run_federation(grid(app, raw, clients), raw, STRATEGIES)
-    return folder
-
-
-def last_checkpoint(folder):
-    return max(folder.path.glob("checkpoint-*.safetensors"))
-
-
-def without_time(lines):
-    return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
-
-
-class Reversed(LoopbackGrid):
-    """Replies come in the opposite order."""
-
-    def pull_messages(self, message_ids):
-        return super().pull_messages(sorted(message_ids, reverse=True))
-
-
-class Dying(LoopbackGrid):
-    """The server dies when it is about to send the messages of a later round."""
-
-    def push_messages(self, messages: list[Message]):
-        messages = list(messages)
-        trains = [m for m in messages if m.metadata.message_type == "train"]
-        self.rounds = getattr(self, "rounds", 0) + bool(trains)
-        if self.rounds == 3:
-            raise KeyboardInterrupt
-        return super().push_messages(messages)
+def entropy_of(folder):
+    """Bytes of the votes after the first round, by how often each number of them occurs."""
+    shares = np.bincount(load_file(folder.path / "checkpoint-00001.safetensors")["votes"]) / D
+    return -(shares * np.log2(shares)).sum() * D / 8
 
 
 def test_a_run_leaves_the_files_and_the_figures_of_the_contract(raw, contract):
     folder = run(raw())
     first, second = folder.ledger.read()
     assert set(contract) <= set(first)
-    assert first["uplink_bytes"] == second["uplink_bytes"] == 4 * MASK
-    assert first["downlink_bytes"] == 4 * 32  # nothing is known yet, so the state is its header
-    assert second["downlink_bytes"] == 4 * (32 + 3 * math.ceil(D / 8))  # 0 to 4 votes: three bits a gate
-    assert second["uplink_bpp"] == pytest.approx(8 * MASK / D)
+    assert first["uplink"] == {"mask, side-info": {"messages": 4, "bytes": first["uplink_bytes"]}}
+    assert first["downlink"] == {"votes": {"messages": 4, "bytes": 4 * 36}}  # nothing is known yet: the state is its header
+    assert second["downlink"] == {"votes": {"messages": 4, "bytes": second["downlink_bytes"]}}
+    assert entropy_of(folder) < second["downlink_bytes"] / 4 - 36 < entropy_of(folder) + 20  # five frequencies, a range code
+    assert second["uplink_bpp"] == pytest.approx(8 * second["uplink_bytes"] / (4 * D))
     assert first["clients_selected"] == first["clients_counted"] == 4
     assert 0.3 < first["density"] < 0.7
     assert first["accuracy"] < second["accuracy"] <= 1
@@ -79,12 +50,12 @@ def test_the_order_of_replies_changes_no_byte(raw, strategy):
     one = run(raw(strategy=strategy))
     other = run(raw(strategy=strategy), grid=Reversed)
     assert last_checkpoint(one).read_bytes() == last_checkpoint(other).read_bytes()
-    assert without_time(one.ledger.read()) == without_time(other.ledger.read())
+    assert without(one.ledger.read()) == without(other.ledger.read())
 
 
 def test_the_seed_changes_the_run(raw):
     one, other = run(raw(seed=1)), run(raw(seed=2))
-    assert not np.array_equal(load_file(last_checkpoint(one))["votes"], load_file(last_checkpoint(other))["votes"])
+    assert not np.array_equal(votes_of(one), votes_of(other))
 
 
 @pytest.mark.parametrize("strategy", ["fedpm", "fedavg"])
@@ -99,7 +70,7 @@ def test_a_resumed_run_ends_bit_identically(raw, strategy):
     assert resumed.path == stopped
     assert last_checkpoint(resumed).name == "checkpoint-00004.safetensors"
     assert last_checkpoint(resumed).read_bytes() == last_checkpoint(whole).read_bytes()
-    assert without_time(resumed.ledger.read()) == without_time(whole.ledger.read())
+    assert without(resumed.ledger.read()) == without(whole.ledger.read())
 
 
 def test_resume_goes_on_from_the_checkpoint_when_the_ledger_is_ahead(raw):
@@ -107,7 +78,7 @@ def test_resume_goes_on_from_the_checkpoint_when_the_ledger_is_ahead(raw):
     cut = run(raw(num_server_rounds=3))
     last_checkpoint(cut).unlink()  # killed after the line of round 3 was written, before its checkpoint was
     resumed = run(raw(num_server_rounds=3, resume=str(cut.path)))
-    assert without_time(resumed.ledger.read()) == without_time(whole.ledger.read())
+    assert without(resumed.ledger.read()) == without(whole.ledger.read())
     assert last_checkpoint(resumed).read_bytes() == last_checkpoint(whole).read_bytes()
 
 
@@ -154,7 +125,8 @@ def test_dense_fedavg_learns_and_costs_what_it_costs(raw):
     folder = run(raw(strategy="fedavg", samples_per_client=100, local_epochs=3, num_server_rounds=8))
     last = folder.ledger.read()[-1]
     assert last["accuracy"] > 0.85
-    assert last["uplink_bytes"] == last["downlink_bytes"] == 4 * (32 + 4 * D)
+    assert last["uplink_bytes"] == last["downlink_bytes"] == 4 * (36 + 4 * D)
+    assert list(last["uplink"]) == list(last["downlink"]) == ["values, float32"]
     assert last["density"] == 1
     assert last["entropy_bpp"] == 32
 
@@ -170,11 +142,12 @@ def test_clients_evaluate_on_images_that_they_do_not_train_on(raw):
                 seen.setdefault(kind, set()).add(reply.content.metric_records["metrics"]["num-examples"])
             return reply
 
-    line = run(raw(fraction_evaluate=0.5, samples_per_client=50), grid=Noting).ledger.read()[-1]
+    first, second = run(raw(fraction_evaluate=0.5, samples_per_client=50), grid=Noting).ledger.read()
     assert seen == {"train": {40}, "evaluate": {10}}
-    assert 0 <= line["client_accuracy"] <= 1
-    assert line["evaluation_downlink_bytes"] == 2 * (32 + 3 * math.ceil(D / 8))
-    assert line["clients_evaluating"] == 2
+    assert 0 <= first["client_accuracy"] <= 1
+    assert first["evaluation_downlink"] == {"votes": {"messages": 2, "bytes": first["evaluation_downlink_bytes"]}}
+    assert first["evaluation_downlink_bytes"] / 2 == second["downlink_bytes"] / 4  # the state that opens the next round
+    assert first["clients_evaluating"] == 2
 
 
 def save_npz(path: Path, digits, part, **changes):
@@ -220,6 +193,16 @@ BAD = [
     ({"dataset": "npz:/absent/x.npz"}, r"dataset = 'npz:/absent/x.npz': expected"),
     ({"learning_rate": -1.0}, r"learning-rate = -1.0: expected a number above 0"),
     ({"strategy": "fedavg", "density_penalty": 1.0}, r"density-penalty = 1.0: expected 0.0: strategy fedavg does not use it"),
+    (
+        {"strategy": "fedavg", "uplink": "sampled"},
+        r"uplink = 'sampled': expected 'side-info': strategy fedavg does not use it",
+    ),
+    ({"value_type": "float16"}, r"value-type = 'float16': expected 'float32': strategy fedpm does not use it"),
+    (
+        {"strategy": "top_share:TopShare", "uplink": "sampled"},
+        r"uplink = 'sampled': expected one of packed, entropy, side-info: the masks of strategy top_share:TopShare are not",
+    ),
+    ({"uplink": "votes"}, r"uplink = 'votes': expected one of packed, entropy, side-info, sampled"),
     ({"partition": "classes", "classes_per_client": 11}, r"classes-per-client = 11: expected at most the 10 classes"),
     ({"samples_per_client": 1000}, r"samples-per-client = 1000: expected at most"),
     ({"partition": "dirichlet", "dirichlet_alpha": 1e-4}, r"dirichlet-alpha = 0.0001: expected"),

@@ -1,6 +1,7 @@
 """`flwr run` with Flower's Ray simulation: the same app, and the same bytes as the loopback grid."""
 
 import re
+from pathlib import Path
 
 import pytest
 from engines import Sandbox, config_override
@@ -20,24 +21,28 @@ def flwr_run(sandbox, config, clients):
     )
 
 
+SAMPLED = {"uplink": "sampled", "downlink": "relay", "num-server-rounds": 3}
+
+
 def test_ray_and_loopback_give_the_same_bytes_and_bad_config_ends_before_ray(raw, tmp_path):
-    config = raw(round_timeout=120.0, fraction_train=0.75)
+    plain = raw(round_timeout=120.0, fraction_train=0.75)
+    sampled = plain | SAMPLED
     with Sandbox(tmp_path / "sandbox") as sandbox:
-        _, out = flwr_run(sandbox, config, 4)
-        _, refused = flwr_run(sandbox, config | {"partition": "classes", "classes-per-client": 11}, 4)
+        _, out = flwr_run(sandbox, plain, 4)
+        _, out_sampled = flwr_run(sandbox, sampled, 4)
+        _, refused = flwr_run(sandbox, plain | {"partition": "classes", "classes-per-client": 11}, 4)
         statuses = [run["status"] for run in sandbox.runs()]
 
-    printed = re.findall(r"^results: (.+)$", out, re.MULTILINE)
-    assert len(printed) == 2, out
-    simulated = RunFolder(tmp_path.__class__(printed[0]))
-    _, loopback = run_federation(LoopbackGrid(app, config, 4), config, STRATEGIES)
-    for name in ("checkpoint-00001.safetensors", "checkpoint-00002.safetensors"):
-        assert (simulated.path / name).read_bytes() == (loopback.path / name).read_bytes()
+    for config, printed in ((plain, out), (sampled, out_sampled)):
+        simulated = simulated_folder(printed)
+        _, loopback = run_federation(LoopbackGrid(app, config, 4), config, STRATEGIES)
+        checkpoints = sorted(path.name for path in loopback.path.glob("checkpoint-*"))
+        assert len(checkpoints) == 2
+        for name in checkpoints:
+            assert (simulated.path / name).read_bytes() == (loopback.path / name).read_bytes()
+        assert comparable(simulated) == comparable(loopback)
+    assert "relay, sampled" in comparable(simulated)[-1]["downlink"]  # Ray's clients kept what they knew
 
-    def comparable(folder):
-        return [{k: v for k, v in line.items() if k != "seconds"} for line in folder.ledger.read()]
-
-    assert comparable(simulated) == comparable(loopback)
     rounds = re.findall(
         r"^round \d/2  accuracy .+ %  density .+  bpp up .+ down .+  clients 3/3  \d:\d\d left$", out, re.MULTILINE
     )
@@ -46,4 +51,15 @@ def test_ray_and_loopback_give_the_same_bytes_and_bad_config_ends_before_ray(raw
 
     assert "fedgates: classes-per-client = 11: expected at most the 10 classes there are" in refused
     assert "Traceback" not in refused
-    assert [s.split(":")[:2] for s in statuses] == [["finished", "failed"], ["finished", "completed"]]
+    ended = [["finished", "failed"], ["finished", "completed"], ["finished", "completed"]]
+    assert [s.split(":")[:2] for s in statuses] == ended
+
+
+def simulated_folder(out):
+    printed = re.findall(r"^results: (.+)$", out, re.MULTILINE)
+    assert len(printed) == 2, out
+    return RunFolder(Path(printed[0]))
+
+
+def comparable(folder):
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in folder.ledger.read()]

@@ -123,6 +123,7 @@ def test_the_digest_names_the_layout_and_is_not_that_of_gates():
 
 def test_it_sends_values_alone():
     assert FedAvg.sends == "values"
+    assert not FedAvg.samples
     assert FedAvg.Config is FedAvgConfig
 
 

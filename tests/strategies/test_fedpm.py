@@ -45,12 +45,12 @@ def sent(monkeypatch):
     """The keep-probabilities that an upload was sampled from."""
     seen = []
 
-    def watch(theta, generator):
+    def watch(theta, coins):
         seen.append(theta.clone())
-        return sample(theta, generator)
+        return sample_with(theta, coins)
 
-    sample = fedpm.sample
-    monkeypatch.setattr(fedpm, "sample", watch)
+    sample_with = fedpm.sample_with
+    monkeypatch.setattr(fedpm, "sample_with", watch)
     return seen
 
 
@@ -184,15 +184,24 @@ def test_training_is_the_papers_written_out_again(sent, config):
     assert update.values is None
 
 
-def test_the_mask_that_is_sent_is_one_sample_of_the_trained_gates():
-    found = method(nn.Sequential(nn.Flatten(), nn.Linear(1, 2000)), local_epochs=1, learning_rate=1e-9)
+def test_the_mask_that_is_sent_is_one_sample_of_the_trained_gates_by_coins_that_the_server_can_toss(sent):
+    found = method(nn.Sequential(nn.Flatten(), nn.Linear(1, 2000)), local_epochs=1, learning_rate=1e-9, seed=5)
     state = votes(*([1, 3] * 2000), trials=4)  # theta .25 and .75, which so small a step leaves
-    mask = unpack(found.local_update(state, one_image()).mask, 4000).astype(bool)
-    draw = keys.generator(1, "upload", server_round=1, client=0)
-    theta = torch.tensor([0.25, 0.75] * 2000)
-    differ = (torch.rand(4000, generator=draw) < theta).numpy() != mask
-    assert differ.mean() < 0.001
-    assert mask[0::2].mean() == pytest.approx(0.25, abs=0.05)
+    update = found.local_update(state, one_image(server_round=3, client=6))
+    coins = keys.coins(4000, 5, server_round=3, client=6)
+    mask = unpack(update.mask, 4000).astype(bool)
+    assert (mask != (coins / 2**32 < np.resize([0.25, 0.75], 4000))).mean() < 0.001
+    assert mask.tolist() == (coins < update.theta.astype(np.float64) * 2**32).tolist()
+    assert (mask[0::2].mean(), mask[1::2].mean()) == pytest.approx((0.25, 0.75), abs=0.05)
+
+
+def test_the_update_has_the_probabilities_that_its_mask_was_sampled_from(sent):
+    found = method(local_epochs=1, learning_rate=0.5)
+    update = found.local_update(found.initial_state(), one_image())
+    assert update.theta.dtype == np.float32
+    assert update.theta.tolist() == sent[0].tolist()
+    assert set(np.round(update.theta, 3)) == {np.float32(0.378), np.float32(0.622)}  # sigmoid(-.5), sigmoid(.5)
+    assert FedPM.samples
 
 
 def test_an_update_is_a_function_of_state_seed_round_and_client():

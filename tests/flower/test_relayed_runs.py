@@ -1,0 +1,144 @@
+"""`downlink` "relay" through whole runs: who is sent what, and that the state does not depend on it."""
+
+import pytest
+from runs import Dying, Noting, last_checkpoint, run, run_on, sorts, votes_of, with_faults, without
+
+from client_app import app
+from fedgates.flower import LoopbackGrid
+from fedgates.wire.downlink import Downlink
+from fedgates.wire.header import RELAY, peek
+
+RELAYED = {"uplink": "side-info", "downlink": "relay"}
+OF_THE_DOWNLINK = ("downlink", "downlink_bytes", "downlink_bpp", "evaluation_downlink", "evaluation_downlink_bytes")
+SNAPSHOT, UPDATES = "votes", "relay, side-info"
+
+
+def silent(message, reply):
+    return None
+
+
+def noted(raw, clients=5, grid=Noting, **changes):
+    """A run: what was sent to whom, its folder, and the grid."""
+    config = raw(**{**RELAYED, **changes})
+    grid = grid(app, config, clients)
+    return grid, run_on(grid, config)
+
+
+def same_end(one, other):
+    assert last_checkpoint(one).read_bytes() == last_checkpoint(other).read_bytes()
+    assert without(one.ledger.read(), *OF_THE_DOWNLINK) == without(other.ledger.read(), *OF_THE_DOWNLINK)
+
+
+def test_at_first_a_snapshot_and_then_the_updates_of_the_last_round(raw):
+    grid, folder = noted(raw, 3, num_server_rounds=4)
+    found = sorts(grid.states)
+    assert {key: sort for key, sort in found.items() if key[0] == 1} == {(1, i): SNAPSHOT for i in range(3)}
+    assert {sort for (server_round, _), sort in found.items() if server_round > 1} == {UPDATES}
+    lines = folder.ledger.read()
+    for server_round in (2, 3, 4):
+        bodies = lines[server_round - 2]["uplink_bytes"] - 3 * 36  # of the round before, without their headers
+        assert {len(grid.states[server_round, i]) for i in range(3)} == {36 + 4 + 5 + 3 * 24 + bodies}
+
+
+def test_who_was_away_is_sent_all_updates_since_or_a_snapshot_where_that_is_smaller(raw):
+    plain, expected = noted(raw, downlink="votes", fraction_train=0.4, num_server_rounds=8)
+    grid, folder = noted(raw, fraction_train=0.4, num_server_rounds=8)
+    same_end(folder, expected)
+    assert grid.states.keys() == plain.states.keys()
+    last, gaps = {}, []
+    for (server_round, client), payload in sorted(grid.states.items()):
+        assert len(payload) <= len(plain.states[server_round, client])
+        header = peek(payload)
+        assert (header.kind == RELAY) == (client in last)
+        if header.kind == RELAY:
+            assert header.number == last[client]
+            gaps.append(server_round - last[client])
+        last[client] = server_round
+    assert max(gaps) > 1
+
+
+@pytest.mark.parametrize("uplink", ["packed", "entropy"])
+def test_where_updates_are_larger_than_a_snapshot_snapshots_are_sent(raw, uplink):
+    plain, expected = noted(raw, uplink=uplink, downlink="votes", num_server_rounds=3)
+    grid, folder = noted(raw, uplink=uplink, num_server_rounds=3)
+    same_end(folder, expected)
+    assert grid.states == plain.states
+
+
+@pytest.mark.parametrize("uplink", ["entropy", "side-info"])
+def test_a_server_remembers_no_more_than_a_snapshot(raw, monkeypatch, uplink):
+    held, opened = [], Downlink.open
+
+    def watch(self, state, server_round, snapshot):
+        opened(self, state, server_round, snapshot)
+        held.append((sum(len(update.payload) for update in self._remembered()), len(snapshot)))
+        assert len(self._checks) <= len(self._counted) + 1
+
+    monkeypatch.setattr(Downlink, "open", watch)
+    noted(raw, uplink=uplink, fraction_train=0.4, num_server_rounds=8, reset_every=1)
+    assert all(updates <= snapshot for updates, snapshot in held)
+    assert len(held) == 8
+    assert any(updates for updates, _ in held) == (uplink == "side-info")
+
+
+def test_a_round_without_quorum_is_relayed_as_one_that_changed_nothing(raw):
+    faults = {(3, client): silent for client in range(4)} | {(4, client): silent for client in range(4)}
+    _, expected = noted(raw, grid=with_faults(faults), downlink="votes", num_server_rounds=6)
+    grid, folder = noted(raw, grid=with_faults(faults), num_server_rounds=6)
+    same_end(folder, expected)
+    assert [line["quorum"] for line in folder.ledger.read()] == [True, True, False, False, True, True]
+    found = sorts(grid.states)
+    assert [found[5, client] for client in range(5)] == [SNAPSHOT] * 4 + [UPDATES]
+    assert len(grid.states[4, 4]) == len(grid.states[5, 4]) == 36 + 4 + 5  # no update; the client's own was not counted
+    assert {found[6, client] for client in range(5)} == {UPDATES}
+
+
+def test_a_round_without_quorum_that_was_to_reset_the_prior_resets_on_neither_end(raw):
+    faults = {(3, client): silent for client in range(4)}
+    changes = {"num_server_rounds": 5, "reset_every": 2}
+    _, expected = noted(raw, grid=with_faults(faults), downlink="votes", **changes)
+    _, folder = noted(raw, grid=with_faults(faults), **changes)
+    same_end(folder, expected)
+    assert votes_of(folder).max() <= 5
+
+
+def test_evaluators_are_sent_relays_too_and_who_evaluated_knows_the_state_already(raw):
+    changes = {"fraction_train": 0.6, "fraction_evaluate": 0.4, "num_server_rounds": 5, "samples_per_client": 50}
+    _, expected = noted(raw, downlink="votes", **changes)
+    grid, folder = noted(raw, **changes)
+    same_end(folder, expected)
+    lines = folder.ledger.read()
+    assert all(0 <= line["client_accuracy"] <= 1 for line in lines)
+    assert UPDATES in lines[-1]["evaluation_downlink"]
+    both = grid.evaluated.keys() & grid.states.keys()  # evaluated the state that opens a round, then trained from it
+    assert len(both) > 1
+    assert {len(grid.states[key]) for key in both} == {36 + 4}
+    for line in lines:
+        sizes = [len(payload) for (at, _), payload in grid.evaluated.items() if at == line["round"] + 1]
+        assert sum(sizes) == line["evaluation_downlink_bytes"]
+
+
+@pytest.mark.parametrize("keep_clients", [False, True])
+def test_a_resumed_run_starts_with_snapshots_and_ends_bit_identically(raw, keep_clients):
+    config = raw(**RELAYED, num_server_rounds=5, fraction_train=0.6)
+    whole = run(config, 5)
+    dying = Dying(app, config, 5)
+    with pytest.raises(KeyboardInterrupt):
+        run_on(dying, config)
+    stopped = max(whole.path.parent.iterdir(), key=lambda path: path.stat().st_ctime)
+    again = Noting(app, config, 5)
+    if keep_clients:
+        again.contexts = dying.contexts
+    resumed = run_on(again, config | {"resume": str(stopped)})
+    same_end(resumed, whole)
+    found = sorts(again.states)
+    assert {sort for (server_round, _), sort in found.items() if server_round == 3} == {SNAPSHOT}
+    assert UPDATES in found.values()
+
+
+def test_without_a_relay_clients_keep_nothing(raw):
+    for downlink, kept in (("votes", set()), ("relay", {"known"})):
+        config = raw(downlink=downlink)
+        grid = LoopbackGrid(app, config, 2)
+        run_on(grid, config)
+        assert [set(context.state) for context in grid.contexts.values()] == [kept] * 2

@@ -1,0 +1,59 @@
+"""Write the golden payloads; run by hand, when the format gets another version: ``uv run python tests/wire/make_golden.py``.
+
+Each file holds a list of payloads over one network with all that a reader needs and all that it must find, in plain JSON: no
+number in it has to be drawn again. Masks are strings of 0 and 1 in the order of the gates; values are decimal and exact.
+"""
+
+import json
+from pathlib import Path
+
+from wire_cases import Case, cases
+
+from fedgates.state import State, Update, Votes
+
+FOLDER = Path(__file__).parent / "golden"
+NETWORKS = {"tiny": (5, 3), "middle": (100, 150, 30, 20)}
+SEED = 2026
+
+
+def state_as_json(state: State | None) -> dict | None:
+    if state is None:
+        return None
+    if isinstance(state, Votes):
+        return {"trials": state.trials, "votes": state.votes.tolist()}
+    return {"weights": state.values.tolist()}
+
+
+def found_as_json(found: Update | tuple[State, int], size: int) -> dict:
+    """The content of a payload."""
+    if not isinstance(found, Update):
+        return {"round": found[1], "state": state_as_json(found[0])}
+    mask = None if found.mask is None else "".join(map(str, found.gates(size).tolist()))
+    return {"mask": mask, "values": None if found.values is None else found.values.tolist()}
+
+
+def case_as_json(case: Case) -> dict:
+    shared = case.shared
+    return {
+        "name": case.name,
+        "sort": case.sort,
+        "kind": case.kind,
+        "codec": case.codec,
+        "value_type": case.value_type,
+        "digest": shared.digest.hex(),
+        "layers": list(shared.layers),
+        "round": shared.server_round,
+        "seed": shared.seed,
+        "client": shared.client,
+        "state": state_as_json(shared.state),
+        "base": case.base and {"round": case.base.server_round, "state": state_as_json(case.base.state)},
+        "payload": case.payload.hex(),
+        "found": found_as_json(case.read(case.payload), shared.size),
+    }
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(exist_ok=True)
+    for name, layers in NETWORKS.items():
+        lines = (json.dumps(case_as_json(case)) for case in cases(layers, SEED).values())
+        (FOLDER / f"{name}.json").write_text("[\n" + ",\n".join(lines) + "\n]\n")

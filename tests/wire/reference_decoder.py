@@ -1,0 +1,391 @@
+"""A decoder of the whole wire format, written from FORMAT.md alone: whole numbers, no NumPy, and nothing of ours.
+
+Masks are lists of 0 and 1, votes lists of integers, weights and values lists of the bits of float32, each an integer. It is
+slow, and checks all that a reader has to check.
+"""
+
+import hashlib
+import struct
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import lru_cache
+from typing import NamedTuple
+
+from integer_range_decoder import STATE, WORD, IntegerRangeDecoder, edges
+
+HEADER_SIZE, VERSION = 36, 2
+MASK, VOTES, VALUES, BOTH, RELAY = 1, 2, 3, 4, 5
+NONE, PACKED, ENTROPY, SIDE_INFO, SAMPLED, COUNTS, FLOAT32 = range(7)
+Sort = tuple[int, int, int]
+
+
+class RefusedError(ValueError):
+    """A payload that FORMAT.md says a reader refuses."""
+
+
+class Votes(NamedTuple):
+    votes: list[int]
+    trials: int
+
+
+class Weights(NamedTuple):
+    values: list[int]
+
+
+class Update(NamedTuple):
+    mask: list[int] | None
+    values: list[int] | None
+    examples: int = 1
+
+
+@dataclass(frozen=True)
+class Shared:
+    digest: bytes
+    layers: tuple[int, ...]
+    round: int = 0
+    state: Votes | Weights | None = None
+    seed: int = 0
+    client: int = 0
+
+    @property
+    def size(self) -> int:
+        return sum(self.layers)
+
+    def layer_of_gate(self) -> list[int]:
+        return [layer for layer, size in enumerate(self.layers) for _ in range(size)]
+
+
+def expect(sound: bool, what: str) -> None:
+    if not sound:
+        raise RefusedError(what)
+
+
+def u32s(values: Sequence[int]) -> bytes:
+    return struct.pack(f"<{len(values)}I", *values)
+
+
+def ceil(n: int, k: int) -> int:
+    return -(-n // k)
+
+
+def unpack_bits(data: bytes, count: int) -> list[int]:
+    whole = int.from_bytes(data, "little")
+    expect(len(data) == ceil(count, 8) and not whole >> count, "bits beyond the last")
+    return [whole >> i & 1 for i in range(count)]
+
+
+def packed(bits: Sequence[int]) -> bytes:
+    return sum(bit << i for i, bit in enumerate(bits)).to_bytes(ceil(len(bits), 8), "little")
+
+
+def longest(size: int, width: int = 1) -> int:
+    p = width * ceil(size, 8)
+    return p + p // 256 + 64
+
+
+# --- streams
+
+
+def philox_block(counter: int, key: int) -> list[int]:
+    c = [counter >> 64 * i & STATE - 1 for i in range(4)]
+    k0, k1 = key % STATE, key // STATE
+    for _ in range(10):
+        p, q = 0xD2E7470EE14C6C93 * c[0], 0xCA5A826395121157 * c[2]
+        c = [q // STATE ^ c[1] ^ k0, q % STATE, p // STATE ^ c[3] ^ k1, p % STATE]
+        k0, k1 = (k0 + 0x9E3779B97F4A7C15) % STATE, (k1 + 0xBB67AE8584CAA73B) % STATE
+    return c
+
+
+def stream(purpose: str, shared: Shared, first: int, count: int) -> list[int]:
+    """Words `first` to ``first + count - 1`` of a stream; `first` is a multiple of 4."""
+    text = f"{purpose}/{shared.seed}/{shared.round}/{shared.client}"
+    key = int.from_bytes(hashlib.blake2b(text.encode("ascii"), digest_size=16).digest(), "little")
+    return [word for i in range(first // 4, ceil(first + count, 4)) for word in philox_block(i + 1, key)][:count]
+
+
+def coins(shared: Shared) -> list[int]:
+    words = stream("upload", shared, 0, ceil(shared.size, 2))
+    return [words[i // 2] >> 32 * (i % 2) & WORD - 1 for i in range(shared.size)]
+
+
+# --- frequencies, levels, bins
+
+
+def least(i: int) -> int:
+    return i if i < 16 else (8 + i % 8) * 2 ** (i // 8 - 1)
+
+
+def step(v: int) -> int:
+    i = 0
+    while least(i + 1) <= v:
+        i += 1
+    return i
+
+
+FREQUENCIES = [least(b) if b <= 104 else 2**16 - least(208 - b) for b in range(209)]
+BIN_EDGES = [2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384]
+_MIDDLES = [(FREQUENCIES[b] + FREQUENCIES[b + 1] + 1) // 2 for b in range(208)]
+
+
+def frequency_byte(ones: int, number: int) -> int:
+    return sum(middle <= (2**16 * ones + number // 2) // number for middle in _MIDDLES)
+
+
+def read_table(body: bytes, at: int, count: int) -> list[int]:
+    table = list(body[at : at + count])
+    expect(len(table) == count and max(table, default=0) <= 208, "a table")
+    return table
+
+
+def levels(shared: Shared) -> list[int]:
+    state = shared.state
+    if isinstance(state, Votes) and state.trials:
+        half = step(state.trials // 2) + 1
+        below = {v: step(v) for v in set(state.votes) if v <= state.trials // 2}
+        return [below[v] if v in below else 2 * half - 1 - step(state.trials - v) for v in state.votes]
+    if isinstance(state, Weights):
+        exponents, layer_of = [bits >> 23 & 255 for bits in state.values], shared.layer_of_gate()
+        largest = Counter[int]()
+        for layer, exponent in zip(layer_of, exponents, strict=True):
+            largest[layer] = max(largest[layer], exponent)
+        sizes = [1 + min(largest[layer] - e, 14) for layer, e in zip(layer_of, exponents, strict=True)]
+        return [size if bits else 0 for size, bits in zip(sizes, state.values, strict=True)]
+    return [0] * shared.size
+
+
+@lru_cache(maxsize=1 << 16)
+def bin_of(frequency: int, leading: int) -> int:
+    f, u = min(max(frequency, 1), 65535), 2 * leading + 1
+    a, b = u * (2**16 - f), f * (2**13 - u)
+    x = 64 * abs(a - b) // min(a, b)
+    y = sum(edge <= x for edge in BIN_EDGES)
+    return y + 16 if a > b else y
+
+
+# --- the range code, and masks
+
+
+class RangeCode(IntegerRangeDecoder):
+    def finish(self) -> None:
+        lower, after, point, taken = self._lower, (self._lower + self._range) % STATE, self._point, self._next - 2
+        expect(point % WORD == 0 and (point - lower) % STATE < WORD, "not the code of its symbols")
+        expect(len(self._words) == taken + 1 + (after // WORD == point // WORD), "not as many words as its symbols need")
+
+
+def decode_gates(code: bytes, groups: list[int], table: dict[int, int], limit: int) -> list[int]:
+    """Gates in order, each with its group; `table` has the frequency byte of each group, and readers check it."""
+    expect(len(code) <= limit, "too long")
+    decoder, gates = RangeCode(code), list[int]()
+    for group in groups:
+        f = FREQUENCIES[table[group]]
+        gates.append(decoder.symbol(edges([2**16 - f, f], 2**16)))
+    decoder.finish()
+    number, ones = Counter(groups), Counter(group for group, gate in zip(groups, gates, strict=True) if gate)
+    expect(all(byte == frequency_byte(ones[g], number[g]) for g, byte in table.items()), "not the frequencies of the gates")
+    return gates
+
+
+def entropy(body: bytes, shared: Shared) -> list[int]:
+    layers = len(shared.layers)
+    table = dict(enumerate(read_table(body, 0, layers)))
+    return decode_gates(body[layers:], shared.layer_of_gate(), table, longest(shared.size))
+
+
+def side_info(body: bytes, shared: Shared) -> list[int]:
+    at = 1 + ceil(len(shared.layers), 8)
+    expect(len(body) >= at and body[0] <= 1, "a mode")
+    own, classes = unpack_bits(body[1:at], len(shared.layers)), levels(shared)
+    if body[0]:
+        present = sorted(set(classes))
+        prior = dict(zip(present, read_table(body, at, len(present)), strict=True))
+        at += len(present)
+        tossed = zip(classes, coins(shared), strict=True)
+        classes = [bin_of(FREQUENCIES[prior[level]], coin // 2**20) for level, coin in tossed]
+    group = [(1 + layer if own[layer] else 0, c) for layer, c in zip(shared.layer_of_gate(), classes, strict=True)]
+    order = sorted(range(shared.size), key=lambda i: (group[i], i))
+    present = sorted(set(group))
+    table = dict(zip(present, read_table(body, at, len(present)), strict=True))
+    ordered = decode_gates(body[at + len(present) :], [group[i] for i in order], table, longest(shared.size))
+    return [gate for _, gate in sorted(zip(order, ordered, strict=True))]
+
+
+def sampled(body: bytes, shared: Shared) -> list[int]:
+    level = levels(shared)
+    present = sorted(set(level))
+    start, size = 2 * len(present), shared.size
+    expect(start < len(body) <= start + ceil(size, 8), "a length")
+    prior = dict(zip(present, struct.unpack_from(f"<{len(present)}H", body), strict=True))
+    expect(all(prior.values()), "a prior of 0")
+    indices = body[start:]
+    blocks = len(indices)
+    width = 4 * ceil(ceil(size, blocks), 16)
+    rows = [stream("candidates", shared, (256 * j + index) * width, width) for j, index in enumerate(indices)]
+    numbers = [[word >> 16 * k & 65535 for word in row for k in range(4)] for row in rows]
+    return [int(numbers[i % blocks][i // blocks] < prior[level[i]]) for i in range(size)]
+
+
+MASKS: dict[int, Callable[[bytes, Shared], list[int]]] = {
+    PACKED: lambda body, shared: unpack_bits(body, shared.size),
+    ENTROPY: entropy,
+    SIDE_INFO: side_info,
+    SAMPLED: sampled,
+}
+
+
+# --- votes and values
+
+
+def counts(body: bytes, size: int, trials: int) -> list[int]:
+    if not trials:
+        expect(not body, "a body without trials")
+        return [0] * size
+    low = max(0, trials.bit_length() - 12)
+    number, plane = trials // 2**low + 1, ceil(size, 8)
+    at = 2 * number + low * plane
+    expect(at <= len(body) <= at + longest(size, 15), "a length")
+    frequencies = list(struct.unpack_from(f"<{number}H", body))
+    expect(sum(frequencies) == 2**15, "frequencies")
+    code = RangeCode(body[at:])
+    symbols = code.symbols(size, edges(frequencies, 2**15))
+    code.finish()
+    found = Counter(symbols)
+    shares = [1 + found[s] * (2**15 - len(found)) // size if found[s] else 0 for s in range(number)]
+    shares[shares.index(max(shares))] += 2**15 - sum(shares)
+    expect(frequencies == shares, "not the frequencies of the votes")
+    votes = [symbol << low for symbol in symbols]
+    for i in range(low):
+        start = 2 * number + i * plane
+        votes = [v | bit << i for v, bit in zip(votes, unpack_bits(body[start : start + plane], size), strict=True)]
+    expect(max(votes) <= trials, "more votes than trials")
+    return votes
+
+
+def exactly(bits: int) -> Fraction:
+    """What the bits of a finite float32 stand for."""
+    exponent, fraction = bits >> 23 & 255, bits % 2**23
+    size = Fraction(fraction + (2**23 if exponent else 0)) * Fraction(2) ** (max(exponent, 1) - 150)
+    return -size if bits >> 31 else size
+
+
+def float32s(body: bytes, size: int, trials: int) -> list[int]:
+    expect(trials <= 2**23, "trials")
+    shares = values(body, size, 1)
+    votes = [round(exactly(share) * trials) for share in shares]
+    expect(all(0 <= exactly(share) <= 1 for share in shares), "a share")
+    # up to 2^23 trials, both are float32, so that the float64 quotient rounds to the float32 nearest to the true one
+    own = struct.unpack(f"<{size}I", struct.pack(f"<{size}f", *(v / max(trials, 1) for v in votes)))
+    expect(list(own) == shares, "a share of no vote")
+    return votes
+
+
+def values(body: bytes, count: int, value_type: int) -> list[int]:
+    """The bits of finite float32."""
+    expect(len(body) == count * (4, 2)[value_type - 1], "a length")
+    if value_type == 2:
+        halves = struct.unpack(f"<{count}e", body)
+        body = struct.pack(f"<{count}f", *halves)
+    found = list(struct.unpack(f"<{count}I", body))
+    expect(all(bits >> 23 & 255 != 255 for bits in found), "a value that is not finite")
+    return found
+
+
+def crc(state: Votes | Weights) -> int:
+    trials = state.trials if isinstance(state, Votes) else 0
+    return zlib.crc32(u32s(state[0]), zlib.crc32(u32s([trials])))
+
+
+# --- payloads
+
+
+class Header(NamedTuple):
+    sort: Sort
+    round: int
+    number: int
+    check: int
+
+
+def unseal(payload: bytes, shared: Shared, *sorts: Sort) -> tuple[Header, bytes]:
+    expect(len(payload) >= HEADER_SIZE, "a header")
+    magic, version, *sort, size, server_round, digest, number, check, checksum = struct.unpack_from("<4s4BII8sIII", payload)
+    expect(magic == b"FGTS" and version == VERSION, "magic and version")
+    expect(tuple(sort) in sorts, "another sort")
+    expect(size == shared.size and digest == shared.digest, "another network")
+    expect(zlib.crc32(payload[:32] + payload[36:]) == checksum, "damaged")
+    return Header(tuple(sort), server_round, number, check), payload[36:]
+
+
+def masked(header: Header, body: bytes, shared: Shared) -> tuple[list[int], list[int] | None]:
+    _, codec, value_type = header.sort
+    tail = header.number * (0, 4, 2)[value_type]
+    expect(header.number <= shared.size and tail <= len(body), "a number")
+    split = len(body) - tail
+    mask = MASKS[codec](body[:split], shared)
+    expect(sum(mask) == header.number, "not as many ones")
+    return mask, values(body[split:], header.number, value_type) if value_type else None
+
+
+def update_of(header: Header, body: bytes, shared: Shared) -> Update:
+    if header.sort[0] == VALUES:
+        expect(not header.number and not header.check, "number and check")
+        return Update(None, values(body, shared.size, header.sort[2]))
+    mask, found = masked(header, body, shared)
+    expect(zlib.crc32(packed(mask)) == header.check, "another mask")
+    return Update(mask, found)
+
+
+def decode_update(payload: bytes, shared: Shared, sort: Sort) -> Update:
+    header, body = unseal(payload, shared, sort)
+    expect(header.round == shared.round, "another round")
+    return update_of(header, body, shared)
+
+
+def decode_state(payload: bytes, shared: Shared, codec: int) -> tuple[Votes | Weights, int]:
+    header, body = unseal(payload, shared, (VOTES, codec, 0), (VALUES, NONE, 1), (BOTH, ENTROPY, 1))
+    state: Votes | Weights
+    if header.sort[0] == VOTES:
+        state = Votes((float32s if codec == FLOAT32 else counts)(body, shared.size, header.number), header.number)
+    elif header.sort[0] == VALUES:
+        expect(not header.number, "a number")
+        state = Weights(values(body, shared.size, 1))
+    else:
+        mask, found = masked(header, body, shared)
+        expect(0 not in (found or ()), "a weight of zero")
+        rest = iter(found or ())
+        state = Weights([next(rest) if gate else 0 for gate in mask])
+    expect(crc(state) == header.check, "another state")
+    return state, header.round
+
+
+Aggregate = Callable[[Votes | Weights, Iterator[Update], int], Votes | Weights]
+
+
+def decode_relay(
+    payload: bytes, base: tuple[Votes | Weights, int], shared: Shared, codec: int, value_type: int, aggregate: Aggregate
+) -> tuple[Votes | Weights, int]:
+    header, body = unseal(payload, shared, (RELAY, codec, value_type))
+    state, at = base[0], 0
+
+    def read(form: str) -> tuple[int, ...]:
+        nonlocal at
+        at += struct.calcsize(form)
+        expect(at <= len(body), "a length")
+        return struct.unpack_from(form, body, at - struct.calcsize(form))
+
+    expect(header.number == base[1] <= header.round and read("<I") == (crc(state),), "another base")
+    sort = (VALUES if codec == NONE else BOTH if value_type else MASK, codec, value_type)
+    for server_round in range(header.number, header.round):
+        now, updates = replace(shared, round=server_round, state=state), list[Update]()
+        changed, number = read("<BI")
+        expect(changed == 1 or not (changed or number), "a flag")
+        for _ in range(number):
+            client, examples, ones, check, length = read("<QIIII")
+            expect(1 <= examples < 2**31, "examples")
+            (part,) = read(f"{length}s")
+            found = update_of(Header(sort, server_round, ones, check), part, replace(now, client=client))
+            updates.append(found._replace(examples=examples))
+        state = aggregate(state, iter(updates), server_round) if changed else state
+    expect(at == len(body) and crc(state) == header.check, "another state")
+    return state, header.round

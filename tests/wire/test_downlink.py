@@ -1,0 +1,181 @@
+"""What a server believes that its clients know, and what it sends them."""
+
+import numpy as np
+import pytest
+from torch import nn
+from wire_cases import DIGEST, votes_of
+
+from fedgates.config import RunConfig
+from fedgates.network import Network
+from fedgates.state import Update, Votes, pack
+from fedgates.wire import Counted, Known, describe
+from fedgates.wire.channel import Channel
+from fedgates.wire.downlink import Downlink
+from fedgates.wire.header import RELAY, peek
+
+NETWORK = Network(nn.Sequential(nn.Flatten(), nn.Linear(400, 10)))
+SIZE = NETWORK.size
+MASK = 36 + -(-SIZE // 8)
+TRIALS = 1000
+"""So many that a snapshot, some ten bits a gate, is as large as several masks of a bit."""
+
+
+class Server:
+    """Rounds of a server by hand: masks of one bit a gate, added to votes."""
+
+    def __init__(self, downlink="relay"):
+        self.channel = Channel(RunConfig(uplink="packed", downlink=downlink), NETWORK, DIGEST, "mask")
+        self.downlink = Downlink(self.channel)
+        self.state, self.round = votes_of(np.random.default_rng(0), SIZE, TRIALS), 0
+        self.open()
+
+    def open(self):
+        self.round += 1
+        self.snapshot = self.channel.pack_state(self.state, self.round)
+        self.downlink.open(self.state, self.round, self.snapshot)
+
+    def payload(self, client):
+        return self.downlink.payload(client)
+
+    def heard(self, *clients):
+        for client in clients:
+            self.downlink.confirm(client)
+
+    def close(self, *clients, quorum=True):
+        """The round's updates are counted, and the next round opens."""
+        counted = []
+        for client in clients:
+            mask = pack(np.random.default_rng(client).random(SIZE) < 0.5)
+            payload = self.channel.pack_update(Update(mask), Known(self.state, self.round), client)
+            counted.append(Counted(client, 1, payload))
+        if quorum:
+            self.state = self.add(self.state, [Update(np.frombuffer(c.payload[36:], np.uint8)) for c in counted], self.round)
+        self.downlink.close(self.round, counted if quorum else None)
+        self.open()
+
+    @staticmethod
+    def add(state, updates, server_round):
+        votes, trials = state.votes.copy(), state.trials
+        for update in updates:
+            votes, trials = votes + update.gates(SIZE), trials + 1
+        return Votes(votes, trials)
+
+    def remembered(self):
+        return sum(len(update.payload) for update in self.downlink._remembered())
+
+
+@pytest.fixture
+def server():
+    return Server()
+
+
+def base_of(payload):
+    """The round that a relay starts from; None for a snapshot."""
+    header = peek(payload)
+    return header.number if header.kind == RELAY else None
+
+
+def test_who_is_new_is_sent_a_snapshot(server):
+    assert server.payload(7) == server.snapshot
+
+
+def test_who_answered_is_sent_what_came_since(server):
+    server.payload(1)
+    server.heard(1)
+    known = Known(server.state, 1)
+    server.close(1, 2)
+    payload = server.payload(1)
+    assert (base_of(payload), describe(payload)) == (1, "relay, packed")
+    assert len(payload) == 36 + 4 + 5 + 2 * (24 + MASK - 36)
+    found = server.channel.apply_relay(payload, known, server.add)
+    assert found.state.votes.tobytes() == server.state.votes.tobytes()
+    assert (found.state.trials, found.server_round) == (TRIALS + 2, 2)
+
+
+def test_who_did_not_answer_is_sent_a_snapshot(server):
+    server.payload(1)
+    server.heard(1)
+    server.close(2)
+    server.payload(1)  # sent, and not heard
+    assert server.payload(1) == server.snapshot
+    server.close(2)
+    assert server.payload(1) == server.snapshot
+
+
+def test_who_was_away_for_some_rounds_is_sent_all_of_them(server):
+    for client in (1, 2):
+        server.payload(client)
+    server.heard(1, 2)
+    known = Known(server.state, 1)
+    server.close(2)
+    server.payload(2)
+    server.heard(2)
+    server.close(2, quorum=False)
+    server.close(3)
+    assert (base_of(server.payload(1)), base_of(server.payload(2))) == (1, 2)
+    server.heard(1)
+    assert len(server.payload(1)) == 36 + 4  # sent twice in a round: nothing has come since
+    server.downlink._known[1] = 1
+    found = server.channel.apply_relay(server.payload(1), known, server.add)
+    assert found.state.votes.tobytes() == server.state.votes.tobytes()
+
+
+def test_a_payload_is_made_once_for_all_that_know_the_same(server):
+    for client in (1, 2):
+        server.payload(client)
+        server.heard(client)
+    server.close(1)
+    assert server.payload(1) is server.payload(2)
+
+
+def test_a_payload_is_never_larger_than_the_snapshot_and_no_more_is_remembered(server):
+    server.payload(1)
+    server.heard(1)
+    sorts = []
+    for _ in range(30):
+        server.close(8, 9)
+        payload = server.payload(1)
+        server.downlink._known[1] = 1  # as if it had been away since
+        assert len(payload) <= len(server.snapshot)
+        assert server.remembered() <= len(server.snapshot)
+        assert len(server.downlink._checks) <= len(server.downlink._counted) + 1
+        sorts.append(base_of(payload))
+    rounds = sorts.index(None)
+    assert 1 <= rounds < 30
+    assert sorts == [1] * rounds + [None] * (30 - rounds)
+    assert len(server.snapshot) < (rounds + 1) * (5 + 2 * (24 + MASK - 36)) + 40  # one more round would not have paid
+
+
+def test_where_what_a_relay_adds_makes_it_larger_a_snapshot_is_sent(server):
+    server.payload(1)
+    server.heard(1)
+    server.close()
+    server.snapshot = server.snapshot[:44]  # no update at all, so nothing to forget; the relay is one byte longer
+    server.downlink.open(server.state, server.round, server.snapshot)
+    assert server.payload(1) == server.snapshot
+    server.heard(1)
+    server.downlink._known[1] = 1
+    server.downlink.open(server.state, server.round, server.snapshot + b"..")
+    assert base_of(server.payload(1)) == 1
+
+
+def test_without_a_relay_nothing_is_remembered():
+    for downlink in ("votes", "float32"):
+        server = Server(downlink)
+        server.payload(1)
+        server.heard(1)
+        server.close(1, 2)
+        assert server.payload(1) == server.snapshot
+        assert (server.remembered(), server.downlink._checks) == (0, {})
+
+
+def test_a_state_may_open_twice(server):
+    # once for the clients that evaluate it, once for those that train from it
+    server.payload(1)
+    server.heard(1)
+    server.close(1)
+    assert base_of(server.payload(1)) == 1
+    server.heard(1)
+    server.downlink.open(server.state, server.round, server.snapshot)
+    payload = server.payload(1)
+    assert (base_of(payload), len(payload)) == (2, 36 + 4)

@@ -1,0 +1,165 @@
+import struct
+import zlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from wire_cases import DIGEST, ROUND, SEED, content, relay_case
+
+from fedgates.state import Votes
+from fedgates.wire import Known, Shared, WireError, apply_relay, check, sort_of
+from fedgates.wire.header import HEADER_SIZE, peek
+
+SHARED = Shared(DIGEST, (30, 50), ROUND, seed=SEED)
+SORTS = [
+    ("mask", "packed"),
+    ("mask", "entropy"),
+    ("mask", "side-info"),
+    ("mask", "sampled"),
+    ("mask and values", "packed"),
+    ("mask and values", "entropy"),
+    ("mask and values", "side-info"),
+    ("values", "side-info"),
+]
+SIDE_INFO = ("mask", "side-info")
+
+
+def make(kind="mask", codec="side-info", clients=((5, 9), None, (3,)), shared=SHARED, seed=0):
+    return relay_case(np.random.default_rng(seed), shared, kind, codec, clients)
+
+
+@pytest.mark.parametrize(("kind", "codec"), SORTS)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.lists(st.integers(1, 100), min_size=1, max_size=3).map(tuple),
+    st.lists(st.none() | st.lists(st.integers(0, 2**64 - 1), max_size=3), max_size=4),
+)
+@settings(deadline=None, max_examples=25)
+def test_the_state_is_rebuilt_bit_for_bit(kind, codec, seed, layers, clients):
+    case, state = make(kind, codec, clients, Shared(DIGEST, layers, ROUND, seed=seed), seed)
+    assert content(case.read(case.payload)) == content((state, ROUND))
+
+
+def test_a_round_without_a_change_is_not_a_round_without_updates():
+    # a rule may reset its votes in a round that counted nobody; one that never came to be has no rule
+    seen = []
+
+    def rule(state, updates, server_round):
+        seen.append((server_round, len(list(updates))))
+        return state
+
+    case, _ = make(clients=[None, [], None, []])
+    found = apply_relay(case.payload, case.base, SHARED, sort_of("mask", "side-info", "float32"), rule)
+    assert seen == [(4, 0), (6, 0)]
+    assert content(found) == content((case.base.state, ROUND))
+
+
+def test_updates_that_a_rule_does_not_read_are_checked_all_the_same():
+    case, _ = make(codec="packed", clients=[[5]])
+    sort = sort_of("mask", "packed", "float32")
+
+    def rule(state, updates, server_round):
+        return case.base.state
+
+    payload = bytearray(case.payload)
+    payload[-1] ^= 1
+    with pytest.raises(WireError, match=r"the mask (is not the one that was sent|has \d+ ones)"):
+        apply_relay(reseal(payload), case.base, SHARED, sort, rule)
+
+
+def test_the_rule_sees_each_update_with_its_examples_and_its_own_coins():
+    case, _ = make(clients=[[5, 9]])
+    seen = []
+
+    def rule(state, updates, server_round):
+        seen.extend(updates)
+        return Votes(state.votes + seen[0].gates(80) + seen[1].gates(80), state.trials + 2)
+
+    apply_relay(case.payload, case.base, SHARED, sort_of(*SIDE_INFO, "float32"), rule)
+    assert [update.num_examples for update in seen] == [10, 11]
+    assert content(seen[0]) != content(seen[1])
+
+
+def test_the_body_by_hand():
+    case, state = make(codec="packed", clients=[None, [5]])
+    header, body = peek(case.payload), case.payload[HEADER_SIZE:]
+    assert (header.kind, header.codec, header.value_type) == (5, 1, 0)
+    assert (header.server_round, header.number, header.check) == (ROUND, ROUND - 2, check(state))
+    gates = np.packbits((state.votes - case.base.state.votes).astype(bool), bitorder="little")
+    ones = int(np.bitwise_count(gates).sum())
+    crc = check_of(gates)
+    expected = struct.pack("<I BI BI QIIII", check(case.base.state), 0, 0, 1, 1, 5, 10, ones, crc, 10)
+    assert body == expected + gates.tobytes()
+
+
+def check_of(array):
+    return zlib.crc32(array.tobytes())
+
+
+def reseal(payload):
+    payload[32:36] = struct.pack("<I", check_of(np.frombuffer(bytes(payload[:32] + payload[36:]), np.uint8)))
+    return bytes(payload)
+
+
+# --- other ends than the one it was made for
+
+
+def test_without_a_base_or_with_another_rounds_it_is_refused():
+    case, _ = make()
+    with pytest.raises(WireError, match="updates since the state of round 4, but this client knows none"):
+        replace(case, base=None).read(case.payload)
+    with pytest.raises(WireError, match="updates since the state of round 4, but this client knows that of round 5"):
+        replace(case, base=Known(case.base.state, 5)).read(case.payload)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda votes: Votes(votes.votes, votes.trials + 1),
+        lambda votes: Votes(np.where(np.arange(80) == 7, votes.votes ^ 1, votes.votes), votes.trials),
+    ],
+)
+def test_another_state_of_the_same_round_is_refused(change):
+    case, _ = make()
+    other = replace(case, base=Known(change(case.base.state), case.base.server_round))
+    with pytest.raises(WireError, match="updates since another state of round 4 than the one that this client knows"):
+        other.read(case.payload)
+
+
+@pytest.mark.parametrize("codec", ["side-info", "sampled"])
+def test_another_seed_is_refused(codec):
+    case, _ = make(codec=codec, clients=[[5], [9]], shared=replace(SHARED, layers=(3000,)))
+    with pytest.raises(WireError):
+        replace(case, shared=replace(case.shared, seed=SEED + 1)).read(case.payload)
+
+
+@pytest.mark.parametrize("codec", ["side-info", "sampled"])
+def test_another_client_is_refused(codec):
+    case, _ = make(codec=codec, clients=[[5]], shared=replace(SHARED, layers=(3000,)))
+    payload = bytearray(case.payload)
+    payload[HEADER_SIZE + 4 + 5] ^= 1  # the first byte of the update's client
+    with pytest.raises(WireError):
+        case.read(reseal(payload))
+
+
+def test_a_rule_that_leads_elsewhere_is_noticed():
+    case, _ = make(clients=[[5]])
+    sort = sort_of(*SIDE_INFO, "float32")
+    with pytest.raises(WireError, match="the updates do not lead to the state that the server has"):
+        apply_relay(case.payload, case.base, SHARED, sort, lambda state, updates, server_round: state)
+
+
+@pytest.mark.parametrize(
+    ("kind", "codec", "value_type", "message"),
+    [
+        ("mask", "packed", "float32", "a payload of relay, side-info, expected relay, packed"),
+        ("values", "side-info", "float32", "a payload of relay, side-info, expected relay, float32"),
+        ("mask and values", "side-info", "float16", "expected relay, side-info, float16"),
+    ],
+)
+def test_a_relay_of_another_sort_is_refused(kind, codec, value_type, message):
+    case, _ = make()
+    with pytest.raises(WireError, match=message):
+        replace(case, kind=kind, codec=codec, value_type=value_type).read(case.payload)

@@ -1,0 +1,126 @@
+import struct
+import zlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from wire_cases import DIGEST, ROUND, floats, votes_of
+
+from fedgates.state import Votes, Weights
+from fedgates.wire import Shared, check, describe, pack_state, unpack_state
+from fedgates.wire.header import HEADER_SIZE
+
+layers = st.lists(st.integers(1, 100), min_size=1, max_size=5).filter(lambda sizes: sum(sizes) <= 300).map(tuple)
+rounds = st.integers(0, 2**32 - 1)
+finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
+trials = st.one_of(st.integers(0, 40), st.sampled_from([4094, 4095, 4096, 5000, 2**20, 2**23, 2**31, 2**32 - 1]))
+SHARED = Shared(DIGEST, (4, 5), ROUND)
+
+
+def there_and_back(state, shared=SHARED, downlink="votes"):
+    found, server_round = unpack_state(pack_state(state, shared, downlink), shared, downlink)
+    assert server_round == shared.server_round
+    return found
+
+
+@given(layers, rounds, trials, st.integers(0, 2**32 - 1), st.sampled_from(["some", "none", "all", "any number"]))
+@settings(deadline=None, max_examples=300)
+def test_votes_come_back_whatever_the_trials(sizes, server_round, number, seed, which):
+    random = np.random.default_rng(seed)
+    votes = {
+        "some": votes_of(random, sum(sizes), number).votes,
+        "none": np.zeros(sum(sizes), np.uint32),
+        "all": np.full(sum(sizes), number, np.uint32),
+        "any number": random.integers(0, number, sum(sizes), dtype=np.uint32, endpoint=True),
+    }[which]
+    shared = Shared(DIGEST, sizes, server_round)
+    found = there_and_back(Votes(votes, number), shared)
+    assert (found.votes.dtype, found.trials) == (np.uint32, number)
+    assert found.votes.tolist() == votes.tolist()
+    assert pack_state(found, shared) == pack_state(Votes(votes, number), shared)
+    if number <= 2**23:
+        found = there_and_back(Votes(votes, number), shared, "float32")
+        assert (found.votes.tolist(), found.votes.dtype, found.trials) == (votes.tolist(), np.uint32, number)
+
+
+def test_every_number_of_votes_comes_back_from_its_share():
+    for number in (1, 3, 7, 10, 1000, 4097):
+        votes = np.arange(number + 1, dtype=np.uint32)
+        found = there_and_back(Votes(votes, number), Shared(DIGEST, (number + 1,)), "float32")
+        assert found.votes.tolist() == votes.tolist()
+    top = np.arange(2**23 - 1000, 2**23 + 1, dtype=np.uint32)  # where neighbours' shares are nearest to each other
+    assert there_and_back(Votes(top, 2**23), Shared(DIGEST, (1001,)), "float32").votes.tolist() == top.tolist()
+
+
+def test_more_trials_than_float32_tells_apart_are_not_sent():
+    with pytest.raises(ValueError, match="8388609 trials, expected at most 8388608 for float32"):
+        pack_state(Votes(np.zeros(9, np.uint32), 2**23 + 1), SHARED, "float32")
+
+
+def test_votes_that_use_every_symbol_come_back_though_their_table_is_coarse():
+    # 4096 counts alike: whole frequencies of 7 in 2^15 cost 12.2 bits a gate, more than the 12 bits of a symbol
+    votes = np.append(np.repeat(np.arange(4096, dtype=np.uint32), 7), np.uint32(0))
+    np.random.default_rng(0).shuffle(votes)
+    found = there_and_back(Votes(votes, 4095), Shared(DIGEST, (len(votes),)))
+    assert found.votes.tolist() == votes.tolist()
+
+
+@given(st.lists(finite, min_size=1, max_size=300), rounds)
+@settings(deadline=None)
+def test_weights_come_back_to_the_bit(values, server_round):
+    values = floats(values)
+    found = there_and_back(Weights(values), Shared(DIGEST, (len(values),), server_round))
+    assert (found.values.dtype, found.values.tobytes()) == (np.float32, values.tobytes())
+
+
+@given(layers, st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.01, 0.3, 0.9, 0.97, 0.99]))
+@settings(deadline=None)
+def test_sparse_weights_come_back_and_never_cost_more_than_dense_ones(sizes, seed, density):
+    random = np.random.default_rng(seed)
+    values = np.where(random.random(sum(sizes)) < density, random.normal(size=sum(sizes)), 0).astype(np.float32)
+    values[::4] *= -1  # among them zeros with a sign, which are kept
+    shared = Shared(DIGEST, sizes, ROUND)
+    payload = pack_state(Weights(values), shared)
+    assert unpack_state(payload, shared)[0].values.tobytes() == values.tobytes()
+    assert len(payload) <= HEADER_SIZE + 4 * len(values)
+
+
+def test_a_zero_with_a_sign_is_a_value_and_one_without_is_none():
+    values = floats([0, -0.0, 0, 1, 0, 0, 0, 0, 0])
+    payload = pack_state(Weights(values), SHARED)
+    assert describe(payload) == "mask and values, entropy, float32"
+    assert struct.unpack_from("<I", payload, 24)[0] == 2  # ones of the mask
+    assert np.signbit(unpack_state(payload, SHARED)[0].values).tolist() == [False, True] + [False] * 7
+
+
+@pytest.mark.parametrize(("kept", "expected"), [(0, True), (50, True), (93, True), (97, False), (100, False)])
+def test_weights_are_sparse_where_that_is_smaller(kept, expected):
+    values = np.where(np.random.default_rng(0).permutation(100) < kept, 1, 0).astype(np.float32)
+    shared = Shared(DIGEST, (100,))
+    assert ("mask" in describe(pack_state(Weights(values), shared))) == expected
+
+
+def test_checks_by_hand():
+    votes = Votes(np.array([1, 2], np.uint32), 3)
+    assert check(votes) == zlib.crc32(struct.pack("<III", 3, 1, 2))
+    assert check(replace(votes, trials=4)) != check(votes)
+    assert check(Weights(floats([1, -2]))) == zlib.crc32(struct.pack("<Iff", 0, 1, -2))
+
+
+def test_lengths_by_hand():
+    def length(state, size, downlink="votes"):
+        return len(pack_state(state, Shared(DIGEST, (size,)), downlink))
+
+    assert length(Votes(np.zeros(9, np.uint32), 0), 9) == HEADER_SIZE
+    assert length(Votes(np.zeros(9, np.uint32), 3), 9) == HEADER_SIZE + 4 * 2 + 4  # a frequency for 0 to 3, a word
+    assert length(Votes(np.zeros(9, np.uint32), 5000), 9) == HEADER_SIZE + 2501 * 2 + 2 + 4  # 5000 >> 1, a plane of low bits
+    assert length(Votes(np.zeros(9, np.uint32), 3), 9, "float32") == HEADER_SIZE + 36
+    assert length(Weights(floats([1] * 9)), 9) == HEADER_SIZE + 36
+
+
+def test_what_is_read_does_not_change_with_the_buffer():
+    payload = pack_state(Weights(floats(range(9))), SHARED)
+    unpack_state(payload, SHARED)[0].values[:] = 0  # a reader may work in place on its own state
+    assert unpack_state(payload, SHARED)[0].values.tolist() == list(range(9))

@@ -1,0 +1,218 @@
+"""Sound payloads of every kind and codec over one small network, and how each is read and written again.
+
+Tests damage them, the fuzz mutates them, and the golden files keep them.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedgates.state import State, Update, Votes, Weights, pack
+from fedgates.wire import (
+    Counted,
+    Known,
+    Shared,
+    apply_relay,
+    check,
+    pack_relay,
+    pack_state,
+    pack_update,
+    sort_of,
+    unpack_state,
+    unpack_update,
+)
+
+DIGEST = bytes.fromhex("0123456789abcdef")
+SEED, ROUND, CLIENT = 11, 7, 3
+LAYERS = (7, 70, 40, 1, 12)
+LOSSLESS = ("packed", "entropy", "side-info")
+
+
+def floats(values) -> NDArray[np.float32]:
+    return np.array(values, dtype=np.float32)
+
+
+def votes_of(random: np.random.Generator, size: int, trials: int) -> Votes:
+    """Votes of gates that have mostly made up their minds."""
+    return Votes(random.binomial(trials, random.beta(0.4, 0.4, size)).astype(np.uint32), trials)
+
+
+def weights_of(random: np.random.Generator, size: int, density: float = 1.0) -> Weights:
+    return Weights(np.where(random.random(size) < density, random.normal(size=size), 0).astype(np.float32))
+
+
+def theta_of(random: np.random.Generator, state: State, shift: float = 0.3) -> NDArray[np.float32]:
+    """Probabilities that training moved away from those of a state."""
+    p = (state.votes + 1) / (state.trials + 2) if isinstance(state, Votes) else np.full(state.size, 0.5)
+    return floats(1 / (1 + np.exp(np.log(1 / p - 1) + shift * random.normal(size=state.size))))
+
+
+def sampled_by_coins(theta: NDArray[np.float32], shared: Shared) -> NDArray[np.bool_]:
+    return shared.coins() < theta.astype(np.float64) * 2.0**32
+
+
+def update_of(random: np.random.Generator, kind: str, shared: Shared) -> Update:
+    """A client's answer to the state that `shared` holds."""
+    theta = theta_of(random, shared.state)
+    mask = sampled_by_coins(theta, shared)
+    values = floats(random.normal(size=shared.size))
+    if kind == "mask":
+        return Update(mask=pack(mask), theta=theta)
+    return Update(mask=None, values=values) if kind == "values" else Update(mask=pack(mask), values=values[mask])
+
+
+def aggregate(state: State, updates: Iterable[Update], server_round: int) -> State:
+    """The server's rule of both sorts of methods: votes are added, weights averaged by examples."""
+    if isinstance(state, Votes):
+        votes, trials = state.votes.copy(), state.trials
+        for update in updates:
+            votes, trials = votes + update.gates(state.size), trials + 1
+        return Votes(votes, trials)
+    total, examples = np.zeros(state.size), 0
+    for update in updates:
+        total, examples = total + update.num_examples * update.dense(state.size).astype(float), examples + update.num_examples
+    return Weights((total / examples).astype(np.float32)) if examples else state
+
+
+@dataclass(frozen=True)
+class Case:
+    """A payload and all that its reader needs."""
+
+    name: str
+    sort: str
+    """update, state or relay"""
+    kind: str
+    """Of the update, or of a relay's updates."""
+    codec: str
+    """The uplink, or a state's downlink."""
+    value_type: str
+    shared: Shared
+    payload: bytes = b""
+    base: Known | None = None
+
+    def read(self, payload: bytes) -> Update | tuple[State, int]:
+        if self.sort == "update":
+            return unpack_update(payload, self.shared, self.codec, self.kind, value_type=self.value_type)
+        if self.sort == "state":
+            return unpack_state(payload, self.shared, self.codec)
+        return apply_relay(payload, self.base, self.shared, sort_of(self.kind, self.codec, self.value_type), aggregate)
+
+    def write(self, found: Update | tuple[State, int]) -> bytes | None:
+        """The bytes of what was read; None where they do not follow from it."""
+        if self.sort == "relay" or self.codec == "sampled":
+            return None
+        if isinstance(found, Update):
+            return pack_update(found, self.shared, self.codec, value_type=self.value_type)
+        return pack_state(found[0], replace(self.shared, server_round=found[1]), self.codec)
+
+
+def content(found: Update | tuple[State, int]) -> tuple:
+    """What a reader has in hand, bit for bit."""
+    if isinstance(found, Update):
+        return tuple(None if part is None else part.tobytes() for part in (found.mask, found.values))
+    state, server_round = found
+    if isinstance(state, Votes):
+        return server_round, state.trials, state.votes.tobytes()
+    return server_round, state.values.tobytes()
+
+
+def expect_valid(found: Update | tuple[State, int], size: int) -> None:
+    """What every reader promises of everything that it lets through."""
+    if isinstance(found, Update):
+        ones = int(found.gates(size).sum())
+        if found.mask is not None:
+            assert (found.mask.dtype, found.mask.shape) == (np.uint8, (-(-size // 8),))
+            assert int(np.unpackbits(found.mask).sum()) == ones  # nothing beyond the last gate
+        values = found.values
+        assert values is None or values.shape == (ones,)
+    elif isinstance(found[0], Votes):
+        votes, values = found[0].votes, None
+        assert (votes.dtype, votes.shape) == (np.uint32, (size,))
+        assert int(votes.max()) <= found[0].trials < 2**32
+    else:
+        values = found[0].values
+        assert values.shape == (size,)
+    assert values is None or (values.dtype == np.float32 and np.isfinite(values).all())
+
+
+def _update_cases(random: np.random.Generator, shared: Shared) -> Iterable[Case]:
+    for kind in ("mask", "mask and values"):
+        update = update_of(random, kind, shared)
+        for codec in LOSSLESS:
+            for value_type in ("float32", "float16")[: 1 if kind == "mask" else 2]:
+                name = f"{kind}, {codec}" + ("" if kind == "mask" else f", {value_type}")
+                payload = pack_update(update, shared, codec, value_type=value_type)
+                yield Case(name, "update", kind, codec, value_type, shared, payload)
+    for value_type in ("float32", "float16"):
+        payload = pack_update(update_of(random, "values", shared), shared, value_type=value_type)
+        yield Case(f"values, {value_type}", "update", "values", "side-info", value_type, shared, payload)
+    alone = Update(mask=pack(random.random(shared.size) < theta_of(random, shared.state)))
+    yield Case("mask, side-info, no coins", "update", "mask", "side-info", "float32", shared, pack_update(alone, shared))
+    wide = replace(shared, layers=tuple(8 * size for size in shared.layers))  # the tables of coins need gates to pay for them
+    wide = replace(wide, state=Votes(np.zeros(wide.size, np.uint32), 0))
+    payload = pack_update(update_of(random, "mask", wide), wide)
+    yield Case("mask, side-info, coins", "update", "mask", "side-info", "float32", wide, payload)
+    apart = replace(shared, state=None)
+    rows = np.repeat(np.resize([0.95, 0.05], len(shared.layers)), shared.layers)
+    payload = pack_update(Update(mask=pack(random.random(shared.size) < rows)), apart)
+    yield Case("mask, side-info, layers apart", "update", "mask", "side-info", "float32", apart, payload)
+    weights = replace(shared, state=weights_of(random, shared.size, 0.5))
+    payload = pack_update(Update(mask=pack(weights.state.values > random.normal(size=shared.size) / 8)), weights)
+    yield Case("mask, side-info, of weights", "update", "mask", "side-info", "float32", weights, payload)
+    payload = pack_update(update_of(random, "mask", shared), shared, "sampled")
+    yield Case("mask, sampled", "update", "mask", "sampled", "float32", shared, payload)
+
+
+def _state_cases(random: np.random.Generator, shared: Shared) -> Iterable[Case]:
+    size = shared.size
+    states = {
+        "votes, no trials": (Votes(np.zeros(size, np.uint32), 0), "votes"),
+        "votes of 10": (votes_of(random, size, 10), "votes"),
+        "votes of 5000": (votes_of(random, size, 5000), "votes"),
+        "votes of 10, float32": (votes_of(random, size, 10), "float32"),
+        "weights": (weights_of(random, size), "votes"),
+        "weights, a few": (weights_of(random, size, 0.1), "votes"),
+    }
+    bare = Shared(shared.digest, shared.layers, shared.server_round)
+    for name, (state, downlink) in states.items():
+        yield Case(name, "state", "mask", downlink, "float32", bare, pack_state(state, bare, downlink))
+
+
+def relay_case(
+    random: np.random.Generator, shared: Shared, kind: str, codec: str, clients: Sequence[Sequence[int] | None], name: str = ""
+) -> tuple[Case, State]:
+    """A relay over as many rounds as `clients` has entries, up to the round of `shared`; and the server's state."""
+    bare = Shared(shared.digest, shared.layers, seed=shared.seed)
+    first = shared.server_round - len(clients)
+    state = base = votes_of(random, shared.size, 4) if kind == "mask" else weights_of(random, shared.size)
+    rounds: list[list[Counted] | None] = []
+    for server_round, names in enumerate(clients, first):
+        now = [replace(bare, server_round=server_round, state=state, client=client) for client in names or ()]
+        payloads = [pack_update(update_of(random, kind, one), one, codec) for one in now]
+        counted = [Counted(one.client, 10 + i, payload) for i, (one, payload) in enumerate(zip(now, payloads, strict=True))]
+        rounds.append(None if names is None else counted)
+        updates = [
+            replace(unpack_update(sent.payload, one, codec, kind), num_examples=sent.num_examples)
+            for one, sent in zip(now, counted, strict=True)
+        ]
+        state = state if names is None else aggregate(state, updates, server_round)
+    sort = sort_of(kind, codec, "float32")
+    payload = pack_relay(first, check(base), rounds, state, replace(bare, server_round=shared.server_round), sort)
+    name = name or f"relay of {kind}, {codec}"
+    return Case(name, "relay", kind, codec, "float32", bare, payload, Known(base, first)), state
+
+
+def _relay_cases(random: np.random.Generator, shared: Shared) -> Iterable[Case]:
+    for kind, codec in [("mask", "side-info"), ("mask", "sampled"), ("mask", "packed"), ("mask and values", "entropy")]:
+        yield relay_case(random, shared, kind, codec, [[5, 1 << 40], None, [CLIENT]])[0]
+    yield relay_case(random, shared, "values", "side-info", [[5, 9]])[0]
+
+
+def cases(layers: tuple[int, ...] = LAYERS, seed: int = SEED) -> dict[str, Case]:
+    """All sorts of payloads over these layers, by name."""
+    random = np.random.default_rng(seed)
+    shared = Shared(DIGEST, layers, ROUND, votes_of(random, sum(layers), 10), SEED, CLIENT)
+    every = [*_update_cases(random, shared), *_state_cases(random, shared), *_relay_cases(random, shared)]
+    return {case.name: case for case in every}
