@@ -64,7 +64,7 @@ def _send(folder: Path, coded: list[list[bytes]], uplink: str, downlink: str) ->
     for number, updates in enumerate(coded, 1):
         found = recordings.read(folder, number)
         snapshot = channel.pack_state(found.state, number)
-        sender.open(found.state, number, snapshot)
+        sender.open(found.known, snapshot)
         payloads = [sender.payload(client) for client in found.clients]
         for payload, client in dict(zip(payloads, found.clients, strict=True)).items():
             whole = payload == snapshot

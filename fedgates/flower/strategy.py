@@ -8,8 +8,8 @@ A method derives from :class:`GateStrategy` and adds four functions of plain val
 import logging
 import math
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
-from functools import cached_property, partial
+from collections.abc import Iterable
+from functools import cached_property
 from typing import ClassVar, Generic, TypeVar, cast
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
@@ -20,26 +20,15 @@ from torch import Tensor
 from fedgates import keys
 from fedgates.checkpoint import RunFolder
 from fedgates.config import RunConfig
-from fedgates.flower.exchange import reason
-from fedgates.flower.messages import (
-    SHAPE,
-    STATE,
-    UPDATE,
-    from_record,
-    read_evaluation,
-    read_update,
-    reply_bytes,
-    reply_sort,
-    shape_record,
-    to_record,
-)
+from fedgates.flower.messages import SHAPE, from_record, shape_record, to_record
+from fedgates.flower.poll import Poll
 from fedgates.flower.roster import Roster, choose
 from fedgates.flower.rounds import EvaluateFn, QuorumError, run_rounds
 from fedgates.ledger import Tally
 from fedgates.network import Network
 from fedgates.state import State, Update, UpdateKind
 from fedgates.training import Task, isolated
-from fedgates.wire import Counted, Known, WireError, describe
+from fedgates.wire import Known
 from fedgates.wire.channel import Channel
 from fedgates.wire.downlink import Downlink
 
@@ -94,8 +83,8 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
         self.num_classes = 0
         self.tally = Tally(0, network.size)
         self._roster = Roster()
-        self._awaited: dict[int, int] = {}
-        """Node id to name of the clients whose reply is still to come."""
+        self._poll: Poll | None = None
+        """The exchange under way."""
 
     # --- what a method adds
 
@@ -163,22 +152,19 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
     ) -> list[Message]:
         """One message a chosen client, with the coded state that `arrays` is, or with what leads there; opens the tally."""
         self.tally = Tally(server_round, self.network.size)
-        self._downlink.open(self.state, server_round, from_record(arrays))
-        return self._messages(server_round, MessageType.TRAIN, self.config.fraction_train, grid)
+        return self._ask(MessageType.TRAIN, Known(self.state, server_round), arrays, self.config.fraction_train, grid)
 
     def aggregate_train(self, server_round: int, replies: Iterable[Message]) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Check each reply alone, hand the sound ones to the method as they come, keep the old state without a quorum."""
-        tally, counted = self.tally, list[Counted]()
-        updates = self._sound_updates(replies, server_round, counted)
+        tally, poll = self.tally, self._under_way()
+        updates = poll.updates(replies, by_name=self.sends != "mask")
         new = self.aggregate(self.state, updates, server_round)
         for _ in updates:  # a method may stop reading early; what it left is checked and tallied all the same
             pass
-        for name in self._awaited.values():
-            tally.fail(name, f"no reply within {self.config.round_timeout:g} s")
         tally.quorum = tally.counted >= max(1, math.ceil(self.config.quorum * len(tally.selected) - 1e-9))
         if tally.quorum:
             self.state = new
-        self._downlink.close(server_round, counted if tally.quorum else None)
+        self._downlink.close(server_round, poll.counted if tally.quorum else None)
         return self.encode(self.state, server_round + 1), MetricRecord({"clients-counted": tally.counted})
 
     def configure_evaluate(
@@ -189,28 +175,14 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
         grid: Grid,
     ) -> list[Message]:
         """The new state for the clients that evaluate it, if any do: a choice of its own, apart from who trained."""
-        self._awaited = {}
         if not self.config.fraction_evaluate:
+            self._poll = None
             return []
-        self._downlink.open(self.state, server_round + 1, from_record(arrays))
-        return self._messages(server_round, MessageType.EVALUATE, self.config.fraction_evaluate, grid)
+        return self._ask(MessageType.EVALUATE, Known(self.state, server_round + 1), arrays, self.config.fraction_evaluate, grid)
 
-    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
+    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:  # noqa: ARG002
         """Means over clients' held-out images, weighted by how many each says it has."""
-        found = []
-        for reply in replies:
-            name = self._name(reply, server_round)
-            if name is None:
-                continue
-            try:
-                if reply.has_error():
-                    raise WireError(reason(reply))  # noqa: TRY301
-                found.append(read_evaluation(reply.content))
-                self._downlink.confirm(name)
-            except WireError as error:
-                self.tally.fail_evaluation(name, str(error))
-        for name in self._awaited.values():
-            self.tally.fail_evaluation(name, f"no reply within {self.config.round_timeout:g} s")
+        found = list(self._poll.evaluations(replies)) if self._poll else []
         total = sum(n for n, _, _ in found)
         if not total:
             return None
@@ -276,57 +248,24 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
 
     # --- helpers
 
-    def _messages(self, server_round: int, kind: str, fraction: float, grid: Grid) -> list[Message]:
-        """A message to each client chosen, whose replies are awaited from now on; tallied."""
+    def _ask(self, kind: str, known: Known, arrays: ArrayRecord, fraction: float, grid: Grid) -> list[Message]:
+        """The questions to a fresh choice of clients, whose answers are awaited from now on."""
         present = self.present(grid)
-        purpose = "choose" if kind == MessageType.TRAIN else "choose evaluators"
-        chosen = choose(present, fraction, self.config.seed, purpose, server_round)
-        self._awaited = {present[name]: name for name in chosen}
-        messages = []
-        for node, name in self._awaited.items():
-            payload = self._downlink.payload(name)
-            tell = self.tally.sent if kind == MessageType.TRAIN else self.tally.sent_to_evaluate
-            tell(name, describe(payload), len(payload))
-            content = RecordDict({STATE: to_record(payload), SHAPE: self._shape()})
-            messages.append(Message(content, node, kind, ttl=self.config.round_timeout))
-        return messages
+        train = kind == MessageType.TRAIN
+        purpose, drawn = ("choose", known.server_round) if train else ("choose evaluators", known.server_round - 1)
+        chosen = choose(present, fraction, self.config.seed, purpose, drawn)
+        self._downlink.open(known, from_record(arrays))
+        asked = {present[name]: name for name in chosen}
+        self._poll = Poll(asked, known, self.channel, self._downlink, self.tally, self.config.round_timeout)
+        return self._poll.questions(kind, self._shape())
+
+    def _under_way(self) -> Poll:
+        if self._poll is None:
+            raise RuntimeError("no round is under way: configure_train comes before aggregate_train")
+        return self._poll
 
     def _shape(self) -> ConfigRecord:
         return shape_record(self.input_shape, self.num_classes)
-
-    def _name(self, reply: Message, server_round: int) -> int | None:
-        """Who sent a reply, if it is awaited: once."""
-        name = self._awaited.pop(reply.metadata.src_node_id, None)
-        if name is None:
-            log.warning("round %d: an answer nobody asked for, from node %d", server_round, reply.metadata.src_node_id)
-        return name
-
-    def _sound_updates(self, replies: Iterable[Message], server_round: int, counted: list[Counted]) -> Iterator[Update]:
-        """Updates that passed every check, each from a client that was asked and has not answered yet.
-
-        As coded, and in order, they go to `counted` where later payloads may be made of them.
-        """
-        known = Known(self.state, server_round)
-        if self.sends != "mask":
-            replies = sorted(replies, key=lambda reply: self._awaited.get(reply.metadata.src_node_id, -1))
-        for reply in replies:
-            name = self._name(reply, server_round)
-            if name is None:
-                continue
-            if reply.has_error():
-                self.tally.fail(name, reason(reply))
-                continue
-            self.tally.received(reply_sort(reply), reply_bytes(reply))
-            try:
-                update = read_update(reply, partial(self.channel.unpack_update, known=known, client=name))
-            except WireError as error:
-                self.tally.reject(name, str(error))
-                continue
-            self.tally.count(update)
-            self._downlink.confirm(name)
-            if self.channel.relays:
-                counted.append(Counted(name, update.num_examples, from_record(reply.content.array_records[UPDATE])))
-            yield update
 
 
 __all__ = ["GateStrategy", "QuorumError"]

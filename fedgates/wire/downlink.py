@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from fedgates.state import State
 from fedgates.wire.channel import Channel
 from fedgates.wire.relay import Counted, Known
 from fedgates.wire.states import check
@@ -29,14 +28,14 @@ class Downlink:
         self._relays: dict[int, bytes] = {}
         """Payloads for this state, by the round of their base."""
 
-    def open(self, state: State, server_round: int, snapshot: bytes) -> None:
+    def open(self, known: Known, snapshot: bytes) -> None:
         """The state that payloads carry from now on, and its coded snapshot."""
-        self._now, self._snapshot, self._relays = Known(state, server_round), snapshot, {}
+        self._now, self._snapshot, self._relays = known, snapshot, {}
         if self._channel.relays:
-            self._checks[server_round] = check(state)
+            self._checks[known.server_round] = check(known.state)
             while sum(len(update.payload) for update in self._remembered()) > len(snapshot):
                 del self._counted[min(self._counted)]
-            oldest = min(self._counted, default=server_round)
+            oldest = min(self._counted, default=known.server_round)
             self._checks = {at: found for at, found in self._checks.items() if at >= oldest}
 
     def close(self, server_round: int, counted: list[Counted] | None) -> None:

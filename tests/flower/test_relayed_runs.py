@@ -69,8 +69,8 @@ def test_where_updates_are_larger_than_a_snapshot_snapshots_are_sent(raw, uplink
 def test_a_server_remembers_no_more_than_a_snapshot(raw, monkeypatch, uplink):
     held, opened = [], Downlink.open
 
-    def watch(self, state, server_round, snapshot):
-        opened(self, state, server_round, snapshot)
+    def watch(self, known, snapshot):
+        opened(self, known, snapshot)
         held.append((sum(len(update.payload) for update in self._remembered()), len(snapshot)))
         assert len(self._checks) <= len(self._counted) + 1
 

@@ -32,7 +32,7 @@ class Server:
     def open(self):
         self.round += 1
         self.snapshot = self.channel.pack_state(self.state, self.round)
-        self.downlink.open(self.state, self.round, self.snapshot)
+        self.downlink.open(Known(self.state, self.round), self.snapshot)
 
     def payload(self, client):
         return self.downlink.payload(client)
@@ -151,11 +151,11 @@ def test_where_what_a_relay_adds_makes_it_larger_a_snapshot_is_sent(server):
     server.heard(1)
     server.close()
     server.snapshot = server.snapshot[:44]  # no update at all, so nothing to forget; the relay is one byte longer
-    server.downlink.open(server.state, server.round, server.snapshot)
+    server.downlink.open(Known(server.state, server.round), server.snapshot)
     assert server.payload(1) == server.snapshot
     server.heard(1)
     server.downlink._known[1] = 1
-    server.downlink.open(server.state, server.round, server.snapshot + b"..")
+    server.downlink.open(Known(server.state, server.round), server.snapshot + b"..")
     assert base_of(server.payload(1)) == 1
 
 
@@ -176,6 +176,6 @@ def test_a_state_may_open_twice(server):
     server.close(1)
     assert base_of(server.payload(1)) == 1
     server.heard(1)
-    server.downlink.open(server.state, server.round, server.snapshot)
+    server.downlink.open(Known(server.state, server.round), server.snapshot)
     payload = server.payload(1)
     assert (base_of(payload), len(payload)) == (2, 36 + 4)

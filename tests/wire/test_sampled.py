@@ -52,6 +52,13 @@ def test_a_sample_of_the_prior_itself_is_exact():
     assert distance(sent(floats(q)), product_of(np.array(q))) < 0.012
 
 
+def test_any_candidate_of_the_prior_is_as_likely():
+    q, clients = floats([0.25] * 4), 1000
+    found = [encode(q, Shared(DIGEST, (4,), ROUND, seed=SEED, client=client))[1][2] for client in range(clients)]
+    eighths = np.bincount(np.array(found) // 32, minlength=8)
+    assert np.abs(eighths - clients / 8).max() < 4 * np.sqrt(clients * 7 / 64)
+
+
 def test_extra_bits_bring_the_masks_nearer_to_their_probabilities():
     q = floats([0.99, 0.01] * 4)  # 7.4 bits from the prior of one half: hard to hit with 256 candidates at once
     theta = np.concatenate([q, floats([0.5] * 8)])  # room for a second block: there is one to eight gates at most

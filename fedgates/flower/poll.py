@@ -1,0 +1,116 @@
+"""One exchange with chosen clients: what each is sent, who has answered, and which answers are sound."""
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+
+from flwr.app import ConfigRecord, Message, MessageType, RecordDict
+
+from fedgates.flower.exchange import reason
+from fedgates.flower.messages import (
+    SHAPE,
+    STATE,
+    UPDATE,
+    from_record,
+    read_evaluation,
+    read_update,
+    reply_bytes,
+    reply_sort,
+    to_record,
+)
+from fedgates.ledger import Tally
+from fedgates.state import Update
+from fedgates.wire import Counted, Known, WireError, describe
+from fedgates.wire.channel import Channel
+from fedgates.wire.downlink import Downlink
+
+log = logging.getLogger("fedgates")
+
+
+class Poll:
+    """The questions of one exchange and their answers, each of which is checked alone and tallied.
+
+    Parameters
+    ----------
+    chosen : mapping
+        Node id to name of the clients that are asked.
+    known : Known
+        The state they are asked about.
+    channel, downlink, tally
+        How it is coded, what each client knows already, and what the round has counted so far.
+    timeout : float
+        Seconds that their answers may take.
+
+    Attributes
+    ----------
+    counted : list
+        The sound updates as they came, in the order in which they were handed on; kept where later payloads are made of them.
+    """
+
+    def __init__(
+        self, chosen: Mapping[int, int], known: Known, channel: Channel, downlink: Downlink, tally: Tally, timeout: float
+    ) -> None:
+        self._awaited = dict(chosen)
+        self._known, self._channel, self._downlink, self._tally, self._timeout = known, channel, downlink, tally, timeout
+        self.counted: list[Counted] = []
+
+    def questions(self, kind: str, shape: ConfigRecord) -> list[Message]:
+        """A message to each client: the state, or what leads from the one it knows to it."""
+        tell = self._tally.sent if kind == MessageType.TRAIN else self._tally.sent_to_evaluate
+        messages = []
+        for node, name in self._awaited.items():
+            payload = self._downlink.payload(name)
+            tell(name, describe(payload), len(payload))
+            content = RecordDict({STATE: to_record(payload), SHAPE: shape})
+            messages.append(Message(content, node, kind, ttl=self._timeout))
+        return messages
+
+    def updates(self, replies: Iterable[Message], *, by_name: bool) -> Iterator[Update]:
+        """Updates that passed every check; in the order of the clients' names, or as they come."""
+        if by_name:
+            replies = sorted(replies, key=lambda reply: self._awaited.get(reply.metadata.src_node_id, -1))
+        for name, reply in self._answers(replies):
+            if reply.has_error():
+                self._tally.fail(name, reason(reply))
+                continue
+            self._tally.received(reply_sort(reply), reply_bytes(reply))
+            try:
+                update = read_update(reply, partial(self._channel.unpack_update, known=self._known, client=name))
+            except WireError as error:
+                self._tally.reject(name, str(error))
+                continue
+            self._tally.count(update)
+            self._downlink.confirm(name)
+            if self._channel.relays:
+                self.counted.append(Counted(name, update.num_examples, from_record(reply.content.array_records[UPDATE])))
+            yield update
+        for name in self._awaited.values():
+            self._tally.fail(name, self._silence)
+
+    def evaluations(self, replies: Iterable[Message]) -> Iterator[tuple[int, float, float]]:
+        """What sound evaluations found: number of examples, accuracy, loss."""
+        for name, reply in self._answers(replies):
+            try:
+                if reply.has_error():
+                    raise WireError(reason(reply))  # noqa: TRY301
+                found = read_evaluation(reply.content)
+            except WireError as error:
+                self._tally.fail_evaluation(name, str(error))
+                continue
+            self._downlink.confirm(name)
+            yield found
+        for name in self._awaited.values():
+            self._tally.fail_evaluation(name, self._silence)
+
+    @property
+    def _silence(self) -> str:
+        return f"no reply within {self._timeout:g} s"
+
+    def _answers(self, replies: Iterable[Message]) -> Iterator[tuple[int, Message]]:
+        """The first answer of each client that was asked, under its name."""
+        for reply in replies:
+            name = self._awaited.pop(reply.metadata.src_node_id, None)
+            if name is None:
+                log.warning("an answer nobody asked for, from node %d", reply.metadata.src_node_id)
+            else:
+                yield name, reply
