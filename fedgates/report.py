@@ -44,7 +44,7 @@ class Clock:
 
 
 def summary(lines: list[Line], strategy: str, size: int) -> str:
-    """The table at the end: what was reached and what it cost, beside dense float32 FedAvg.
+    """The table at the end: what was reached and what it cost, beside dense float32 FedAvg; and what travelled.
 
     The second row is arithmetic, not a run: 4 bytes a parameter, for as many messages each way as this run had.
     """
@@ -65,10 +65,11 @@ def summary(lines: list[Line], strategy: str, size: int) -> str:
         ),
     ]
     widths = [max(len(row[i]) for row in rows) for i in range(5)]
-    return "\n".join(
+    table = [
         "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
         for row in rows
-    )
+    ]
+    return "\n".join([*table, *_traffic(lines, "uplink", "up"), *_traffic(lines, "downlink", "down")])
 
 
 def draw_curves(folder: Path, size: int) -> Path:
@@ -107,6 +108,16 @@ def draw_curves(folder: Path, size: int) -> Path:
         target = folder / "curves.png"
         figure.savefig(target, dpi=130)
     return target
+
+
+def _traffic(lines: list[Line], key: str, word: str) -> list[str]:
+    """What travelled one way to train, a line for each sort of payload."""
+    found: dict[str, tuple[int, int]] = {}
+    for line in lines:
+        for sort, of_sort in line[key].items():
+            messages, total = found.get(sort, (0, 0))
+            found[sort] = messages + of_sort["messages"], total + of_sort["bytes"]
+    return [f"{word}: {n:,} x {sort}, {total / n:,.0f} bytes each" for sort, (n, total) in found.items()]
 
 
 def _downlink(line: Line) -> int:

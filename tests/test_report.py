@@ -89,7 +89,15 @@ def test_summary_of_two_rounds_by_hand():
         "fedpm, 2 rounds                    87.7 %     5,000      12,000  17,000",
         "dense float32 FedAvg would move              28,000      32,000  60,000",
         "times less                                     5.6x        2.7x    3.5x",
+        "up: 6 x mask, side-info, 333 bytes each",
+        "down: 8 x votes, 750 bytes each",
     ]
+
+
+def test_summary_names_each_sort_of_payload():
+    relay = {"relay, sampled": {"messages": 3, "bytes": 100}, "votes": {"messages": 1, "bytes": 500}}
+    rows = summary([line(1), line(2, downlink=relay)], "fedpm", size=1000).splitlines()
+    assert rows[-2:] == ["down: 5 x votes, 700 bytes each", "down: 3 x relay, sampled, 33 bytes each"]
 
 
 def test_summary_of_a_run_that_never_answered():
