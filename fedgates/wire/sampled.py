@@ -109,13 +109,13 @@ def _numbers(generator: np.random.Philox, rows: int, columns: int) -> NDArray[np
 def _regenerate(indices: NDArray[np.uint8], columns: int, shared: Shared) -> NDArray[np.uint16]:
     """Row `indices[j]` of each block j: ``[B, columns]``."""
     generator, steps, at = _philox(shared), -(-columns // _STEP_NUMBERS), 0
-    found = np.empty((len(indices), columns), dtype=np.uint16)
+    words = np.empty((len(indices), steps * _STEP_WORDS), dtype="<u8")
     for j, index in enumerate(indices.tolist()):
         row = CANDIDATES * j + index
         generator.advance((row - at) * steps)
-        found[j] = _numbers(generator, 1, columns)[0]
+        words[j] = generator.random_raw(steps * _STEP_WORDS)
         at = row + 1
-    return found
+    return words.view("<u2")[:, :columns]
 
 
 def _choose(

@@ -142,13 +142,16 @@ def _tossed(shared: Shared, level: _Classes, present: NDArray[np.bool_], frequen
 
 def _bins(frequencies: NDArray[np.int64]) -> NDArray[np.uint8]:
     """The bin of each coin's leading bits for each frequency: ``[n, 4096]``."""
-    f = np.clip(frequencies, 1, (1 << 16) - 1)[:, None]
+    different, place = np.unique(np.clip(frequencies, 1, (1 << 16) - 1), return_inverse=True)
+    return np.stack([_bins_around(f) for f in different.tolist()])[place]
+
+
+def _bins_around(f: int) -> NDArray[np.uint8]:
     u = 2 * np.arange(1 << _COIN_BITS, dtype=np.int64) + 1
     above, below = u * ((1 << 16) - f), f * ((2 << _COIN_BITS) - u)
     larger, smaller = np.maximum(above, below), np.minimum(above, below)
-    x = 64 * (larger - smaller) // smaller
-    side: NDArray[np.uint8] = np.searchsorted(_EDGES, x, side="right").astype(np.uint8)
-    return side + np.uint8(_BINS) * (above > below)
+    distance = np.searchsorted(_EDGES, 64 * (larger - smaller) // smaller, side="right").astype(np.uint8)
+    return distance + np.uint8(_BINS) * (above > below)
 
 
 def _worth_own_groups(gates: NDArray[np.uint8], classes: _Classes, shared: Shared) -> tuple[NDArray[np.bool_], float]:

@@ -84,7 +84,7 @@ def test_more_extra_bits_cost_more(raw):
 
 @pytest.mark.parametrize("fraction", [1.0, 0.6])
 def test_sampled_and_relayed_runs_repeat_whatever_order_replies_come_in(raw, fraction):
-    config = raw(uplink="sampled", downlink="relay", num_server_rounds=3, fraction_train=fraction)
+    config = raw(uplink="sampled", downlink="relay", num_server_rounds=3, fraction_train=fraction, round_timeout=60.0)
     one, again, other = (run(config, 5, grid) for grid in (LoopbackGrid, LoopbackGrid, Reversed))
     assert "relay, sampled" in one.ledger.read()[2]["downlink"]
     for folder in (again, other):

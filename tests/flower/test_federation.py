@@ -14,6 +14,8 @@ from fedgates.config import ConfigError
 from fedgates.flower import LoopbackGrid, QuorumError, run_federation
 from fedgates.flower.roster import choose
 from strategies import STRATEGIES
+from strategies.fedavg import FedAvg
+from strategies.fedpm import FedPM
 
 
 def entropy_of(folder):
@@ -47,10 +49,27 @@ def test_a_run_leaves_the_files_and_the_figures_of_the_contract(raw, contract):
 
 @pytest.mark.parametrize("strategy", ["fedpm", "fedavg"])
 def test_the_order_of_replies_changes_no_byte(raw, strategy):
-    one = run(raw(strategy=strategy))
-    other = run(raw(strategy=strategy), grid=Reversed)
+    config = raw(strategy=strategy, round_timeout=60.0)
+    one, other = run(config), run(config, grid=Reversed)
     assert last_checkpoint(one).read_bytes() == last_checkpoint(other).read_bytes()
     assert without(one.ledger.read()) == without(other.ledger.read())
+
+
+@pytest.mark.parametrize(("method", "by_name"), [(FedAvg, True), (FedPM, False)])
+def test_values_are_summed_in_the_order_of_names_and_votes_as_they_come(raw, monkeypatch, method, by_name):
+    seen, aggregate = [], method.aggregate
+
+    def watch(self, state, updates, server_round):
+        updates = list(updates)
+        seen.append([update.metrics["loss"] for update in updates])
+        return aggregate(self, state, updates, server_round)
+
+    monkeypatch.setattr(method, "aggregate", watch)
+    config = raw(strategy=method.__name__.lower(), num_server_rounds=1, round_timeout=60.0)
+    for grid in (LoopbackGrid, Reversed):
+        run(config, grid=grid)
+    assert len(set(seen[0])) == 4
+    assert seen[1] == (seen[0] if by_name else seen[0][::-1])
 
 
 def test_the_seed_changes_the_run(raw):

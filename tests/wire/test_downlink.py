@@ -92,19 +92,6 @@ def test_who_answered_is_sent_what_came_since(server):
     assert (found.state.trials, found.server_round) == (TRIALS + 2, 2)
 
 
-def test_a_relay_of_an_earlier_round_is_not_sent_again():
-    downlink, channel = opened()
-    for client in (7, 8):
-        downlink.payload(client)
-        downlink.confirm(client)
-    for server_round in (1, 2):
-        downlink.close(server_round, counted(5))
-        downlink.open(state(server_round + 1), server_round + 1, b"s" * 100)
-        downlink.payload(7)
-    assert downlink.payload(8) == b"r" + b"u" * 10  # who sat out a round in which others were sent a relay from the same base
-    assert [known.server_round for _, _, known in channel.asked] == [2, 3]
-
-
 def test_who_did_not_answer_is_sent_a_snapshot(server):
     server.payload(1)
     server.heard(1)
