@@ -1,4 +1,7 @@
-"""Flower's deployment runtime on 127.0.0.1: what the ledger counts is what Flower counts, less its framing."""
+"""Flower's deployment runtime on 127.0.0.1: what the ledger counts is what Flower counts, less its framing.
+
+The run relays sampled masks, so that each client's memory has to last from one message's process to the next one's.
+"""
 
 import re
 import time
@@ -16,7 +19,7 @@ FRAMING = 2000
 
 
 def test_the_ledgers_bytes_are_the_bytes_that_flower_counts(raw, tmp_path):
-    config = raw(round_timeout=120.0, num_server_rounds=2)
+    config = raw(round_timeout=120.0, num_server_rounds=3, uplink="sampled", downlink="relay")
     with Sandbox(tmp_path / "sandbox") as sandbox:
         link, *nodes = free_ports(3)
         (sandbox.home / "config.toml").write_text(
@@ -37,9 +40,11 @@ def test_the_ledgers_bytes_are_the_bytes_that_flower_counts(raw, tmp_path):
         (run,) = sandbox.runs("dep")
     folder = RunFolder(Path(re.findall(r"^results: (.+)$", out, re.MULTILINE)[0]))
     lines = folder.ledger.read()
-    assert [line["clients_counted"] for line in lines] == [2, 2], out
+    assert [line["clients_counted"] for line in lines] == [2, 2, 2], out
+    assert [list(line["uplink"]) for line in lines] == [["mask, sampled"]] * 3
+    assert [list(line["downlink"]) for line in lines] == [["votes"], ["relay, sampled"], ["relay, sampled"]]
     uplink, downlink = (sum(line[key] for line in lines) for key in ("uplink_bytes", "downlink_bytes"))
     traffic = run["network-traffic"]
-    messages = 2 * 2 + 2  # two rounds of two clients, and one introduction each
+    messages = 3 * 2 + 2  # three rounds of two clients, and one introduction each
     for ledger, flower in ((uplink, traffic["inbound-bytes"]), (downlink, traffic["outbound-bytes"])):
         assert ledger < flower < ledger + messages * FRAMING, (uplink, downlink, traffic)
