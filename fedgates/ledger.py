@@ -38,7 +38,7 @@ class Tally:
     densities: list[float] = field(default_factory=list)
     """Of each counted update's mask."""
     rates: list[float] = field(default_factory=list)
-    """The literature's bits per parameter of each counted update."""
+    """The literature's bits per parameter of each counted update: H2 of the density, and 32 for each value."""
     losses: list[tuple[int, float]] = field(default_factory=list)
     """Number of examples and mean training loss of each counted update."""
     rejected: dict[int, str] = field(default_factory=dict)
@@ -107,8 +107,8 @@ class Tally:
             "clients_rejected": len(self.rejected),
             "clients_failed": len(self.failed),
             "quorum": self.quorum,
-            "uplink": self.uplink,
-            "downlink": self.downlink,
+            "uplink": dict(sorted(self.uplink.items())),
+            "downlink": dict(sorted(self.downlink.items())),
             "train_loss": _ratio(math.fsum(n * loss for n, loss in self.losses), examples),
             "rejected": {str(client): reason for client, reason in sorted(self.rejected.items())},
             "failed": {str(client): reason for client, reason in sorted(self.failed.items())},
@@ -116,7 +116,7 @@ class Tally:
         if self.evaluation_downlink:
             own["clients_evaluating"] = _messages(self.evaluation_downlink)
             own["evaluation_downlink_bytes"] = _bytes(self.evaluation_downlink)
-            own["evaluation_downlink"] = self.evaluation_downlink
+            own["evaluation_downlink"] = dict(sorted(self.evaluation_downlink.items()))
             own["evaluation_failed"] = {str(client): reason for client, reason in sorted(self.evaluation_failed.items())}
         return own | {key: value for key, value in evaluation.items() if key not in own}
 
