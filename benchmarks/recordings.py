@@ -106,9 +106,9 @@ def record(job: tuple[Mapping[str, Any], int, Path, int, frozenset[int], frozens
         state = federation.state
         names, updates, payloads = (list(column) for column in zip(*federation.updates(number), strict=True))
         federation.advance(number, updates)
-        _write(_file(folder, number), state, names, updates, payloads, keep_theta=number in theta)
         if number in evaluate:
             (folder / f"accuracy-{number:05d}.json").write_text(json.dumps(federation.accuracy(number)))
+        _write(_file(folder, number), state, names, updates, payloads, keep_theta=number in theta)
 
 
 def read(folder: Path, number: int) -> Round:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sweep import arguments, table  # first: it puts the repository on the path
-from wire_coders import coders, server
+from wire_coders import coders, knowledge, server
 from wire_federation import federation
 from wire_sampled import limits
 
@@ -33,6 +33,7 @@ def main() -> None:
         "What the wire costs",
         f"python benchmarks/wire.py --data-dir DIR --records DIR --seeds {args.seeds} --rounds {args.rounds}",
         *coders(lossless[0], some[0][2], sorted(SHOWN)),
+        *knowledge(lossless[0], (5, 10, 20)),
         *federation(lossless, sampled, min(20, args.rounds), args.rounds),
         *limits(lossless[0], [number for number in (1, 5, 20) if number <= args.rounds], args.workers),
         *server(),

@@ -37,7 +37,8 @@ def federation(lossless: Sequence[Path], sampled_runs: Sequence[Path], rounds: i
     text = (
         f"## A federation, both ways\n\nBits a gate and message, headers included, averaged over {rounds} rounds and all "
         f"clients; mean and standard deviation over {len(lossless)} seeds. Every payload was decoded, and masks and states "
-        "compared with what was sent, so every lossless pair trains the same model, bit for bit."
+        "compared with what was sent, so every lossless pair trains the same model, bit for bit: their rows share one run a "
+        "seed."
     )
     header = ["uplink", "downlink", "up bpp", "down bpp", "both", f"accuracy %, round {rounds}", f"round {last}"]
     return text, header, rows
@@ -74,7 +75,9 @@ def _send(folder: Path, coded: list[list[bytes]], uplink: str, downlink: str) ->
         for client in found.clients:
             sender.confirm(client)
             kept[client] = found.known
-        sender.close(number, [Counted(*update) for update in zip(found.clients, repeat(1), updates)])
+        for update in zip(found.clients, repeat(1), updates):
+            sender.collect(Counted(*update))
+        sender.close(number, changed=True)
         sent.append(payloads)
     return sent
 

@@ -13,6 +13,7 @@ from recordings import DIGEST, Bits, Table, h2, layers
 from sweep import spread, sweep
 
 from fedgates import keys
+from fedgates.config import RunConfig
 from fedgates.wire import Shared, sampled
 from fedgates.wire.header import HEADER_SIZE
 
@@ -42,6 +43,7 @@ def limits(folder: Path, rounds: Sequence[int], workers: int) -> list[Any]:
         text,
         header,
         real,
+        *_densities(folder, rounds[-1]),
         explanation,
         ["extra bits", *(f"{size} gates" for size in sizes)],
         small,
@@ -74,6 +76,23 @@ def _limit(folder: Path, number: int, extra_bits: float) -> list[object]:
         f"{_density_error(gates, q, shared):.1f}",
         f"{seconds:.2f}",
     ]
+
+
+def _densities(folder: Path, number: int) -> Table:
+    """Each layer's density, of the mask that is sent and of what it is a sample of."""
+    found = recordings.read(folder, number)
+    theta = found.updates[0].theta
+    if theta is None:
+        raise ValueError(f"round {number} of {folder} has no theta")
+    shared = Shared(DIGEST, layers(), number, found.state, 1, found.clients[0])
+    gates, _ = sampled.encode(theta, shared, RunConfig.sampled_extra_bits)
+    cuts = np.cumsum(shared.layers)[:-1]
+    rows: list[list[object]] = [
+        [i, len(z), f"{q.mean():.4f}", f"{z.mean():.4f}", f"{np.sqrt((q * (1 - q)).sum()) / len(q):.4f}"]
+        for i, (z, q) in enumerate(zip(np.split(gates, cuts), np.split(theta.astype(np.float64), cuts), strict=True))
+    ]
+    text = f"Layer by layer, round {number}, default extra bits: mean theta, density of the mask sent, and one standard error."
+    return text, ["layer", "gates", "mean theta", "density", "standard error"], rows
 
 
 def _density_error(gates: Bits, q: NDArray[np.float64], shared: Shared) -> float:

@@ -114,7 +114,10 @@ def sample_with(theta: Tensor, coins: NDArray[np.uint32]) -> NDArray[np.bool_]:
 
     A client samples its upload with :func:`fedgates.keys.coins`, which the server can regenerate.
     """
-    return np.asarray(coins < theta.cpu().numpy().astype(np.float64) * 2.0**32)
+    mask = np.empty(len(theta), dtype=np.bool_)
+    for chunk in _chunks(len(theta)):
+        mask[chunk] = coins[chunk] < theta[chunk].cpu().numpy().astype(np.float64) * 2.0**32
+    return mask
 
 
 def entropy(density: float) -> float:

@@ -69,7 +69,14 @@ def summary(lines: list[Line], strategy: str, size: int) -> str:
         "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
         for row in rows
     ]
-    return "\n".join([*table, *_traffic(lines, "uplink", "up"), *_traffic(lines, "downlink", "down")])
+    return "\n".join(
+        [
+            *table,
+            *_traffic(lines, "uplink", "up"),
+            *_traffic(lines, "downlink", "down"),
+            *_traffic(lines, "evaluation_downlink", "to evaluate"),
+        ]
+    )
 
 
 def draw_curves(folder: Path, size: int) -> Path:
@@ -111,10 +118,10 @@ def draw_curves(folder: Path, size: int) -> Path:
 
 
 def _traffic(lines: list[Line], key: str, word: str) -> list[str]:
-    """What travelled one way to train, a line for each sort of payload."""
+    """What travelled one way, a line for each sort of payload."""
     found: dict[str, tuple[int, int]] = {}
     for line in lines:
-        for sort, of_sort in line[key].items():
+        for sort, of_sort in line.get(key, {}).items():
             messages, total = found.get(sort, (0, 0))
             found[sort] = messages + of_sort["messages"], total + of_sort["bytes"]
     return [f"{word}: {n:,} x {sort}, {total / n:,.0f} bytes each" for sort, (n, total) in found.items()]

@@ -116,7 +116,7 @@ def client_name(context: Context) -> int:
 
 def _partition_id(context: Context) -> int | None:
     value = context.node_config.get("partition-id")
-    return value if isinstance(value, int) else None
+    return value if type(value) is int else None
 
 
 @lru_cache(maxsize=2)

@@ -40,11 +40,6 @@ class Poll:
         How it is coded, what each client knows already, and what the round has counted so far.
     timeout : float
         Seconds that their answers may take.
-
-    Attributes
-    ----------
-    counted : list
-        The sound updates as they came, in the order in which they were handed on; kept where later payloads are made of them.
     """
 
     def __init__(
@@ -52,7 +47,6 @@ class Poll:
     ) -> None:
         self._awaited = dict(chosen)
         self._known, self._channel, self._downlink, self._tally, self._timeout = known, channel, downlink, tally, timeout
-        self.counted: list[Counted] = []
 
     def questions(self, kind: str, shape: ConfigRecord) -> list[Message]:
         """A message to each client: the state, or what leads from the one it knows to it."""
@@ -81,8 +75,8 @@ class Poll:
                 continue
             self._tally.count(update)
             self._downlink.confirm(name)
-            if self._channel.relays:
-                self.counted.append(Counted(name, update.num_examples, from_record(reply.content.array_records[UPDATE])))
+            payload = from_record(reply.content.array_records[UPDATE])
+            self._downlink.collect(Counted(name, update.num_examples, payload))
             yield update
         for name in self._awaited.values():
             self._tally.fail(name, self._silence)

@@ -94,14 +94,15 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
 
     @abstractmethod
     def local_update(self, state: S, task: Task) -> Update:
-        """The client's rule: train from the state on ``task``'s own images. Touches neither Flower nor the disk."""
+        """The client's rule: train from the state, which it leaves as it is, on ``task``'s own images."""
 
     @abstractmethod
     def aggregate(self, state: S, updates: Iterable[Update], server_round: int) -> S:
         """The server's rule: a new state from checked updates, read once, one by one; leaves `state` as it is.
 
-        With `downlink` "relay" clients apply it, too, to states and updates that they were sent: it is a function of its
-        arguments, and of an update's mask, values and `num_examples` alone.
+        Masks come in any order, which must not matter; updates with values in the order of the clients' names. With
+        `downlink` "relay" clients apply it, too, to states and updates that they were sent: it is a function of its arguments,
+        and of an update's mask, values and `num_examples` alone.
         """
 
     @abstractmethod
@@ -156,15 +157,15 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
 
     def aggregate_train(self, server_round: int, replies: Iterable[Message]) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Check each reply alone, hand the sound ones to the method as they come, keep the old state without a quorum."""
-        tally, poll = self.tally, self._under_way()
-        updates = poll.updates(replies, by_name=self.sends != "mask")
+        tally = self.tally
+        updates = self._under_way().updates(replies, by_name=self.sends != "mask")
         new = self.aggregate(self.state, updates, server_round)
         for _ in updates:  # a method may stop reading early; what it left is checked and tallied all the same
             pass
         tally.quorum = tally.counted >= max(1, math.ceil(self.config.quorum * len(tally.selected) - 1e-9))
         if tally.quorum:
             self.state = new
-        self._downlink.close(server_round, poll.counted if tally.quorum else None)
+        self._downlink.close(server_round, changed=tally.quorum)
         return self.encode(self.state, server_round + 1), MetricRecord({"clients-counted": tally.counted})
 
     def configure_evaluate(

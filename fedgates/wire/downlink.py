@@ -6,13 +6,16 @@ from fedgates.wire.channel import Channel
 from fedgates.wire.relay import Counted, Known
 from fedgates.wire.states import check
 
+_BYTES_A_GATE = 4
+
 
 class Downlink:
     """The server's memory of what its clients know, and of the coded updates that lead from there to here.
 
     A client knows the state it was last sent if it answered soundly; between sending and that answer it counts as knowing
     none, so a client that lost its memory, or a message, costs one reply and is sent a snapshot next time. Coded updates are
-    kept only while all of them together are smaller than a snapshot: beyond that a snapshot is sent anyway.
+    kept only while all of them together are smaller than a snapshot: beyond that a snapshot is sent anyway. While a round is
+    under way its next snapshot is not known yet; until then they are kept up to four bytes a gate.
     """
 
     def __init__(self, channel: Channel) -> None:
@@ -25,12 +28,16 @@ class Downlink:
         """The check of the state that opened a round."""
         self._known: dict[int, int] = {}
         """Client to the round whose opening state it knows."""
+        self._collected: list[Counted] = []
+        self._room = 0
+        """Bytes that may still be collected; below 0, too much has come to be ever relayed."""
         self._relays: dict[int, bytes] = {}
         """Payloads for this state, by the round of their base."""
 
     def open(self, known: Known, snapshot: bytes) -> None:
         """The state that payloads carry from now on, and its coded snapshot."""
         self._now, self._snapshot, self._relays = known, snapshot, {}
+        self._collected, self._room = [], _BYTES_A_GATE * known.state.size
         if self._channel.relays:
             self._checks[known.server_round] = check(known.state)
             while sum(len(update.payload) for update in self._remembered()) > len(snapshot):
@@ -38,10 +45,25 @@ class Downlink:
             oldest = min(self._counted, default=known.server_round)
             self._checks = {at: found for at, found in self._checks.items() if at >= oldest}
 
-    def close(self, server_round: int, counted: list[Counted] | None) -> None:
-        """A round is over: these updates made the next state, or None where it is the old one."""
+    def collect(self, update: Counted) -> None:
+        """An update of the round under way is counted."""
         if self._channel.relays:
-            self._counted[server_round] = counted
+            self._room -= len(update.payload)
+            if self._room >= 0:
+                self._collected.append(update)
+            else:
+                self._collected.clear()
+
+    def close(self, server_round: int, *, changed: bool) -> None:
+        """A round is over: what it collected made the next state, or that is the old one.
+
+        Updates are relayed in the order of their clients' names, so that payloads are the same whoever answered first.
+        """
+        if changed and self._room < 0:
+            self._counted, self._checks = {}, {}
+        elif self._channel.relays:
+            self._counted[server_round] = sorted(self._collected, key=lambda update: update.client) if changed else None
+        self._collected = []
 
     def payload(self, client: int) -> bytes:
         """The smaller of what this client can be sent; from now on it knows nothing until :meth:`confirm`."""

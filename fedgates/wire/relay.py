@@ -56,8 +56,8 @@ def pack_relay(
     base_round, base_check : int
         The round that opened with the state which the receiver holds, and that state's :func:`~fedgates.wire.states.check`.
     rounds : sequence
-        For each round from the base's on, the updates that it counted, in the order in which they were aggregated; None
-        where it changed nothing.
+        For each round from the base's on, the updates that it counted, in the order of their clients' names; None where it
+        changed nothing.
     state : State
         What they lead to; it opens ``shared.server_round``.
     shared : Shared
@@ -135,7 +135,7 @@ def _parse(header: Header, body: memoryview) -> list[list[_Entry] | None]:
     for _ in range(count):
         changed, updates = _ROUND.unpack_from(_available(body, at, _ROUND.size), 0)
         at += _ROUND.size
-        if changed > 1 or (updates and not changed):
+        if changed > 1 or bool(updates) != bool(changed):
             raise WireError(f"a round with flag {changed} and {updates} updates")
         entries: list[_Entry] = []
         for _ in range(updates):

@@ -109,13 +109,13 @@ def _numbers(generator: np.random.Philox, rows: int, columns: int) -> NDArray[np
 
 def _regenerate(indices: NDArray[np.uint8], columns: int, shared: Shared) -> NDArray[np.uint16]:
     """Row `indices[j]` of each block j: ``[B, columns]``."""
-    generator, steps, at = _philox(shared), -(-columns // _STEP_NUMBERS), 0
+    generator, steps = _philox(shared), -(-columns // _STEP_NUMBERS)
+    rows = CANDIDATES * np.arange(len(indices), dtype=np.int64) + indices
+    skips = (np.diff(rows, prepend=-1) - 1) * steps
     words = np.empty((len(indices), steps * _STEP_WORDS), dtype="<u8")
-    for j, index in enumerate(indices.tolist()):
-        row = CANDIDATES * j + index
-        generator.advance((row - at) * steps)
+    for j, skip in enumerate(skips.tolist()):
+        generator.advance(skip)
         words[j] = generator.random_raw(steps * _STEP_WORDS)
-        at = row + 1
     return words.view("<u2")[:, :columns]
 
 

@@ -86,7 +86,7 @@ def with_faults(faults):
     return type("Faulty", (Faulty,), {"faults": faults})
 
 
-class Reversed(LoopbackGrid):
+class Reversed(Noting):
     """Replies come in the opposite order: of those that are there, the last asked answers first.
 
     Give such a run a long `round-timeout`: its replies are fetched in as many looks as there are clients.

@@ -3,9 +3,7 @@
 from functools import cache
 
 import pytest
-from runs import D, Reversed, last_checkpoint, run, total, without
-
-from fedgates.flower import LoopbackGrid
+from runs import D, Noting, Reversed, last_checkpoint, run, total, without
 
 LOSSLESS = ["packed", "entropy", "side-info"]
 DOWNLINKS = ["votes", "float32", "relay"]
@@ -85,11 +83,21 @@ def test_more_extra_bits_cost_more(raw):
 @pytest.mark.parametrize("fraction", [1.0, 0.6])
 def test_sampled_and_relayed_runs_repeat_whatever_order_replies_come_in(raw, fraction):
     config = raw(uplink="sampled", downlink="relay", num_server_rounds=3, fraction_train=fraction, round_timeout=60.0)
-    one, again, other = (run(config, 5, grid) for grid in (LoopbackGrid, LoopbackGrid, Reversed))
+    grids = []
+
+    def noting(kind):
+        def make(*args, **kwargs):
+            grids.append(kind(*args, **kwargs))
+            return grids[-1]
+
+        return make
+
+    one, again, other = (run(config, 5, noting(kind)) for kind in (Noting, Noting, Reversed))
     assert "relay, sampled" in one.ledger.read()[2]["downlink"]
-    for folder in (again, other):
+    for folder, grid in ((again, grids[1]), (other, grids[2])):
         assert last_checkpoint(folder).read_bytes() == last_checkpoint(one).read_bytes()
         assert without(folder.ledger.read()) == without(one.ledger.read())
+        assert grid.states == grids[0].states  # every payload, byte for byte
 
 
 def test_a_sampled_run_is_the_same_whatever_the_downlink(raw):

@@ -379,7 +379,7 @@ def decode_relay(
     for server_round in range(header.number, header.round):
         now, updates = replace(shared, round=server_round, state=state), list[Update]()
         changed, number = read("<BI")
-        expect(changed == 1 or not (changed or number), "a flag")
+        expect(changed == bool(number), "a flag")
         for _ in range(number):
             client, examples, ones, check, length = read("<QIIII")
             expect(1 <= examples < 2**31, "examples")

@@ -50,7 +50,9 @@ class Server:
             counted.append(Counted(client, 1, payload))
         if quorum:
             self.state = self.add(self.state, [Update(np.frombuffer(c.payload[36:], np.uint8)) for c in counted], self.round)
-        self.downlink.close(self.round, counted if quorum else None)
+        for update in counted:
+            self.downlink.collect(update)
+        self.downlink.close(self.round, changed=quorum)
         self.open()
 
     @staticmethod
@@ -179,3 +181,24 @@ def test_a_state_may_open_twice(server):
     server.downlink.open(Known(server.state, server.round), server.snapshot)
     payload = server.payload(1)
     assert (base_of(payload), len(payload)) == (2, 36 + 4)
+
+
+def test_a_round_of_more_than_four_bytes_a_gate_is_not_kept():
+    server = Server()
+    server.payload(1)
+    server.heard(1)
+    mask = server.channel.pack_update(Update(np.zeros(-(-SIZE // 8), np.uint8)), Known(server.state, server.round), 2)
+    fits = 4 * SIZE // len(mask)
+    for client in range(fits):
+        server.downlink.collect(Counted(client, 1, mask))
+    assert len(server.downlink._collected) == fits
+    server.downlink.collect(Counted(fits, 1, mask))
+    server.downlink.collect(Counted(fits + 1, 1, mask))
+    assert not server.downlink._collected
+    server.downlink.close(server.round, changed=True)
+    server.open()
+    assert server.payload(1) == server.snapshot
+    assert not server.downlink._counted
+    server.heard(1)
+    server.close(2)  # later rounds are relayed again
+    assert peek(server.payload(1)).kind == RELAY
