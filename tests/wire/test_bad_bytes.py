@@ -187,8 +187,8 @@ def test_what_is_announced_is_not_allocated(name):
     case = SOUND[name]
     honest = peak_memory(case, case.payload)
     for payload in announced(name):
-        start = time.perf_counter()
+        start = time.process_time()
         case_refused = refused(case, payload)
-        assert time.perf_counter() - start < 0.5
+        assert time.process_time() - start < 0.5
         assert case_refused or case.sort == "state"  # a snapshot may open any round
         assert peak_memory(case, payload) <= 2 * honest + 10_000
