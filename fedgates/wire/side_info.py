@@ -4,8 +4,8 @@
 share a probability. No model that knows votes alone can do better than the entropy of the probabilities q that the mask was
 sampled from, and the votes come within KL(q || votes) of that, some .01 bits a gate.
 
-What earlier rounds tell beside that is little: the votes of the round before, or their trend, save at most about a hundredth of
-the code below, before any table is paid for (`benchmarks/results/wire.md`), so they are not used.
+What earlier rounds tell beside that is little: the votes of the round before, or their trend, save .2 to 1.4 % of the
+code below, before any table is paid for (`benchmarks/results/wire.md`), so they are not used.
 
 **Coins.** The mask is ``u < q`` with numbers u that are a function of (seed, round, client), so the server has them. Where u is
 far from the broadcast probability p the bit is all but known; only a gate whose q moved across u is a surprise. What is left is
