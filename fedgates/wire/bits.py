@@ -22,6 +22,12 @@ def pack_integers(values: NDArray[np.uint32], bits: int) -> bytes:
     )
 
 
+def spare_bits(data: bytes | memoryview | NDArray[np.uint8], count: int, bits: int = 1) -> bool:
+    """Whether any of the `bits` planes in packed `data` has a 1 beyond its last integer."""
+    stride = packed_size(count, 1)
+    return any(count % 8 and data[(b + 1) * stride - 1] >> (count % 8) for b in range(bits))
+
+
 def unpack_integers(data: bytes | memoryview, count: int, bits: int) -> NDArray[np.uint32]:
     """The inverse of :func:`pack_integers`; `data` has exactly :func:`packed_size` bytes."""
     values = np.zeros(count, dtype=np.uint32)

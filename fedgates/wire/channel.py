@@ -1,5 +1,7 @@
 """The wire of one run: a method's states and updates as bytes, coded as its config asks, the same on both ends."""
 
+from dataclasses import replace
+
 from fedgates.config import RunConfig
 from fedgates.network import Network
 from fedgates.state import State, Update, UpdateKind
@@ -81,5 +83,4 @@ class Channel:
         return unpack_update(payload, shared, self._config.uplink, self._sends, value_type=self._config.value_type)
 
     def _shared(self, server_round: int, state: State | None = None, client: int = 0) -> Shared:
-        network = self._network
-        return Shared(network.digest, network.layers, server_round, state, network.seed, client)
+        return replace(self._network, server_round=server_round, state=state, client=client)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedgates.wire.header import WireError
-from fedgates.wire.range_coder import decode_bits, encode_bits, longest
+from fedgates.wire.range_coder import decode_bits, encode_bits, longest, read_table
 from fedgates.wire.scale import FREQUENCIES, frequency_bytes
 from fedgates.wire.shared import Shared
 
@@ -24,9 +24,7 @@ def decode(body: memoryview, shared: Shared) -> NDArray[np.uint8]:
     start = len(shared.layers)
     if not start <= len(body) <= start + longest(shared.size):
         raise WireError(f"a body of {len(body)} bytes, expected {start} to {start + longest(shared.size)}")
-    table = np.frombuffer(body[:start], dtype=np.uint8)
-    if int(table.max()) >= len(FREQUENCIES):
-        raise WireError(f"a frequency's byte is {int(table.max())}, expected at most {len(FREQUENCIES) - 1}")
+    table = read_table(body[:start])
     gates = decode_bits(body[start:], shared.layers, FREQUENCIES[table])
     if (table != _table(gates, shared)).any():
         raise WireError("the frequencies are not those of the gates")

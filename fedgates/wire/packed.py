@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedgates.state import pack, unpack
-from fedgates.wire.bits import packed_size
+from fedgates.wire.bits import packed_size, spare_bits
 from fedgates.wire.header import WireError, expect_length
 from fedgates.wire.shared import Shared
 
@@ -17,6 +17,6 @@ def encode(gates: NDArray[np.uint8], shared: Shared) -> bytes:  # noqa: ARG001  
 def decode(body: memoryview, shared: Shared) -> NDArray[np.uint8]:
     """The inverse of :func:`encode`."""
     expect_length(body, packed_size(shared.size, 1))
-    if shared.size % 8 and body[-1] >> (shared.size % 8):
+    if spare_bits(body, shared.size):
         raise WireError("bits beyond the last gate are not zero")
     return unpack(np.frombuffer(body, dtype=np.uint8), shared.size)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from fedgates.wire.bits import packed_size
 from fedgates.wire.header import WireError
+from fedgates.wire.scale import FREQUENCIES
 
 BIT_SCALE, SYMBOL_SCALE = 1 << 16, 1 << 15
 _bernoulli = constriction.stream.model.Bernoulli
@@ -25,6 +26,14 @@ def longest(size: int, bits: int = 1) -> int:
     """More bytes than the range code of `size` symbols, each in `bits` bits at most, ever has."""
     packed = packed_size(size, bits)
     return packed + packed // 256 + 64
+
+
+def read_table(data: memoryview) -> NDArray[np.uint8]:
+    """Bytes that stand for frequencies (:data:`fedgates.wire.scale.FREQUENCIES`); any other byte is a :class:`WireError`."""
+    table = np.frombuffer(data, dtype=np.uint8)
+    if len(table) and int(table.max()) >= len(FREQUENCIES):
+        raise WireError(f"a frequency's byte is {int(table.max())}, expected at most {len(FREQUENCIES) - 1}")
+    return table
 
 
 def encode_bits(bits: NDArray[np.uint8], sizes: Sequence[int], frequencies: NDArray[np.int64]) -> bytes:

@@ -126,7 +126,7 @@ def _choose(
     generator, (blocks, columns) = _philox(shared), frequencies.shape
     lots = keys.words(blocks, shared.seed, "select", server_round=shared.server_round, client=shared.client)
     uniform = (lots >> np.uint64(11)) * 2.0**-53
-    gates, indices = np.empty(frequencies.shape, dtype=np.bool_), np.empty(blocks, dtype=np.uint8)
+    indices = np.empty(blocks, dtype=np.uint8)
     together = max(1, _CHUNK // (CANDIDATES * columns))
     for first in range(0, blocks, together):
         part = slice(first, min(first + together, blocks))
@@ -134,8 +134,7 @@ def _choose(
         cumulative = np.cumsum(np.exp(log_weights - log_weights.max(1, keepdims=True)), axis=1)
         drawn = uniform[part, None] * cumulative[:, -1:]
         indices[part] = np.minimum((cumulative <= drawn).sum(1), CANDIDATES - 1)
-    gates[:] = _regenerate(indices, columns, shared) < frequencies
-    return gates, indices
+    return _regenerate(indices, columns, shared) < frequencies, indices
 
 
 def _log_weights(

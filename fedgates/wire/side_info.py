@@ -19,11 +19,10 @@ the range code. All frequencies of a 1 are bytes on the scale of :mod:`fedgates.
 the common groups first, then those of the layers that have their own, levels ascending.
 
 *Coins*: first a frequency F for each level that has gates, over all layers (which is the encoder's choice; the groups' are
-checked). A gate's group is its bin, which says how far its
-coin lies from F. With U = 2 * (u >> 20) + 1 (of 8192), a = U * (65536 - F) and b = F * (8192 - U), where F is held within 1 to
-65535, the distance is ``x = 64 * (max(a, b) - min(a, b)) // min(a, b)``, some 64 times the difference of the logits. The bin is
-the number of edges 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384 that are at most x, and 16 more where a > b. Then
-the table of the groups, as above.
+checked). A gate's group is its bin, which says how far its coin lies from F. With U = 2 * (u >> 20) + 1 (of 8192), a = U *
+(65536 - F) and b = F * (8192 - U), where F is held within 1 to 65535, the distance is ``x = 64 * (max(a, b) - min(a, b)) //
+min(a, b)``, some 64 times the difference of the logits. The bin is the number of edges 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96,
+128, 192, 256, 384 that are at most x, and 16 more where a > b. Then the table of the groups, as above.
 
 The range code has the gates group after group in the order of the table, each group's in the order of the gates.
 """
@@ -33,9 +32,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fedgates.wire.bits import packed_size
+from fedgates.state import pack, unpack
+from fedgates.wire.bits import packed_size, spare_bits
 from fedgates.wire.header import WireError
-from fedgates.wire.range_coder import decode_bits, encode_bits, longest
+from fedgates.wire.range_coder import decode_bits, encode_bits, longest, read_table
 from fedgates.wire.scale import FREQUENCIES, frequency_bytes
 from fedgates.wire.shared import Shared
 
@@ -70,7 +70,7 @@ def encode(gates: NDArray[np.uint8], shared: Shared) -> bytes:
     groups = Groups(classes, own, shared)
     ordered = gates[groups.order]
     table = groups.frequencies(ordered)
-    flags = np.packbits(own, bitorder="little").tobytes()
+    flags = pack(own).tobytes()
     code = encode_bits(ordered, groups.sizes.tolist(), FREQUENCIES[table])
     return bytes([mode]) + flags + classes.table + table.tobytes() + code
 
@@ -97,9 +97,9 @@ def read_groups(body: memoryview, shared: Shared) -> "tuple[Groups, int]":
     _expect(body, at)
     if body[0] > 1:
         raise WireError(f"a body of mode {body[0]}, expected 0 or 1")
-    if layers % 8 and body[at - 1] >> (layers % 8):
+    if spare_bits(body[1:at], layers):
         raise WireError("flags beyond the last layer are not zero")
-    own = np.unpackbits(np.frombuffer(body[1:at], dtype=np.uint8), count=layers, bitorder="little").astype(np.bool_)
+    own = unpack(np.frombuffer(body[1:at], dtype=np.uint8), layers).view(np.bool_)
     level, levels = shared.levels()
     classes = _Classes(level, levels, b"")
     if body[0]:
@@ -187,10 +187,7 @@ def _bits(zeros: NDArray[np.int64], ones: NDArray[np.int64], p: NDArray[np.float
 
 def _table(body: memoryview, start: int, count: int) -> NDArray[np.uint8]:
     _expect(body, start + count)
-    table = np.frombuffer(body[start : start + count], dtype=np.uint8)
-    if count and int(table.max()) >= len(FREQUENCIES):
-        raise WireError(f"a frequency's byte is {int(table.max())}, expected at most {len(FREQUENCIES) - 1}")
-    return table
+    return read_table(body[start : start + count])
 
 
 def _expect(body: memoryview, length: int) -> None:

@@ -4,7 +4,7 @@ import zlib
 
 import numpy as np
 
-from fedgates.state import State, Votes, Weights, count_ones, pack
+from fedgates.state import State, Votes, Weights
 from fedgates.wire import entropy, values, votes
 from fedgates.wire.header import COUNTS, ENTROPY, FLOAT32, MASK_AND_VALUES, NONE, VALUES, VOTES, WireError, seal, unseal
 from fedgates.wire.shared import Shared
@@ -30,13 +30,14 @@ def pack_state(state: State, shared: Shared, downlink: str = "votes") -> bytes:
     if isinstance(state, Votes):
         codec, encode = (FLOAT32, votes.encode_float32) if downlink == "float32" else (COUNTS, votes.encode)
         return seal(VOTES, codec, 0, shared, state.trials, check(state), encode(state.votes, state.trials))
-    dense = seal(VALUES, NONE, _FLOAT32, shared, 0, check(state), state.values.astype("<f4").tobytes())
+    own = check(state)
+    dense = seal(VALUES, NONE, _FLOAT32, shared, 0, own, values.encode(state.values, _FLOAT32))
     kept = state.values.view(np.uint32) != 0
     ones = int(np.count_nonzero(kept))
     if ones > _SPARSE * state.size:
         return dense
     body = entropy.encode(kept.view(np.uint8), shared) + values.encode(state.values[kept], _FLOAT32)
-    sparse = seal(MASK_AND_VALUES, ENTROPY, _FLOAT32, shared, ones, check(state), body)
+    sparse = seal(MASK_AND_VALUES, ENTROPY, _FLOAT32, shared, ones, own, body)
     return min(dense, sparse, key=len)
 
 
@@ -74,8 +75,9 @@ def unpack_state(data: bytes, shared: Shared, downlink: str = "votes") -> tuple[
             raise WireError(f"{header.number} values of {size} weights in a body of {len(body)} bytes")
         split = len(body) - 4 * header.number
         kept = entropy.decode(body[:split], shared)
-        if count_ones(pack(kept.view(np.bool_))) != header.number:
-            raise WireError(f"the mask has {int(kept.sum())} ones, its header says {header.number}")
+        ones = int(np.count_nonzero(kept))
+        if ones != header.number:
+            raise WireError(f"the mask has {ones} ones, its header says {header.number}")
         dense = np.zeros(size, dtype=np.float32)
         found = values.decode(body[split:], header.number, _FLOAT32)
         if (found.view(np.uint32) == 0).any():

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fedgates.state import Update, UpdateKind, count_ones, pack, unpack
 from fedgates.wire import entropy, packed, sampled, side_info, values
-from fedgates.wire.bits import packed_size
+from fedgates.wire.bits import packed_size, spare_bits
 from fedgates.wire.header import (
     CODEC_NUMBERS,
     ENTROPY,
@@ -72,7 +72,7 @@ def pack_update(
             raise ValueError("an update needs a mask, or values, or both")
         _expect_values(update.values, size)
         return seal(VALUES, NONE, number, shared, 0, 0, values.encode(update.values, number))
-    if len(update.mask) != packed_size(size, 1) or (size % 8 and update.mask[-1] >> (size % 8)):
+    if len(update.mask) != packed_size(size, 1) or spare_bits(update.mask, size):
         raise ValueError(f"a mask of {len(update.mask)} bytes, expected {packed_size(size, 1)} for {size} gates")
     codec, mask = CODEC_NUMBERS[uplink], update.mask
     if codec == SAMPLED:

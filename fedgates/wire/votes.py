@@ -9,7 +9,7 @@ literature; votes are the integers nearest to ``trials`` times it.
 import numpy as np
 from numpy.typing import NDArray
 
-from fedgates.wire.bits import pack_integers, packed_size, unpack_integers
+from fedgates.wire.bits import pack_integers, packed_size, spare_bits, unpack_integers, width
 from fedgates.wire.header import WireError, expect_length
 from fedgates.wire.range_coder import SYMBOL_SCALE, decode_symbols, encode_symbols, longest, symbol_frequencies
 
@@ -48,7 +48,7 @@ def decode(body: memoryview, size: int, trials: int) -> NDArray[np.uint32]:
     votes = symbols.astype(np.uint32) << np.uint32(low)
     if low:
         votes |= unpack_integers(body[2 * count : planes], size, low)
-        if size % 8 and any(plane[-1] >> (size % 8) for plane in _planes(body[2 * count : planes], low)):
+        if spare_bits(body[2 * count : planes], size, low):
             raise WireError("bits beyond the last gate are not zero")
     return _checked(votes, trials)
 
@@ -87,12 +87,7 @@ def _checked(votes: NDArray[np.uint32], trials: int) -> NDArray[np.uint32]:
 
 
 def _low_bits(trials: int) -> int:
-    return max(0, trials.bit_length() - _SYMBOL_BITS)
-
-
-def _planes(data: memoryview, bits: int) -> list[memoryview]:
-    stride = len(data) // bits
-    return [data[i * stride : (i + 1) * stride] for i in range(bits)]
+    return max(0, width(trials) - _SYMBOL_BITS)
 
 
 def _shares(votes: NDArray[np.uint32], trials: int) -> NDArray[np.float32]:
