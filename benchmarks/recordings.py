@@ -55,13 +55,13 @@ class Federation:
 
     def __init__(self, raw: Mapping[str, Any], clients: int) -> None:
         method, config = configure(raw, STRATEGIES)
-        dataset = data.load(config.dataset, config.data_dir)
+        dataset = data.load(config)
         strategy = build(method, config, dataset.input_shape, dataset.num_classes)
         if not isinstance(strategy, FedPM):
             raise TypeError(f"{config.strategy} is not FedPM")
         self.strategy, self.config, self.clients = strategy, config, clients
         self.state = strategy.initial_state()
-        self._train, self._parts = dataset.train, data.partition(dataset.train.y, clients, config)
+        self._train, self._parts = dataset.train, data.partition(dataset.train.strata, clients, config)
         self._test = data.to_tensors(dataset.test, "cpu")
 
     def updates(self, number: int) -> Iterator[tuple[int, Update, bytes]]:

@@ -46,7 +46,7 @@ class RunFolder:
         arrays = {"votes": state.votes} if isinstance(state, Votes) else {"weights": state.values}
         trials = state.trials if isinstance(state, Votes) else 0
         # one entry, because safetensors writes several in an order of chance, and equal states should be equal files
-        facts = {"round": server_round, "trials": trials, "digest": digest.hex()}
+        facts = {"round": server_round, "trials": trials, "scalars": list(state.scalars), "digest": digest.hex()}
         whole = {"fedgates": json.dumps({**facts, "checksum": _checksum(facts, arrays)})}
         target = self.path / f"checkpoint-{server_round:05d}.safetensors"
         write_atomically(target, save({k: np.ascontiguousarray(v) for k, v in arrays.items()}, metadata=whole))
@@ -73,9 +73,10 @@ class RunFolder:
                 continue
             if facts["digest"] != digest.hex():
                 raise ConfigError("resume", str(self.path), f"a run of network {digest.hex()}, not {facts['digest']}")
+            scalars = tuple(facts["scalars"])
             if "votes" in arrays:
-                return Votes(arrays["votes"], facts["trials"]), facts["round"]
-            return Weights(arrays["weights"]), facts["round"]
+                return Votes(arrays["votes"], facts["trials"], scalars), facts["round"]
+            return Weights(arrays["weights"], scalars), facts["round"]
         raise ConfigError("resume", str(self.path), "a run's folder with a whole checkpoint in it")
 
     def _checkpoints(self) -> list[Path]:

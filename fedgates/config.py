@@ -68,8 +68,9 @@ def _is_path(value: str) -> bool:
         return False
 
 
-DATASETS = ("digits", "mnist", "fashion-mnist", "emnist", "cifar10", "cifar100")
-MODELS = ("mlp", "cnn", "conv4", "conv6", "conv10", "leaf-cnn")
+SYNTHETIC = ("synthetic-linear", "synthetic-logistic")
+DATASETS = ("digits", *SYNTHETIC, "mnist", "fashion-mnist", "emnist", "cifar10", "cifar100")
+MODELS = ("mlp", "cnn", "conv4", "conv6", "conv10", "leaf-cnn", "resnet8", "resnet18", "vgg11", "linear", "logistic")
 UPLINKS = ("packed", "entropy", "side-info", "sampled")
 _NOUNS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 _PATH = "an absolute path, or one under ~ (the app's working directory is not yours)"
@@ -82,6 +83,10 @@ class RunConfig:
     strategy: str = text("fedpm", bool, "a strategy's name")
     dataset: str = text("digits", _is_dataset, "one of " + ", ".join(DATASETS) + ', "npz:/abs/file.npz" or "folder:/abs/dir"')
     data_dir: str = text("~/fedgates/data", _is_path, _PATH)
+    synthetic_features: int = number(1000, 1, 1_000_000)
+    synthetic_support: int = number(20, 1, 1_000_000)
+    synthetic_examples: int = number(200, 1, 1_000_000)
+    synthetic_noise: float = number(0.1, 0, 1000)
     model: str = choice("mlp", *MODELS, reference=True)
     partition: str = choice("iid", "iid", "dirichlet", "classes")
     dirichlet_alpha: float = number(0.5, 0, above=True)

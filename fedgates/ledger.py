@@ -41,6 +41,10 @@ class Tally:
     """The literature's bits per parameter of each counted update: H2 of the density, and 32 for each value."""
     losses: list[tuple[int, float]] = field(default_factory=list)
     """Number of examples and mean training loss of each counted update."""
+    accuracies: list[tuple[int, float]] = field(default_factory=list)
+    """Number of examples, and accuracy of the client's own model on its held-out images, where an update tells it."""
+    measures: dict[str, float] = field(default_factory=dict)
+    """What the method says of the round."""
     rejected: dict[int, str] = field(default_factory=dict)
     failed: dict[int, str] = field(default_factory=dict)
     """Clients that answered badly, or not at all, with the reason."""
@@ -66,9 +70,11 @@ class Tally:
         """An update is sound and goes into the state."""
         density = 1.0 if update.mask is None else count_ones(update.mask) / self.size
         self.densities.append(density)
-        self.rates.append(entropy(density) + (32 * density if update.values is not None else 0))
+        self.rates.append(entropy(density) + (32 * len(update.values) / self.size if update.values is not None else 0))
         if "loss" in update.metrics:
             self.losses.append((update.num_examples, update.metrics["loss"]))
+        if 0 <= update.metrics.get("accuracy", -1) <= 1:
+            self.accuracies.append((update.num_examples, update.metrics["accuracy"]))
 
     def reject(self, client: int, reason: str) -> None:
         """A client's update is not what it should be."""
@@ -89,7 +95,6 @@ class Tally:
 
     def line(self, seconds: float, evaluation: dict[str, float]) -> dict[str, Any]:
         """The round as a JSON object; figures that nobody could measure are null."""
-        examples = sum(n for n, _ in self.losses)
         up, down = _bytes(self.uplink), _bytes(self.downlink)
         own = {
             "round": self.server_round,
@@ -109,16 +114,18 @@ class Tally:
             "quorum": self.quorum,
             "uplink": dict(sorted(self.uplink.items())),
             "downlink": dict(sorted(self.downlink.items())),
-            "train_loss": _ratio(math.fsum(n * loss for n, loss in self.losses), examples),
+            "train_loss": _weighted(self.losses),
             "rejected": {str(client): reason for client, reason in sorted(self.rejected.items())},
             "failed": {str(client): reason for client, reason in sorted(self.failed.items())},
         }
+        if self.accuracies:
+            own["train_accuracy"] = _weighted(self.accuracies)
         if self.evaluation_downlink:
             own["clients_evaluating"] = _messages(self.evaluation_downlink)
             own["evaluation_downlink_bytes"] = _bytes(self.evaluation_downlink)
             own["evaluation_downlink"] = dict(sorted(self.evaluation_downlink.items()))
             own["evaluation_failed"] = {str(client): reason for client, reason in sorted(self.evaluation_failed.items())}
-        return own | {key: value for key, value in evaluation.items() if key not in own}
+        return own | {key: value for key, value in {**self.measures, **evaluation}.items() if key not in own}
 
 
 class Ledger:
@@ -178,6 +185,11 @@ def _bytes(traffic: Traffic) -> int:
 def _mean(values: Iterable[float]) -> float | None:
     values = list(values)
     return math.fsum(values) / len(values) if values else None  # fsum: whoever answered first
+
+
+def _weighted(values: Iterable[tuple[int, float]]) -> float | None:
+    values = list(values)
+    return _ratio(math.fsum(n * value for n, value in values), sum(n for n, _ in values))
 
 
 def _ratio(numerator: float, denominator: float) -> float | None:

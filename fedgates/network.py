@@ -29,6 +29,11 @@ class Slot:
     fan_in: int
     """Inputs that one output of the layer sums over; 0 where the layer is neither linear nor a convolution."""
 
+    @property
+    def is_matrix(self) -> bool:
+        """Whether it is the matrix or kernel of a linear layer or a convolution: no bias, and no other layer's."""
+        return self.fan_in > 0 and len(self.shape) > 1
+
 
 class Network:
     """A module whose parameters are views of one flat vector.

@@ -19,6 +19,8 @@ class Votes:
     votes: NDArray[np.uint32]
     """Shape ``[d]``; each at most ``trials``."""
     trials: int
+    scalars: tuple[float, ...] = ()
+    """What the server's rule keeps beside them, such as a multiplier; as many as the method says, finite float64."""
 
     @property
     def size(self) -> int:
@@ -31,11 +33,13 @@ class Weights:
     """State of a weight method."""
 
     values: NDArray[np.float32]
-    """Shape ``[d]``, finite."""
+    """Shape ``[d]``, finite; ``[2 d]`` where a method keeps two numbers a parameter."""
+    scalars: tuple[float, ...] = ()
+    """As of :class:`Votes`."""
 
     @property
     def size(self) -> int:
-        """The number of weights d."""
+        """How many values there are."""
         return len(self.values)
 
 
@@ -59,6 +63,8 @@ class Update:
     """How many examples it was trained on."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """Further finite numbers, such as the mean training loss."""
+    memory: Mapping[str, NDArray[np.float32]] | None = None
+    """What this client is to be given as ``Task.memory`` when it trains next; None leaves what it has. It stays with it."""
 
     def gates(self, size: int) -> NDArray[np.uint8]:
         """The mask as ``[size]`` values 0 and 1."""

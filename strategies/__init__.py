@@ -3,5 +3,11 @@
 STRATEGIES = {
     "fedpm": "strategies.fedpm:FedPM",
     "fedavg": "strategies.fedavg:FedAvg",
+    "sparsyfed": "strategies.sparsyfed:SparsyFed",
+    "lips": "strategies.lips:LIPS",
+    "topk": "strategies.topk:TopK",
+    "signsgd": "strategies.signsgd:SignSGD",
+    "fedmask": "strategies.fedmask:FedMask",
+    "fediht": "strategies.fediht:FedIHT",
 }
 """Name in the config to "module:Class"."""

@@ -19,6 +19,8 @@ def votes(*counts, trials=3):
 
 
 def same(one, two):
+    if one.scalars != two.scalars:
+        return False
     if isinstance(one, Votes):
         return isinstance(two, Votes) and (one.votes.tolist(), one.trials) == (two.votes.tolist(), two.trials)
     return isinstance(two, Weights) and one.values.tobytes() == two.values.tobytes()
@@ -39,8 +41,10 @@ def names(path):
         votes(2**32 - 1, trials=2**32 - 1),
         Weights(np.array([0.1, -0.0, 3e38, 1e-45], dtype=np.float32)),
         Weights(np.arange(8, dtype=np.float32)[::2]),  # not contiguous
+        Votes(np.array([1, 2], dtype=np.uint32), 2, (0.1, 1e300)),
+        Weights(np.array([1, 2], dtype=np.float32), (5e-324,)),
     ],
-    ids=["votes", "no trials", "many trials", "weights", "strided weights"],
+    ids=["votes", "no trials", "many trials", "weights", "strided weights", "votes with scalars", "weights with a scalar"],
 )
 def test_a_state_comes_back_to_the_bit(tmp_path, state):
     path = RunFolder(tmp_path).save(state, 12, DIGEST)

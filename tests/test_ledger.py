@@ -68,6 +68,27 @@ def test_a_round_by_hand():
     assert list(line) == list(LINE)
 
 
+def test_accuracies_of_clients_own_models_are_a_mean_by_examples_of_those_that_can_be():
+    kept = tally()
+    for examples, accuracy in ((10, 0.5), (30, 1.0), (60, 1.5), (60, -0.5), (60, float("nan"))):
+        kept.count(Update(mask=mask(4), num_examples=examples, metrics={"loss": 1.0, "accuracy": accuracy}))
+    assert kept.line(1.0, {})["train_accuracy"] == 0.875
+    assert "train_accuracy" not in tally().line(1.0, {})
+
+
+def test_what_a_method_measures_stands_in_the_line_but_never_in_place_of_the_ledgers_own():
+    kept = tally()
+    kept.measures = {"regrowth": 0.25, "density": 9.0, "loss": 9.0}
+    assert kept.line(1.23456, {"accuracy": 0.75, "loss": 0.5, "accuracy_sample": 0.7}) == {**LINE, "regrowth": 0.25}
+
+
+def test_values_cost_32_bits_each_in_the_literature():
+    kept = Tally(1, 16)
+    kept.count(Update(mask=mask(8), values=np.ones(8, np.float32)))
+    kept.count(Update(mask=None, values=np.ones(32, np.float32)))  # two vectors of the network's size
+    assert kept.rates == [1 + 16, 64]
+
+
 def test_what_evaluators_are_sent_stands_apart():
     kept = tally()
     assert not [key for key in kept.line(1.0, {}) if "evaluat" in key]

@@ -37,11 +37,12 @@ for name in ("flwr", "flwr_datasets", "datasets", "ray", "torchvision", "PIL", "
     sys.modules[name] = None
 import torch
 from fedgates import data, keys, models, wire
+from fedgates.config import RunConfig
 from fedgates.gates import Gates, sample
 from fedgates.network import Network
 from fedgates.state import Update, pack
 from fedgates.training import Task, backward, predict
-digits = data.load("digits", "~")
+digits = data.load(RunConfig())
 x, y = data.to_tensors(digits.test, "cpu")
 gates = Gates(Network(models.build("cnn", digits.input_shape, digits.num_classes)), seed=1)
 scores = torch.zeros(gates.network.size)

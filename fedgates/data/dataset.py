@@ -1,39 +1,44 @@
-"""Images and labels in memory: what every source gives, checked once."""
+"""Images with labels or targets in memory: what every source gives, checked once."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+DECILES = 10
+
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Images with their labels.
+    """Images with their labels, or with their targets in a regression.
 
     Attributes
     ----------
     x : numpy.ndarray
         Shape ``[n, H, W, C]``, dtype uint8.
     y : numpy.ndarray
-        Shape ``[n]``, dtype int64, none negative.
+        Shape ``[n]``: int64 labels, none negative, or float32 targets, all finite.
 
     Raises
     ------
     ValueError
-        Another shape or dtype, different lengths, or a negative label. The message reads on from "expected".
+        Another shape or dtype, different lengths, a negative label, or a target that is not finite. The message reads on
+        from "expected".
     """
 
     x: NDArray[np.uint8]
-    y: NDArray[np.int64]
+    y: NDArray[np.int64] | NDArray[np.float32]
 
     def __post_init__(self) -> None:
         if self.x.dtype != np.uint8 or self.x.ndim != 4 or 0 in self.x.shape[1:]:
             raise ValueError(f"uint8 images [n, H, W, C], not {describe(self.x)}")
-        if self.y.dtype != np.int64 or self.y.ndim != 1:
-            raise ValueError(f"int64 labels [n], not {describe(self.y)}")
+        if self.y.dtype not in (np.int64, np.float32) or self.y.ndim != 1:
+            raise ValueError(f"int64 labels [n] or float32 targets [n], not {describe(self.y)}")
         if len(self.x) != len(self.y):
             raise ValueError(f"as many images as labels, not {len(self.x)} and {len(self.y)}")
-        if len(self.y) and self.y.min() < 0:
+        if self.y.dtype == np.float32 and not np.isfinite(self.y).all():
+            raise ValueError("finite targets, and some are not")
+        if self.y.dtype == np.int64 and len(self.y) and self.y.min() < 0:
             raise ValueError(f"labels from 0 up, not {self.y.min()}")
 
     def __len__(self) -> int:
@@ -42,6 +47,15 @@ class Examples:
     def take(self, indices: NDArray[np.int64]) -> "Examples":
         """Copy the examples at these indices, in their order."""
         return Examples(self.x[indices], self.y[indices])
+
+    @property
+    def strata(self) -> NDArray[np.int64]:
+        """What a partition divides by, ``[n]``: the labels, or the decile, 0 to 9, that each target is in."""
+        if self.y.dtype == np.int64:
+            return self.y.astype(np.int64, copy=False)
+        ranks = np.empty(len(self), np.int64)
+        ranks[np.argsort(self.y, kind="stable")] = np.arange(len(self))
+        return ranks * DECILES // max(1, len(self))
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,15 +69,17 @@ class Dataset:
     train, test : Examples
         At least one training example; a device's own data may have no test examples.
     num_classes : int
-        Labels are below it.
+        Labels are below it; 0 in a regression, whose examples have targets.
     class_names : tuple of str
         One for each class.
+    support : numpy.ndarray or None
+        Which features the truth is made of, ``[C*H*W]`` bool, in the order of a flattened image; None where nobody knows.
 
     Raises
     ------
     ValueError
-        No training example, images of two shapes, a label out of range, or too few or too many names. The message
-        reads on from "expected".
+        No training example, images of two shapes, labels in a regression or targets outside one, a label out of range, too
+        few or too many names, or a support of another shape. The message reads on from "expected".
     """
 
     name: str
@@ -71,6 +87,7 @@ class Dataset:
     test: Examples
     num_classes: int
     class_names: tuple[str, ...]
+    support: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         if not len(self.train):
@@ -78,9 +95,15 @@ class Dataset:
         if self.train.x.shape[1:] != self.test.x.shape[1:]:
             shapes = f"{list(self.train.x.shape[1:])} and {list(self.test.x.shape[1:])}"
             raise ValueError(f"training and test images of one shape, not {shapes}")
+        kind, wanted = (np.int64, "int64 labels") if self.num_classes else (np.float32, "float32 targets, without classes")
+        for part in (self.train, self.test):
+            if part.y.dtype != kind:
+                raise ValueError(f"{wanted}, not {describe(part.y)}")
         largest = max(int(part.y.max()) for part in (self.train, self.test) if len(part))
-        if largest >= self.num_classes:
+        if self.num_classes and largest >= self.num_classes:
             raise ValueError(f"labels below {self.num_classes}, the number of classes, not {largest}")
+        if self.support is not None and (self.support.dtype != np.bool_ or self.support.shape != (self.train.x[0].size,)):
+            raise ValueError(f"a support of dtype bool, [{self.train.x[0].size}], not {describe(self.support)}")
         if len(self.class_names) != self.num_classes:
             raise ValueError(f"{self.num_classes} names of classes, not {len(self.class_names)}")
 

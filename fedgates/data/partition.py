@@ -23,7 +23,7 @@ def partition(labels: Indices, num_clients: int, config: RunConfig) -> list[Indi
     Parameters
     ----------
     labels : numpy.ndarray
-        Shape ``[n]``, dtype int64: the class of each training example.
+        Shape ``[n]``, dtype int64: the class of each training example, or its decile in a regression (``Examples.strata``).
     num_clients : int
         How many clients.
     config : RunConfig

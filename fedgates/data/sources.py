@@ -1,25 +1,37 @@
 """A data set by the name in the config, or a device's own data by its path."""
 
-from fedgates.config import DATASETS, ConfigError, folder
+from dataclasses import fields
+
+from fedgates.config import DATASETS, SYNTHETIC, ConfigError, RunConfig, folder
 from fedgates.data.dataset import Dataset
 from fedgates.data.digits import digits
 from fedgates.data.folders import read_folder
 from fedgates.data.npz import read_npz
 from fedgates.data.public import PUBLIC, public
+from fedgates.data.synthetic import synthetic
 
 _READERS = {"npz": read_npz, "folder": read_folder}
 
 
-def load(dataset: str, data_dir: str) -> Dataset:
+def source(config: RunConfig) -> RunConfig:
+    """What a data set is a function of: the config with every key that :func:`load` does not read at its default.
+
+    Two configs with the same source load the same data, so it is what a cache goes by.
+    """
+    drawn = ["seed", *(f.name for f in fields(config) if f.name.startswith("synthetic_"))]
+    names = ["dataset", *(drawn if config.dataset in SYNTHETIC else ["data_dir"])]
+    return RunConfig(**{name: getattr(config, name) for name in names})
+
+
+def load(config: RunConfig) -> Dataset:
     """Load the data set that the config names.
 
     Parameters
     ----------
-    dataset : str
-        ``digits`` (inside the package); ``mnist``, ``fashion-mnist``, ``emnist`` (62 classes), ``cifar10`` or
-        ``cifar100``, downloaded if absent; ``"npz:/abs/file.npz"`` or ``"folder:/abs/dir"``.
-    data_dir : str
-        Where torchvision's data sets lie; ``~`` is expanded.
+    config : RunConfig
+        Its ``dataset``: ``digits`` (inside the package); ``synthetic-linear`` or ``synthetic-logistic``, drawn as ``seed``
+        and the ``synthetic-*`` keys say; ``mnist``, ``fashion-mnist``, ``emnist`` (62 classes), ``cifar10`` or ``cifar100``,
+        from ``data-dir`` and downloaded if absent; ``"npz:/abs/file.npz"`` or ``"folder:/abs/dir"``.
 
     Returns
     -------
@@ -31,10 +43,13 @@ def load(dataset: str, data_dir: str) -> Dataset:
     ConfigError
         The data set is unknown, absent and cannot be downloaded, or cannot be used.
     """
+    dataset = config.dataset
     if dataset == "digits":
         return digits()
+    if dataset in SYNTHETIC:
+        return synthetic(config)
     if dataset in PUBLIC:
-        return public(dataset, folder(data_dir))
+        return public(dataset, folder(config.data_dir))
     kind, _, path = dataset.partition(":")
     if kind not in _READERS:
         expected = f'one of {", ".join(DATASETS)}, "npz:/abs/file.npz" or "folder:/abs/dir"'
@@ -45,6 +60,8 @@ def load(dataset: str, data_dir: str) -> Dataset:
         raise ConfigError("dataset", dataset, str(error)) from error
     if not len(loaded.test):
         raise ConfigError("dataset", dataset, "at least one test example, and there is none")
+    if loaded.num_classes < 2:  # a network with one output is a regression
+        raise ConfigError("dataset", dataset, "at least two classes, and there is one")
     return loaded
 
 
@@ -59,7 +76,7 @@ def own(path: str, input_shape: tuple[int, int, int], num_classes: int) -> Datas
     input_shape : tuple of int
         (C, H, W) of the images that the run's network takes.
     num_classes : int
-        Classes of the run.
+        Classes of the run; a regression, which has none, takes no data of a device's own.
 
     Returns
     -------
@@ -71,6 +88,8 @@ def own(path: str, input_shape: tuple[int, int, int], num_classes: int) -> Datas
     ConfigError
         The data is absent, cannot be used, or does not fit the run.
     """
+    if not num_classes:
+        raise ConfigError("data-path", path, "none: the run's data set is a regression, which has no data of a device's own")
     place = folder(path)
     if not place.is_absolute():
         raise ConfigError("data-path", path, "an absolute path, or one under ~ (the app's working directory is not yours)")

@@ -14,7 +14,7 @@ def to_tensors(examples: Examples, device: torch.device | str) -> tuple[torch.Te
     x : torch.Tensor
         Shape ``[n, C, H, W]``, dtype uint8, contiguous.
     y : torch.Tensor
-        Shape ``[n]``, dtype int64.
+        Shape ``[n]``, dtype int64 or, in a regression, float32.
     """
     x = np.array(examples.x.transpose(0, 3, 1, 2), order="C")
     return torch.from_numpy(x).to(device), torch.from_numpy(examples.y.copy()).to(device)

@@ -1,8 +1,25 @@
-"""The one room that knows Flower: the strategies' base, messages, the two apps, and a grid for tests."""
+"""The one room that knows Flower: the strategies' bases, messages, the two apps, and a grid for tests."""
 
 from fedgates.flower.client import make_client_app
 from fedgates.flower.loopback import LoopbackGrid
+from fedgates.flower.masks import MaskConfig, MaskStrategy, counted, threshold
 from fedgates.flower.server import make_server_app, run_federation
 from fedgates.flower.strategy import GateStrategy, QuorumError
+from fedgates.flower.weights import WeightConfig, WeightStrategy, largest, weighted_mean
 
-__all__ = ["GateStrategy", "LoopbackGrid", "QuorumError", "make_client_app", "make_server_app", "run_federation"]
+__all__ = [
+    "GateStrategy",
+    "LoopbackGrid",
+    "MaskConfig",
+    "MaskStrategy",
+    "QuorumError",
+    "WeightConfig",
+    "WeightStrategy",
+    "counted",
+    "largest",
+    "make_client_app",
+    "make_server_app",
+    "run_federation",
+    "threshold",
+    "weighted_mean",
+]

@@ -8,16 +8,18 @@ from contextlib import AbstractContextManager, suppress
 from functools import lru_cache
 
 import numpy as np
-from flwr.app import Context, Message, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, Context, Message
 from flwr.clientapp import ClientApp
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fedgates import data
 from fedgates.config import ConfigError, RunConfig, Value
 from fedgates.flower.messages import (
     KNOWN,
-    METRICS,
+    MEMORY,
     STATE,
+    evaluation_content,
     from_record,
     read_shape,
     to_record,
@@ -27,6 +29,7 @@ from fedgates.flower.registry import AnyStrategy, Strategies, build, configure
 from fedgates.flower.roster import introduction
 from fedgates.flower.startup import wait_for_check
 from fedgates.keys import generator
+from fedgates.state import Update
 from fedgates.training import Task, isolated
 from fedgates.wire import Known, WireError
 from fedgates.wire.header import RELAY, peek
@@ -59,19 +62,19 @@ def make_client_app(strategies: Strategies) -> ClientApp:
         """Unpack the state, train on this client's own images, pack the update."""
         worker = _Worker(strategies, message, context)
         with worker.isolated("train"):
-            update = worker.strategy.local_update(worker.known.state, worker.task(held_out=False))
+            update = worker.strategy.local_update(worker.known.state, worker.task())
         payload = worker.strategy.channel.pack_update(update, worker.known, worker.client)
+        worker.remember(update)
         return Message(update_content(payload, update), reply_to=message)
 
     @app.evaluate()
     def evaluate(message: Message, context: Context) -> Message:
         """Evaluate the state on this client's held-out images."""
         worker = _Worker(strategies, message, context)
-        task = worker.task(held_out=True)
+        x, y = worker.held_out()
         with worker.isolated("evaluation"):
-            found = worker.strategy.evaluate(worker.known.state, task.x, task.y, worker.known.server_round - 1)
-        metrics = MetricRecord({"num-examples": len(task.y), "accuracy": found["accuracy"], "loss": found["loss"]})
-        return Message(RecordDict({METRICS: metrics}), reply_to=message)
+            found = worker.strategy.evaluate(worker.known.state, x, y, worker.known.server_round - 1)
+        return Message(evaluation_content(found, len(y)), reply_to=message)
 
     return app
 
@@ -91,10 +94,22 @@ class _Worker:
         if self.strategy.channel.relays:
             context.state[KNOWN] = to_record(snapshot)
 
-    def task(self, *, held_out: bool) -> Task:
+    def task(self) -> Task:
         train, test = _own_data(self.config, self._context, self._message)
-        x, y = data.to_tensors(test if held_out else train, self.strategy.network.device)
-        return Task(x, y, self.known.server_round, self.client)
+        device = self.strategy.network.device
+        held_out = data.to_tensors(test, device) if self.config.fraction_evaluate and len(test) else None
+        x, y = data.to_tensors(train, device)
+        memory = _memory(self._context) if self.strategy.remembers else {}
+        return Task(x, y, self.known.server_round, self.client, memory, held_out)
+
+    def held_out(self) -> tuple[Tensor, Tensor]:
+        _, test = _own_data(self.config, self._context, self._message)
+        return data.to_tensors(test, self.strategy.network.device)
+
+    def remember(self, update: Update) -> None:
+        """Keep what the method wants to have next time, in Flower's own client state."""
+        if self.strategy.remembers and update.memory is not None:
+            self._context.state[MEMORY] = ArrayRecord({name: Array(array) for name, array in update.memory.items()})
 
     def isolated(self, purpose: str) -> AbstractContextManager[None]:
         key = generator(self.config.seed, purpose, server_round=self.known.server_round, client=self.client)
@@ -106,6 +121,13 @@ def _kept(context: Context) -> bytes | None:
     with suppress(KeyError, WireError):
         return from_record(context.state.array_records[KNOWN])
     return None
+
+
+def _memory(context: Context) -> dict[str, NDArray[np.float32]]:
+    """What a client keeps for its method; empty where there is nothing, or something else in its place."""
+    with suppress(KeyError, ValueError, TypeError):
+        return {name: array.numpy() for name, array in context.state.array_records[MEMORY].items()}
+    return {}
 
 
 def client_name(context: Context) -> int:
@@ -156,7 +178,7 @@ def _own_data(config: RunConfig, context: Context, message: Message) -> tuple[da
         raise ConfigError("data-path", path, "a node config with data-path, or with partition-id and num-partitions")
     if not 0 <= partition_id < clients:
         raise ConfigError("partition-id", partition_id, f"a number from 0 to {clients - 1}, below num-partitions")
-    train = _load(config.dataset, config.data_dir).train
+    train = _load(data.source(config)).train
     return _divided(train, _partition(config, clients)[partition_id], config)
 
 
@@ -174,4 +196,4 @@ _device_data = lru_cache(maxsize=1)(data.own)
 
 @lru_cache(maxsize=2)
 def _partition(config: RunConfig, clients: int) -> list[NDArray[np.int64]]:
-    return data.partition(_load(config.dataset, config.data_dir).train.y, clients, config)
+    return data.partition(_load(data.source(config)).train.strata, clients, config)

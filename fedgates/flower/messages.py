@@ -1,6 +1,6 @@
 """Payloads in Flower's messages: one array of raw bytes each way, and a few plain numbers beside it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import cast
 
@@ -15,6 +15,8 @@ STATE, SHAPE, UPDATE, METRICS = "state", "shape", "update", "metrics"
 """Names of the records in a message."""
 KNOWN = "known"
 """Name of the record in a client's own state that keeps the last state it was sent, if the downlink is a relay."""
+MEMORY = "memory"
+"""Name of the one that keeps what the method's client rule wants to have next time."""
 _PAYLOAD = "payload"
 _MAX_METRICS, _MAX_METRIC = 32, 1e9
 
@@ -86,8 +88,14 @@ def read_update(message: Message, unpack: Callable[[bytes], Update]) -> Update:
     return replace(update, num_examples=examples, metrics=metrics)
 
 
-def read_evaluation(content: RecordDict) -> tuple[int, float, float]:
-    """What a client's evaluation found: number of examples, accuracy in 0 to 1, loss of at least 0.
+def evaluation_content(found: Mapping[str, float], num_examples: int) -> RecordDict:
+    """What a client answers that has evaluated a state."""
+    kept = {name: found[name] for name in ("accuracy", "loss") if name in found}
+    return RecordDict({METRICS: MetricRecord({"num-examples": num_examples, **kept})})
+
+
+def read_evaluation(content: RecordDict, *, classes: bool = True) -> tuple[int, dict[str, float]]:
+    """What a client's evaluation found: number of examples; ``loss`` of at least 0, and with `classes` ``accuracy`` in 0 to 1.
 
     Raises
     ------
@@ -96,11 +104,11 @@ def read_evaluation(content: RecordDict) -> tuple[int, float, float]:
     """
     examples, metrics = _read_metrics(content)
     accuracy, loss = metrics.get("accuracy", -1.0), metrics.get("loss", -1.0)
-    if not 0 <= accuracy <= 1:
+    if classes and not 0 <= accuracy <= 1:
         raise WireError(f"accuracy = {accuracy!r}, expected a number from 0 to 1")
     if loss < 0:
         raise WireError(f"loss = {loss!r}, expected a number of at least 0")
-    return examples, accuracy, loss
+    return examples, {"accuracy": accuracy, "loss": loss} if classes else {"loss": loss}
 
 
 def _read_metrics(content: RecordDict) -> tuple[int, dict[str, float]]:

@@ -81,13 +81,13 @@ class Poll:
         for name in self._awaited.values():
             self._tally.fail(name, self._silence)
 
-    def evaluations(self, replies: Iterable[Message]) -> Iterator[tuple[int, float, float]]:
-        """What sound evaluations found: number of examples, accuracy, loss."""
+    def evaluations(self, replies: Iterable[Message], *, classes: bool) -> Iterator[tuple[int, dict[str, float]]]:
+        """What sound evaluations found: number of examples; and loss, with accuracy where there are classes to find."""
         for name, reply in self._answers(replies):
             try:
                 if reply.has_error():
                     raise WireError(reason(reply))  # noqa: TRY301
-                found = read_evaluation(reply.content)
+                found = read_evaluation(reply.content, classes=classes)
             except WireError as error:
                 self._tally.fail_evaluation(name, str(error))
                 continue

@@ -3,7 +3,7 @@
 import logging
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
@@ -12,7 +12,7 @@ from flwr.serverapp.strategy import Result
 from fedgates import data, report
 from fedgates.checkpoint import RunFolder, open_run
 from fedgates.config import ConfigError, RunConfig, Value
-from fedgates.flower.registry import Strategies, build, configure
+from fedgates.flower.registry import AnyStrategy, Strategies, build, configure
 from fedgates.flower.startup import config_is_checked, end_flower_process
 from fedgates.flower.strategy import QuorumError
 from fedgates.network import NetworkError
@@ -25,9 +25,17 @@ _SETTLING, _PATIENCE = 0.1, 30.0
 """Seconds without a new node after which a simulation's nodes are all there, and after which it has none."""
 
 
-def make_server_app(strategies: Strategies) -> ServerApp:
+class FederationApp(ServerApp):
+    """A ServerApp that says which methods it serves, so that a run config can be checked before it is run."""
+
+    def __init__(self, strategies: Strategies) -> None:
+        super().__init__()
+        self.strategies = strategies
+
+
+def make_server_app(strategies: Strategies) -> FederationApp:
     """A ServerApp that serves the methods of `strategies`, and "module:Class" of the user's own."""
-    app = ServerApp()
+    app = FederationApp(strategies)
 
     @app.main()
     def main(grid: Grid, context: Context) -> None:
@@ -70,20 +78,19 @@ def run_federation(grid: Grid, raw: Mapping[str, Value], strategies: Strategies)
     ConfigError
         Before anything is sent.
     """
-    method, config = configure(raw, strategies)
-    dataset = data.load(config.dataset, config.data_dir)
-    clients = simulated_clients(grid)
-    if clients is not None:
-        check_partition(config, dataset, clients)
-    strategy = build(method, config, dataset.input_shape, dataset.num_classes)
+    strategy, dataset, clients = prepare(raw, strategies, lambda: simulated_clients(grid))
+    config = strategy.config
     run = open_run(config, clients)
     log.info("results: %s", run.path)
+    strategy.support = dataset.support
     first_round, arrays = 1, None
     if config.resume:
         state, done = run.load(strategy.digest)
         run.ledger.forget_after(done)
         first_round, arrays = done + 1, strategy.encode(state, done + 1)
         log.info("resumed after round %d", done)
+        if strategy.remembers:
+            log.warning("clients of %s keep something of their own, which starts anew", config.strategy)
     config_is_checked()
     x, y = data.to_tensors(dataset.test, strategy.network.device)
     try:
@@ -91,6 +98,31 @@ def run_federation(grid: Grid, raw: Mapping[str, Value], strategies: Strategies)
     finally:  # a run that ends early has cost something, too
         _tell(run, config.strategy, strategy.network.size)
     return result, run
+
+
+def prepare(
+    raw: Mapping[str, Value], strategies: Strategies, count: Callable[[], int | None]
+) -> tuple[AnyStrategy, data.Dataset, int | None]:
+    """The method that `raw` asks for and its data, checked in every way that needs no client.
+
+    Parameters
+    ----------
+    raw, strategies
+        As of :func:`run_federation`.
+    count : callable
+        Gives how many clients are simulated, or None; called once the config alone is known to be sound.
+
+    Raises
+    ------
+    ConfigError, NetworkError
+        The run cannot be done.
+    """
+    method, config = configure(raw, strategies)
+    dataset = data.load(config)
+    clients = count()
+    if clients is not None:
+        check_partition(config, dataset, clients)
+    return build(method, config, dataset.input_shape, dataset.num_classes), dataset, clients
 
 
 def _tell(run: RunFolder, strategy: str, size: int) -> None:
@@ -113,7 +145,7 @@ def check_partition(config: RunConfig, dataset: data.Dataset, clients: int) -> N
     """
     if clients < config.min_clients:
         raise ConfigError("min-clients", config.min_clients, f"at most {clients}, which is how many clients are simulated")
-    data.partition(dataset.train.y, clients, config)
+    data.partition(dataset.train.strata, clients, config)
 
 
 def simulated_clients(grid: Grid) -> int | None:

@@ -1,8 +1,8 @@
 """The shared base of all methods: a Flower Strategy that chooses clients, codes, checks, counts, records and resumes.
 
 A method derives from :class:`GateStrategy` and adds four functions of plain values: ``initial_state``, ``local_update``
-(the client's rule), ``aggregate`` (the server's rule) and ``evaluate``. Everything around them is done here and in
-``fedgates.flower.rounds``, once.
+(the client's rule), ``aggregate`` (the server's rule) and ``model`` (the weights that a state stands for). Everything around
+them is done here and in ``fedgates.flower.rounds``, once. docs/own_strategy.md says what a method may count on.
 """
 
 import logging
@@ -10,7 +10,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterable
 from functools import cached_property
-from typing import ClassVar, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar, cast
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 from flwr.serverapp import Grid
@@ -25,12 +25,17 @@ from fedgates.flower.poll import Poll
 from fedgates.flower.roster import Roster, choose
 from fedgates.flower.rounds import EvaluateFn, QuorumError, run_rounds
 from fedgates.ledger import Tally
+from fedgates.measures import MaskCounts, consensus, regrowth, support_scores
 from fedgates.network import Network
-from fedgates.state import State, Update, UpdateKind
-from fedgates.training import Task, isolated
+from fedgates.state import State, Update, UpdateKind, Weights
+from fedgates.training import Task, isolated, predict, score
 from fedgates.wire import Known
 from fedgates.wire.channel import Channel
 from fedgates.wire.downlink import Downlink
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 log = logging.getLogger("fedgates")
 Cfg = TypeVar("Cfg", bound=RunConfig)
@@ -59,6 +64,11 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
         order of the clients' names, so that float sums repeat; the server holds a round's coded replies to do so.
     samples : bool
         Whether its updates' masks are samples of their ``theta``, so that `uplink` "sampled" may choose another.
+    vectors, scalars : int
+        How many vectors of the network's size its state's array is made of, one after another, and how many numbers the
+        state has beside it.
+    remembers : bool
+        Whether its clients keep something of their own from round to round, which a resumed run does not have.
     digest : bytes
         Eight bytes that name the network both ends must hold; set by the method's constructor.
     state
@@ -66,6 +76,8 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
     input_shape, num_classes
         (C, H, W) of an image and the number of classes: what the server tells the clients with every state, because their own
         data must fit it. Set on the server.
+    support : numpy.ndarray, optional
+        Which weights are truly not zero, bool ``[d]``, where the data set says so. Set on the server.
     tally : Tally
         What the present round has counted so far.
     """
@@ -73,6 +85,9 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
     Config: ClassVar[type[RunConfig]] = RunConfig
     sends: ClassVar[UpdateKind] = "mask"
     samples: ClassVar[bool] = False
+    vectors: ClassVar[int] = 1
+    scalars: ClassVar[int] = 0
+    remembers: ClassVar[bool] = False
     digest: bytes
     state: S
 
@@ -81,6 +96,7 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
         self.network = network
         self.input_shape: tuple[int, int, int] = (0, 0, 0)
         self.num_classes = 0
+        self.support: NDArray[np.bool_] | None = None
         self.tally = Tally(0, network.size)
         self._roster = Roster()
         self._poll: Poll | None = None
@@ -106,15 +122,37 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
         """
 
     @abstractmethod
-    def evaluate(self, state: S, x: Tensor, y: Tensor, server_round: int) -> dict[str, float]:
-        """``accuracy`` (0 to 1) and ``loss`` of the state on images ``[n, C, H, W]``, and whatever else the method measures."""
+    def model(self, state: S) -> Tensor:
+        """The weights, ``[d]`` float32, of the network that a state stands for; those that it drops are zero."""
+
+    def evaluate(self, state: S, x: Tensor, y: Tensor, server_round: int) -> dict[str, float]:  # noqa: ARG002
+        """What is measured of a state on images ``[n, C, H, W]`` with labels ``[n]``; a method may add to it.
+
+        ``accuracy`` (0 to 1) and ``loss`` (cross-entropy in nats), for regression ``r2`` and ``loss`` (mean squared error);
+        ``model_density``, the share of the weights that are not zero; where the true support is known, how well it is met.
+        """
+        weights = self.model(state)
+        found = {**self.measured(weights, x, y), "model_density": float((weights != 0).double().mean())}
+        return found if self.support is None else found | support_scores((weights != 0).cpu().numpy(), self.support)
+
+    def measure(self, before: S, after: S, masks: MaskCounts) -> dict[str, float]:  # noqa: ARG002
+        """What is said of a round that changed the state, for its line in the ledger; a method may add to it.
+
+        ``mask_consensus`` of the clients' masks; and where the state is weights, the masks' ``regrowth``.
+        """
+        if not masks.masks:
+            return {}
+        found = {"mask_consensus": consensus(masks)} if masks.masks > 1 else {}
+        if isinstance(before, Weights) and self.sends == "mask and values":
+            found["regrowth"] = regrowth(before.values, masks)
+        return found
 
     # --- the wire
 
     @cached_property
     def channel(self) -> Channel:
         """How states and updates are coded, on either end."""
-        return Channel(self.config, self.network, self.digest, self.sends)
+        return Channel(self.config, self.network, self.digest, self.sends, vectors=self.vectors, scalars=self.scalars)
 
     @cached_property
     def _downlink(self) -> Downlink:
@@ -157,13 +195,14 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
 
     def aggregate_train(self, server_round: int, replies: Iterable[Message]) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Check each reply alone, hand the sound ones to the method as they come, keep the old state without a quorum."""
-        tally = self.tally
-        updates = self._under_way().updates(replies, by_name=self.sends != "mask")
+        tally, masks = self.tally, MaskCounts(self.state.size)
+        updates = masks.watch(self._under_way().updates(replies, by_name=self.sends != "mask"))
         new = self.aggregate(self.state, updates, server_round)
         for _ in updates:  # a method may stop reading early; what it left is checked and tallied all the same
             pass
         tally.quorum = tally.counted >= max(1, math.ceil(self.config.quorum * len(tally.selected) - 1e-9))
         if tally.quorum:
+            tally.measures = self.measure(self.state, new, masks)
             self.state = new
         self._downlink.close(server_round, changed=tally.quorum)
         return self.encode(self.state, server_round + 1), MetricRecord({"clients-counted": tally.counted})
@@ -183,16 +222,12 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:  # noqa: ARG002
         """Means over clients' held-out images, weighted by how many each says it has."""
-        found = list(self._poll.evaluations(replies)) if self._poll else []
-        total = sum(n for n, _, _ in found)
+        found = list(self._poll.evaluations(replies, classes=self.num_classes > 0)) if self._poll else []
+        total = sum(n for n, _ in found)
         if not total:
             return None
-        return MetricRecord(
-            {
-                "client_accuracy": math.fsum(n * accuracy for n, accuracy, _ in found) / total,
-                "client_loss": math.fsum(n * loss for n, _, loss in found) / total,
-            }
-        )
+        names = found[0][1]
+        return MetricRecord({f"client_{name}": math.fsum(n * each[name] for n, each in found) / total for name in names})
 
     # --- the run
 
@@ -248,6 +283,11 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
         return evaluate_fn
 
     # --- helpers
+
+    def measured(self, weights: Tensor, x: Tensor, y: Tensor) -> dict[str, float]:
+        """Accuracy (or r2) and loss of the network with weights ``[d]``, which it holds afterwards."""
+        self.network.weights.copy_(weights)
+        return score(predict(self.network, x, self.config.precision), y)
 
     def _ask(self, kind: str, known: Known, arrays: ArrayRecord, fraction: float, grid: Grid) -> list[Message]:
         """The questions to a fresh choice of clients, whose answers are awaited from now on."""

@@ -24,11 +24,18 @@ class Channel:
         Eight bytes that name the network both ends hold.
     sends : str
         What the method's updates are.
+    vectors : int
+        How many vectors of the network's size a state's array is made of, one after another.
+    scalars : int
+        How many numbers a state has beside it.
     """
 
-    def __init__(self, config: RunConfig, network: Network, digest: bytes, sends: UpdateKind) -> None:
+    def __init__(
+        self, config: RunConfig, network: Network, digest: bytes, sends: UpdateKind, *, vectors: int = 1, scalars: int = 0
+    ) -> None:
         self._config, self._sends = config, sends
-        self._network = Shared(digest, tuple(slot.size for slot in network.slots), seed=config.seed)
+        layers = tuple(slot.size for slot in network.slots) * vectors
+        self._network = Shared(digest, layers, seed=config.seed, scalars=scalars)
         self._sort = sort_of(sends, config.uplink, config.value_type)
         self.relays = config.downlink == "relay"
         """Whether clients are to keep the states they know."""

@@ -31,6 +31,8 @@ class Shared:
     state: State | None = None
     seed: int = 0
     client: int = 0
+    scalars: int = 0
+    """How many numbers the method's state has beside its array."""
 
     @property
     def size(self) -> int:

@@ -20,6 +20,10 @@ def examples(n=3, shape=(2, 4, 1), labels=None):
         (np.zeros((2, 3, 3, 1), np.uint8), np.zeros((2, 1), np.int64), "int64 labels"),
         (np.zeros((2, 3, 3, 1), np.uint8), np.zeros(3, np.int64), "as many images as labels, not 2 and 3"),
         (np.zeros((2, 3, 3, 1), np.uint8), np.array([0, -1]), "labels from 0 up, not -1"),
+        (np.zeros((2, 3, 3, 1), np.uint8), np.zeros(2), r"float32 targets \[n\], not float64 \[2\]"),
+        (np.zeros((2, 3, 3, 1), np.uint8), np.zeros((2, 1), np.float32), r"float32 targets \[n\], not float32 \[2, 1\]"),
+        (np.zeros((2, 3, 3, 1), np.uint8), np.array([0, np.nan], np.float32), "finite targets"),
+        (np.zeros((2, 3, 3, 1), np.uint8), np.array([0, np.inf], np.float32), "finite targets"),
     ],
 )
 def test_bad_examples(x, y, message):
@@ -36,6 +40,29 @@ def test_take_copies_in_order():
     assert held.x[0, 0, 0, 0] == 0
 
 
+def targets(*values):
+    return Examples(np.zeros((len(values), 1, 2, 1), np.uint8), np.array(values, np.float32))
+
+
+def test_strata_of_labels_are_the_labels():
+    assert examples(labels=[4, 0, 4]).strata.tolist() == [4, 0, 4]
+
+
+def test_strata_of_targets_are_deciles():
+    twenty = targets(*(10.0 * np.cos(np.arange(20) * 2.0)))
+    assert twenty.strata.dtype == np.int64
+    assert twenty.strata[np.argsort(twenty.y)].tolist() == [d for d in range(10) for _ in range(2)]
+    assert targets(-1.5, 7, 0.25).strata.tolist() == [0, 6, 3]
+    assert targets().strata.tolist() == []
+
+
+def test_a_regression_has_no_classes_and_may_have_a_support():
+    data = Dataset("a", targets(1, -2), targets(0.5), 0, (), np.array([True, False]))
+    assert data.train.take(np.array([1])).y.tolist() == [-2]
+    assert data.support.tolist() == [True, False]
+    assert Dataset("a", targets(1), targets(), 0, ()).support is None
+
+
 def test_input_shape_is_channels_first():
     data = Dataset("a", examples(shape=(2, 4, 3)), examples(0, (2, 4, 3)), 3, ("a", "b", "c"))
     assert data.input_shape == (3, 2, 4)
@@ -50,11 +77,20 @@ def test_input_shape_is_channels_first():
         (examples(), examples(), 2, "ab", "labels below 2, the number of classes, not 2"),
         (examples(labels=[0, 0, 0]), examples(labels=[0, 0, 3]), 3, "abc", "labels below 3"),
         (examples(), examples(), 3, "ab", "3 names of classes, not 2"),
+        (examples(), examples(), 0, "", r"float32 targets, without classes, not int64 \[3\]"),
+        (targets(1), targets(), 2, "ab", r"int64 labels, not float32 \[1\]"),
+        (targets(1), targets(), 0, "a", "0 names of classes, not 1"),
     ],
 )
 def test_bad_dataset(train, test, num_classes, names, message):
     with pytest.raises(ValueError, match=message):
         Dataset("a", train, test, num_classes, tuple(names))
+
+
+@pytest.mark.parametrize("support", [np.ones(3, bool), np.ones(2), np.ones((1, 2), bool)])
+def test_bad_support(support):
+    with pytest.raises(ValueError, match=r"a support of dtype bool, \[2\], not "):
+        Dataset("a", targets(1), targets(), 0, (), support)
 
 
 def test_tensors_have_channels_first():
@@ -66,6 +102,7 @@ def test_tensors_have_channels_first():
     assert tensor[1, 2, 0, 1] == x[1, 0, 1, 2]
     assert labels.dtype == torch.int64
     assert labels.tolist() == [4, 5]
+    assert to_tensors(targets(0.5), "cpu")[1].dtype == torch.float32
 
 
 @pytest.mark.parametrize("channels", [1, 3])

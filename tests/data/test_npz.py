@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fedgates.config import ConfigError
+from fedgates.config import ConfigError, RunConfig
 from fedgates.data import load, own
 
 X = np.arange(4 * 2 * 3, dtype=np.uint8).reshape(4, 2, 3)
@@ -21,7 +21,7 @@ def save(tmp_path):
 
 def test_grey_images(save):
     path = save()
-    data = load(f"npz:{path}", "~")
+    data = load(RunConfig(dataset=f"npz:{path}"))
     assert data.name == f"npz:{path}"
     assert data.input_shape == (1, 2, 3)
     assert np.array_equal(data.train.x[..., 0], X)
@@ -34,7 +34,7 @@ def test_grey_images(save):
 def test_colours_names_and_small_labels(save):
     x = np.arange(4 * 2 * 3 * 3, dtype=np.uint8).reshape(4, 2, 3, 3)
     path = save(x_train=x, x_test=x, y_test=np.array([0, 1, 2, 2], np.uint8), classes=np.array(["a", "b", "c", "d"]))
-    data = load(f"npz:{path}", "~")
+    data = load(RunConfig(dataset=f"npz:{path}"))
     assert data.input_shape == (3, 2, 3)
     assert np.array_equal(data.test.x, x)
     assert data.test.y.dtype == np.int64
@@ -42,7 +42,7 @@ def test_colours_names_and_small_labels(save):
 
 
 def test_largest_label_may_be_in_the_test_part(save):
-    assert load(f"npz:{save(y_test=np.array([0, 5]))}", "~").num_classes == 6
+    assert load(RunConfig(dataset=f"npz:{save(y_test=np.array([0, 5]))}")).num_classes == 6
 
 
 BAD = {
@@ -67,6 +67,7 @@ BAD = {
 ONLY_LOAD = {
     "x_test absent": ({"x_test": None, "y_test": None}, "an array x_test"),
     "empty test": ({"x_test": X[:0], "y_test": np.zeros(0, int)}, "at least one test example"),
+    "one class": ({"y_train": np.zeros(4, int), "y_test": np.zeros(2, int)}, "at least two classes, and there is one"),
 }
 
 
@@ -80,7 +81,7 @@ def one_line(error, key, value):
 def test_bad_arrays(save, changes, message):
     dataset = f"npz:{save(**changes)}"
     with pytest.raises(ConfigError, match=message) as error:
-        load(dataset, "~")
+        load(RunConfig(dataset=dataset))
     one_line(error.value, "dataset", dataset)
 
 
@@ -115,7 +116,7 @@ def test_bad_file(save, tmp_path, spoil):
     path = save()
     spoil(tmp_path / "mine.npz")
     with pytest.raises(ConfigError, match=path) as error:
-        load(f"npz:{path}", "~")
+        load(RunConfig(dataset=f"npz:{path}"))
     one_line(error.value, "dataset", f"npz:{path}")
 
 
@@ -150,6 +151,13 @@ def test_own_data_that_does_not_fit(save, changes, input_shape, num_classes, mes
     one_line(error.value, "data-path", path)
 
 
+def test_a_regression_takes_no_data_of_a_devices_own(save):
+    path = save()
+    with pytest.raises(ConfigError, match="expected none: the run's data set is a regression") as error:
+        own(path, (1, 2, 3), 0)
+    one_line(error.value, "data-path", path)
+
+
 def test_own_data_is_found_from_anywhere():
     with pytest.raises(ConfigError, match=r"^data-path = 'mine\.npz': expected an absolute path"):
         own("mine.npz", (1, 2, 3), 3)
@@ -157,6 +165,6 @@ def test_own_data_is_found_from_anywhere():
 
 @pytest.mark.parametrize("dataset", ["digit", "zip:/a", "", "/a/b.npz"])
 def test_unknown_dataset(dataset):
-    with pytest.raises(ConfigError, match="one of digits, mnist") as error:
-        load(dataset, "~")
+    with pytest.raises(ConfigError, match="one of digits, synthetic-linear, synthetic-logistic, mnist") as error:
+        load(RunConfig(dataset=dataset))
     one_line(error.value, "dataset", dataset)

@@ -10,7 +10,7 @@ from safetensors.numpy import load_file
 
 from client_app import app
 from fedgates import data
-from fedgates.config import ConfigError
+from fedgates.config import ConfigError, RunConfig
 from fedgates.flower import LoopbackGrid, QuorumError, run_federation
 from fedgates.flower.roster import choose
 from strategies import STRATEGIES
@@ -178,7 +178,7 @@ def save_npz(path: Path, digits, part, **changes):
 
 @pytest.fixture
 def digits():
-    train = data.load("digits", "~").train
+    train = data.load(RunConfig()).train
     return train.x, train.y
 
 

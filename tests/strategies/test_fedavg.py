@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch import nn
 
+from fedgates.flower import largest, weighted_mean
 from fedgates.gates import Gates
 from fedgates.network import Network
-from fedgates.state import Update, Weights
+from fedgates.state import Update, Weights, pack
 from fedgates.training import Task
 from strategies.fedavg import FedAvg, FedAvgConfig
 
@@ -103,7 +104,76 @@ def test_no_updates_leave_the_state():
 def test_evaluation_by_hand():
     x = images(255, 0, 255, labels=[0, 1, 1])
     measured = method().evaluate(weights(math.log(3), 0, 0, 0), x.x, x.y, server_round=1)
-    assert measured == {"accuracy": pytest.approx(2 / 3), "loss": pytest.approx(-(2 * math.log(0.75) + math.log(0.25)) / 3)}
+    loss = -(2 * math.log(0.75) + math.log(0.25)) / 3
+    assert measured == {"accuracy": pytest.approx(2 / 3), "loss": pytest.approx(loss), "model_density": 0.25}
+
+
+@pytest.mark.parametrize(
+    ("density", "kept"),
+    [
+        (0.0, [1, -3, 2, -2]),  # none asked for
+        (0.25, [0, -3, 0, 0]),
+        (0.5, [0, -3, 2, 0]),  # of equal ones the first
+        (0.75, [0, -3, 2, -2]),
+        (1.0, [1, -3, 2, -2]),
+        (0.1, [0, 0, 0, 0]),
+    ],
+)
+def test_target_density_prunes_the_model_that_a_state_stands_for(density, kept):
+    state = weights(1, -3, 2, -2)
+    assert method(target_density=density).model(state).tolist() == kept
+    assert state.values.tolist() == [1, -3, 2, -2]
+
+
+def test_the_pruned_model_is_evaluated_and_the_dense_one_trained_and_sent():
+    state, asked = weights(math.log(3), -5, 0, 0), images(255, 0, 255, labels=[0, 1, 1])
+    dense, pruned = method(), method(target_density=0.25)
+    measured = pruned.evaluate(state, asked.x, asked.y, server_round=1)
+    assert measured == dense.evaluate(weights(0, -5, 0, 0), asked.x, asked.y, server_round=1)
+    assert measured["model_density"] == 0.25
+    sent = [found.local_update(state, asked).values.tolist() for found in (dense, pruned)]
+    assert sent[0] == sent[1]
+    updates = [update(*sent[0]), update(1, 2, 3, 4)]
+    assert pruned.aggregate(state, updates, 1).values.tolist() == dense.aggregate(state, updates, 1).values.tolist()
+
+
+def test_largest():
+    values = np.array([0, -3, 2, -2, 2], dtype=np.float32)
+    found = [np.flatnonzero(largest(values, count)).tolist() for count in (0, 1, 2, 3, 4, 5, 9)]
+    assert found == [[], [1], [1, 2], [1, 2, 3], [1, 2, 3, 4], [0, 1, 2, 3, 4], [0, 1, 2, 3, 4]]
+
+
+def test_weighted_mean_of_sparse_updates_counts_what_is_missing_as_zero():
+    sparse = Update(pack(np.array([True, False, True])), np.array([3, 6], dtype=np.float32), num_examples=1)
+    assert weighted_mean([sparse, update(1, 1, 1, examples=2)], 3).tolist() == [5 / 3, 2 / 3, 8 / 3]
+    assert weighted_mean([], 3) is None
+
+
+def test_final_learning_rate_is_reached_exponentially():
+    config = FedAvgConfig(learning_rate=0.5, final_learning_rate=0.005, num_server_rounds=5)
+    assert [config.rate(i) for i in (1, 3, 5, 6)] == pytest.approx([0.5, 0.05, 0.005, 0.005])
+    assert FedAvgConfig(learning_rate=0.5).rate(7) == 0.5
+    assert FedAvgConfig(learning_rate=0.5, final_learning_rate=0.1, num_server_rounds=1).rate(1) == 0.5
+    found = method(local_epochs=1, final_learning_rate=0.001, num_server_rounds=3)
+    sent = found.local_update(weights(0, 0, 0, 0), images(255, labels=[0], server_round=3))
+    assert sent.values.tolist() == pytest.approx([0.0005, -0.0005, 0.0005, -0.0005])
+
+
+def test_weight_decay_by_hand():
+    sent = method(local_epochs=1, weight_decay=0.5).local_update(weights(1, 1, 1, 1), images(255, labels=[0]))
+    assert sent.values.tolist() == pytest.approx([1, 0.9, 1, 0.9])  # -.05 of each by the decay, +-.05 by the loss
+
+
+def test_something_is_done_after_every_step():
+    found, seen = method(local_epochs=3), []
+    trained, _ = found.train(
+        weights(0, 0, 0, 0),
+        images(255, labels=[0]),
+        after_step=lambda: seen.append(found.network.weights[0].item()),
+    )
+    assert len(seen) == 3
+    assert seen[0] == pytest.approx(0.05)
+    assert seen[-1] == trained[0]
 
 
 def test_weights_that_overflow_are_measured_all_the_same():

@@ -8,11 +8,11 @@ from torch import nn
 
 from fedgates import keys
 from fedgates.config import ConfigError, parse
+from fedgates.flower import masks, threshold
 from fedgates.network import Network
 from fedgates.state import Update, Votes, pack, unpack
 from fedgates.training import Task
-from strategies import fedpm
-from strategies.fedpm import FedPM, FedPMConfig, threshold
+from strategies.fedpm import FedPM, FedPMConfig
 
 C = math.sqrt(2)
 """The frozen magnitude of a layer with one input, at scale kaiming."""
@@ -49,8 +49,8 @@ def sent(monkeypatch):
         seen.append(theta.clone())
         return sample_with(theta, coins)
 
-    sample_with = fedpm.sample_with
-    monkeypatch.setattr(fedpm, "sample_with", watch)
+    sample_with = masks.sample_with
+    monkeypatch.setattr(masks, "sample_with", watch)
     return seen
 
 
@@ -333,13 +333,13 @@ def test_evaluations_by_hand():
     assert set(measured) == {
         "accuracy",
         "loss",
-        "density_threshold",
+        "model_density",
         "accuracy_sample",
         "accuracy_mean",
         "accuracy_ensemble",
     }
     assert measured["loss"] == pytest.approx(-(3 * math.log(p) + math.log(1 - p)) / 4, rel=1e-5)
-    assert measured["density_threshold"] == 0.25
+    assert measured["model_density"] == 0.25
     assert [measured[key] for key in ("accuracy", "accuracy_sample", "accuracy_mean", "accuracy_ensemble")] == [0.75] * 4
 
 
@@ -348,8 +348,8 @@ def test_each_evaluation_runs_its_own_network(monkeypatch):
     loaded = []
     monkeypatch.setattr(found.gates, "load", lambda gate: loaded.append(gate.clone()))
     found.evaluate(votes(0, 3, 5, 10, trials=10), one_image().x, torch.tensor([0]), server_round=3)
-    by_threshold, sampled, mean, *members = loaded
-    assert by_threshold.tolist() == [False, False, False, True]
+    assert found.network.weights.tolist() == (found.gates.frozen * torch.tensor([0, 0, 0, 1])).tolist()  # thresholded
+    sampled, mean, *members = loaded
     assert mean.tolist() == pytest.approx([0, 0.3, 0.5, 1])
     assert len(members) == 5
     masks = torch.stack([sampled, *members])
@@ -361,7 +361,7 @@ def test_each_evaluation_runs_its_own_network(monkeypatch):
 
 def test_the_ensemble_votes_with_probabilities(monkeypatch):
     found = method(evaluations="threshold,ensemble", ensemble_size=3)
-    answers = iter([[0.5, 0.5], [0.4, 0.6], [0.4, 0.6], [0.9, 0.1]])  # two of three members say 1; their mean says 0
+    answers = iter([[0.4, 0.6], [0.4, 0.6], [0.9, 0.1]])  # two of three members say 1; their mean says 0
     monkeypatch.setattr(found, "_predict", lambda gate, x: torch.tensor([next(answers)]))
     measured = found.evaluate(votes(1, 1, 1, 1, trials=2), one_image().x, torch.tensor([0]), server_round=1)
     assert measured["accuracy_ensemble"] == 1.0
@@ -378,7 +378,7 @@ def test_the_ensemble_votes_with_probabilities(monkeypatch):
 )
 def test_what_is_asked_for_is_evaluated_and_nothing_else(asked, found):
     measured = method(evaluations=asked).evaluate(votes(1, 1, 0, 0), one_image().x, torch.tensor([0]), 1)
-    assert set(measured) == {"accuracy", "loss", "density_threshold"} | found
+    assert set(measured) == {"accuracy", "loss", "model_density"} | found
 
 
 def test_evaluation_repeats_and_differs_between_rounds():
@@ -388,7 +388,7 @@ def test_evaluation_repeats_and_differs_between_rounds():
     wide.gates.load = lambda gate: loaded.append(tuple(gate.tolist()))
     for server_round in (1, 1, 2):
         wide.evaluate(state, x, y, server_round)
-    assert loaded[1] == loaded[3] != loaded[5]
+    assert loaded[0] == loaded[1] != loaded[2]
 
 
 # --- it learns
@@ -438,4 +438,4 @@ def test_the_density_penalty_lowers_the_density():
     assert densities[0] > 0.45
     assert densities[1] < densities[0] - 0.03
     assert densities[2] < densities[1] - 0.03
-    assert measured["density_threshold"] < 0.4
+    assert measured["model_density"] < 0.4

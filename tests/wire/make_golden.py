@@ -19,9 +19,10 @@ SEED = 2026
 def state_as_json(state: State | None) -> dict | None:
     if state is None:
         return None
+    scalars = {"scalars": list(state.scalars)} if state.scalars else {}
     if isinstance(state, Votes):
-        return {"trials": state.trials, "votes": state.votes.tolist()}
-    return {"weights": state.values.tolist()}
+        return {"trials": state.trials, "votes": state.votes.tolist(), **scalars}
+    return {"weights": state.values.tolist(), **scalars}
 
 
 def found_as_json(found: Update | tuple[State, int], size: int) -> dict:
@@ -45,6 +46,7 @@ def case_as_json(case: Case) -> dict:
         "round": shared.server_round,
         "seed": shared.seed,
         "client": shared.client,
+        **({"scalars": shared.scalars} if shared.scalars else {}),
         "state": state_as_json(shared.state),
         "base": case.base and {"round": case.base.server_round, "state": state_as_json(case.base.state)},
         "payload": case.payload.hex(),

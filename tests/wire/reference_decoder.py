@@ -29,10 +29,12 @@ class RefusedError(ValueError):
 class Votes(NamedTuple):
     votes: list[int]
     trials: int
+    scalars: tuple[float, ...] = ()
 
 
 class Weights(NamedTuple):
     values: list[int]
+    scalars: tuple[float, ...] = ()
 
 
 class Update(NamedTuple):
@@ -49,6 +51,7 @@ class Shared:
     state: Votes | Weights | None = None
     seed: int = 0
     client: int = 0
+    scalars: int = 0
 
     @property
     def size(self) -> int:
@@ -294,7 +297,8 @@ def values(body: bytes, count: int, value_type: int) -> list[int]:
 
 def crc(state: Votes | Weights) -> int:
     trials = state.trials if isinstance(state, Votes) else 0
-    return zlib.crc32(u32s(state[0]), zlib.crc32(u32s([trials])))
+    scalars = struct.pack(f"<{len(state.scalars)}d", *state.scalars)
+    return zlib.crc32(u32s([trials]) + scalars + u32s(state[0]))
 
 
 # --- payloads
@@ -344,17 +348,22 @@ def decode_update(payload: bytes, shared: Shared, sort: Sort) -> Update:
 
 def decode_state(payload: bytes, shared: Shared, codec: int) -> tuple[Votes | Weights, int]:
     header, body = unseal(payload, shared, (VOTES, codec, 0), (VALUES, NONE, 1), (BOTH, ENTROPY, 1))
+    at = 8 * shared.scalars
+    expect(len(body) >= at, "scalars")
+    scalars, body = struct.unpack_from(f"<{shared.scalars}d", body), body[at:]
+    expect(all(number - number == 0 for number in scalars), "a scalar that is not finite")
     state: Votes | Weights
     if header.sort[0] == VOTES:
-        state = Votes((float32s if codec == FLOAT32 else counts)(body, shared.size, header.number), header.number)
+        read = float32s if codec == FLOAT32 else counts
+        state = Votes(read(body, shared.size, header.number), header.number, scalars)
     elif header.sort[0] == VALUES:
         expect(not header.number, "a number")
-        state = Weights(values(body, shared.size, 1))
+        state = Weights(values(body, shared.size, 1), scalars)
     else:
         mask, found = masked(header, body, shared)
         expect(0 not in (found or ()), "a weight of zero")
         rest = iter(found or ())
-        state = Weights([next(rest) if gate else 0 for gate in mask])
+        state = Weights([next(rest) if gate else 0 for gate in mask], scalars)
     expect(crc(state) == header.check, "another state")
     return state, header.round
 

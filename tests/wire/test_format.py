@@ -34,15 +34,15 @@ networks = st.lists(st.integers(1, 70), min_size=1, max_size=10).map(tuple)
 
 def to_reference(state):
     if isinstance(state, Votes):
-        return reference.Votes(state.votes.tolist(), state.trials)
-    return state and reference.Weights(state.values.view(np.uint32).tolist())
+        return reference.Votes(state.votes.tolist(), state.trials, state.scalars)
+    return state and reference.Weights(state.values.view(np.uint32).tolist(), state.scalars)
 
 
 def to_ours(found):
     if isinstance(found, reference.Votes):
-        return Votes(np.array(found.votes, np.uint32), found.trials)
+        return Votes(np.array(found.votes, np.uint32), found.trials, found.scalars)
     if isinstance(found, reference.Weights):
-        return Weights(np.array(found.values, np.uint32).view(np.float32))
+        return Weights(np.array(found.values, np.uint32).view(np.float32), found.scalars)
     mask = None if found.mask is None else pack(np.array(found.mask, np.bool_))
     values = None if found.values is None else np.array(found.values, np.uint32).view(np.float32)
     return Update(mask, values, num_examples=found.examples)
@@ -54,7 +54,7 @@ def rule(state, updates, server_round):
 
 def read_by_reference(case, payload):
     shared, own = case.shared, to_reference(case.shared.state)
-    here = reference.Shared(shared.digest, shared.layers, shared.server_round, own, shared.seed, shared.client)
+    here = reference.Shared(shared.digest, shared.layers, shared.server_round, own, shared.seed, shared.client, shared.scalars)
     if case.sort == "state":
         state, server_round = reference.decode_state(payload, here, CODECS["float32" if case.codec == "float32" else "votes"])
         return to_ours(state), server_round

@@ -22,9 +22,10 @@ GOLDEN = [entry for path in sorted((Path(__file__).parent / "golden").glob("*.js
 def state_from_json(found: dict | None) -> State | None:
     if found is None:
         return None
+    scalars = tuple(found.get("scalars", ()))
     if "votes" in found:
-        return Votes(np.array(found["votes"], np.uint32), found["trials"])
-    return Weights(np.array(found["weights"], np.float32))
+        return Votes(np.array(found["votes"], np.uint32), found["trials"], scalars)
+    return Weights(np.array(found["weights"], np.float32), scalars)
 
 
 def case_from_json(entry: dict) -> Case:
@@ -32,7 +33,7 @@ def case_from_json(entry: dict) -> Case:
     digest, layers = bytes.fromhex(entry["digest"]), tuple(entry["layers"])
     return Case(
         **{key: entry[key] for key in ("name", "sort", "kind", "codec", "value_type")},
-        shared=Shared(digest, layers, entry["round"], state, entry["seed"], entry["client"]),
+        shared=Shared(digest, layers, entry["round"], state, entry["seed"], entry["client"], entry.get("scalars", 0)),
         payload=bytes.fromhex(entry["payload"]),
         base=base and Known(state_from_json(base["state"]), base["round"]),
     )

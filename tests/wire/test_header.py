@@ -62,7 +62,8 @@ def test_header_is_as_the_table_says_and_its_checksum_covers_everything(case):
         state = found[0]
         trials = state.trials if isinstance(state, Votes) else 0
         array = state.votes if isinstance(state, Votes) else state.values
-        assert check == zlib.crc32(struct.pack("<I", trials) + array.tobytes())
+        scalars = struct.pack(f"<{len(state.scalars)}d", *state.scalars)
+        assert check == zlib.crc32(struct.pack("<I", trials) + scalars + array.tobytes())
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from wire_cases import DIGEST, ROUND, floats, votes_of
 
 from fedgates.state import Votes, Weights
-from fedgates.wire import Shared, check, describe, pack_state, unpack_state
-from fedgates.wire.header import HEADER_SIZE
+from fedgates.wire import Shared, WireError, check, describe, pack_state, unpack_state
+from fedgates.wire.header import HEADER_SIZE, NONE, VALUES, seal
 
 layers = st.lists(st.integers(1, 100), min_size=1, max_size=5).filter(lambda sizes: sum(sizes) <= 300).map(tuple)
 rounds = st.integers(0, 2**32 - 1)
@@ -124,3 +124,46 @@ def test_what_is_read_does_not_change_with_the_buffer():
     payload = pack_state(Weights(floats(range(9))), SHARED)
     unpack_state(payload, SHARED)[0].values[:] = 0  # a reader may work in place on its own state
     assert unpack_state(payload, SHARED)[0].values.tolist() == list(range(9))
+
+
+@given(
+    st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=5).map(tuple),
+    st.sampled_from([votes_of(np.random.default_rng(1), 9, 10), Weights(floats(range(9))), Weights(floats([0] * 8 + [1]))]),
+    st.sampled_from(["votes", "float32"]),
+)
+@settings(deadline=None)
+def test_scalars_come_back_to_the_bit_and_cost_eight_bytes_each(scalars, state, downlink):
+    shared = replace(SHARED, scalars=len(scalars))
+    payload = pack_state(replace(state, scalars=scalars), shared, downlink)
+    assert len(payload) == len(pack_state(state, SHARED, downlink)) + 8 * len(scalars)
+    assert payload[HEADER_SIZE : HEADER_SIZE + 8 * len(scalars)] == struct.pack(f"<{len(scalars)}d", *scalars)
+    assert [s.hex() for s in there_and_back(replace(state, scalars=scalars), shared, downlink).scalars] == [
+        s.hex() for s in scalars
+    ]
+
+
+def test_scalars_are_part_of_what_a_state_is():
+    state = Votes(np.array([1, 2], np.uint32), 3, (0.5,))
+    assert check(state) == zlib.crc32(struct.pack("<IdII", 3, 0.5, 1, 2))
+
+
+@pytest.mark.parametrize("scalars", [(), (1.0,), (1.0, 2.0, 3.0), (1.0, float("nan")), (1.0, float("inf"))])
+def test_other_scalars_than_the_method_has_are_not_sent(scalars):
+    with pytest.raises(ValueError, match="expected 2 finite ones"):
+        pack_state(Weights(floats(range(9)), scalars), replace(SHARED, scalars=2))
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"", "expected 1 scalars first"),
+        (struct.pack("<d", float("nan")) + bytes(36), "a scalar is not finite"),
+        (struct.pack("<d", float("-inf")) + bytes(36), "a scalar is not finite"),
+        (struct.pack("<d", 1), "a body of 0 bytes, expected 36"),
+        (struct.pack("<d", 1) + bytes(36), "the state is not the one that was sent"),
+    ],
+)
+def test_unsound_scalars_are_refused(body, reason):
+    shared = replace(SHARED, scalars=1)
+    with pytest.raises(WireError, match=reason):
+        unpack_state(seal(VALUES, NONE, 1, shared, 0, 0, body), shared)

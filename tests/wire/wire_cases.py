@@ -69,11 +69,11 @@ def aggregate(state: State, updates: Iterable[Update], server_round: int) -> Sta
         votes, trials = state.votes.copy(), state.trials
         for update in updates:
             votes, trials = votes + update.gates(state.size), trials + 1
-        return Votes(votes, trials)
+        return replace(state, votes=votes, trials=trials)
     total, examples = np.zeros(state.size), 0
     for update in updates:
         total, examples = total + update.num_examples * update.dense(state.size).astype(float), examples + update.num_examples
-    return Weights((total / examples).astype(np.float32)) if examples else state
+    return replace(state, values=(total / examples).astype(np.float32)) if examples else state
 
 
 @dataclass(frozen=True)
@@ -113,9 +113,10 @@ def content(found: Update | tuple[State, int]) -> tuple:
     if isinstance(found, Update):
         return tuple(None if part is None else part.tobytes() for part in (found.mask, found.values))
     state, server_round = found
+    scalars = np.array(state.scalars).tobytes()
     if isinstance(state, Votes):
-        return server_round, state.trials, state.votes.tobytes()
-    return server_round, state.values.tobytes()
+        return server_round, state.trials, scalars, state.votes.tobytes()
+    return server_round, scalars, state.values.tobytes()
 
 
 def expect_valid(found: Update | tuple[State, int], size: int) -> None:
@@ -129,10 +130,12 @@ def expect_valid(found: Update | tuple[State, int], size: int) -> None:
         assert values is None or values.shape == (ones,)
     elif isinstance(found[0], Votes):
         votes, values = found[0].votes, None
+        assert np.isfinite(found[0].scalars).all()
         assert (votes.dtype, votes.shape) == (np.uint32, (size,))
         assert int(votes.max()) <= found[0].trials < 2**32
     else:
         values = found[0].values
+        assert np.isfinite(found[0].scalars).all()
         assert values.shape == (size,)
     assert values is None or (values.dtype == np.float32 and np.isfinite(values).all())
 
@@ -180,13 +183,37 @@ def _state_cases(random: np.random.Generator, shared: Shared) -> Iterable[Case]:
         yield Case(name, "state", "mask", downlink, "float32", bare, pack_state(state, bare, downlink))
 
 
+SCALARS = (0.1, -0.0, 1e300)
+
+
+def _scalar_cases(random: np.random.Generator, shared: Shared) -> Iterable[Case]:
+    bare = Shared(shared.digest, shared.layers, shared.server_round, scalars=len(SCALARS))
+    states = {
+        "votes of 10, scalars": (replace(votes_of(random, shared.size, 10), scalars=SCALARS), "votes"),
+        "votes of 10, float32, scalars": (replace(votes_of(random, shared.size, 10), scalars=SCALARS), "float32"),
+        "weights, scalars": (replace(weights_of(random, shared.size), scalars=SCALARS), "votes"),
+        "weights, a few, scalars": (replace(weights_of(random, shared.size, 0.1), scalars=SCALARS), "votes"),
+    }
+    for name, (state, downlink) in states.items():
+        yield Case(name, "state", "mask", downlink, "float32", bare, pack_state(state, bare, downlink))
+    name = "relay of mask, packed, scalars"
+    yield relay_case(random, shared, "mask", "packed", [[5], [CLIENT]], name, scalars=SCALARS)[0]
+
+
 def relay_case(
-    random: np.random.Generator, shared: Shared, kind: str, codec: str, clients: Sequence[Sequence[int] | None], name: str = ""
+    random: np.random.Generator,
+    shared: Shared,
+    kind: str,
+    codec: str,
+    clients: Sequence[Sequence[int] | None],
+    name: str = "",
+    scalars: tuple[float, ...] = (),
 ) -> tuple[Case, State]:
     """A relay over as many rounds as `clients` has entries, up to the round of `shared`; and the server's state."""
-    bare = Shared(shared.digest, shared.layers, seed=shared.seed)
+    bare = Shared(shared.digest, shared.layers, seed=shared.seed, scalars=len(scalars))
     first = shared.server_round - len(clients)
-    state = base = votes_of(random, shared.size, 4) if kind == "mask" else weights_of(random, shared.size)
+    start: State = votes_of(random, shared.size, 4) if kind == "mask" else weights_of(random, shared.size)
+    state = base = replace(start, scalars=scalars)
     rounds: list[list[Counted] | None] = []
     for server_round, names in enumerate(clients, first):
         now = [replace(bare, server_round=server_round, state=state, client=client) for client in names or ()]
@@ -215,4 +242,5 @@ def cases(layers: tuple[int, ...] = LAYERS, seed: int = SEED) -> dict[str, Case]
     random = np.random.default_rng(seed)
     shared = Shared(DIGEST, layers, ROUND, votes_of(random, sum(layers), 10), SEED, CLIENT)
     every = [*_update_cases(random, shared), *_state_cases(random, shared), *_relay_cases(random, shared)]
+    every += _scalar_cases(random, shared)
     return {case.name: case for case in every}

@@ -1,0 +1,52 @@
+"""A method of one's own: votes that fade, and steps that shrink.
+
+The server halves the votes of all earlier rounds before it adds the new ones, so that theta follows the clients but remembers;
+a client's Adam takes smaller steps from round to round.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import torch
+
+from fedgates.config import number
+from fedgates.flower import MaskConfig, MaskStrategy, counted
+from fedgates.state import Update, Votes
+from fedgates.training import Task, descend
+
+
+@dataclass(frozen=True)
+class FadingConfig(MaskConfig):
+    """The keys that the method adds; they may stand in pyproject.toml, too."""
+
+    fade: int = number(2, 1, 1000)
+    shrink: float = number(0.97, 0, 1, above=True)
+
+
+class FadingVotes(MaskStrategy[FadingConfig]):
+    """Two rules; frozen weights, evaluation, coding, checking and resuming are inherited."""
+
+    Config = FadingConfig
+    samples = True  # a mask is a sample of Update.theta, so every uplink codec may carry it
+
+    def local_update(self, state: Votes, task: Task) -> Update:
+        """The client's rule: train scores from the server's theta, send one sample of what became of them."""
+        config, network, gates = self.config, self.network, self.gates
+        scores = self.theta(state).clamp_(0.001, 0.999).logit_()
+        scores.grad = network.gradient
+        adam = torch.optim.Adam([scores], lr=config.learning_rate * config.shrink**task.server_round)
+        draw = task.generator(config.seed, "masks", network.device)
+        loss = descend(
+            network,
+            task,
+            config,
+            adam,
+            load=lambda: gates.load_sample(scores, draw),
+            convert=lambda: gates.straight_through(scores),
+        )
+        return self.sampled(scores.sigmoid_(), task, loss)
+
+    def aggregate(self, state: Votes, updates: Iterable[Update], server_round: int) -> Votes:  # noqa: ARG002
+        """The server's rule: earlier votes fade, new ones are added."""
+        fade = self.config.fade
+        return counted(replace(state, votes=state.votes // fade, trials=state.trials // fade), updates)

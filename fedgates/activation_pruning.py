@@ -1,0 +1,119 @@
+"""Backward passes from pruned activations: what a layer keeps of its input to find its weights' gradient is as sparse as it is.
+
+Guastella et al., SparsyFed, ICLR 2025, arXiv 2504.05153. A layer's output and the gradient of its input need its weights, not
+its input, and stay exact; the gradient of its weights is made from the largest of the input's entries, as many of them as the
+layer has weights that are not zero.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+_Context = Any
+"""Torch's context of an autograd function: it has whatever is put there."""
+
+
+@contextmanager
+def pruned_activations(module: nn.Module) -> Iterator[None]:
+    """While it lasts, ``nn.Linear`` and ``nn.Conv2d`` of `module` find their weights' gradient from pruned activations.
+
+    Other layers stay as they are, and so do subclasses with a forward of their own, and convolutions whose padding is not a
+    number of zeros.
+    """
+    layers = {layer: rule for layer in module.modules() if (rule := _rule(layer))}
+    for layer, rule in layers.items():
+        layer.__dict__["forward"] = partial(rule, layer)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.__dict__["forward"]
+
+
+def largest_activations(x: Tensor, share: float) -> Tensor:
+    """``x``, any shape, with all but the ``round(share * x.numel())`` entries of largest magnitude (at least one) set to zero.
+
+    Entries that are as large as the smallest of those are kept, too: which ones of them come first says nothing, and in images
+    whole backgrounds are equal.
+    """
+    drop = x.numel() - max(1, round(share * x.numel()))
+    if drop <= 0:
+        return x
+    size = x.abs()
+    edge = size.flatten().kthvalue(drop + 1).values
+    return torch.where(size >= edge, x, torch.zeros((), dtype=x.dtype, device=x.device))
+
+
+def _rule(layer: nn.Module) -> Callable[..., Tensor] | None:
+    own = type(layer).forward
+    if isinstance(layer, nn.Linear) and own is nn.Linear.forward:
+        return _linear
+    if isinstance(layer, nn.Conv2d) and own is nn.Conv2d.forward and isinstance(layer.padding, tuple):
+        return _conv2d if layer.padding_mode == "zeros" else None
+    return None
+
+
+def _linear(layer: nn.Linear, x: Tensor) -> Tensor:
+    output: Tensor = _Linear.apply(*_cast(x, layer), _density(layer.weight))
+    return output
+
+
+def _conv2d(layer: nn.Conv2d, x: Tensor) -> Tensor:
+    geometry = (layer.stride, layer.padding, layer.dilation, False, (0, 0), layer.groups)
+    output: Tensor = _Conv2d.apply(*_cast(x, layer), _density(layer.weight), geometry)
+    return output
+
+
+def _density(weight: Tensor) -> float:
+    return int(weight.count_nonzero()) / weight.numel()
+
+
+def _cast(x: Tensor, layer: nn.Linear | nn.Conv2d) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Input, weight and bias as autocast would give them to the layer; it does not reach into autograd functions."""
+    device, weight, bias = x.device.type, layer.weight, layer.bias
+    if not torch.is_autocast_enabled(device):
+        return x, weight, bias
+    dtype = torch.get_autocast_dtype(device)
+    return x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(context: _Context, x: Tensor, weight: Tensor, bias: Tensor | None, share: float) -> Tensor:
+        context.save_for_backward(largest_activations(x, share), weight)
+        return F.linear(x, weight, bias)
+
+    @staticmethod
+    def backward(context: _Context, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        kept, weight = context.saved_tensors
+        of_input, of_weight, of_bias, _ = context.needs_input_grad
+        rows = gradient.flatten(0, -2)
+        return (
+            gradient @ weight if of_input else None,
+            rows.T @ kept.flatten(0, -2) if of_weight else None,
+            rows.sum(0) if of_bias else None,
+            None,
+        )
+
+
+class _Conv2d(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        context: _Context, x: Tensor, weight: Tensor, bias: Tensor | None, share: float, geometry: tuple[Any, ...]
+    ) -> Tensor:
+        context.save_for_backward(largest_activations(x, share), weight)
+        context.geometry = geometry
+        return torch.convolution(x, weight, bias, *geometry)
+
+    @staticmethod
+    def backward(context: _Context, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        kept, weight = context.saved_tensors
+        wanted = context.needs_input_grad[:3]
+        # of the input only its shape goes into the input's own gradient, so that one is exact
+        found = torch.ops.aten.convolution_backward(gradient, kept, weight, [len(weight)], *context.geometry, wanted)
+        return (*found, None, None)

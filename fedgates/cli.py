@@ -1,0 +1,136 @@
+"""The command ``fedgates``: one function a subcommand.
+
+What a subcommand needs is imported when it runs, so that help comes at once. What goes wrong is one line and an exit code: 2
+for what the user can put right in the command or a file, 1 for what went wrong while it ran, 130 for Ctrl-C.
+"""
+
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import click
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fedgates.compare import Group, Job, Study
+    from fedgates.flower.study import Outcome
+
+cli = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@cli.callback()
+def _fedgates() -> None:
+    """Federated learning that sends gates, not weights. Runs themselves are started with `flwr run`."""
+
+
+@cli.command(epilog="Example: fedgates compare benchmarks/study/digits_codecs.toml --workers 2")
+def compare(
+    sources: Annotated[list[Path], typer.Argument(metavar="STUDY.toml|RUN_FOLDER...", show_default=False)],
+    app: Annotated[Path, typer.Option(help="Folder of the Flower app that a study runs.")] = Path(),
+    runs: Annotated[Path, typer.Option(help="Where a study's runs are kept.")] = Path("~/fedgates/studies"),
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for table and figures.", show_default="named like the study, beside it; or ./comparison"),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Runs at a time.", show_default="cores")] = os.cpu_count() or 1,
+) -> None:
+    """Run a study, or take finished runs, and compare them: table.md, results.json and figures.
+
+    A study file names scenarios, methods and seeds; every combination is a run on simulated clients. Runs that are finished and
+    have the same config are not run again; delete their folders to have them run anew, as after a change of code.
+    """
+    from fedgates.compare import by_what_differs, read_run, read_study, write_comparison  # noqa: PLC0415
+    from fedgates.compare.study import Question  # noqa: PLC0415
+
+    command = shlex.join(["fedgates", "compare", *map(str, sources), *(["--app", str(app)] if app != Path() else [])])
+    if len(sources) == 1 and sources[0].suffix == ".toml":
+        study = read_study(sources[0])
+        out = out or sources[0].with_suffix("")
+        groups, failed = _run_study(study, app.expanduser().absolute(), runs.expanduser().absolute() / sources[0].stem, workers)
+        question = study.question
+    else:
+        groups, failed = by_what_differs(map(read_run, sources)), []
+        question = Question(f"{sum(len(group.runs) for group in groups)} runs")
+        out = out or Path("comparison")
+    if groups:
+        typer.echo(write_comparison(out.expanduser(), question, groups, command, failed))
+        typer.echo(f"written: {out}")
+    for line in failed:
+        typer.echo(line, err=True)
+    if failed:
+        raise typer.Exit(1)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command; ends the process."""
+    from fedgates.config import ConfigError  # noqa: PLC0415
+
+    try:
+        code = cli(arguments, standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        typer.echo(error.format_message())
+        code = 2
+    except click.ClickException as error:
+        code = _fail(error.format_message(), error.exit_code)
+    except ConfigError as error:
+        code = _fail(str(error), 2)
+    except (click.Abort, KeyboardInterrupt):
+        code = _fail("stopped; finished runs are kept", 130)
+    sys.exit(code)
+
+
+def _fail(message: str, code: int) -> int:
+    typer.echo(f"fedgates: {' '.join(message.split())}", err=True)
+    return code
+
+
+def _run_study(study: "Study", app: Path, folder: Path, workers: int) -> tuple[list["Group"], list[str]]:
+    """Check all of a study's runs, run those that are not there, and read them; and a line for each that failed."""
+    from rich.console import Console  # noqa: PLC0415
+
+    from fedgates.compare import Group, read_run  # noqa: PLC0415
+    from fedgates.flower.study import StudyError, check_jobs, finished  # noqa: PLC0415
+
+    console = Console(stderr=True, highlight=False)
+    jobs = study.jobs()
+    try:
+        with console.status(f"checking {len(jobs)} runs"):
+            wanted = dict(zip(jobs, check_jobs(app, jobs), strict=True))
+    except StudyError as error:
+        raise click.UsageError(str(error)) from None
+    folders = {job: folder / job.folder for job in jobs}
+    missing = {job: path for job, path in folders.items() if not finished(path, wanted[job])}
+    console.print(f"{len(jobs)} runs: {len(jobs) - len(missing)} reused, {len(missing)} to do; in {folder}", soft_wrap=True)
+    outcome = _run_missing(app, missing, workers, sum(wanted[job]["num-server-rounds"] for job in missing), console)
+    failed = [f"failed: {job}: {reason} ({outcome.logs[job]})" for job, reason in outcome.failed.items()]
+    jobs = [job for job in jobs if job not in outcome.failed]
+    of_group: dict[tuple[str, str], list[Job]] = {}
+    for job in jobs:
+        of_group.setdefault((job.scenario, job.method), []).append(job)
+    return [Group(*names, tuple(read_run(folders[job]) for job in mine)) for names, mine in of_group.items()], failed
+
+
+def _run_missing(app: Path, missing: dict["Job", Path], workers: int, rounds: int, console: "Console") -> "Outcome":
+    """Run jobs under a bar of so many rounds in all."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    from fedgates.flower.study import run_jobs  # noqa: PLC0415
+
+    told: set[Job] = set()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), "rounds", TimeRemainingColumn())
+    with Progress(*columns, console=console, speed_estimate_period=600, disable=not missing) as bar:
+        task = bar.add_task(f"0/{len(missing)} runs", total=rounds)
+
+        def tell(done: int, outcome: "Outcome") -> None:
+            ended = {**dict.fromkeys(outcome.folders, "done"), **dict.fromkeys(outcome.failed, "failed")}
+            for job in ended.keys() - told:
+                bar.print(f"{ended[job]}: {job}", markup=False)
+            told.update(ended)
+            bar.update(task, completed=done, description=f"{len(ended)}/{len(missing)} runs")
+
+        return run_jobs(app, missing, workers, tell)

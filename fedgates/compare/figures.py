@@ -1,0 +1,84 @@
+"""Curves of many methods, a panel a scenario: the mean over seeds, and a band from the smallest to the largest."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
+
+from fedgates.compare.numbers import Curve
+from fedgates.compare.study import ONLY_SCENARIO
+from fedgates.compare.tables import is_share
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Panels = Mapping[str, Mapping[str, Curve]]
+"""Scenario to method to curve."""
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Okabe and Ito's, which colour-blind readers can tell apart, without the yellow that white paper swallows."""
+_MARKERS = "os^Dv*XP<>ph8dH"
+_DASHES = ("-", "--", ":")
+_MARKS = 8
+"""Markers a curve."""
+_ACROSS = 3
+"""Panels a row."""
+
+
+def draw(panels: Panels, key: str, against: Literal["rounds", "bytes"]) -> "Figure":
+    """A figure of `key` against rounds, or against megabytes moved on a log scale.
+
+    A method looks the same in all panels, and in all figures with the same methods in the same order.
+    """
+    import matplotlib as mpl  # noqa: PLC0415  # takes half a second
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    across = min(_ACROSS, len(panels))
+    down = -(-len(panels) // across)
+    methods = list(dict.fromkeys(method for of_scenario in panels.values() for method in of_scenario))
+    longest = max(map(len, methods), default=1)
+    width = max(4.6 * across, 6.4)
+    columns = max(1, min(len(methods), int(11.5 * width / (longest + 8))))
+    height = 3.2 * down + 0.2 * -(-len(methods) // columns) + 0.3
+    scale = 100 if is_share(key) else 1
+    with mpl.rc_context({"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3}):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        axes = figure.subplots(down, across, sharey=True, squeeze=False).flat
+        handles = {}
+        for panel, (scenario, curves) in zip(axes, panels.items(), strict=False):
+            for method, curve in curves.items():
+                if not curve.rounds:
+                    continue
+                i = methods.index(method)
+                x = curve.rounds if against == "rounds" else [n / 1e6 for n in curve.bytes]
+                low, high, middle = ([scale * v for v in values] for values in (curve.low, curve.high, curve.mean))
+                every = max(1, len(x) // _MARKS)
+                panel.fill_between(x, low, high, color=_COLOURS[i % len(_COLOURS)], alpha=0.15, linewidth=0)
+                (handles[method],) = panel.plot(
+                    x,
+                    middle,
+                    label=method,
+                    color=_COLOURS[i % len(_COLOURS)],
+                    linestyle=_DASHES[i // len(_COLOURS) % len(_DASHES)],
+                    marker=_MARKERS[i % len(_MARKERS)],
+                    markersize=5,
+                    markevery=(i % every, every),  # so that markers of curves that coincide stand apart
+                    linewidth=1.5,
+                )
+            if scenario != ONLY_SCENARIO:
+                panel.set_title(scenario, fontsize=10)
+            panel.set_xlabel("round" if against == "rounds" else "megabytes moved, both ways, all clients")
+            if against == "bytes" and any(n > 0 for curve in curves.values() for n in curve.bytes):
+                panel.set_xscale("log")
+                panel.xaxis.set_major_formatter("{x:g}")
+        for panel in list(axes)[len(panels) :]:
+            panel.set_axis_off()
+        for first in range(0, len(panels), across):
+            figure.axes[first].set_ylabel(_label(key))
+        if handles:
+            named = [method for method in methods if method in handles]
+            figure.legend(
+                [handles[m] for m in named], named, loc="outside lower center", ncols=columns, frameon=False, fontsize=9
+            )
+    return figure
+
+
+def _label(key: str) -> str:
+    return f"test {key}, %" if key == "accuracy" else key.replace("_", " ") + (", %" if is_share(key) else "")

@@ -1,0 +1,123 @@
+"""The folder that a comparison leaves: ``table.md``, ``results.json`` and the figures."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from fedgates.compare.figures import draw
+from fedgates.compare.numbers import Numbers, curve, has, measure, over_seeds, worst
+from fedgates.compare.runs import Group
+from fedgates.compare.study import ONLY_SCENARIO, Question, slug
+from fedgates.compare.tables import header, machine, markdown, row
+from fedgates.disk import write_atomically
+
+Found = Mapping[str, Mapping[str, Sequence[Numbers]]]
+"""Scenario to method to the numbers of its runs."""
+
+
+def write_comparison(out: Path, question: Question, groups: Sequence[Group], command: str, notes: Iterable[str] = ()) -> str:
+    """Write table, figures and results of `groups` into the folder `out`; the table's text.
+
+    Parameters
+    ----------
+    out : Path
+        Made if it is not there; files of an earlier comparison are replaced.
+    question : Question
+        What is compared.
+    groups : sequence of Group
+        In the order of rows and legends; each has a run at least.
+    command : str
+        What made this, for the second line of the table.
+    notes : iterable of str
+        What a reader of the table should know besides, such as runs that failed.
+    """
+    question = _with_density(question, groups)
+    columns = question.columns or ()
+    found: dict[str, dict[str, list[Numbers]]] = {}
+    for group in groups:
+        found.setdefault(group.scenario, {})[group.method] = [measure(run, question, columns) for run in group.runs]
+    out.mkdir(parents=True, exist_ok=True)
+    table = _table(question, columns, found, command, notes)
+    write_atomically(out / "table.md", table.encode())
+    write_atomically(out / "results.json", (json.dumps(_results(question, found, command), indent=2) + "\n").encode())
+    _figures(out, question, groups)
+    return table
+
+
+def _with_density(question: Question, groups: Sequence[Group]) -> Question:
+    """The density that is shown unless keys are asked for: the final model's where it is known, else that of what was sent."""
+    density = ("model_density",) if has(groups, "model_density") else ("density",)
+    return replace(
+        question,
+        columns=density if question.columns is None else question.columns,
+        curves=density if question.curves is None else question.curves,
+    )
+
+
+def _table(question: Question, columns: Sequence[str], found: Found, command: str, notes: Iterable[str]) -> str:
+    seeds = sorted({len(runs) for of_scenario in found.values() for runs in of_scenario.values()})
+    counts = " to ".join(dict.fromkeys(str(n) for n in (seeds[0], seeds[-1])))
+    text = (
+        f"Mean and standard deviation over seeds ({counts} a method). {question.metric} and columns that follow it are of the "
+        "last round; bpp are bits a parameter and message, averaged over rounds; bytes are of all clients and rounds, payloads "
+        "alone, those sent to clients that evaluate included. Rounds and bytes (both ways) to a target are means over the "
+        "seeds that reached it, which stand behind them if they are not all."
+    )
+    lines = [f"# {question.title}", "", f"`{command}`", "", text, ""]
+    for scenario, methods in found.items():
+        if scenario != ONLY_SCENARIO:
+            lines += [f"## {scenario}", ""]
+        rows = [row(method, runs, question, columns) for method, runs in methods.items()]
+        lines += [*markdown(header(question, columns), rows), ""]
+    lines += [f"{note}\n" for note in notes]
+    return "\n".join([*lines, machine(), ""])
+
+
+def _results(question: Question, found: Found, command: str) -> dict[str, Any]:
+    """Every number of the table, and each seed's."""
+    scenarios = {
+        scenario: {method: _of_method(runs, question) for method, runs in methods.items()}
+        for scenario, methods in found.items()
+    }
+    return {
+        "title": question.title,
+        "command": command,
+        "machine": machine(),
+        "metric": question.metric,
+        "scenarios": scenarios,
+    }
+
+
+def _of_method(runs: Sequence[Numbers], question: Question) -> dict[str, Any]:
+    flat = [_flat(run) for run in runs]
+    pairs = {key: over_seeds([of_run[key] for of_run in flat]) for key in flat[0] if key != "seed"}
+    return {
+        "mean": {key: middle for key, (middle, _) in pairs.items()},
+        "sd": {key: sd for key, (_, sd) in pairs.items()},
+        "worst": worst([run.metric for run in runs], question),
+        "reached": {f"{target:g}": sum(run.reached[target] is not None for run in runs) for target in question.targets},
+        "seeds": flat,
+    }
+
+
+def _flat(run: Numbers) -> dict[str, Any]:
+    """A run's numbers by name; a further key of the ledger, which may be called like another of them, has a prefix."""
+    plain = {key: value for key, value in asdict(run).items() if key not in ("reached", "columns")}
+    reached = {
+        f"{what}_to_{target:g}": getattr(at, what) if at else None
+        for target, at in run.reached.items()
+        for what in ("round", "bytes")
+    }
+    return {**plain, "bytes": run.bytes, **reached, **{f"last_{key}": value for key, value in run.columns.items()}}
+
+
+def _figures(out: Path, question: Question, groups: Sequence[Group]) -> None:
+    for key in dict.fromkeys((question.metric, *(question.curves or ()))):
+        panels: dict[str, dict[str, Any]] = {}
+        for group in groups:
+            panels.setdefault(group.scenario, {})[group.method] = curve(group, key)
+        draw(panels, key, "rounds").savefig(out / f"{slug(key)}-rounds.png", dpi=130)
+        if key == question.metric:
+            draw(panels, key, "bytes").savefig(out / f"{slug(key)}-bytes.png", dpi=130)

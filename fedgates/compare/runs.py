@@ -1,0 +1,93 @@
+"""Finished runs, read from their folders, and which of them differ in nothing but the seed."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fedgates.compare.study import ONLY_SCENARIO
+from fedgates.config import ConfigError
+from fedgates.ledger import Ledger
+
+Line = Mapping[str, Any]
+CLIENTS = "simulated-clients"
+"""The key of ``config.json`` that is no key of the run config: how many clients a simulation had."""
+NOT_COMPARED = frozenset({"output-dir", "resume"})
+"""Keys of ``config.json`` that say where a run lies, not what it is."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished run: its ``config.json`` and the lines of its ledger."""
+
+    path: Path
+    config: Mapping[str, Any]
+    lines: Sequence[Line]
+
+    @property
+    def seed(self) -> int:
+        """Its seed."""
+        return int(self.config["seed"])
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ in nothing but the seed."""
+
+    scenario: str
+    method: str
+    runs: tuple[Run, ...]
+
+
+def read_run(folder: Path) -> Run:
+    """Read a run's folder.
+
+    Raises
+    ------
+    ConfigError
+        It is no run's folder, or the run has not finished.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        seed, rounds = config["seed"], config["num-server-rounds"]
+    except (OSError, ValueError, TypeError, KeyError):
+        raise ConfigError("run", str(folder), "a run's folder, with its config.json, or a study file *.toml") from None
+    lines = Ledger(folder).read()
+    done = lines[-1]["round"] if lines else 0
+    if type(seed) is not int or done != rounds:
+        raise ConfigError("run", str(folder), f"a finished run; it has {done} of its {rounds} rounds")
+    return Run(folder, config, lines)
+
+
+def by_what_differs(runs: Iterable[Run]) -> list[Group]:
+    """Runs as groups that differ in nothing but the seed, each named by what it has that others have not.
+
+    Raises
+    ------
+    ConfigError
+        Two of them have everything in common, the seed too: a repetition says nothing about spread.
+    """
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        mine = groups.setdefault(json.dumps(_compared(run), sort_keys=True), [])
+        same = [other for other in mine if other.seed == run.seed]
+        if same:
+            raise ConfigError("run", str(run.path), f"a run of its own, not one like {same[0].path}, seed and all")
+        mine.append(run)
+    configs = [_compared(of_group[0]) for of_group in groups.values()]
+    keys = dict.fromkeys(key for config in configs for key in config)
+    differing = [key for key in keys if len({json.dumps(c[key]) for c in configs if key in c}) > 1]
+    return [
+        Group(ONLY_SCENARIO, _name(config, differing), tuple(sorted(of_group, key=lambda run: run.seed)))
+        for config, of_group in zip(configs, groups.values(), strict=True)
+    ]
+
+
+def _compared(run: Run) -> dict[str, Any]:
+    return {key: value for key, value in run.config.items() if key not in NOT_COMPARED | {"seed"}}
+
+
+def _name(config: Mapping[str, Any], differing: Sequence[str]) -> str:
+    strategy = str(config.get("strategy", "run"))
+    return ", ".join([strategy, *(f"{key} {config[key]}" for key in differing if key in config and key != "strategy")])

@@ -1,0 +1,180 @@
+"""A study file: scenarios, methods and seeds; every combination of the three is a run."""
+
+import math
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from typing import Any
+
+from fedgates.config import ConfigError, Value
+
+Config = Mapping[str, Value]
+ONLY_SCENARIO = "default"
+"""What the one scenario of a study without [scenarios] is called in paths and results."""
+_KEYS = ("title", "clients", "seeds", "targets", "metric", "columns", "curves", "config", "scenarios", "methods")
+_SET_BY_STUDY = {
+    "seed": "no seed here: the study's `seeds` are used",
+    "output-dir": "no output-dir here: --runs says where runs go",
+    "resume": "no resume here: a study runs its runs from the start",
+}
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is compared.
+
+    Attributes
+    ----------
+    title : str
+        The first line of the table.
+    metric : str
+        The key of the ledger that is compared; better when larger, but for losses.
+    targets : tuple of float
+        Values of the metric; the rounds and bytes to reach each are tabulated.
+    columns, curves : tuple of str, optional
+        Further keys of the ledger, for the table (of the last round) and to draw against rounds. None: the density.
+    """
+
+    title: str
+    metric: str = "accuracy"
+    targets: tuple[float, ...] = ()
+    columns: tuple[str, ...] | None = None
+    curves: tuple[str, ...] | None = None
+
+    @property
+    def smaller_is_better(self) -> bool:
+        """Whether the metric is a loss."""
+        return self.metric.endswith("loss")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a study: `config` goes on top of the app's own; `folder` is relative to the study's."""
+
+    scenario: str
+    method: str
+    seed: int
+    clients: int
+    config: Config = field(hash=False)
+    folder: PurePath
+
+    def __str__(self) -> str:
+        return " / ".join([*([self.scenario] if self.scenario != ONLY_SCENARIO else []), self.method, f"seed {self.seed}"])
+
+
+@dataclass(frozen=True)
+class Study:
+    """A checked study file; the values of run configs are checked by the app that runs them."""
+
+    question: Question
+    seeds: tuple[int, ...]
+    clients: int
+    config: Config
+    scenarios: Mapping[str, Config]
+    methods: Mapping[str, Config]
+
+    def jobs(self) -> list[Job]:
+        """Every run, in the order of the file; of two tables with the same key, the method's overrides the scenario's."""
+        found = []
+        for scenario, changes in self.scenarios.items():
+            shared = {**self.config, **changes}
+            clients = int(shared.pop("clients", self.clients))
+            for method, own in self.methods.items():
+                folder = PurePath(slug(scenario), slug(method))
+                found += [
+                    Job(scenario, method, seed, clients, {**shared, **own, "seed": seed}, folder / f"seed{seed}")
+                    for seed in self.seeds
+                ]
+        return found
+
+
+def read_study(path: Path) -> Study:
+    """Read and check a study file.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be read, or a key or value of it is not as it should be.
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError("study", str(path), f"a TOML file that can be read ({error})") from None
+    for key, value in raw.items():
+        if key not in _KEYS:
+            raise ConfigError(key, value, f"a key of a study file, one of {', '.join(_KEYS)}")
+    question = Question(
+        title=_text("title", raw.get("title", path.stem)),
+        metric=_text("metric", raw.get("metric", "accuracy")),
+        targets=_distinct("targets", raw.get("targets", []), (int, float), "numbers"),
+        columns=_distinct("columns", raw["columns"], (str,), "keys of the ledger") if "columns" in raw else None,
+        curves=_distinct("curves", raw["curves"], (str,), "keys of the ledger") if "curves" in raw else None,
+    )
+    seeds = _distinct("seeds", raw.get("seeds", [1]), (int,), "whole numbers")
+    if not seeds:
+        raise ConfigError("seeds", [], "at least one seed")
+    methods = _tables("methods", raw.get("methods", {}))
+    if not methods:
+        raise ConfigError("methods", {}, "at least one table [methods.NAME]")
+    scenarios = _tables("scenarios", raw.get("scenarios", {})) or {ONLY_SCENARIO: {}}
+    for name, scenario in scenarios.items():
+        if "clients" in scenario:
+            _clients(f"scenarios.{name}.clients", scenario["clients"])
+    clients = _clients("clients", raw.get("clients", 10))
+    return Study(question, seeds, clients, _config("config", raw.get("config", {})), scenarios, methods)
+
+
+def slug(name: str) -> str:
+    """A name as the name of a folder: letters, digits and ``._=+-``; everything else is a dash."""
+    plain = "".join(c if c.isalnum() or c in "._=+" else "-" for c in name)
+    return "-".join(part for part in plain.split("-") if part).strip(".-")
+
+
+def _tables(key: str, value: object) -> dict[str, Config]:
+    if not isinstance(value, dict):
+        raise ConfigError(key, value, f"tables [{key}.NAME]")
+    names: dict[str, str] = {}
+    for name in value:
+        folder = slug(name)
+        if not folder:
+            raise ConfigError(key, name, "a name with a letter or digit in it")
+        if folder in names:
+            raise ConfigError(key, name, f"a name whose folder is not that of {names[folder]!r}, {folder}")
+        names[folder] = name
+    return {name: _config(f"{key}.{name}", table) for name, table in value.items()}
+
+
+def _config(key: str, value: object) -> Config:
+    if not isinstance(value, dict):
+        raise ConfigError(key, value, f"a table [{key}] of run config keys")
+    for name, found in value.items():
+        if name in _SET_BY_STUDY:
+            raise ConfigError(f"{key}.{name}", found, _SET_BY_STUDY[name])
+        if name == "clients" and not key.startswith("scenarios."):
+            raise ConfigError(f"{key}.clients", found, "no clients here: they are set for the whole study, or by a scenario")
+        if not isinstance(found, (bool, int, float, str)):
+            raise ConfigError(f"{key}.{name}", found, "true or false, a number or a text")
+    return value
+
+
+def _clients(key: str, value: object) -> int:
+    if type(value) is not int or value < 1:
+        raise ConfigError(key, value, "a whole number of at least 1")
+    return value
+
+
+def _text(key: str, value: object) -> str:
+    if not isinstance(value, str) or not value.strip() or not value.isprintable():
+        raise ConfigError(key, value, "a text of one line")
+    return value
+
+
+def _distinct(key: str, value: object, kinds: Iterable[type], noun: str) -> tuple[Any, ...]:
+    if not isinstance(value, list) or any(
+        type(v) not in kinds or v == "" or (isinstance(v, float) and not math.isfinite(v)) for v in value
+    ):
+        raise ConfigError(key, value, f"a list of {noun}")
+    if len(set(value)) < len(value):
+        raise ConfigError(key, value, f"a list of {noun} without duplicates")
+    return tuple(value)

@@ -1,0 +1,257 @@
+"""Many runs of a Flower app on the loopback grid: checked beforehand, several at a time, each in a process of its own.
+
+A run is written into ``seed1.part/`` beside the place ``seed1/`` where it is moved once it has finished, so a folder that has
+its final name is a whole run.
+"""
+
+import importlib
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+import threading
+import tomllib
+import traceback
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from multiprocessing.connection import wait
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import Any
+
+import torch
+from flwr.app import Context, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.common.config import flatten_dict
+
+from fedgates.checkpoint import RunFolder
+from fedgates.compare.runs import CLIENTS, NOT_COMPARED, read_run
+from fedgates.compare.study import Job
+from fedgates.config import ConfigError, Value, to_dict
+from fedgates.flower.loopback import LoopbackGrid
+from fedgates.flower.server import FederationApp, prepare
+from fedgates.network import NetworkError
+from fedgates.references import find
+from fedgates.text import error_line
+
+_LOG = "log.txt"
+_LOOK = 0.25
+"""Seconds between two looks at the running runs."""
+_SPAWN = multiprocessing.get_context("spawn")
+"""Children that share nothing with this process: no module of the app, no CUDA context, no logger."""
+
+
+@dataclass(frozen=True)
+class App:
+    """A Flower app whose ServerApp is made by :func:`fedgates.flower.make_server_app`."""
+
+    server: FederationApp
+    client: ClientApp
+    config: Mapping[str, Value]
+    """Its ``[tool.flwr.app.config]``."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of the runs of a study: the folders of those that finished, and why others did not."""
+
+    folders: dict[Job, Path]
+    failed: dict[Job, str]
+    logs: dict[Job, Path]
+
+
+@lru_cache(maxsize=1)
+def load_app(folder: Path) -> App:
+    """The app in a folder, as its ``pyproject.toml`` describes it; puts the folder first on the path of modules.
+
+    Raises
+    ------
+    ConfigError
+        There is no such app, or it cannot be loaded.
+    """
+    try:
+        described = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["flwr"]["app"]
+        server, client = (described["components"][name] for name in ("serverapp", "clientapp"))
+    except (OSError, ValueError, KeyError, TypeError):
+        expected = "the folder of a Flower app, with a pyproject.toml that has [tool.flwr.app.components]"
+        raise ConfigError("app", str(folder), expected) from None
+    sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()
+    server_app, client_app = find("serverapp", server), find("clientapp", client)
+    if not isinstance(server_app, FederationApp):
+        raise ConfigError("serverapp", server, "what fedgates.flower.make_server_app gives")
+    if not isinstance(client_app, ClientApp):
+        raise ConfigError("clientapp", client, "a Flower ClientApp")
+    return App(server_app, client_app, flatten_dict(described.get("config", {})))
+
+
+def run_one(app: App, config: Mapping[str, Value], clients: int, folder: Path) -> RunFolder:
+    """Run one federation in this process, by the app's own ServerApp on a loopback grid of its own ClientApp.
+
+    Parameters
+    ----------
+    app : App
+        As :func:`load_app` gives it.
+    config : mapping
+        Run config on top of the app's.
+    clients : int
+        How many clients are simulated.
+    folder : Path
+        Where the run's folder is made; it must hold no other.
+    """
+    raw = {**app.config, **config, "output-dir": str(folder.absolute())}
+    app.server(LoopbackGrid(app.client, raw, clients), Context(1, 0, {}, RecordDict(), raw))
+    (path,) = (found.parent for found in folder.glob("*/config.json"))
+    return RunFolder(path)
+
+
+def check_jobs(folder: Path, jobs: Sequence[Job]) -> list[dict[str, Any]]:
+    """What the ``config.json`` of each job will hold, found out in a process of its own.
+
+    Raises
+    ------
+    ConfigError
+        The app cannot be loaded, or a job cannot be run as it stands; the first that cannot is named.
+    """
+    with ProcessPoolExecutor(1, mp_context=_SPAWN) as pool:
+        found = pool.submit(_check, folder, jobs).result()
+    if isinstance(found, str):
+        raise StudyError(found)
+    return found
+
+
+class StudyError(RuntimeError):
+    """A study cannot be run; the message is one line."""
+
+
+def finished(folder: Path, wanted: Mapping[str, Any]) -> bool:
+    """Whether a folder holds a finished run whose ``config.json`` is what is wanted, wherever it was written at first."""
+    try:
+        found = read_run(folder).config
+    except ConfigError:
+        return False
+    return _compared(found) == _compared(wanted)
+
+
+def run_jobs(app: Path, jobs: Mapping[Job, Path], workers: int, tell: Callable[[int, Outcome], None]) -> Outcome:
+    """Run jobs, `workers` at a time; one that fails does not end the others.
+
+    Parameters
+    ----------
+    app : Path
+        The Flower app's folder.
+    jobs : mapping
+        Job to the folder that will hold its run; a run that is there is replaced once the new one has finished.
+    workers : int
+        Processes at a time, each with one thread.
+    tell : callable
+        Called every now and then with the number of rounds that are done and what has become of jobs so far.
+    """
+    waiting, running = deque(jobs), dict[Job, SpawnProcess]()
+    outcome, rounds = Outcome({}, {}, {}), dict[Job, int]()
+    try:
+        while waiting or running:
+            while waiting and len(running) < workers:
+                job = waiting.popleft()
+                running[job] = _start(app, job, _part(jobs[job]))
+            wait([process.sentinel for process in running.values()], _LOOK)
+            for job, process in list(running.items()):
+                rounds[job] = max(rounds.get(job, 0), _rounds(_part(jobs[job])))
+                if process.exitcode is not None:
+                    del running[job]
+                    _close(job, process.exitcode, jobs[job], outcome)
+            tell(sum(rounds.values()), outcome)
+    finally:
+        for process in running.values():
+            process.terminate()
+        for process in running.values():
+            process.join()
+    return outcome
+
+
+def _start(app: Path, job: Job, part: Path) -> SpawnProcess:
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    process = _SPAWN.Process(target=_work, args=(app, job, part))
+    process.start()
+    return process
+
+
+def _close(job: Job, exit_code: int, folder: Path, outcome: Outcome) -> None:
+    """Move a run that has finished to its place; of another note why it has not."""
+    part = _part(folder)
+    found = [path.parent for path in part.glob("*/config.json")]
+    if exit_code or len(found) != 1:
+        outcome.logs[job] = part / _LOG
+        outcome.failed[job] = _reason(part / _LOG, exit_code)
+        return
+    (part / _LOG).replace(found[0] / _LOG)
+    shutil.rmtree(folder, ignore_errors=True)
+    found[0].replace(folder)
+    shutil.rmtree(part)
+    outcome.folders[job] = folder
+
+
+def _reason(log: Path, exit_code: int) -> str:
+    if exit_code < 0:
+        return f"ended by {signal.Signals(-exit_code).name}"
+    lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.exists() else []
+    return next((line for line in reversed(lines) if line.strip()), f"ended with exit code {exit_code}")
+
+
+def _rounds(part: Path) -> int:
+    """How many rounds a run has written down."""
+    return sum(path.read_bytes().count(b"\n") for path in part.glob("*/rounds.jsonl"))
+
+
+def _part(folder: Path) -> Path:
+    return folder.with_name(folder.name + ".part")
+
+
+def _compared(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if key not in NOT_COMPARED}
+
+
+# --- in the processes
+
+
+def _check(folder: Path, jobs: Sequence[Job]) -> list[dict[str, Any]] | str:
+    """As :func:`check_jobs`; an error's line instead of the error, which is read in another process."""
+    torch.set_num_threads(1)
+    job, found = None, []
+    try:
+        app = load_app(folder)
+        for job in jobs:
+            strategy, _, _ = prepare({**app.config, **job.config}, app.server.strategies, partial(int, job.clients))
+            found.append({**to_dict(strategy.config), CLIENTS: job.clients})
+    except (ConfigError, NetworkError) as error:
+        return f"{job}: {error}" if job else str(error)
+    return found
+
+
+def _work(app: Path, job: Job, part: Path) -> None:
+    """One run; the log's last line says what went wrong."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the one that started us decides
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    log = os.open(part / _LOG, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    sys.stdout = sys.stderr = os.fdopen(1, "w", buffering=1, encoding="utf-8", closefd=False)
+    torch.set_num_threads(1)
+    try:
+        run_one(load_app(app), job.config, job.clients, part)
+    except Exception as error:  # noqa: BLE001  # whatever an app raises ends this run alone
+        traceback.print_exc()
+        print(str(error) if isinstance(error, ConfigError) else error_line(error))  # noqa: T201  # into the log
+        sys.exit(1)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -1,0 +1,67 @@
+"""A network by its name in the config."""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import nn
+
+from fedgates import keys
+from fedgates.config import MODELS, ConfigError
+from fedgates.models.convolutional import PLANS, convolutional, mlp
+from fedgates.models.own import own
+from fedgates.models.regression import linear, logistic
+from fedgates.models.residual import BLOCKS, residual
+from fedgates.models.shapes import Shape
+
+_NAMED: dict[str, Callable[[Shape, int], nn.Module]] = {
+    "mlp": mlp,
+    "logistic": logistic,
+    **{name: partial(convolutional, name) for name in PLANS},
+    **{name: partial(residual, name) for name in BLOCKS},
+}
+
+
+def build(name: str, input_shape: Shape, num_classes: int, *, seed: int = 0) -> nn.Module:
+    """Build the network of this name.
+
+    The initial weights are a function of the seed: torch's global CPU generator, which initialisers draw from, is
+    seeded for the call and left as it was.
+
+    Parameters
+    ----------
+    name : str
+        One of `fedgates.config.MODELS`, or ``"module:function"`` of the user's own, which is called as
+        ``function(input_shape, num_outputs)``.
+    input_shape : tuple of int
+        (channels, height, width) of one image.
+    num_classes : int
+        Outputs of the network; 0 for a regression, whose network has one.
+    seed : int
+        The run's seed.
+
+    Returns
+    -------
+    torch.nn.Module
+        In training mode, float32, on the CPU; maps ``[n, C, H, W]`` to logits ``[n, num_classes]``, or ``[n, 1]``.
+
+    Raises
+    ------
+    ConfigError
+        An unknown name, a network for another task, an image too small for the network's pooling, or a function of the
+        user's own that is absent, raises, or returns something other than a network of these inputs and outputs.
+    """
+    with torch.random.fork_rng(devices=[]):
+        # not torch.manual_seed: that seeds every GPU's generator too, which fork_rng would then have to restore
+        torch.set_rng_state(keys.generator(seed, "init").get_state())
+        if name not in MODELS:
+            return own(name, input_shape, num_classes or 1)
+        if num_classes and name == "linear":
+            raise ConfigError(
+                "model", name, "another, such as logistic: the data set has classes, and linear is for regression"
+            )
+        if num_classes:
+            return _NAMED[name](input_shape, num_classes)
+        if name != "linear":
+            raise ConfigError("model", name, 'linear or "module:function": the data set is a regression')
+        return linear(input_shape)

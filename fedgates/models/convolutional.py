@@ -1,0 +1,70 @@
+"""Plain networks: convolutions one after another, max-pooling, and fully connected layers; and those without convolutions.
+
+``cnn``, ``conv4``, ``conv6``, ``conv10`` and ``leaf-cnn`` are same-padded convolutions with bias, ReLU and 2x2 max-pooling, and
+fully connected layers, without normalisation. ``vgg11`` (Simonyan and Zisserman, ICLR 2015, configuration A) has the form that
+is usual for CIFAR: normalised after each convolution, which therefore has no bias, and with a single fully connected layer. Its
+last pooling takes all that is left of the image, which for 32x32 is the usual 2x2.
+"""
+
+import itertools
+from dataclasses import dataclass
+
+from torch import nn
+
+from fedgates.models.batch_norm import BatchNorm
+from fedgates.models.shapes import Shape, check_size
+
+M = "M"
+"""A 2x2 max-pool in a plan of layers; a number is a convolution with so many output channels."""
+REST = "rest"
+"""A max-pool over the whole image."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A network's convolutions and poolings, and the widths of its hidden fully connected layers."""
+
+    layers: tuple[int | str, ...]
+    hidden: tuple[int, ...] = ()
+    kernel: int = 3
+    normalised: bool = False
+
+
+PLANS = {
+    "cnn": Plan((32, M, 64, M)),
+    "conv4": Plan((64, 64, M, 128, 128, M), (256, 256)),
+    "conv6": Plan((64, 64, M, 128, 128, M, 256, 256, M), (256, 256)),
+    "conv10": Plan(tuple(step for width in (64, 128, 256, 512, 1024) for step in (width, width, M)), (256, 256)),
+    "leaf-cnn": Plan((32, M, 64, M), (2048,), kernel=5),
+    "vgg11": Plan((64, M, 128, M, 256, 256, M, 512, 512, M, 512, 512, REST), normalised=True),
+}
+
+
+def convolutional(name: str, input_shape: Shape, num_classes: int) -> nn.Sequential:
+    """Build the network of this name; images must be large enough for each pooling to leave a pixel."""
+    plan = PLANS[name]
+    check_size(name, input_shape, 2 ** plan.layers.count(M))
+    channels, height, width = input_shape
+    layers: list[nn.Module] = []
+    for step in plan.layers:
+        if isinstance(step, int):
+            layers.append(nn.Conv2d(channels, step, plan.kernel, padding=plan.kernel // 2, bias=not plan.normalised))
+            layers += [BatchNorm(step), nn.ReLU()] if plan.normalised else [nn.ReLU()]
+            channels = step
+        else:
+            pooled = (2, 2) if step == M else (height, width)
+            layers.append(nn.MaxPool2d(pooled))
+            height, width = height // pooled[0], width // pooled[1]
+    return nn.Sequential(*layers, *_dense([channels * height * width, *plan.hidden], num_classes))
+
+
+def mlp(input_shape: Shape, num_classes: int) -> nn.Sequential:
+    """Two hidden layers of 256."""
+    return _dense([input_shape[0] * input_shape[1] * input_shape[2], 256, 256], num_classes)
+
+
+def _dense(widths: list[int], num_classes: int) -> nn.Sequential:
+    layers: list[nn.Module] = [nn.Flatten()]
+    for before, after in itertools.pairwise(widths):
+        layers += [nn.Linear(before, after), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(widths[-1], num_classes))

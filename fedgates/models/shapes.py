@@ -1,0 +1,15 @@
+"""What all networks ask of their input."""
+
+from fedgates.config import ConfigError
+
+Shape = tuple[int, int, int]
+"""(channels, height, width) of one image."""
+
+
+def check_size(name: str, input_shape: Shape, smallest: int) -> None:
+    """Raise a ConfigError if images are less than `smallest` pixels high or wide."""
+    if min(input_shape[1:]) < smallest:
+        height, width = input_shape[1:]
+        raise ConfigError(
+            "model", name, f"images of at least {smallest}x{smallest} for it, and the data set's are {height}x{width}"
+        )

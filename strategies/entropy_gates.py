@@ -1,0 +1,130 @@
+"""Entropy-regularised L0 gates: hard-concrete gates and weights, trained together under a density constraint.
+
+Huthasana, Olama, Lundell: Federated Learning With L0 Constraint Via Probabilistic Gates For Sparsity, arXiv 2512.23071; and the
+entropy term of arXiv 2607.00275, of which only the abstract is known here.
+
+A network runs with ``w * z``, a hard-concrete gate z a parameter (:mod:`fedgates.hard_concrete`). In a round a client starts from the
+server's w and a (log alpha) and takes steps on
+
+    loss(w * z) + lambda * (mean P - rho) - tau * mean H2(P),    P = P(z != 0) = sigmoid(a + 1.599),    z afresh each batch,
+
+then sends both vectors. The server averages them, weighted by examples, and moves lambda by dual ascent with restarts
+(:mod:`fedgates.density`); lambda travels with the state.
+
+The abstract says that the entropy term keeps uncertainty and prevents an early commitment to a support; its form, strength and
+schedule are not public. Ours decided: tau is linear in the round. SGD trains the weights, as in FedAvg. Adam, fresh each round,
+trains a: lambda's share of a gate's gradient is lambda/d, and only a step that is free of scale is the same for any d.
+
+The model that a state stands for has each gate's median, which is not 0 exactly where P > 1/2 (the mean-like gate of Louizos et al.,
+without the temperature, is not 0 from P = .31 on). So its density, ``model_density``, is the share of gates with P > 1/2, while the
+constraint is on the mean of P, ``expected_density``: the two are one only as far as P is near 0 or 1. No gate is cut beyond that:
+ROUND-TRIP
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fedgates import hard_concrete
+from fedgates.config import number
+from fedgates.density import DensityConfig, pull, require_target
+from fedgates.flower import WeightConfig, WeightStrategy, weighted_mean
+from fedgates.network import Network
+from fedgates.state import Update, Weights
+from fedgates.training import Task, descend
+
+
+@dataclass(frozen=True)
+class EntropyGatesConfig(WeightConfig, DensityConfig):
+    """The keys that entropy gates add."""
+
+    gate_learning_rate: float = number(0.1, 0, above=True)
+    initial_density: float = number(0.9, 0.001, 0.999)
+
+    unused = (WeightConfig.unused | {"uplink"}) - {"target_density", "entropy_bonus"}
+
+
+class EntropyGates(WeightStrategy[EntropyGatesConfig]):
+    """Entropy-regularised L0 gates; see the module's text. A state is w, then a, and lambda.
+
+    Raises
+    ------
+    ConfigError
+        Without a `target-density`.
+    """
+
+    Config = EntropyGatesConfig
+    vectors = 2
+    scalars = 1
+
+    def __init__(self, config: EntropyGatesConfig, network: Network) -> None:
+        require_target(config)
+        super().__init__(config, network)
+
+    def initial_state(self) -> Weights:
+        """The network's own weights, all gates with P at `initial-density`, and lambda 0."""
+        gates = np.full_like(self._initial, hard_concrete.parameter_of(self.config.initial_density))
+        return Weights(np.concatenate([self._initial, gates]), (0.0,))
+
+    def model(self, state: Weights) -> Tensor:
+        """The weights times the medians of their gates."""
+        weights, gates = self.tensor(state.values).chunk(2)
+        return weights * hard_concrete.median(gates)
+
+    def evaluate(self, state: Weights, x: Tensor, y: Tensor, server_round: int) -> dict[str, float]:
+        """What the base measures, and ``expected_density``, the mean of P."""
+        return {**super().evaluate(state, x, y, server_round), "expected_density": expected_density(state.values)}
+
+    # --- the client's rule
+
+    def local_update(self, state: Weights, task: Task) -> Update:
+        """Train weights and gates on the client's own images; both are sent."""
+        weights, gates = (part.clone() for part in self.tensor(state.values).chunk(2))
+        loss = self._descend(weights, gates, state.scalars[0], task)
+        values = torch.cat([weights, gates]).cpu().numpy()
+        return Update(mask=None, values=values, num_examples=len(task.y), metrics={"loss": loss})
+
+    def _descend(self, weights: Tensor, gates: Tensor, multiplier: float, task: Task) -> float:
+        """SGD on weights ``[d]`` and Adam on gates ``[d]``, in place; the mean loss."""
+        config, network = self.config, self.network
+        bonus = config.bonus(task.server_round)
+        draws = task.generator(config.seed, "gates", network.device)
+        weights.grad, gates.grad = torch.zeros_like(weights), network.gradient
+        rate = config.rate(task.server_round)
+        own = torch.optim.SGD([weights], lr=rate, momentum=config.momentum, weight_decay=config.weight_decay)
+        # epsilon far below the pull on a gate, which is of the order of 1/d
+        optimizer = torch.optim.Adam([gates], lr=config.gate_learning_rate, eps=1e-12, fused=True)
+        optimizer.register_step_post_hook(lambda *_: own.step())
+        sample = torch.empty_like(gates)
+
+        def load() -> None:
+            uniform = torch.rand(len(gates), generator=draws, device=gates.device)
+            sample.copy_(hard_concrete.stretched(gates, uniform))
+            torch.mul(weights, sample.clamp(0, 1), out=network.weights)
+
+        def convert() -> None:
+            torch.mul(network.gradient, sample.clamp(0, 1), out=weights.grad)
+            network.gradient.mul_(weights).mul_(hard_concrete.slope(sample))
+            network.gradient.add_(pull(hard_concrete.logit_of(gates), multiplier, bonus))
+
+        return descend(network, task, config, optimizer, load=load, convert=convert)
+
+    # --- the server's rule
+
+    def aggregate(self, state: Weights, updates: Iterable[Update], server_round: int) -> Weights:  # noqa: ARG002
+        """The mean of the clients' vectors, weighted by examples, and a dual step on its mean P."""
+        mean = weighted_mean(updates, state.size)
+        if mean is None:
+            return state
+        values = mean.astype(np.float32)
+        return Weights(values, (self.config.dual_step(state.scalars[0], expected_density(values)),))
+
+
+def expected_density(values: NDArray[np.float32]) -> float:
+    """The mean of P in a state's array ``[2 d]``, to 2^-20: machines whose exponentials differ in the last bit agree on it."""
+    logits = hard_concrete.logit_of(torch.from_numpy(values[len(values) // 2 :]).double())
+    return round(float(torch.sigmoid(logits).mean()) * 2**20) / 2**20

@@ -1,0 +1,73 @@
+"""FedMask: masks over frozen weights, thresholded where FedPM samples.
+
+Li, Sun, Zhang, Duan, Li, Chen: FedMask: Joint Computation and Communication-Efficient Personalized Federated Learning via
+Heterogeneous Masking, SenSys 2021. Here is its rule for one mask that all share, as FedPM (arXiv 2209.15328) is compared with
+it; the paper's masks are personal and structured.
+
+All is as in FedPM (``strategies/fedpm.py``) but for the mask, which is no sample: a client runs its network with
+
+    m = [sigmoid(s) > .5],    straight-through to s,
+
+and sends that mask after its last step. The server's theta is the mean of the masks counted since the last reset, and the
+model it stands for has the gates with theta > .5.
+
+Ours decided: scores start from N(0, 1), the same on every client, because at theta = .5 everywhere the thresholded mask is
+empty. In later rounds they start from ``logit(clip(theta, eps, 1 - eps))``, so a gate on which clients agree is
+``log((1 - eps) / eps)`` away from its threshold, and no chance draw ever tries its other value: eps says whether a round's
+training can bring it back.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+from fedgates.flower import threshold
+from fedgates.state import Update, Votes, pack
+from fedgates.training import Task, descend
+from strategies.fedpm import FedPM, FedPMConfig, normal_scores
+
+
+@dataclass(frozen=True)
+class FedMaskConfig(FedPMConfig):
+    """FedPM's keys; the start is always normal."""
+
+    unused = FedPMConfig.unused | {"score_init", "sampled_extra_bits"}
+
+
+FedMaskCfg = TypeVar("FedMaskCfg", bound=FedMaskConfig)
+
+
+class FedMask(FedPM[FedMaskCfg], Generic[FedMaskCfg]):
+    """FedMask; see the module's text."""
+
+    Config = FedMaskConfig
+    samples: ClassVar[bool] = False
+
+    def theta(self, state: Votes) -> Tensor:
+        """As FedPM's; before any mask was counted the start, whose scores are normal."""
+        if state.trials == 0:
+            return normal_scores(self.network.size, self.config.seed).to(self.network.device).sigmoid_()
+        return super().theta(state)
+
+    def local_update(self, state: Votes, task: Task) -> Update:
+        """Train the scores on the client's own images, then send the mask that they stand for."""
+        scores = self.theta(state).clamp_(self.config.eps, 1 - self.config.eps).logit_()
+        loss = self.train(scores, task)
+        mask = pack(threshold(scores.sigmoid_()).cpu().numpy())
+        return Update(mask, num_examples=len(task.y), metrics={"loss": loss})
+
+    def train(self, scores: Tensor, task: Task) -> float:
+        """Adam on scores ``[d]``, in place, with their thresholded mask in each batch; the mean loss."""
+        config, network = self.config, self.network
+        scores.grad = network.gradient
+        optimizer = torch.optim.Adam([scores], lr=config.learning_rate, fused=True)
+        return descend(
+            network,
+            task,
+            config,
+            optimizer,
+            load=lambda: self.gates.load(scores > 0),
+            convert=lambda: self.gates.straight_through(scores, config.straight_through, config.density_penalty),
+        )

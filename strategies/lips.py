@@ -1,0 +1,120 @@
+"""LIPS: transient sparsity against the inertia of middle layers.
+
+Xiao et al., arXiv 2506.00932.
+
+TEXT
+"""
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fedgates.config import ConfigError, RunConfig, number
+from fedgates.flower import largest
+from fedgates.network import Network
+from fedgates.state import Update, Weights
+from fedgates.training import Task, backward, batches
+from strategies.fedavg import FedAvg, FedAvgConfig
+
+_GRADIENT = "gradient"
+
+
+@dataclass(frozen=True)
+class LIPSConfig(FedAvgConfig):
+    """The keys LIPS adds."""
+
+    lips_every: int = number(5, 1, 1_000_000)
+    lips_density: float = number(0.5, 0, 1)
+
+
+LIPSCfg = TypeVar("LIPSCfg", bound=LIPSConfig)
+
+
+class LIPS(FedAvg[LIPSCfg], Generic[LIPSCfg]):
+    """LIPS; see the module's text.
+
+    Attributes
+    ----------
+    middle : numpy.ndarray
+        Which parameters are weights of middle layers, bool ``[d]``.
+    """
+
+    Config = LIPSConfig
+    remembers = True
+
+    def __init__(self, config: LIPSCfg, network: Network) -> None:
+        super().__init__(config, network)
+        matrices = [slot for slot in network.slots if slot.is_matrix]
+        if len(matrices) < 3:
+            expected = "a network with a layer of weights between its first and its last, which lips makes sparse"
+            raise ConfigError("model", config.model, expected)
+        self.middle = np.zeros(network.size, dtype=np.bool_)
+        for slot in matrices[1:-1]:
+            self.middle[slot.offset : slot.offset + slot.size] = True
+
+    def density(self, server_round: int) -> float | None:
+        """``d_i`` of a round that makes weights sparse, None of any other."""
+        config = self.config
+        if server_round % config.lips_every:
+            return None
+        return config.lips_density + (1 - config.lips_density) * server_round / config.num_server_rounds
+
+    # --- the client's rule
+
+    def local_update(self, state: Weights, task: Task) -> Update:
+        """SGD from the server's weights, in some rounds with the least important of the middle ones at zero at first."""
+        density = self.density(task.server_round)
+        start = state if density is None else self.sparse(state, self.gradient(state, task), density)
+        last = LastEpoch(self.network.gradient, len(task.y), self.config)
+        values, metrics = self.train(start, task, after_step=last.add)
+        memory = {_GRADIENT: last.mean.cpu().numpy()[self.middle]}
+        return Update(mask=None, values=values, num_examples=len(task.y), metrics=metrics, memory=memory)
+
+    def sparse(self, state: Weights, gradient: NDArray[np.float32], density: float) -> Weights:
+        """The state with the middle weights at zero that are not in the top `density` of ``|gradient * weight|``."""
+        middle = state.values[self.middle]
+        kept = largest(gradient * middle, round(density * len(middle)))
+        values = state.values.copy()
+        values[self.middle] = np.where(kept, middle, np.float32(0))
+        return Weights(values)
+
+    def gradient(self, state: Weights, task: Task) -> NDArray[np.float32]:
+        """The gradient of the middle weights that the client remembers, or that of its first batch at the state's weights."""
+        known = task.memory.get(_GRADIENT)
+        if known is not None and known.shape == (int(self.middle.sum()),) and np.isfinite(known).all():
+            return known
+        self.network.weights.copy_(self.tensor(state.values))
+        backward(self.network, task, next(batches(task, self.config)), self.config.precision)
+        return self.network.gradient.cpu().numpy()[self.middle]
+
+
+class LastEpoch:
+    """The mean over a client's images of the gradients that they have in its last local epoch.
+
+    Parameters
+    ----------
+    gradient : Tensor
+        Shape ``[d]``: where each step's gradient, a mean over its batch, lies when :meth:`add` is called after the step.
+    images : int
+        How many the client trains on.
+    config : RunConfig
+        `local-epochs` and `batch-size`.
+    """
+
+    def __init__(self, gradient: Tensor, images: int, config: RunConfig) -> None:
+        self.mean = torch.zeros_like(gradient)
+        self._gradient, self._images, self._batch = gradient, images, config.batch_size
+        self._epochs, self._left = config.local_epochs, images
+
+    def add(self) -> None:
+        """Take note of the step that was just done."""
+        size = min(self._batch, self._left)
+        if self._epochs == 1:
+            self.mean.add_(self._gradient, alpha=size / self._images)
+        self._left -= size
+        if not self._left:
+            self._epochs, self._left = self._epochs - 1, self._images

@@ -1,0 +1,107 @@
+"""One-bit gates: FedPM held at a density, for a mask's cost.
+
+Of no paper: it joins FedPM's gates over frozen random weights (:mod:`strategies.fedpm`) to the density constraint and entropy term of
+:mod:`strategies.entropy_gates`. With theta = sigmoid(s) a client takes Adam steps on
+
+    CE(f(x; m * w), y) + lambda * (mean theta - rho) - tau * mean H2(theta),    m ~ Bernoulli(theta) afresh each batch,
+
+and sends one ``m ~ Bernoulli(theta)``: of every gate's probability one bit. The round's masks together tell the server the mean of
+theta to about 1/sqrt(K d), so it runs the dual step itself (:mod:`fedgates.density`), and lambda goes down as one number.
+
+What is held is the mean of theta, ``expected_density``; the model has the gates with theta > 1/2, and the share of those is
+``model_density``. MEASURED
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fedgates.config import number
+from fedgates.density import DensityConfig, pull, require_target
+from fedgates.network import Network
+from fedgates.state import Update, Votes
+from fedgates.training import Task, descend
+from strategies.fedpm import FedPM, FedPMConfig
+
+
+@dataclass(frozen=True)
+class OneBitGatesConfig(FedPMConfig, DensityConfig):
+    """The key that one-bit gates add."""
+
+    initial_eps: float = number(0.1, 1e-6, 0.499)
+
+    unused = (FedPMConfig.unused | {"density_penalty"}) - {"target_density", "entropy_bonus"}
+
+    def clip(self, server_round: int) -> float:
+        """The eps of a round: geometrically from `initial-eps` in the first to `eps` in the last."""
+        last = self.num_server_rounds - 1
+        done = min(1.0, (server_round - 1) / last) if last else 1.0
+        return float(self.initial_eps * (self.eps / self.initial_eps) ** done)
+
+
+class OneBitGates(FedPM[OneBitGatesConfig]):
+    """FedPM at a density; see the module's text. A state is votes, trials, and lambda.
+
+    Raises
+    ------
+    ConfigError
+        Without a `target-density`.
+    """
+
+    Config = OneBitGatesConfig
+    scalars = 1
+
+    def __init__(self, config: OneBitGatesConfig, network: Network) -> None:
+        require_target(config)
+        super().__init__(config, network)
+
+    def initial_state(self) -> Votes:
+        """No trial yet, and lambda 0."""
+        return replace(super().initial_state(), scalars=(0.0,))
+
+    def evaluate(self, state: Votes, x: Tensor, y: Tensor, server_round: int) -> dict[str, float]:
+        """What FedPM measures, and ``expected_density``, the mean of theta."""
+        density = float(self.theta(state).double().mean())
+        return {**super().evaluate(state, x, y, server_round), "expected_density": density}
+
+    # --- the client's rule
+
+    def local_update(self, state: Votes, task: Task) -> Update:
+        """Train the scores on the client's own images, then sample the mask that is sent."""
+        eps = self.config.clip(task.server_round)
+        scores = self.theta(state).clamp_(eps, 1 - eps).logit_()
+        loss = self._descend(scores, state.scalars[0], task)
+        return self.sampled(scores.sigmoid_(), task, loss)
+
+    def _descend(self, scores: Tensor, multiplier: float, task: Task) -> float:
+        """Adam on scores ``[d]``, in place, with a fresh mask a batch; the mean loss."""
+        config, network = self.config, self.network
+        bonus = config.bonus(task.server_round)
+        scores.grad = network.gradient
+        # epsilon far below the pull on a clipped gate, which is of the order of eps/d
+        optimizer = torch.optim.Adam([scores], lr=config.learning_rate, eps=1e-12, fused=True)
+        sampler = task.generator(config.seed, "masks", network.device)
+
+        def convert() -> None:
+            self.gates.straight_through(scores, config.straight_through)
+            network.gradient.add_(pull(scores, multiplier, bonus))
+
+        return descend(network, task, config, optimizer, load=lambda: self.gates.load_sample(scores, sampler), convert=convert)
+
+    # --- the server's rule
+
+    def aggregate(self, state: Votes, updates: Iterable[Update], server_round: int) -> Votes:
+        """FedPM's count, and a dual step on the density of this round's masks."""
+        new = super().aggregate(state, updates, server_round)
+        before = (0, 0) if self.resets(server_round) else (_ones(state), state.trials)
+        ones, masks = _ones(new) - before[0], new.trials - before[1]
+        if not masks:
+            return new
+        return replace(new, scalars=(self.config.dual_step(state.scalars[0], ones / (masks * new.size)),))
+
+
+def _ones(state: Votes) -> int:
+    return int(state.votes.sum(dtype=np.int64))

@@ -1,0 +1,77 @@
+"""SignSGD with majority vote: one bit a parameter says which way, and the server moves all weights by one step size.
+
+Bernstein, Wang, Azizzadenesheli, Anandkumar: signSGD: Compressed Optimisation for Non-Convex Problems, ICML 2018,
+arXiv 1802.04434. Bernstein, Zhao, Azizzadenesheli, Anandkumar: signSGD with Majority Vote is Communication Efficient and Fault
+Tolerant, ICLR 2019, arXiv 1810.05291. They vote on the signs of gradients; here it is the sign of the change of a round's local
+training, which is their form with one local step.
+
+A client trains as in FedAvg, from the server's weights ``w`` to ``w_k``, and sends the mask ``[w_k > w]``. The server takes the
+majority, one client one vote, however many examples it has:
+
+    w += rate * sign(sum_k sign(w_k - w));    a tie moves nothing.
+
+Ours decided: rate is `server-learning-rate`, times the factor by which `final-learning-rate` has lowered the clients' own. One
+bit cannot say "no change", so where a weight has not changed at all a client votes by a fair coin, the same for all clients of
+a round but turned over for those with an odd name: no side is favoured, and votes of clients without an opinion cancel.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedgates import keys
+from fedgates.config import number
+from fedgates.flower import WeightConfig, WeightStrategy, counted
+from fedgates.state import Update, UpdateKind, Votes, Weights, pack
+from fedgates.training import Task
+
+
+@dataclass(frozen=True)
+class SignSGDConfig(WeightConfig):
+    """The key that signSGD adds; it sends no values."""
+
+    server_learning_rate: float = number(0.001, 0, above=True)
+
+    unused = WeightConfig.unused | {"value_type"}
+
+
+SignSGDCfg = TypeVar("SignSGDCfg", bound=SignSGDConfig)
+
+
+class SignSGD(WeightStrategy[SignSGDCfg], Generic[SignSGDCfg]):
+    """SignSGD with majority vote; see the module's text."""
+
+    Config = SignSGDConfig
+    sends: ClassVar[UpdateKind] = "mask"
+
+    def local_update(self, state: Weights, task: Task) -> Update:
+        """Train as in FedAvg and send the signs of the change: 1 is plus."""
+        trained, metrics = self.train(state, task)
+        coins = keys.bits(state.size, self.config.seed, "signs", server_round=task.server_round) ^ np.uint8(task.client & 1)
+        mask = signs(trained - state.values, coins)
+        return Update(pack(mask), num_examples=len(task.y), metrics=metrics)
+
+    def aggregate(self, state: Weights, updates: Iterable[Update], server_round: int) -> Weights:
+        """One step of every weight towards where most clients voted, counted bit by bit as the masks come."""
+        votes = counted(Votes(np.zeros(state.size, dtype=np.uint32), trials=0), updates)
+        step = np.float32(self.rate(server_round)) * majority(votes)
+        return Weights(state.values + step) if votes.trials else state
+
+    def rate(self, server_round: int) -> float:
+        """How far the server moves a weight in a round."""
+        config = self.config
+        return config.server_learning_rate * config.rate(server_round) / config.learning_rate
+
+
+def signs(change: NDArray[np.float32], coins: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Whether each change ``[d]`` is above zero; where it is zero, whether the coin of 0 or 1 is 1."""
+    return np.where(change == 0, coins.astype(np.bool_), change > 0)
+
+
+def majority(votes: Votes) -> NDArray[np.float32]:
+    """What most of the trials were for at each gate: ``[d]`` of 1, -1, and 0 for a tie."""
+    lead: NDArray[np.float32] = np.sign(2.0 * votes.votes - votes.trials).astype(np.float32)
+    return lead

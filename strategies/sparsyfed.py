@@ -1,0 +1,167 @@
+"""SparsyFed: a model that is sparse while it trains, and sparse traffic both ways.
+
+Guastella et al.: SparsyFed, ICLR 2025, arXiv 2504.05153.
+
+TEXT
+"""
+
+import math
+from collections.abc import Iterable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import ClassVar, Generic, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fedgates import keys
+from fedgates.activation_pruning import pruned_activations
+from fedgates.config import choice, number
+from fedgates.flower import WeightConfig, WeightStrategy, largest, weighted_mean
+from fedgates.measures import MaskCounts, consensus, regrown, regrowth
+from fedgates.network import Network, Slot
+from fedgates.state import Update, UpdateKind, Weights, pack
+from fedgates.training import Task, descend
+
+_TRUNCATED_DEVIATION = 0.8796
+"""Standard deviation of a standard normal that is cut off at -2 and 2."""
+
+
+@dataclass(frozen=True)
+class SparsyFedConfig(WeightConfig):
+    """The keys SparsyFed adds; it heeds `target-density`."""
+
+    powerprop: float = number(1.25, 1, 10)
+    prune: str = choice("weights", "weights", "update")
+    prune_activations: bool = True
+
+    unused = WeightConfig.unused - {"target_density"}
+
+
+SparsyFedCfg = TypeVar("SparsyFedCfg", bound=SparsyFedConfig)
+
+
+class SparsyFed(WeightStrategy[SparsyFedCfg], Generic[SparsyFedCfg]):
+    """SparsyFed; see the module's text.
+
+    Attributes
+    ----------
+    prunable : numpy.ndarray
+        Which parameters are entries of matrices and kernels, bool ``[d]``.
+    count : int
+        How many of them are kept.
+    """
+
+    Config = SparsyFedConfig
+    sends: ClassVar[UpdateKind] = "mask and values"
+
+    def __init__(self, config: SparsyFedCfg, network: Network) -> None:
+        super().__init__(config, network)
+        self.prunable = np.concatenate([np.full(slot.size, slot.is_matrix) for slot in network.slots])
+        total = int(self.prunable.sum())
+        self.count = round(config.target_density * total) if config.target_density else total
+        self._straight = torch.from_numpy(~self.prunable).to(network.device)
+        self._slopes = torch.full_like(network.weights, config.powerprop).masked_fill_(self._straight, 1)
+
+    def initial_state(self) -> Weights:
+        """Matrices and kernels by the paper's rule, biases 0, what else there is as the network has it."""
+        values = super().initial_state().values.copy()
+        for slot in self.network.slots:
+            part = slice(slot.offset, slot.offset + slot.size)
+            if slot.is_matrix:
+                values[part] = truncated_normal(slot, self.config.seed, self.config.powerprop)
+            elif slot.fan_in:
+                values[part] = 0
+        return Weights(values)
+
+    def model(self, state: Weights) -> Tensor:
+        """The weights that the network runs with, ``sign(w) |w|^beta``."""
+        w = self.tensor(state.values)
+        return w * self.powers(w)
+
+    def powers(self, w: Tensor) -> Tensor:
+        """``|w|^(beta - 1)`` of matrices and kernels, 1 of the rest: ``[d]``.
+
+        The network runs with ``w`` times it, whose derivative is ``beta`` times it, and 1 for the rest.
+        """
+        return w.abs().pow_(self.config.powerprop - 1).masked_fill_(self._straight, 1)
+
+    # --- the client's rule
+
+    def local_update(self, state: Weights, task: Task) -> Update:
+        """Train from the state's weights; send the largest of the trained ones, or of their changes."""
+        trained, loss = self.trained(state, task)
+        if self.config.prune == "update":
+            kept = self.kept(trained - state.values)
+            own = np.where(kept, trained, state.values)
+            sent = trained - state.values
+        else:
+            kept = self.kept(trained)
+            own = np.where(kept, trained, np.float32(0))
+            sent = trained
+        self.network.weights.copy_(self.model(Weights(own)))
+        metrics = {"loss": loss, **self.own_score(task)}
+        return Update(pack(kept), sent[kept], num_examples=len(task.y), metrics=metrics)
+
+    def trained(self, state: Weights, task: Task) -> tuple[NDArray[np.float32], float]:
+        """Local SGD on ``w``, through ``sign(w) |w|^beta``: the new ``w [d]``, not pruned yet, and the mean loss."""
+        config, network, w = self.config, self.network, self.tensor(state.values)
+        w.grad = network.gradient
+        optimizer = torch.optim.SGD(
+            [w], lr=config.rate(task.server_round), momentum=config.momentum, weight_decay=config.weight_decay
+        )
+
+        powers = torch.empty_like(w)
+
+        def load() -> None:
+            powers.copy_(self.powers(w))
+            torch.mul(w, powers, out=network.weights)
+
+        def convert() -> None:
+            network.gradient.mul_(powers.mul_(self._slopes))
+
+        with pruned_activations(network.module) if config.prune_activations else nullcontext():
+            loss = descend(network, task, config, optimizer, load=load, convert=convert)
+        return w.cpu().numpy(), loss
+
+    def kept(self, values: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """The mask ``[d]`` that keeps all but matrices and kernels, and of those the largest values, none that is zero."""
+        mask = ~self.prunable
+        candidates = values[self.prunable]
+        mask[self.prunable] = largest(candidates, self.count) & (candidates != 0)
+        return mask
+
+    # --- the server's rule
+
+    def aggregate(self, state: Weights, updates: Iterable[Update], server_round: int) -> Weights:  # noqa: ARG002
+        """The mean of the clients' sparse weights, or the state and the mean of their sparse changes; pruned again."""
+        mean = weighted_mean(updates, state.size)
+        if mean is None:
+            return state
+        new = (state.values + mean if self.config.prune == "update" else mean).astype(np.float32)
+        return Weights(np.where(self.kept(new), new, np.float32(0)))
+
+    def measure(self, before: Weights, after: Weights, masks: MaskCounts) -> dict[str, float]:
+        """Consensus and regrowth over what is prunable: ``regrowth`` of the ones sent, ``regrown`` of all that could be."""
+        own, start = masks.among(self.prunable), before.values[self.prunable]
+        found = super().measure(before, after, masks)
+        if own.masks > 1:
+            found["mask_consensus"] = consensus(own)
+        if own.masks:
+            found |= {"regrowth": regrowth(start, own), "regrown": regrown(start, own)}
+        return found
+
+
+def truncated_normal(slot: Slot, seed: int, powerprop: float = 1.0) -> NDArray[np.float32]:
+    """A layer's first ``w``, ``[slot.size]``: ``sign(v) |v|^(1 / beta)``.
+
+    ``v`` is normal, cut off at two standard deviations, and has the standard deviation ``sqrt(1 / fan_in)`` that is left after
+    that. It is a function of the seed and of the parameter's name, by Philox words and the normal's quantiles.
+    """
+    uniform = (keys.words(slot.size, seed, f"sparsyfed {slot.name}") >> np.uint64(11)) * 2.0**-53
+    tail = math.erfc(math.sqrt(2)) / 2
+    quantiles = torch.special.ndtri(torch.from_numpy(tail + (1 - 2 * tail) * uniform)).numpy()
+    v = quantiles * math.sqrt(1 / slot.fan_in) / _TRUNCATED_DEVIATION
+    return np.asarray(np.sign(v) * np.abs(v) ** (1 / powerprop), dtype=np.float32)

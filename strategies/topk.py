@@ -1,0 +1,95 @@
+"""Top-K with error feedback: the largest changes are sent, the rest is kept for later.
+
+Stich, Cordonnier, Jaggi: Sparsified SGD with Memory, NeurIPS 2018, arXiv 1809.07599. Aji, Heafield: Sparse Communication for
+Distributed Gradient Descent, EMNLP 2017, arXiv 1704.05021. They send sparse gradients; here it is the change of a round's local
+training, which is their form with one local step.
+
+A client trains as in FedAvg, from the server's weights ``w`` to ``w_k``, and remembers an error ``e_k``, at first zero:
+
+    e_k += w_k - w;    send v_k = TopK(e_k);    e_k -= v_k as the server reads it;    server: w += sum_k n_k v_k / sum_k n_k.
+
+TopK keeps the ``round(target-density * d)`` numbers of largest magnitude, over all layers, at least one. What rounding to
+float16 loses stays in the error as well. A round costs a client ``32 * density + H2(density)`` bits a parameter, with float16
+``16 * density + H2(density)``.
+
+Ours decided: the error is kept in Flower's own client state. A client that has lost it, or keeps something else in its place,
+starts again from zero; so do all clients of a run that is resumed. An answer that the server did not hear or count is lost,
+because its client has taken it for sent. A client whose training diverges fails and keeps the error that it had.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedgates.config import ConfigError
+from fedgates.flower import WeightConfig, WeightStrategy, largest, weighted_mean
+from fedgates.network import Network
+from fedgates.state import Update, UpdateKind, Weights, pack
+from fedgates.training import Task
+from fedgates.wire.values import VALUE_TYPES, decode, encode
+
+ERROR = "error"
+"""Name of what a client remembers."""
+
+
+@dataclass(frozen=True)
+class TopKConfig(WeightConfig):
+    """Top-K sends the share `target-density` of the weights."""
+
+    unused = WeightConfig.unused - {"target_density"}
+
+
+TopKCfg = TypeVar("TopKCfg", bound=TopKConfig)
+
+
+class TopK(WeightStrategy[TopKCfg], Generic[TopKCfg]):
+    """Top-K with error feedback; see the module's text.
+
+    Raises
+    ------
+    ConfigError
+        Without a `target-density`.
+    """
+
+    Config = TopKConfig
+    sends: ClassVar[UpdateKind] = "mask and values"
+    remembers: ClassVar[bool] = True
+
+    def __init__(self, config: TopKCfg, network: Network) -> None:
+        super().__init__(config, network)
+        if not config.target_density:
+            raise ConfigError("target-density", config.target_density, "a share above 0 for strategy topk: how much is sent")
+        self._count = max(1, round(config.target_density * network.size))
+
+    def local_update(self, state: Weights, task: Task) -> Update:
+        """Train as in FedAvg, send the largest of what is owed, and remember the rest."""
+        trained, metrics = self.train(state, task)
+        error = remembered(task.memory, state.size) + trained - state.values
+        if not np.isfinite(error).all():
+            raise FloatingPointError("the change of the weights is not finite: training diverged")
+        kept = largest(error, self._count)
+        sent = error[kept]
+        error[kept] -= as_read(sent, self.config.value_type)
+        return Update(pack(kept), sent, num_examples=len(task.y), metrics=metrics, memory={ERROR: error})
+
+    def aggregate(self, state: Weights, updates: Iterable[Update], server_round: int) -> Weights:  # noqa: ARG002
+        """Add the mean of the changes, weighted by examples; what a client did not send counts as no change."""
+        mean = weighted_mean(updates, state.size)
+        return state if mean is None else Weights((state.values + mean).astype(np.float32))
+
+
+def remembered(memory: Mapping[str, NDArray[np.float32]], size: int) -> NDArray[np.float32]:
+    """The error ``[size]`` that a client kept; zeros where it kept none, or something that cannot be one."""
+    error = memory.get(ERROR)
+    if error is None or error.shape != (size,) or error.dtype != np.float32 or not np.isfinite(error).all():
+        return np.zeros(size, dtype=np.float32)
+    return error
+
+
+def as_read(values: NDArray[np.float32], value_type: str) -> NDArray[np.float32]:
+    """Finite values as whoever decodes them has them: float16 rounds, and holds what is beyond its range at 65504."""
+    number = VALUE_TYPES[value_type]
+    return decode(memoryview(encode(values, number)), len(values), number)

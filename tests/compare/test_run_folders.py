@@ -1,0 +1,58 @@
+import pytest
+from written_runs import rounds, write_run
+
+from fedgates.compare import by_what_differs, read_run
+from fedgates.config import ConfigError
+
+
+def runs(tmp_path, *configs):
+    folders = [write_run(tmp_path / str(i), rounds("accuracy", 0.5), **config) for i, config in enumerate(configs)]
+    return [read_run(folder) for folder in folders]
+
+
+def names(groups):
+    return {group.method: [run.seed for run in group.runs] for group in groups}
+
+
+def test_runs_that_differ_in_the_seed_alone_are_a_group(tmp_path):
+    found = runs(tmp_path, {"seed": 2}, {"seed": 1, "resume": "/elsewhere"}, {"strategy": "fedavg", "momentum": 0.5})
+    assert names(by_what_differs(found)) == {"fedpm": [1, 2], "fedavg": [1]}
+
+
+def test_groups_are_named_by_what_differs(tmp_path):
+    shared = {"uplink": "packed", "simulated_clients": 4}
+    different = [{}, {"uplink": "entropy"}, {"simulated_clients": 8}]
+    found = runs(tmp_path, *({**shared, **changes} for changes in different))
+    assert names(by_what_differs(found)) == {
+        "fedpm, uplink packed, simulated-clients 4": [1],
+        "fedpm, uplink entropy, simulated-clients 4": [1],
+        "fedpm, uplink packed, simulated-clients 8": [1],
+    }
+
+
+def test_keys_of_one_method_alone_do_not_name_it(tmp_path):
+    found = runs(tmp_path, {"eps": 0.1}, {"strategy": "fedavg", "momentum": 0.0}, {"strategy": "fedavg", "momentum": 0.9})
+    assert list(names(by_what_differs(found))) == ["fedpm", "fedavg, momentum 0.0", "fedavg, momentum 0.9"]
+
+
+def test_a_repetition_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"run = '.*1': expected a run of its own, not one like .*0, seed and all$"):
+        by_what_differs(runs(tmp_path, {}, {}))
+
+
+def test_an_unfinished_run_is_refused(tmp_path):
+    folder = write_run(tmp_path / "a", rounds("accuracy", 0.5, 0.6), num_server_rounds=3)
+    with pytest.raises(ConfigError, match="expected a finished run; it has 2 of its 3 rounds"):
+        read_run(folder)
+    empty = write_run(tmp_path / "b", [], num_server_rounds=3)
+    with pytest.raises(ConfigError, match="it has 0 of its 3 rounds"):
+        read_run(empty)
+
+
+@pytest.mark.parametrize("text", [None, "{", "[]", "{}", '{"seed": 1}', '{"seed": "1", "num-server-rounds": 1}'])
+def test_what_is_no_run_is_refused(tmp_path, text):
+    if text is not None:
+        (tmp_path / "config.json").write_text(text)
+    (tmp_path / "rounds.jsonl").write_text('{"round": 1}\n')
+    with pytest.raises(ConfigError, match="run = "):
+        read_run(tmp_path)

@@ -1,0 +1,221 @@
+"""Runs of an app on the loopback grid, each in a process of its own."""
+
+import json
+import multiprocessing
+import shutil
+import signal
+import sys
+from pathlib import PurePath
+
+import pytest
+
+from client_app import app
+from fedgates.compare import Job
+from fedgates.config import ConfigError
+from fedgates.flower import LoopbackGrid, run_federation
+from fedgates.flower.study import Outcome, StudyError, _check, _close, check_jobs, finished, load_app, run_jobs, run_one
+from strategies import STRATEGIES
+
+
+@pytest.fixture(autouse=True)
+def _as_before(monkeypatch):
+    """Loading an app changes the path of modules, and what is loaded."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "server_of_study", raising=False)
+    load_app.cache_clear()
+
+
+def job(method="fedpm", seed=1, clients=4, **config):
+    raw = {key.replace("_", "-"): value for key, value in config.items()} | {"seed": seed}
+    return Job("A", method, seed, clients, raw, PurePath("a", method, f"seed{seed}"))
+
+
+def write_app(folder, server="server_of_study:app", client="client_app:app", config="learning-rate = 0.05"):
+    """An app of its own, that uses the repository's client app."""
+    components = f"[tool.flwr.app.components]\nserverapp = '{server}'\nclientapp = '{client}'\n"
+    (folder / "pyproject.toml").write_text(f"{components}[tool.flwr.app.config]\n{config}\n")
+    source = (
+        "from fedgates.flower import make_server_app\nfrom strategies import STRATEGIES\napp = make_server_app(STRATEGIES)\n"
+    )
+    (folder / "server_of_study.py").write_text(source + "other = 3\n")
+    return folder
+
+
+def comparable(folder):
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in folder.ledger.read()]
+
+
+# --- one run
+
+
+def test_a_run_of_the_app_is_a_run_of_the_app(raw, tmp_path):
+    config = raw(learning_rate=0.05)
+    _, direct = run_federation(LoopbackGrid(app, config, 4), config, STRATEGIES)
+    (tmp_path / "app").mkdir()
+    own = load_app(write_app(tmp_path / "app"))
+    found = run_one(own, {k: v for k, v in raw().items() if k != "output-dir"}, 4, tmp_path / "study")
+    assert found.path.parent == tmp_path / "study"
+    assert len(comparable(found)) == 2
+    assert comparable(found) == comparable(direct)  # with the app's learning rate
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (None, "app = .+: expected the folder of a Flower app"),
+        ({"server": "nosuch:app"}, "serverapp = 'nosuch:app': expected a module that can be imported"),
+        ({"server": "server_of_study:nosuch"}, "serverapp = .+ expected something called nosuch in the module"),
+        ({"server": "server_of_study:other"}, "serverapp = .+ expected what fedgates.flower.make_server_app gives"),
+        ({"client": "server_of_study:app"}, "clientapp = .+ expected a Flower ClientApp"),
+    ],
+)
+def test_what_is_no_app(tmp_path, changes, message):
+    if changes is not None:
+        write_app(tmp_path, **changes)
+    with pytest.raises(ConfigError, match=message):
+        load_app(tmp_path)
+
+
+# --- checks
+
+
+def test_checked_jobs_are_what_the_runs_write_down(raw, tmp_path):
+    mine = job(**{k.replace("-", "_"): v for k, v in raw().items() if k != "output-dir"})
+    own = write_app(tmp_path)
+    (wanted,) = _check(own, [mine])
+    folder = run_one(load_app(own), mine.config, mine.clients, tmp_path / "study").path
+    assert finished(folder, wanted)
+    assert wanted["simulated-clients"] == 4
+    assert wanted["learning-rate"] == 0.05
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (
+            job("last", lerning_rate=0.1),
+            "A / last / seed 1: lerning-rate = 0.1: expected a known key; did you mean learning-rate?",
+        ),
+        (job("last", learning_rate="a"), "A / last / seed 1: learning-rate = 'a': expected a number above 0"),
+        (
+            job("last", clients=1),
+            "A / last / seed 1: min-clients = 2: expected at most 1, which is how many clients are simulated",
+        ),
+        (job("last", dataset="npz:/nosuch.npz"), "A / last / seed 1: dataset = 'npz:/nosuch.npz': expected"),
+        (job("last", strategy="fedsgd"), "A / last / seed 1: strategy = 'fedsgd': expected one of"),
+    ],
+)
+def test_the_first_job_that_cannot_run_is_named(tmp_path, bad, message):
+    found = _check(write_app(tmp_path), [job(), bad])
+    assert isinstance(found, str)
+    assert found.startswith(message)
+    assert "\n" not in found
+
+
+def test_a_folder_without_an_app_is_named(tmp_path):
+    assert _check(tmp_path, [job("a")]).startswith(f"app = {str(tmp_path)!r}: expected the folder of a Flower app")
+
+
+# --- what is there
+
+
+@pytest.fixture
+def there(tmp_path):
+    """A finished run of two rounds."""
+    (tmp_path / "config.json").write_text(json.dumps({"seed": 1, "num-server-rounds": 2, "output-dir": "/a", "eps": 0.1}))
+    (tmp_path / "rounds.jsonl").write_text('{"round": 1}\n{"round": 2}\n')
+    return tmp_path
+
+
+WANTED = {"seed": 1, "num-server-rounds": 2, "output-dir": "/b", "eps": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        (WANTED, True),
+        (WANTED | {"eps": 0.2}, False),
+        (WANTED | {"seed": 2}, False),
+        (WANTED | {"num-server-rounds": 3}, False),
+        (WANTED | {"new-key": 0}, False),
+    ],
+)
+def test_only_a_run_of_the_same_config_is_used_again(there, wanted, found):
+    assert finished(there, wanted) is found
+
+
+def test_only_a_finished_run_is_used_again(there):
+    (there / "rounds.jsonl").write_text('{"round": 1}\n{"round": 2}')
+    assert not finished(there, WANTED)
+    assert not finished(there / "nosuch", WANTED)
+
+
+# --- how runs end
+
+
+def part(folder, log="first\nlast\n\n"):
+    path = folder.with_name(folder.name + ".part")
+    run = path / "2026-fedpm"
+    run.mkdir(parents=True)
+    (path / "log.txt").write_text(log)
+    (run / "config.json").write_text("new")
+    return path
+
+
+def test_a_finished_run_takes_its_place(tmp_path):
+    folder, outcome = tmp_path / "seed1", Outcome({}, {}, {})
+    folder.mkdir()
+    (folder / "old").touch()
+    path = part(folder)
+    _close(job(), 0, folder, outcome)
+    assert outcome == Outcome({job(): folder}, {}, {})
+    assert sorted(p.name for p in folder.iterdir()) == ["config.json", "log.txt"]
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("code", "log", "reason"),
+    [
+        (1, "first\nlast\n\n", "last"),
+        (1, "", "ended with exit code 1"),
+        (-signal.SIGKILL, "last", "ended by SIGKILL"),
+    ],
+)
+def test_a_failed_run_leaves_its_log_and_what_was_there(tmp_path, code, log, reason):
+    folder, outcome = tmp_path / "seed1", Outcome({}, {}, {})
+    folder.mkdir()
+    path = part(folder, log)
+    _close(job(), code, folder, outcome)
+    assert outcome == Outcome({}, {job(): reason}, {job(): path / "log.txt"})
+    assert folder.exists()
+    assert (path / "log.txt").read_text() == log
+
+
+def test_an_app_that_leaves_no_run_has_failed(tmp_path):
+    folder, outcome = tmp_path / "seed1", Outcome({}, {}, {})
+    shutil.rmtree(part(folder, "what it said\n") / "2026-fedpm")
+    _close(job(), 0, folder, outcome)
+    assert list(outcome.failed) == [job()]
+
+
+@pytest.mark.slow
+def test_an_interrupted_study_ends_its_processes(raw, tmp_path):
+    jobs = {job(seed=seed, num_server_rounds=1000): tmp_path / f"seed{seed}" for seed in (1, 2)}
+
+    def tell(rounds, _):
+        if rounds:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_jobs(write_app(tmp_path), jobs, 2, tell)
+    assert not multiprocessing.active_children()
+    assert not any(folder.exists() for folder in jobs.values())
+
+
+@pytest.mark.slow
+def test_checks_happen_elsewhere(tmp_path):
+    with pytest.raises(StudyError, match=r"A / fedpm / seed 1: learning-rate = -1.0: expected"):
+        check_jobs(write_app(tmp_path), [job(learning_rate=-1)])
+    (found,) = check_jobs(tmp_path, [job()])
+    assert found["learning-rate"] == 0.05
+    assert "server_of_study" not in sys.modules

@@ -1,0 +1,186 @@
+"""The command, as a user meets it."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fedgates.cli import main
+
+ROOT = Path(__file__).resolve().parents[1]
+STUDY = """
+title = "Two methods"
+clients = 3
+seeds = [1, 2]
+targets = [0.0]
+[config]
+num-server-rounds = 2
+samples-per-client = 20
+local-epochs = 1
+[methods.fedpm]
+[methods.fedavg]
+strategy = "fedavg"
+learning-rate = LEARNING_RATE
+"""
+APP = """
+from fedgates.flower import make_client_app, make_server_app
+METHODS = {"fedpm": "strategies.fedpm:FedPM", "fedavg": "strategies.fedavg:FedAvg", "unlucky": "methods_of_mine:Unlucky"}
+server, client = make_server_app(METHODS), make_client_app(METHODS)
+"""
+METHODS = """
+from strategies.fedavg import FedAvg
+class Unlucky(FedAvg):
+    def aggregate(self, *arguments):
+        raise RuntimeError("out of luck")
+"""
+
+
+def test_help_comes_at_once():
+    code = """
+import sys
+from fedgates.cli import main
+try:
+    main(["compare", "--help"])
+except SystemExit as end:
+    print(end.code, {"torch", "flwr", "numpy", "matplotlib"} & {*sys.modules})
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.stderr == ""
+    assert "STUDY.toml|RUN_FOLDER" in done.stdout
+    assert "Example: fedgates compare benchmarks/study/digits_codecs.toml" in done.stdout
+    assert done.stdout.splitlines()[-1] == "0 set()"
+
+
+@pytest.fixture
+def command(capsys):
+    """Runs the command: exit code, standard output, and standard error."""
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as end:
+            main([*map(str, arguments)])
+        captured = capsys.readouterr()
+        return end.value.code, captured.out, captured.err
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["compare"], "Missing argument"),
+        (["nosuch"], "No such command 'nosuch'."),
+        (["compare", "--workers", "0", "a.toml"], "Invalid value for '--workers'"),
+        (["compare", "/nosuch.toml"], "study = '/nosuch.toml': expected a TOML file"),
+        (["compare", "/nosuch"], "run = '/nosuch': expected a run's folder"),
+        (["compare", "/nosuch.toml", "/nosuch"], "run = '/nosuch.toml': expected a run's folder"),
+    ],
+)
+def test_what_the_user_can_put_right_is_one_line(command, arguments, message):
+    code, out, err = command(*arguments)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"fedgates: {message}")
+
+
+def test_help_without_a_command(command):
+    code, out, err = command()
+    assert code == 2
+    assert "compare" in out + err
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks" / "study").glob("*.toml")), ids=lambda path: path.stem)
+def test_the_studies_of_the_benchmarks_can_be_run(path):
+    from fedgates.compare import read_study
+    from fedgates.flower.study import _check
+
+    found = _check(ROOT, read_study(path).jobs())
+    assert not isinstance(found, str), found
+
+
+@pytest.fixture
+def place(tmp_path):
+    """An app of one's own, and a study."""
+    (tmp_path / "pyproject.toml").write_text(
+        "[tool.flwr.app.components]\nserverapp = 'app_of_mine:server'\nclientapp = 'app_of_mine:client'\n"
+    )
+    (tmp_path / "app_of_mine.py").write_text(APP)
+    (tmp_path / "methods_of_mine.py").write_text(METHODS)
+    (tmp_path / "two.toml").write_text(STUDY.replace("LEARNING_RATE", "0.1"))
+    return tmp_path
+
+
+def stamps(folder):
+    """When each run of a study was written."""
+    return {str(path.parent.relative_to(folder)): path.stat().st_mtime_ns for path in sorted(folder.rglob("config.json"))}
+
+
+def changed(before, after):
+    return [name for name in after if after[name] != before.get(name)]
+
+
+@pytest.mark.slow
+def test_a_study_from_end_to_end(command, place):
+    runs, out = place / "runs" / "two", place / "two"
+    arguments = ["compare", place / "two.toml", "--app", place, "--runs", place / "runs", "--workers", 2]
+
+    code, said, told = command(*arguments)
+    assert code == 0, told
+    assert "4 runs: 0 reused, 4 to do" in told
+    assert "done: fedavg / seed 2" in told
+    first = stamps(runs)
+    names = [f"default/{method}/seed{seed}" for method in ("fedavg", "fedpm") for seed in (1, 2)]
+    assert list(first) == names
+    files = {"config.json", "log.txt", "rounds.jsonl", "curves.png"}
+    assert all(files <= {path.name for path in (runs / name).iterdir()} for name in names)
+    assert "round 2/2" in (runs / names[0] / "log.txt").read_text()
+    table = (out / "table.md").read_text()
+    assert table in said
+    assert table.startswith(f"# Two methods\n\n`fedgates compare {place / 'two.toml'} --app {place}`\n")
+    assert {path.name for path in out.glob("*.png")} == {
+        "accuracy-bytes.png",
+        "accuracy-rounds.png",
+        "model_density-rounds.png",
+    }
+    results = json.loads((out / "results.json").read_text())["scenarios"]["default"]
+    lines = [json.loads(line) for line in (runs / "default/fedpm/seed2/rounds.jsonl").read_text().splitlines()]
+    assert results["fedpm"]["seeds"][1]["metric"] == lines[-1]["accuracy"]
+    assert results["fedpm"]["seeds"][1]["bytes_up"] == sum(line["uplink_bytes"] for line in lines)
+
+    # again: nothing runs
+    code, said, told = command(*arguments)
+    assert (code, stamps(runs)) == (0, first)
+    assert "4 runs: 4 reused, 0 to do" in told
+    assert (out / "table.md").read_text() == table
+
+    # a run that is not whole, and a method with another config
+    shutil.move(runs / "default/fedpm/seed1", runs / "default/fedpm/seed1.part")
+    (place / "two.toml").write_text(STUDY.replace("LEARNING_RATE", "0.2"))
+    code, said, told = command(*arguments)
+    second = stamps(runs)
+    assert (code, list(second)) == (0, names)
+    assert changed(first, second) == [*names[:2], "default/fedpm/seed1"]
+    assert "4 runs: 1 reused, 3 to do" in told
+    fedpm = [row for row in table.splitlines() if row.startswith("| fedpm")]
+    assert fedpm
+    assert fedpm == [row for row in (out / "table.md").read_text().splitlines() if row.startswith("| fedpm")]
+
+    # a method that fails does not hurt the others
+    with (place / "two.toml").open("a") as file:
+        file.write("[methods.'un lucky']\nstrategy = 'unlucky'\n")
+    code, said, told = command(*arguments)
+    assert (code, stamps(runs) | second == stamps(runs)) == (1, True)
+    log = runs / "default/un-lucky/seed1.part/log.txt"
+    failed = f"failed: un lucky / seed 1: RuntimeError: out of luck ({log})"
+    assert failed in told.splitlines()
+    assert "Traceback" in log.read_text()
+    assert failed in (out / "table.md").read_text()
+    assert [row.split(" | ")[0] for row in said.splitlines() if row.startswith("| ")] == ["| method", "| fedpm", "| fedavg"]
+
+    # the runs by themselves, as a comparison of their own
+    code, said, told = command("compare", *(runs / name for name in names), "--out", place / "own")
+    assert (code, told) == (0, "")
+    assert [row.split(" | ")[0] for row in said.splitlines() if row.startswith("| ")][1:] == ["| fedavg, learning-rate 0.2"] + [
+        "| fedpm, learning-rate 0.1"
+    ]
