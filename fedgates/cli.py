@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from fedgates.compare import Group, Job, Study
     from fedgates.flower.study import Outcome
 
+_INTERRUPTED = 130
+"""Typer's exit code for Ctrl-C."""
 cli = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
@@ -45,6 +47,7 @@ def compare(
     have the same config are not run again; delete their folders to have them run anew, as after a change of code.
     """
     from fedgates.compare import by_what_differs, read_run, read_study, write_comparison  # noqa: PLC0415
+    from fedgates.compare.numbers import has  # noqa: PLC0415
     from fedgates.compare.study import Question  # noqa: PLC0415
 
     command = shlex.join(["fedgates", "compare", *map(str, sources), *(["--app", str(app)] if app != Path() else [])])
@@ -55,7 +58,8 @@ def compare(
         question = study.question
     else:
         groups, failed = by_what_differs(map(read_run, sources)), []
-        question = Question(f"{sum(len(group.runs) for group in groups)} runs")
+        metric = "accuracy" if has(groups, "accuracy") else "loss"
+        question = Question(f"{sum(len(group.runs) for group in groups)} runs", metric)
         out = out or Path("comparison")
     if groups:
         typer.echo(write_comparison(out.expanduser(), question, groups, command, failed))
@@ -71,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from fedgates.config import ConfigError  # noqa: PLC0415
 
     try:
-        code = cli(arguments, standalone_mode=False)
+        code = cli(arguments, standalone_mode=False) or 0  # the code of typer.Exit, or nothing
     except click.exceptions.NoArgsIsHelpError as error:
         typer.echo(error.format_message())
         code = 2
@@ -79,8 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = _fail(error.format_message(), error.exit_code)
     except ConfigError as error:
         code = _fail(str(error), 2)
-    except (click.Abort, KeyboardInterrupt):
-        code = _fail("stopped; finished runs are kept", 130)
+    if code == _INTERRUPTED:
+        _fail("stopped; finished runs are kept", code)
     sys.exit(code)
 
 
@@ -128,7 +132,7 @@ def _run_missing(app: Path, missing: dict["Job", Path], workers: int, rounds: in
 
         def tell(done: int, outcome: "Outcome") -> None:
             ended = {**dict.fromkeys(outcome.folders, "done"), **dict.fromkeys(outcome.failed, "failed")}
-            for job in ended.keys() - told:
+            for job in [job for job in ended if job not in told]:
                 bar.print(f"{ended[job]}: {job}", markup=False)
             told.update(ended)
             bar.update(task, completed=done, description=f"{len(ended)}/{len(missing)} runs")

@@ -4,9 +4,10 @@ Methods share this whose clients minimise, over the logits of P,
 
     loss + lambda * (mean P - rho) - tau * mean H2(P),
 
-with rho their `target-density`, and whose server moves lambda by dual ascent, ``lambda <- max(0, lambda + eta * (mean P - rho))``
-(Gallego-Posada et al.: Controlled Sparsity via Constrained Optimization, NeurIPS 2022). With dual restarts, theirs too, lambda is 0
-again as soon as the constraint is met: what it gathered while P was still on its way would push P on, far below rho.
+with rho their `target-density`, and whose server moves lambda by dual ascent,
+``lambda <- max(0, lambda + eta * (mean P - rho))``, eta their `dual-learning-rate` (Gallego-Posada et al.: Controlled Sparsity
+via Constrained Optimization, NeurIPS 2022). With dual restarts, theirs too, lambda is 0 again as soon as the constraint is met:
+what it gathered while P was on its way would push P on, far below rho.
 
 H2 is in bits. A positive tau keeps gates undecided, a negative one commits them; tau goes straight from `entropy-bonus` in the
 first round to `entropy-bonus-final` in the last.
@@ -25,9 +26,14 @@ from fedgates.config import ConfigError, RunConfig, number
 class DensityConfig(RunConfig):
     """The keys of methods that hold a density; they heed `target-density` and `entropy-bonus`, too."""
 
-    dual_learning_rate: float = number(1.0, 0, above=True)
+    dual_learning_rate: float = number(0.0, 0)
     dual_restart: bool = True
     entropy_bonus_final: float = number(0.0, -math.inf)
+
+    @property
+    def usual_dual_rate(self) -> float:
+        """The method's eta where `dual-learning-rate` is 0."""
+        return 1.0
 
     def bonus(self, server_round: int) -> float:
         """The tau of a round."""
@@ -40,13 +46,13 @@ class DensityConfig(RunConfig):
         excess = density - self.target_density
         if excess <= 0 and self.dual_restart:
             return 0.0
-        return max(0.0, multiplier + self.dual_learning_rate * excess)
+        return max(0.0, multiplier + (self.dual_learning_rate or self.usual_dual_rate) * excess)
 
 
 def require_target(config: RunConfig) -> None:
     """Raise a ConfigError where there is no density to hold."""
     if not config.target_density:
-        raise ConfigError("target-density", config.target_density, f"a share above 0 for strategy {config.strategy}, which holds it")
+        raise ConfigError("target-density", config.target_density, f"a share above 0 for strategy {config.strategy} to hold")
 
 
 def pull(logits: Tensor, multiplier: float, bonus: float) -> Tensor:

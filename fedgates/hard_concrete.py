@@ -39,11 +39,11 @@ def stretched(parameter: Tensor, uniform: Tensor) -> Tensor:
 
 
 def slope(sample: Tensor) -> Tensor:
-    """``dz / da`` of a sample as :func:`stretched` gives it: ``(zeta - gamma) * s (1 - s) / beta``, and 0 where it is clamped."""
+    """``dz / da`` of a sample that is not clamped yet: ``(zeta - gamma) * s (1 - s) / beta``, and 0 where z will be 0 or 1."""
     steepness = (sample - GAMMA) * (ZETA - sample) / ((ZETA - GAMMA) * BETA)
     return steepness * ((sample > 0) & (sample < 1))
 
 
 def median(parameter: Tensor) -> Tensor:
-    """The gate at u = 1/2, which is not 0 exactly where ``P(z != 0) > 1/2``: a network's gates once there is nothing to draw."""
+    """The gate at u = 1/2, which is not 0 exactly where ``P(z != 0) > 1/2``; for a network that is not to draw."""
     return (torch.sigmoid(parameter / BETA) * (ZETA - GAMMA) + GAMMA).clamp(0, 1)

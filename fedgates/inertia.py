@@ -3,6 +3,7 @@
 Xiao et al., arXiv 2506.00932: where clients' data differ, their updates of middle layers cancel, and those layers stall.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,7 +13,7 @@ from fedgates.network import Slot
 
 
 def inertia(slots: Sequence[Slot], before: NDArray[np.float32], after: NDArray[np.float32]) -> dict[str, float]:
-    """The norm of each matrix's and kernel's global update, absolute and as a share of the norm that it had.
+    """The norm of each matrix's and kernel's global update, and its root mean square, by which layers of all sizes compare.
 
     Parameters
     ----------
@@ -24,13 +25,12 @@ def inertia(slots: Sequence[Slot], before: NDArray[np.float32], after: NDArray[n
     Returns
     -------
     dict
-        ``inertia_<parameter>`` and ``relative_inertia_<parameter>`` of each; the latter is 0 of a layer that was zero.
+        ``inertia_<parameter>`` and ``rms_inertia_<parameter>`` of each; the latter is the norm over sqrt(size).
     """
     found = {}
     for slot in (slot for slot in slots if slot.is_matrix):
         part = slice(slot.offset, slot.offset + slot.size)
-        start = before[part].astype(np.float64)
-        moved, size = float(np.linalg.norm(after[part] - start)), float(np.linalg.norm(start))
+        moved = float(np.linalg.norm(after[part] - before[part].astype(np.float64)))
         found[f"inertia_{slot.name}"] = moved
-        found[f"relative_inertia_{slot.name}"] = moved / size if size else 0.0
+        found[f"rms_inertia_{slot.name}"] = moved / math.sqrt(slot.size)
     return found

@@ -96,7 +96,7 @@ def draw_curves(folder: Path, size: int) -> Path:
         figure = Figure(figsize=(9, 3.4), layout="constrained")
         by_round, by_bytes = figure.subplots(1, 2, sharey=True)
         for key, label in (
-            ("accuracy", "thresholded mask" if lines and "accuracy_sample" in lines[0] else "model"),
+            ("accuracy", "thresholded mask" if lines and any(key.startswith("accuracy_") for key in lines[0]) else "model"),
             ("accuracy_sample", "one sampled mask"),
             ("accuracy_mean", "mean network"),
             ("accuracy_ensemble", "ensemble of masks"),

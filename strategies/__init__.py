@@ -3,6 +3,8 @@
 STRATEGIES = {
     "fedpm": "strategies.fedpm:FedPM",
     "fedavg": "strategies.fedavg:FedAvg",
+    "entropy-gates": "strategies.entropy_gates:EntropyGates",
+    "one-bit-gates": "strategies.one_bit_gates:OneBitGates",
     "sparsyfed": "strategies.sparsyfed:SparsyFed",
     "lips": "strategies.lips:LIPS",
     "topk": "strategies.topk:TopK",

@@ -12,9 +12,11 @@ Weights of zero do not travel: both ways are a mask and as many values as it has
 Ours decided: ``k = round(target-density * d)``, at least 1; the run starts from the network's own, dense weights, as FedAvg
 does, and the first cut is a client's or the server's. `iht-clients` says when clients cut their weights: never (Fed-HT, the
 default), after every step (FedIter-HT), or once a round, before they send them, which is ours: local training as in Fed-HT, as
-few bytes as with FedIter-HT. All three work for linear models. In a network a weight that is cut after every step must overtake
-the smallest that is kept within one step, which hardly ever happens, so the first cut decides; it goes by the layers' initial
-scales, and FedIter-HT does not learn digits on the default network.
+few bytes as with FedIter-HT.
+
+The first cut of a network goes by its layers' initial scales, and a weight that is cut after every step must overtake the
+smallest that is kept within one step. So steps must be large: with a tenth of the default network kept on digits, FedIter-HT
+ends at 19 % with a learning rate of .1 and at 95 % with .3. Where whole layers are cut nothing is learned any more.
 """
 
 from collections.abc import Iterable

@@ -105,7 +105,11 @@ class FedPM(MaskStrategy[FedPMCfg], Generic[FedPMCfg]):
 
     def aggregate(self, state: Votes, updates: Iterable[Update], server_round: int) -> Votes:
         """Add the masks' votes, bit by bit as they come; forget earlier rounds' first when the prior is reset."""
-        return counted(state, updates, fresh=(server_round - 1) % self.reset_every == 0)
+        return counted(state, updates, fresh=self.fresh(server_round))
+
+    def fresh(self, server_round: int) -> bool:
+        """Whether a round forgets the votes before it."""
+        return (server_round - 1) % self.reset_every == 0
 
 
 def normal_scores(size: int, seed: int) -> Tensor:

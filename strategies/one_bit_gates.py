@@ -1,19 +1,22 @@
 """One-bit gates: FedPM held at a density, for a mask's cost.
 
-Of no paper: it joins FedPM's gates over frozen random weights (:mod:`strategies.fedpm`) to the density constraint and entropy term of
-:mod:`strategies.entropy_gates`. With theta = sigmoid(s) a client takes Adam steps on
+Of no paper: it joins FedPM's gates over frozen random weights (:mod:`strategies.fedpm`) to the density constraint and the
+entropy term of :mod:`strategies.entropy_gates`. With theta = sigmoid(s) a client takes Adam steps on
 
     CE(f(x; m * w), y) + lambda * (mean theta - rho) - tau * mean H2(theta),    m ~ Bernoulli(theta) afresh each batch,
 
-and sends one ``m ~ Bernoulli(theta)``: of every gate's probability one bit. The round's masks together tell the server the mean of
-theta to about 1/sqrt(K d), so it runs the dual step itself (:mod:`fedgates.density`), and lambda goes down as one number.
+and sends one ``m ~ Bernoulli(theta)``: one bit of every gate's probability. A round's masks together tell the server the mean
+of theta to about 1/sqrt(K d), so it runs the dual step itself (:mod:`fedgates.density`), and lambda goes down as one number.
 
 What is held is the mean of theta, ``expected_density``; the model has the gates with theta > 1/2, and the share of those is
-``model_density``. MEASURED
+``model_density``. A gate clipped at FedPM's eps = .001 hardly comes back, so where 4 of 20 clients voted in a round most gates
+were locked before lambda had grown, and .1 ended at .15: eps therefore falls from `initial-eps` = .1, and lambda rises fast
+(eta = 20). So both densities ended within .02 of .05, .1 and .3 on the digits, in 30 rounds with 4 of 20 clients, three seeds.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +24,7 @@ from torch import Tensor
 
 from fedgates.config import number
 from fedgates.density import DensityConfig, pull, require_target
+from fedgates.measures import MaskCounts
 from fedgates.network import Network
 from fedgates.state import Update, Votes
 from fedgates.training import Task, descend
@@ -28,12 +32,17 @@ from strategies.fedpm import FedPM, FedPMConfig
 
 
 @dataclass(frozen=True)
-class OneBitGatesConfig(FedPMConfig, DensityConfig):
+class OneBitGatesConfig(DensityConfig, FedPMConfig):
     """The key that one-bit gates add."""
 
     initial_eps: float = number(0.1, 1e-6, 0.499)
 
     unused = (FedPMConfig.unused | {"density_penalty"}) - {"target_density", "entropy_bonus"}
+
+    @property
+    def usual_dual_rate(self) -> float:
+        """Whatever the target: clipped gates feel little of lambda at any."""
+        return 20.0
 
     def clip(self, server_round: int) -> float:
         """The eps of a round: geometrically from `initial-eps` in the first to `eps` in the last."""
@@ -42,7 +51,10 @@ class OneBitGatesConfig(FedPMConfig, DensityConfig):
         return float(self.initial_eps * (self.eps / self.initial_eps) ** done)
 
 
-class OneBitGates(FedPM[OneBitGatesConfig]):
+OneBitGatesCfg = TypeVar("OneBitGatesCfg", bound=OneBitGatesConfig)
+
+
+class OneBitGates(FedPM[OneBitGatesCfg], Generic[OneBitGatesCfg]):
     """FedPM at a density; see the module's text. A state is votes, trials, and lambda.
 
     Raises
@@ -54,7 +66,7 @@ class OneBitGates(FedPM[OneBitGatesConfig]):
     Config = OneBitGatesConfig
     scalars = 1
 
-    def __init__(self, config: OneBitGatesConfig, network: Network) -> None:
+    def __init__(self, config: OneBitGatesCfg, network: Network) -> None:
         require_target(config)
         super().__init__(config, network)
 
@@ -66,6 +78,10 @@ class OneBitGates(FedPM[OneBitGatesConfig]):
         """What FedPM measures, and ``expected_density``, the mean of theta."""
         density = float(self.theta(state).double().mean())
         return {**super().evaluate(state, x, y, server_round), "expected_density": density}
+
+    def measure(self, before: Votes, after: Votes, masks: MaskCounts) -> dict[str, float]:
+        """What the base says of a round, and ``multiplier``, the lambda that the next one has."""
+        return {**super().measure(before, after, masks), "multiplier": after.scalars[0]}
 
     # --- the client's rule
 
@@ -96,10 +112,11 @@ class OneBitGates(FedPM[OneBitGatesConfig]):
     def aggregate(self, state: Votes, updates: Iterable[Update], server_round: int) -> Votes:
         """FedPM's count, and a dual step on the density of this round's masks."""
         new = super().aggregate(state, updates, server_round)
-        before = (0, 0) if self.resets(server_round) else (_ones(state), state.trials)
-        ones, masks = _ones(new) - before[0], new.trials - before[1]
+        kept = not self.fresh(server_round)
+        masks = new.trials - kept * state.trials
         if not masks:
             return new
+        ones = _ones(new) - kept * _ones(state)
         return replace(new, scalars=(self.config.dual_step(state.scalars[0], ones / (masks * new.size)),))
 
 

@@ -33,7 +33,7 @@ from fedgates.training import Task
 class SignSGDConfig(WeightConfig):
     """The key that signSGD adds; it sends no values."""
 
-    server_learning_rate: float = number(0.001, 0, above=True)
+    server_learning_rate: float = number(0.003, 0, above=True)
 
     unused = WeightConfig.unused | {"value_type"}
 

@@ -2,7 +2,36 @@
 
 Guastella et al.: SparsyFed, ICLR 2025, arXiv 2504.05153.
 
-TEXT
+A client trains ``w``, while its network runs with ``theta`` (Powerprop), and finds the weights' gradient from pruned
+activations (:mod:`fedgates.activation_pruning`: of each layer's input the largest entries, as large a share as that of the
+layer's weights that are not zero):
+
+    theta = sign(w) |w|^beta,    w -= lr (d loss / d theta * beta |w|^(beta - 1) + wd w).
+
+It then sends the ``round(target-density * n)`` largest of its n weights ``w``, over all layers, with their mask. The server
+takes the mean ``sum_k n_k w_k / sum_k n_k`` (the same as a step along the mean of the pseudo-gradients ``w - w_k``).
+Without `target-density` nothing is pruned. `powerprop` (beta, 1.25) is the one hyper-parameter; 1 trains the weights
+themselves. First weights: theta normal, cut off at two standard deviations, of standard deviation sqrt(1/fan_in).
+
+Paper: 1 local epoch on clients of some 500 images, batch-size 16, learning-rate .5, final-learning-rate .01, weight-decay
+.001, 100 clients of which 10 train, 700 rounds, ResNet-18. It writes that the update is pruned; its authors' code prunes the
+weights, uploads them dense, and broadcasts the union of the clients' masks, which is denser than any of them.
+
+Ours decided: `prune` is "weights" or "update". "weights" is the default: what is broadcast are the weights that some client
+kept, and clients agree more from round to round, so that both ways are sparse after the dense start. With "update" the server
+adds the mean of the sparse changes to weights that were dense at the start and would stay so; there it prunes what it then
+has to the same density. On digits (10 clients, mlp, target-density .05, 3 local epochs, the paper's rates, 30 rounds, means of
+three seeds) "weights" reaches .894 and .850 if the server prunes there, too; "update" .818; dense FedAvg .966. The broadcast
+has the density .075 in round 2 and .056 in the last. What it costs to prune activations, and what becomes of regrowth with
+beta = 1, is measured in benchmarks/study.
+
+What can be pruned are matrices and kernels. Biases are few: they are neither pruned nor bent, start at 0, and come on top of
+the target density; nor are they counted in regrowth or consensus, where one that starts at 0 would seem to have regrown.
+Which weights may be kept is decided in round 1. For beta > 1 the derivative of theta is 0 at 0, so a weight that no client
+kept never comes back: regrowth is exactly 0. With beta = 1 all are trained, and which are sent may change. A global Top-K
+after little training follows the spread of the first weights, which is smaller the larger fan_in is, and may leave a wide
+layer next to nothing; and then next to no activations either. Clients must therefore get far enough in round 1: by a learning
+rate, or steps a round, like the paper's.
 """
 
 import math
@@ -124,7 +153,10 @@ class SparsyFed(WeightStrategy[SparsyFedCfg], Generic[SparsyFedCfg]):
 
         with pruned_activations(network.module) if config.prune_activations else nullcontext():
             loss = descend(network, task, config, optimizer, load=load, convert=convert)
-        return w.cpu().numpy(), loss
+        trained = w.cpu().numpy()
+        if not np.isfinite(trained).all():
+            raise FloatingPointError("the weights are not finite: training diverged")
+        return trained, loss
 
     def kept(self, values: NDArray[np.float32]) -> NDArray[np.bool_]:
         """The mask ``[d]`` that keeps all but matrices and kernels, and of those the largest values, none that is zero."""
@@ -136,11 +168,13 @@ class SparsyFed(WeightStrategy[SparsyFedCfg], Generic[SparsyFedCfg]):
     # --- the server's rule
 
     def aggregate(self, state: Weights, updates: Iterable[Update], server_round: int) -> Weights:  # noqa: ARG002
-        """The mean of the clients' sparse weights, or the state and the mean of their sparse changes; pruned again."""
+        """The mean of the clients' sparse weights; or the state and the mean of their sparse changes, pruned."""
         mean = weighted_mean(updates, state.size)
         if mean is None:
             return state
-        new = (state.values + mean if self.config.prune == "update" else mean).astype(np.float32)
+        if self.config.prune == "weights":
+            return Weights(mean.astype(np.float32))
+        new = (state.values + mean).astype(np.float32)
         return Weights(np.where(self.kept(new), new, np.float32(0)))
 
     def measure(self, before: Weights, after: Weights, masks: MaskCounts) -> dict[str, float]:

@@ -77,7 +77,7 @@ def test_a_convolution_is_exact_but_for_its_kernels_gradient(layer):
         assert torch.allclose(found, exact) == (found.dim() == 1)
 
 
-def test_dense_layers_keep_all(monkeypatch):
+def test_dense_layers_keep_all():
     torch.manual_seed(0)
     module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3))
     x = torch.randn(2, 1, 4, 4)
@@ -99,7 +99,6 @@ def test_each_layer_has_its_own_share():
 def test_layers_are_as_before_afterwards_whatever_happens():
     module = nn.Sequential(nn.Linear(2, 2))
     with pytest.raises(RuntimeError, match="shapes"), pruned_activations(module):
-        assert "forward" in vars(module[0])
         module(torch.zeros(1, 3))
     assert "forward" not in vars(module[0])
 

@@ -304,7 +304,6 @@ def test_a_path_that_no_system_can_open_is_refused(key, value):
     ("key", "value", "default"),
     [
         ("density-penalty", 0.1, 0.0),
-        ("target-density", 0.1, 0.0),
         ("entropy-bonus", 1.0, 0.0),
         ("entropy-bonus", -1.0, 0.0),
         ("uplink", "packed", "side-info"),

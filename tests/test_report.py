@@ -198,7 +198,7 @@ def test_a_weight_method_has_one_curve(drawn):
 
 
 def test_a_thresholded_mask_is_called_so_whatever_else_was_evaluated(drawn):
-    lines = [line(r, density_threshold=0.4, accuracy_mean=0.4) for r in (1, 2)]
+    lines = [line(r, accuracy_mean=0.4) for r in (1, 2)]
     assert list(curves(drawn(lines)[0])) == ["thresholded mask", "mean network"]
 
 

@@ -30,7 +30,7 @@ def draw(panels: Panels, key: str, against: Literal["rounds", "bytes"]) -> "Figu
     import matplotlib as mpl  # noqa: PLC0415  # takes half a second
     from matplotlib.figure import Figure  # noqa: PLC0415
 
-    across = min(_ACROSS, len(panels))
+    across = 2 if len(panels) == 4 else min(_ACROSS, len(panels))
     down = -(-len(panels) // across)
     methods = list(dict.fromkeys(method for of_scenario in panels.values() for method in of_scenario))
     longest = max(map(len, methods), default=1)
@@ -40,7 +40,7 @@ def draw(panels: Panels, key: str, against: Literal["rounds", "bytes"]) -> "Figu
     scale = 100 if is_share(key) else 1
     with mpl.rc_context({"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3}):
         figure = Figure(figsize=(width, height), layout="constrained")
-        axes = figure.subplots(down, across, sharey=True, squeeze=False).flat
+        axes = list(figure.subplots(down, across, sharey=True, squeeze=False).flat)
         handles = {}
         for panel, (scenario, curves) in zip(axes, panels.items(), strict=False):
             for method, curve in curves.items():
@@ -65,10 +65,12 @@ def draw(panels: Panels, key: str, against: Literal["rounds", "bytes"]) -> "Figu
             if scenario != ONLY_SCENARIO:
                 panel.set_title(scenario, fontsize=10)
             panel.set_xlabel("round" if against == "rounds" else "megabytes moved, both ways, all clients")
-            if against == "bytes" and any(n > 0 for curve in curves.values() for n in curve.bytes):
+            if against == "rounds":
+                panel.xaxis.get_major_locator().set_params(integer=True)
+            elif any(n > 0 for curve in curves.values() for n in curve.bytes):
                 panel.set_xscale("log")
                 panel.xaxis.set_major_formatter("{x:g}")
-        for panel in list(axes)[len(panels) :]:
+        for panel in axes[len(panels) :]:
             panel.set_axis_off()
         for first in range(0, len(panels), across):
             figure.axes[first].set_ylabel(_label(key))

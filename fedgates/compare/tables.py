@@ -98,4 +98,6 @@ def _spread(found: Sequence[float | None], key: str) -> str:
     middle, sd = over_seeds(found)
     if sd is None:
         return shown(middle, key)
-    return f"{shown(middle, key)} ± {shown(sd, key)}"
+    text = shown(middle, key)
+    digits = f"{sd:.3f}" if not is_share(key) and text[-4:-3] == "." else shown(sd, key)  # as many as the mean has
+    return f"{text} ± {digits}"

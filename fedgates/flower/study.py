@@ -45,6 +45,10 @@ _SPAWN = multiprocessing.get_context("spawn")
 """Children that share nothing with this process: no module of the app, no CUDA context, no logger."""
 
 
+class StudyError(RuntimeError):
+    """A study, or a run of it, cannot be done; the message is one line."""
+
+
 @dataclass(frozen=True)
 class App:
     """A Flower app whose ServerApp is made by :func:`fedgates.flower.make_server_app`."""
@@ -102,11 +106,18 @@ def run_one(app: App, config: Mapping[str, Value], clients: int, folder: Path) -
         How many clients are simulated.
     folder : Path
         Where the run's folder is made; it must hold no other.
+
+    Raises
+    ------
+    StudyError
+        The app has left no run, or more than one. Besides, whatever the app raises.
     """
     raw = {**app.config, **config, "output-dir": str(folder.absolute())}
     app.server(LoopbackGrid(app.client, raw, clients), Context(1, 0, {}, RecordDict(), raw))
-    (path,) = (found.parent for found in folder.glob("*/config.json"))
-    return RunFolder(path)
+    found = list(folder.glob("*/config.json"))
+    if len(found) != 1:
+        raise StudyError(f"{folder} holds {len(found)} runs where the app should have left one")
+    return RunFolder(found[0].parent)
 
 
 def check_jobs(folder: Path, jobs: Sequence[Job]) -> list[dict[str, Any]]:
@@ -114,7 +125,7 @@ def check_jobs(folder: Path, jobs: Sequence[Job]) -> list[dict[str, Any]]:
 
     Raises
     ------
-    ConfigError
+    StudyError
         The app cannot be loaded, or a job cannot be run as it stands; the first that cannot is named.
     """
     with ProcessPoolExecutor(1, mp_context=_SPAWN) as pool:
@@ -122,10 +133,6 @@ def check_jobs(folder: Path, jobs: Sequence[Job]) -> list[dict[str, Any]]:
     if isinstance(found, str):
         raise StudyError(found)
     return found
-
-
-class StudyError(RuntimeError):
-    """A study cannot be run; the message is one line."""
 
 
 def finished(folder: Path, wanted: Mapping[str, Any]) -> bool:
@@ -246,7 +253,7 @@ def _work(app: Path, job: Job, part: Path) -> None:
         run_one(load_app(app), job.config, job.clients, part)
     except Exception as error:  # noqa: BLE001  # whatever an app raises ends this run alone
         traceback.print_exc()
-        print(str(error) if isinstance(error, ConfigError) else error_line(error))  # noqa: T201  # into the log
+        print(str(error) if isinstance(error, ConfigError | StudyError) else error_line(error))  # noqa: T201  # into the log
         sys.exit(1)
 
 

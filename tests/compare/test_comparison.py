@@ -155,6 +155,7 @@ def test_the_legend_is_outside_and_within_the_picture(panels, count):
     assert legend.x1 <= figure.bbox.width
     assert legend.y1 <= min(axes.get_tightbbox().y0 for axes in figure.axes if axes.lines)
     assert all(axes.get_window_extent().height > 100 for axes in figure.axes)
+    assert sum(axes.axison for axes in figure.axes) == count  # a grid's spare places stay white
 
 
 def test_a_curve_without_rounds_is_left_out(panels, tmp_path):

@@ -133,9 +133,9 @@ LINEAR = {
     "synthetic_examples": 120,
     "target_density": 0.04,
     "samples_per_client": 0,
-    "learning_rate": 0.1,
-    "local_epochs": 5,
-    "num_server_rounds": 15,
+    "learning_rate": 2.0,
+    "batch_size": 32,
+    "num_server_rounds": 10,
 }
 
 
@@ -144,7 +144,7 @@ def test_it_finds_the_support_where_features_are_more_than_examples(raw, when, d
     config = raw(**LINEAR, iht_clients=when)
     _, folder = run_federation(LoopbackGrid(app, config, 4), config, STRATEGIES)
     lines = folder.ledger.read()
-    assert lines[-1]["r2"] > 0.9
+    assert lines[-1]["r2"] > 0.98  # of .99 that the noise allows
     assert lines[-1]["support_f1"] == 1
     assert lines[-1]["model_density"] == 8 / 200
-    assert [line["density"] for line in lines] == [density] * 15
+    assert [line["density"] for line in lines] == [density] * 10
