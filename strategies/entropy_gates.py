@@ -20,8 +20,8 @@ The model that a state stands for has each gate's median, which is not 0 exactly
 (Louizos et al. leave the temperature out, and that gate is not 0 from P = .31 on.) So its density, ``model_density``, is the
 share of gates with P > 1/2, while the constraint is on the mean of P, ``expected_density``; the two are one as far as P is near
 0 or 1, where training takes it. What must be scaled is the controller. On the digits, 30 rounds with 4 of 20 clients, eta = 1
-comes too late for rho = .1 (.127) and eta = 5 shuts gates that no sample opens again for .3 (.249); in proportion to the target,
-eta = .25 / rho, the default, ends within .02 of .05, .1 and .3 (benchmarks/study).
+comes too late for rho = .1 (.127), and eta = 5 shuts gates for .3 that no sample opens again (.249); eta = .25 / rho, the
+default, ends within .02 of .05, .1 and .3 (benchmarks/study).
 """
 
 from collections.abc import Iterable

@@ -1,6 +1,6 @@
 """python benchmarks/study/claims.py: each claim, held, held in part, or not, and by how much; from the studies' results.json.
 
-Writes claims.md. A claim's thresholds stand beside its line of text, and every number comes from a study.
+Writes claims.md, and the README's table of methods. A claim's thresholds stand beside its line of text, and every number comes from a study.
 """
 
 import json
@@ -9,6 +9,8 @@ from statistics import mean
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
+README = HERE.parents[1] / "README.md"
+MARK = "<!-- made by benchmarks/study/claims.py -->"
 Methods = dict[str, dict[str, Any]]
 
 
@@ -164,6 +166,28 @@ def scarce(name: str, metric: str) -> tuple[str, str]:
     return ("held", "held in part", "not held")[2 - wins], told
 
 
+def readme_table() -> str:
+    """Every method on digits, for the README: in the easiest of the four scenarios and in the hardest."""
+    methods = study("methods_digits")
+    easy, hard = methods["IID, 10 of 10 clients"], methods["2 classes, 4 of 20 clients"]
+    lines = [
+        "| method | accuracy, IID | megabytes, both ways | accuracy, 2 classes a client, 4 of 20 a round | megabytes | density |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, one in sorted(easy.items(), key=lambda item: item[1]["mean"]["bytes"]):
+        other = hard[name]
+        cells = (percent(one), f"{one['mean']['bytes'] / 1e6:.2f}", percent(other), f"{other['mean']['bytes'] / 1e6:.2f}")
+        lines.append("| " + " | ".join([name, *cells, of(one, "last_model_density", 2)]) + " |")
+    return "\n".join(lines)
+
+
+def filled_in(readme: str) -> str:
+    """A README with the present table between its marks."""
+    before, _, rest = readme.partition(MARK)
+    _, _, after = rest.partition(MARK)
+    return f"{before}{MARK}\n{readme_table()}\n{MARK}{after}"
+
+
 CLAIMS = {
     "2309.10834: on MNIST the density penalty takes H2 of the masks .8 bits a parameter below FedPM's (CIFAR: .31 to .52), at "
     "nearly equal accuracy": penalty_rate,
@@ -179,17 +203,23 @@ CLAIMS = {
 }
 
 
-def main() -> None:
-    """Write claims.md, and print it."""
+def text() -> str:
+    """What claims.md says."""
     lines = ["# What became of the claims", "", "`python benchmarks/study/claims.py`", ""]
     for claim, judge in CLAIMS.items():
-        found, text = judge()
-        lines += [f"- **{found}.** {claim}. Here: {text}.", ""]
+        found, told = judge()
+        lines += [f"- **{found}.** {claim}. Here: {told}.", ""]
     lines += ["## The density penalty: four questions", ""]
-    for text in penalty_questions():
-        lines += [f"- {text}", ""]
-    (HERE / "claims.md").write_text("\n".join(lines), encoding="utf-8")
-    print("\n".join(lines))
+    for told in penalty_questions():
+        lines += [f"- {told}", ""]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Write claims.md and the README's table, and print the claims."""
+    (HERE / "claims.md").write_text(text(), encoding="utf-8")
+    README.write_text(filled_in(README.read_text(encoding="utf-8")), encoding="utf-8")
+    print(text())
 
 
 if __name__ == "__main__":
