@@ -22,7 +22,7 @@ _Context = Any
 def pruned_activations(module: nn.Module) -> Iterator[None]:
     """While it lasts, ``nn.Linear`` and ``nn.Conv2d`` of `module` find their weights' gradient from pruned activations.
 
-    Other layers stay as they are, and so do subclasses with a forward of their own, and convolutions whose padding is not a
+    Other layers stay as they are, and so do layers with a forward of their own, and convolutions whose padding is not a
     number of zeros.
     """
     layers = {layer: rule for layer in module.modules() if (rule := _rule(layer))}
@@ -50,6 +50,8 @@ def largest_activations(x: Tensor, share: float) -> Tensor:
 
 
 def _rule(layer: nn.Module) -> Callable[..., Tensor] | None:
+    if "forward" in layer.__dict__:
+        return None
     own = type(layer).forward
     if isinstance(layer, nn.Linear) and own is nn.Linear.forward:
         return _linear

@@ -60,5 +60,5 @@ def pull(logits: Tensor, multiplier: float, bonus: float) -> Tensor:
 
     With ``dP = P (1 - P)`` and ``dH2 = -log2(P / (1 - P)) dP`` it is ``P (1 - P) * (lambda + tau * logit / log 2) / d``.
     """
-    p = torch.sigmoid(logits)
-    return logits.mul(bonus / math.log(2)).add_(multiplier).mul_(p).mul_(1 - p).div_(len(logits))
+    p = torch.sigmoid(logits)  # and not 1 - p for the rest: in float32 that is 0 for a gate far open, which could never shut
+    return logits.mul(bonus / math.log(2)).add_(multiplier).mul_(p).mul_(torch.sigmoid(-logits)).div_(len(logits))

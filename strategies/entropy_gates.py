@@ -36,7 +36,7 @@ from torch import Tensor
 from fedgates import hard_concrete
 from fedgates.config import number
 from fedgates.density import DensityConfig, pull, require_target
-from fedgates.flower import WeightConfig, WeightStrategy, weighted_mean
+from fedgates.flower import WeightConfig, WeightStrategy, finite, rounded, weighted_mean
 from fedgates.measures import MaskCounts
 from fedgates.network import Network
 from fedgates.state import Update, Weights
@@ -102,7 +102,7 @@ class EntropyGates(WeightStrategy[EntropyGatesCfg], Generic[EntropyGatesCfg]):
         """Train weights and gates on the client's own images; both are sent."""
         weights, gates = (part.clone() for part in self.tensor(state.values).chunk(2))
         loss = self._descend(weights, gates, state.scalars[0], task)
-        values = torch.cat([weights, gates]).cpu().numpy()
+        values = finite(torch.cat([weights, gates]))
         return Update(mask=None, values=values, num_examples=len(task.y), metrics={"loss": loss})
 
     def _descend(self, weights: Tensor, gates: Tensor, multiplier: float, task: Task) -> float:
@@ -137,11 +137,11 @@ class EntropyGates(WeightStrategy[EntropyGatesCfg], Generic[EntropyGatesCfg]):
         mean = weighted_mean(updates, state.size)
         if mean is None:
             return state
-        values = mean.astype(np.float32)
+        values = rounded(mean)
         return Weights(values, (self.config.dual_step(state.scalars[0], expected_density(values)),))
 
 
 def expected_density(values: NDArray[np.float32]) -> float:
-    """The mean of P in a state's array ``[2 d]``, to 2^-20: machines whose exponentials differ in the last bit agree on it."""
+    """The mean of P in a state's array ``[2 d]``, to 2^-20: machines whose exponentials differ in the last bit agree."""
     logits = hard_concrete.logit_of(torch.from_numpy(values[len(values) // 2 :]).double())
     return round(float(torch.sigmoid(logits).mean()) * 2**20) / 2**20

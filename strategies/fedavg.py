@@ -22,7 +22,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from torch import Tensor
 
-from fedgates.flower import WeightConfig, WeightStrategy, largest, weighted_mean
+from fedgates.flower import WeightConfig, WeightStrategy, largest, rounded, weighted_mean
 from fedgates.state import Update, Weights
 from fedgates.training import Task
 
@@ -50,7 +50,7 @@ class FedAvg(WeightStrategy[FedAvgCfg], Generic[FedAvgCfg]):
     def aggregate(self, state: Weights, updates: Iterable[Update], server_round: int) -> Weights:  # noqa: ARG002
         """The mean of the clients' weights, weighted by examples, summed in float64 in the order of the clients' names."""
         mean = weighted_mean(updates, state.size)
-        return state if mean is None else Weights(mean.astype(np.float32))
+        return state if mean is None else Weights(rounded(mean))
 
     def model(self, state: Weights) -> Tensor:
         """The weights, or with `target-density` the largest of them."""

@@ -7,7 +7,7 @@ With ``H_k(w)`` the k weights of largest magnitude over all layers, and zeros in
     client: w <- w - rate * g a batch (Fed-HT), or w <- H_k(w - rate * g) (FedIter-HT)
     server: w <- H_k(sum_k n_k w_k / sum_k n_k)
 
-Weights of zero do not travel: both ways are a mask and as many values as it has ones, down always k of them.
+Weights of zero do not travel: both ways are a mask and as many values as it has ones, down from round 2 on at most k of them.
 
 Ours decided: ``k = round(target-density * d)``, at least 1; the run starts from the network's own, dense weights, as FedAvg
 does, and the first cut is a client's or the server's. `iht-clients` says when clients cut their weights: never (Fed-HT, the
@@ -27,7 +27,7 @@ import numpy as np
 from torch import Tensor
 
 from fedgates.config import ConfigError, choice
-from fedgates.flower import WeightConfig, WeightStrategy, largest, weighted_mean
+from fedgates.flower import WeightConfig, WeightStrategy, largest, rounded, weighted_mean
 from fedgates.network import Network
 from fedgates.state import Update, UpdateKind, Weights, pack
 from fedgates.training import Task
@@ -77,7 +77,7 @@ class FedIHT(WeightStrategy[FedIHTCfg], Generic[FedIHTCfg]):
         mean = weighted_mean(updates, state.size)
         if mean is None:
             return state
-        values = mean.astype(np.float32)
+        values = rounded(mean)
         return Weights(np.where(largest(values, self._count), values, np.float32(0)))
 
     def _cut(self) -> None:

@@ -23,7 +23,6 @@ from typing import ClassVar, Generic, TypeVar
 import torch
 from torch import Tensor
 
-from fedgates.flower import threshold
 from fedgates.state import Update, Votes, pack
 from fedgates.training import Task, descend
 from strategies.fedpm import FedPM, FedPMConfig, normal_scores
@@ -55,7 +54,7 @@ class FedMask(FedPM[FedMaskCfg], Generic[FedMaskCfg]):
         """Train the scores on the client's own images, then send the mask that they stand for."""
         scores = self.theta(state).clamp_(self.config.eps, 1 - self.config.eps).logit_()
         loss = self.train(scores, task)
-        mask = pack(threshold(scores.sigmoid_()).cpu().numpy())
+        mask = pack((scores > 0).cpu().numpy())
         return Update(mask, num_examples=len(task.y), metrics={"loss": loss})
 
     def train(self, scores: Tensor, task: Task) -> float:

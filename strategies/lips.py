@@ -46,6 +46,8 @@ class LIPSConfig(FedAvgConfig):
     lips_every: int = number(5, 1, 1_000_000)
     lips_density: float = number(0.5, 0, 1)
 
+    unused = FedAvgConfig.unused | {"target_density"}
+
 
 LIPSCfg = TypeVar("LIPSCfg", bound=LIPSConfig)
 
@@ -101,7 +103,8 @@ class LIPS(FedAvg[LIPSCfg], Generic[LIPSCfg]):
     def gradient(self, state: Weights, task: Task) -> NDArray[np.float32]:
         """The gradient of the middle weights that the client remembers, or that of its first batch at the state's weights."""
         known = task.memory.get(_GRADIENT)
-        if known is not None and known.shape == (int(self.middle.sum()),) and np.isfinite(known).all():
+        size = int(self.middle.sum())
+        if known is not None and known.shape == (size,) and known.dtype == np.float32 and np.isfinite(known).all():
             return known
         self.network.weights.copy_(self.tensor(state.values))
         backward(self.network, task, next(batches(task, self.config)), self.config.precision)

@@ -12,7 +12,8 @@ majority, one client one vote, however many examples it has:
 
 Ours decided: rate is `server-learning-rate`, times the factor by which `final-learning-rate` has lowered the clients' own. One
 bit cannot say "no change", so where a weight has not changed at all a client votes by a fair coin, the same for all clients of
-a round but turned over for those with an odd name: no side is favoured, and votes of clients without an opinion cancel.
+a round but turned over for those with an odd name: no side is favoured, and such votes cancel as far as even and odd names
+among a round's clients balance. What is left is a random step of weights that nobody trains.
 """
 
 from collections.abc import Iterable
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 
 from fedgates import keys
 from fedgates.config import number
-from fedgates.flower import WeightConfig, WeightStrategy, counted
+from fedgates.flower import WeightConfig, WeightStrategy, counted, rounded
 from fedgates.state import Update, UpdateKind, Votes, Weights, pack
 from fedgates.training import Task
 
@@ -58,7 +59,7 @@ class SignSGD(WeightStrategy[SignSGDCfg], Generic[SignSGDCfg]):
         """One step of every weight towards where most clients voted, counted bit by bit as the masks come."""
         votes = counted(Votes(np.zeros(state.size, dtype=np.uint32), trials=0), updates)
         step = np.float32(self.rate(server_round)) * majority(votes)
-        return Weights(state.values + step) if votes.trials else state
+        return Weights(rounded(state.values.astype(np.float64) + step)) if votes.trials else state
 
     def rate(self, server_round: int) -> float:
         """How far the server moves a weight in a round."""

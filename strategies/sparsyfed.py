@@ -48,7 +48,7 @@ from torch import Tensor
 from fedgates import keys
 from fedgates.activation_pruning import pruned_activations
 from fedgates.config import choice, number
-from fedgates.flower import WeightConfig, WeightStrategy, largest, weighted_mean
+from fedgates.flower import WeightConfig, WeightStrategy, finite, largest, rounded, weighted_mean
 from fedgates.measures import MaskCounts, consensus, regrown, regrowth
 from fedgates.network import Network, Slot
 from fedgates.state import Update, UpdateKind, Weights, pack
@@ -90,7 +90,7 @@ class SparsyFed(WeightStrategy[SparsyFedCfg], Generic[SparsyFedCfg]):
         super().__init__(config, network)
         self.prunable = np.concatenate([np.full(slot.size, slot.is_matrix) for slot in network.slots])
         total = int(self.prunable.sum())
-        self.count = round(config.target_density * total) if config.target_density else total
+        self.count = max(1, round(config.target_density * total)) if config.target_density else total
         self._straight = torch.from_numpy(~self.prunable).to(network.device)
         self._slopes = torch.full_like(network.weights, config.powerprop).masked_fill_(self._straight, 1)
 
@@ -153,10 +153,7 @@ class SparsyFed(WeightStrategy[SparsyFedCfg], Generic[SparsyFedCfg]):
 
         with pruned_activations(network.module) if config.prune_activations else nullcontext():
             loss = descend(network, task, config, optimizer, load=load, convert=convert)
-        trained = w.cpu().numpy()
-        if not np.isfinite(trained).all():
-            raise FloatingPointError("the weights are not finite: training diverged")
-        return trained, loss
+        return finite(w), loss
 
     def kept(self, values: NDArray[np.float32]) -> NDArray[np.bool_]:
         """The mask ``[d]`` that keeps all but matrices and kernels, and of those the largest values, none that is zero."""
@@ -173,8 +170,8 @@ class SparsyFed(WeightStrategy[SparsyFedCfg], Generic[SparsyFedCfg]):
         if mean is None:
             return state
         if self.config.prune == "weights":
-            return Weights(mean.astype(np.float32))
-        new = (state.values + mean).astype(np.float32)
+            return Weights(rounded(mean))
+        new = rounded(state.values + mean)
         return Weights(np.where(self.kept(new), new, np.float32(0)))
 
     def measure(self, before: Weights, after: Weights, masks: MaskCounts) -> dict[str, float]:

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedgates.config import ConfigError
-from fedgates.flower import WeightConfig, WeightStrategy, largest, weighted_mean
+from fedgates.flower import WeightConfig, WeightStrategy, largest, rounded, weighted_mean
 from fedgates.measures import MaskCounts
 from fedgates.network import Network
 from fedgates.state import Update, UpdateKind, Weights, pack
@@ -68,7 +68,7 @@ class TopK(WeightStrategy[TopKCfg], Generic[TopKCfg]):
     def local_update(self, state: Weights, task: Task) -> Update:
         """Train as in FedAvg, send the largest of what is owed, and remember the rest."""
         trained, metrics = self.train(state, task)
-        error = remembered(task.memory, state.size) + trained - state.values
+        error = remembered(task.memory, state.size) + (trained - state.values)  # the change first: what is owed may be tiny
         if not np.isfinite(error).all():
             raise FloatingPointError("the change of the weights is not finite: training diverged")
         kept = largest(error, self._count)
@@ -79,7 +79,7 @@ class TopK(WeightStrategy[TopKCfg], Generic[TopKCfg]):
     def aggregate(self, state: Weights, updates: Iterable[Update], server_round: int) -> Weights:  # noqa: ARG002
         """Add the mean of the changes, weighted by examples; what a client did not send counts as no change."""
         mean = weighted_mean(updates, state.size)
-        return state if mean is None else Weights((state.values + mean).astype(np.float32))
+        return state if mean is None else Weights(rounded(state.values + mean))
 
     def measure(self, before: Weights, after: Weights, masks: MaskCounts) -> dict[str, float]:
         """As the base's, but for regrowth: masks are of changes, to weights that are dense."""

@@ -59,3 +59,9 @@ def test_a_density_must_be_asked_for():
         require_target(DensityConfig(strategy="one-bit-gates"))
     assert str(error.value) == "target-density = 0.0: expected a share above 0 for strategy one-bit-gates to hold"
     require_target(DensityConfig(target_density=0.01))
+
+
+@pytest.mark.parametrize("logit", [-30.0, -18.0, 17.0, 18.0, 30.0])
+def test_gates_far_open_or_shut_feel_the_pull_in_float32(logit):
+    exact = math.exp(-abs(logit)) / (1 + math.exp(-abs(logit))) ** 2  # P (1 - P)
+    assert pull(torch.tensor([logit]), 2.0, 0.0).item() == pytest.approx(2 * exact, rel=1e-5)

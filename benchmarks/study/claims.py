@@ -1,6 +1,7 @@
 """python benchmarks/study/claims.py: each claim, held, held in part, or not, and by how much; from the studies' results.json.
 
-Writes claims.md, and the README's table of methods. A claim's thresholds stand beside its line of text, and every number comes from a study.
+Writes claims.md, and the README's table of methods. A claim's thresholds stand beside its line of text, and every number comes
+from a study.
 """
 
 import json
@@ -171,7 +172,7 @@ def readme_table() -> str:
     methods = study("methods_digits")
     easy, hard = methods["IID, 10 of 10 clients"], methods["2 classes, 4 of 20 clients"]
     lines = [
-        "| method | accuracy, IID | megabytes, both ways | accuracy, 2 classes a client, 4 of 20 a round | megabytes | density |",
+        "| method | accuracy, IID | megabytes, both ways | accuracy, 2 classes, 4 of 20 clients | megabytes | density |",
         "|---|---|---|---|---|---|",
     ]
     for name, one in sorted(easy.items(), key=lambda item: item[1]["mean"]["bytes"]):

@@ -5,7 +5,7 @@ from fedgates.flower.loopback import LoopbackGrid
 from fedgates.flower.masks import MaskConfig, MaskStrategy, counted, threshold
 from fedgates.flower.server import make_server_app, run_federation
 from fedgates.flower.strategy import GateStrategy, QuorumError
-from fedgates.flower.weights import WeightConfig, WeightStrategy, largest, weighted_mean
+from fedgates.flower.weights import WeightConfig, WeightStrategy, finite, largest, rounded, weighted_mean
 
 __all__ = [
     "GateStrategy",
@@ -16,9 +16,11 @@ __all__ = [
     "WeightConfig",
     "WeightStrategy",
     "counted",
+    "finite",
     "largest",
     "make_client_app",
     "make_server_app",
+    "rounded",
     "run_federation",
     "threshold",
     "weighted_mean",

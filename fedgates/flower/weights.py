@@ -68,6 +68,11 @@ class WeightStrategy(GateStrategy[WeightCfg, Weights], Generic[WeightCfg]):
         """Local SGD from the state's weights: the trained ones, ``[d]``, and the metrics to report.
 
         The network holds the weights while they are trained, when `after_step` is called, and afterwards.
+
+        Raises
+        ------
+        FloatingPointError
+            Training diverged: nothing is to be sent.
         """
         network, config = self.network, self.config
         network.weights.copy_(self.tensor(state.values))
@@ -81,7 +86,7 @@ class WeightStrategy(GateStrategy[WeightCfg, Weights], Generic[WeightCfg]):
         if after_step:
             optimizer.register_step_post_hook(lambda *_: after_step())
         loss = descend(network, task, config, optimizer)
-        return network.weights.cpu().numpy().copy(), {"loss": loss, **self.own_score(task)}
+        return finite(network.weights), {"loss": loss, **self.own_score(task)}
 
     def measure(self, before: Weights, after: Weights, masks: MaskCounts) -> dict[str, float]:
         """What the base says of a round, and how far each layer's weights moved."""
@@ -93,6 +98,26 @@ class WeightStrategy(GateStrategy[WeightCfg, Weights], Generic[WeightCfg]):
             return {}
         found = self.measured(self.network.weights, *task.held_out)
         return {"accuracy": found["accuracy"]} if "accuracy" in found else {}
+
+
+def finite(trained: Tensor) -> NDArray[np.float32]:
+    """A copy of what a client trained, for sending.
+
+    Raises
+    ------
+    FloatingPointError
+        Not all of it is finite.
+    """
+    values: NDArray[np.float32] = trained.cpu().numpy().copy()
+    if not np.isfinite(values).all():
+        raise FloatingPointError("the weights are not finite: training diverged")
+    return values
+
+
+def rounded(values: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Float64 to float32; what is beyond its range is held at its largest, so that no sum of finite updates ends a run."""
+    largest_of_all = float(np.finfo(np.float32).max)
+    return np.clip(values, -largest_of_all, largest_of_all).astype(np.float32)
 
 
 def weighted_mean(updates: Iterable[Update], size: int) -> NDArray[np.float64] | None:

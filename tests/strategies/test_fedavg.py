@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from fedgates.flower import largest, weighted_mean
+from fedgates.flower import largest, rounded, weighted_mean
 from fedgates.gates import Gates
 from fedgates.network import Network
 from fedgates.state import Update, Weights, pack
@@ -230,3 +230,13 @@ def test_it_learns():
     measured = found.evaluate(state, *parts[-1], server_round=3)
     assert measured["accuracy"] > 0.9
     assert measured["loss"] < before["loss"] / 2
+
+
+def test_training_that_diverges_sends_nothing():
+    with pytest.raises(FloatingPointError, match="the weights are not finite: training diverged"):
+        method(local_epochs=1, learning_rate=1e38, weight_decay=1e38).local_update(weights(1, 1, 1, 1), images(255, labels=[0]))
+
+
+def test_sums_beyond_float32_are_held_at_its_largest():
+    top = float(np.finfo(np.float32).max)
+    assert rounded(np.array([1e300, -1e300, 0.1])).tolist() == [top, -top, float(np.float32(0.1))]

@@ -148,7 +148,8 @@ def test_a_network_without_a_middle_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("lips-every", 0), ("lips-density", 1.1), ("lips-density", -0.1), ("uplink", "packed")]
+    ("key", "value"),
+    [("lips-every", 0), ("lips-density", 1.1), ("lips-density", -0.1), ("uplink", "packed"), ("target-density", 0.1)],
 )
 def test_bad_keys_are_refused(key, value):
     with pytest.raises(ConfigError, match=f"^{key} = "):

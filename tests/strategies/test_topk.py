@@ -91,6 +91,18 @@ def test_nothing_is_lost_between_what_changed_and_what_the_server_reads(value_ty
     assert np.count_nonzero(received) > 2  # whatever is small comes to its turn
 
 
+def test_an_error_far_below_the_weights_own_precision_is_kept():
+    tiny = vector(3e-8, -2e-8, 1e-8, 5e-8)
+    update = method(0.25, learning_rate=1e-30).local_update(weights(1, 1, 1, 1), task({"error": tiny}))
+    assert update.values.tolist() == [tiny[3]]
+    assert update.memory["error"].tolist() == [*tiny[:3].tolist(), 0]
+
+
+def test_changes_beyond_float32_do_not_make_a_state_that_nobody_can_read():
+    top = Update(pack(np.array([True, False, False, False])), vector(3e38))
+    assert method().aggregate(weights(3e38, 0, 0, 0), [top], 1).values.tolist() == [float(np.finfo(np.float32).max), 0, 0, 0]
+
+
 def test_the_error_keeps_what_rounding_to_float16_loses():
     third = np.float32(1 / 3)
     found = method(0.25, value_type="float16", learning_rate=1e-9)

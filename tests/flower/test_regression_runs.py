@@ -1,0 +1,59 @@
+"""Regression through a whole federation: no accuracy anywhere, but r2, losses, and the support that the data set knows."""
+
+import pytest
+
+from client_app import app
+from fedgates.flower import LoopbackGrid, run_federation
+from fedgates.flower.messages import evaluation_content, read_evaluation
+from fedgates.report import summary
+from fedgates.wire import WireError
+from strategies import STRATEGIES
+
+SMALL = {
+    "dataset": "synthetic-linear",
+    "model": "linear",
+    "synthetic_features": 40,
+    "synthetic_support": 4,
+    "synthetic_examples": 200,
+    "fraction_evaluate": 0.5,
+    "target_density": 0.1,
+    "num_server_rounds": 3,
+}
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        {"strategy": "fedavg", "learning_rate": 0.05},
+        {"strategy": "fediht", "learning_rate": 0.05},
+        {"strategy": "entropy-gates", "learning_rate": 0.05},
+        {"strategy": "one-bit-gates", "evaluations": "threshold,sample,mean,ensemble"},
+    ],
+    ids=lambda method: method["strategy"],
+)
+def test_a_regression_run_says_r2_and_how_the_support_is_met(raw, method):
+    config = raw(**SMALL, **method)
+    _, folder = run_federation(LoopbackGrid(app, config, 4), config, STRATEGIES)
+    last = folder.ledger.read()[-1]
+    assert last["accuracy"] is None
+    assert {"r2", "client_loss", "support_precision", "support_recall", "support_f1"} <= set(last)
+    assert "client_accuracy" not in last
+    assert last["loss"] == pytest.approx((1 - last["r2"]) * 1.01, rel=0.2)  # the targets' variance is that of signal and noise
+    assert last["clients_rejected"] == last["clients_failed"] == 0
+    assert (folder.path / "curves.png").stat().st_size > 1000
+    assert " - " in summary(folder.ledger.read(), "fedavg", 40)
+
+
+def test_fedavg_finds_the_support_of_an_easy_problem(raw):
+    config = raw(**{**SMALL, "num_server_rounds": 15}, strategy="fedavg", learning_rate=0.05)
+    _, folder = run_federation(LoopbackGrid(app, config, 4), config, STRATEGIES)
+    last = folder.ledger.read()[-1]
+    assert (last["support_f1"], last["model_density"]) == (1.0, 0.1)
+    assert last["r2"] > 0.3
+
+
+def test_an_evaluation_of_a_regression_needs_no_accuracy_but_one_of_classes_does():
+    content = evaluation_content({"r2": 0.5, "loss": 2.0}, 7)
+    assert read_evaluation(content, classes=False) == (7, {"loss": 2.0})
+    with pytest.raises(WireError, match=r"accuracy = -1\.0, expected a number from 0 to 1"):
+        read_evaluation(content)
