@@ -1,7 +1,8 @@
 """A run's folder, and the state in it: written atomically, so that a kill at any moment leaves a whole checkpoint.
 
 A checkpoint is a safetensors file with a checksum, ``checkpoint-00012.safetensors``: the state after round 12. Everything else
-that a round depends on is a function of the config and the round, so state and round are all that `resume` needs.
+that a round depends on is a function of the config and the round, so state and round are all that `resume` needs; but for what
+clients of some methods keep (``GateStrategy.remembers``), which starts anew.
 """
 
 import hashlib
@@ -27,7 +28,8 @@ _CLIENTS = "simulated-clients"
 _KEPT = 2
 """Checkpoints left on disk; the one before the last is there should a disk damage the last."""
 _MAY_CHANGE = ("num_server_rounds", "resume", "output_dir", "data_dir", "round_timeout", "max_failed_rounds", "min_clients")
-"""Fields that do not change what a round computes, so a resumed run may set them anew."""
+"""Fields that a resumed run may set anew. They do not change what a round computes, but for `num-server-rounds` where something
+is on a schedule that ends with the last round."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,12 @@ class RunFolder:
         arrays = {"votes": state.votes} if isinstance(state, Votes) else {"weights": state.values}
         trials = state.trials if isinstance(state, Votes) else 0
         # one entry, because safetensors writes several in an order of chance, and equal states should be equal files
-        facts = {"round": server_round, "trials": trials, "scalars": list(state.scalars), "digest": digest.hex()}
+        facts = {
+            "round": server_round,
+            "trials": trials,
+            "scalars": [float(number) for number in state.scalars],
+            "digest": digest.hex(),
+        }
         whole = {"fedgates": json.dumps({**facts, "checksum": _checksum(facts, arrays)})}
         target = self.path / f"checkpoint-{server_round:05d}.safetensors"
         write_atomically(target, save({k: np.ascontiguousarray(v) for k, v in arrays.items()}, metadata=whole))
@@ -69,11 +76,11 @@ class RunFolder:
                     arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
                 if facts.pop("checksum") != _checksum(facts, arrays):
                     continue
+                scalars = tuple(facts["scalars"])
             except (SafetensorError, OSError, AttributeError, KeyError, TypeError, ValueError):
                 continue
             if facts["digest"] != digest.hex():
                 raise ConfigError("resume", str(self.path), f"a run of network {digest.hex()}, not {facts['digest']}")
-            scalars = tuple(facts["scalars"])
             if "votes" in arrays:
                 return Votes(arrays["votes"], facts["trials"], scalars), facts["round"]
             return Weights(arrays["weights"], scalars), facts["round"]

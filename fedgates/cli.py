@@ -53,16 +53,18 @@ def compare(
     command = shlex.join(["fedgates", "compare", *map(str, sources), *(["--app", str(app)] if app != Path() else [])])
     if len(sources) == 1 and sources[0].suffix == ".toml":
         study = read_study(sources[0])
-        out = out or sources[0].with_suffix("")
-        groups, failed = _run_study(study, app.expanduser().absolute(), runs.expanduser().absolute() / sources[0].stem, workers)
+        out = _writable(out or sources[0].with_suffix(""))
+        groups, failed = _run_study(study, app.expanduser(), sources[0], runs.expanduser(), workers)
         question = study.question
     else:
+        if any(source.suffix == ".toml" for source in sources):
+            raise click.UsageError("one study file alone, or folders of finished runs")
+        out = _writable(out or Path("comparison"))
         groups, failed = by_what_differs(map(read_run, sources)), []
         metric = "accuracy" if has(groups, "accuracy") else "loss"
         question = Question(f"{sum(len(group.runs) for group in groups)} runs", metric)
-        out = out or Path("comparison")
     if groups:
-        typer.echo(write_comparison(out.expanduser(), question, groups, command, failed))
+        typer.echo(write_comparison(out, question, groups, command, failed))
         typer.echo(f"written: {out}")
     for line in failed:
         typer.echo(line, err=True)
@@ -93,24 +95,35 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
-def _run_study(study: "Study", app: Path, folder: Path, workers: int) -> tuple[list["Group"], list[str]]:
+def _writable(out: Path) -> Path:
+    """The folder for what is made, found out to be one before hours are spent on it."""
+    out = out.expanduser()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise click.UsageError(f"--out = {str(out)!r}: expected a folder that can be written ({error.strerror})") from None
+    return out
+
+
+def _run_study(study: "Study", app: Path, file: Path, runs: Path, workers: int) -> tuple[list["Group"], list[str]]:
     """Check all of a study's runs, run those that are not there, and read them; and a line for each that failed."""
     from rich.console import Console  # noqa: PLC0415
 
     from fedgates.compare import Group, read_run  # noqa: PLC0415
-    from fedgates.flower.study import StudyError, check_jobs, finished  # noqa: PLC0415
+    from fedgates.flower.study import StudyError, check_jobs, finished, held, home  # noqa: PLC0415
 
     console = Console(stderr=True, highlight=False)
-    jobs = study.jobs()
-    try:
-        with console.status(f"checking {len(jobs)} runs"):
-            wanted = dict(zip(jobs, check_jobs(app, jobs), strict=True))
-    except StudyError as error:
-        raise click.UsageError(str(error)) from None
-    folders = {job: folder / job.folder for job in jobs}
-    missing = {job: path for job, path in folders.items() if not finished(path, wanted[job])}
-    console.print(f"{len(jobs)} runs: {len(jobs) - len(missing)} reused, {len(missing)} to do; in {folder}", soft_wrap=True)
-    outcome = _run_missing(app, missing, workers, sum(wanted[job]["num-server-rounds"] for job in missing), console)
+    jobs, app, folder = study.jobs(), app.absolute(), home(runs.absolute(), app, file)
+    with held(folder):
+        try:
+            with console.status(f"checking {len(jobs)} runs"):
+                wanted = dict(zip(jobs, check_jobs(app, jobs), strict=True))
+        except StudyError as error:
+            raise click.UsageError(str(error)) from None
+        folders = {job: folder / job.folder for job in jobs}
+        missing = {job: path for job, path in folders.items() if not finished(path, wanted[job])}
+        console.print(f"{len(jobs)} runs: {len(jobs) - len(missing)} reused, {len(missing)} to do; in {folder}", soft_wrap=True)
+        outcome = _run_missing(app, missing, workers, sum(wanted[job]["num-server-rounds"] for job in missing), console)
     failed = [f"failed: {job}: {reason} ({outcome.logs[job]})" for job, reason in outcome.failed.items()]
     jobs = [job for job in jobs if job not in outcome.failed]
     of_group: dict[tuple[str, str], list[Job]] = {}

@@ -30,6 +30,8 @@ class Tally:
     server_round: int
     size: int
     """The number of gates d."""
+    vectors: int = 1
+    """How many vectors of that size an update has."""
     downlink: Traffic = field(default_factory=dict)
     """To the clients that train."""
     uplink: Traffic = field(default_factory=dict)
@@ -68,9 +70,10 @@ class Tally:
 
     def count(self, update: Update) -> None:
         """An update is sound and goes into the state."""
-        density = 1.0 if update.mask is None else count_ones(update.mask) / self.size
+        density = 1.0 if update.mask is None else count_ones(update.mask) / (self.size * self.vectors)
+        values = 0 if update.values is None else len(update.values)
         self.densities.append(density)
-        self.rates.append(entropy(density) + (32 * len(update.values) / self.size if update.values is not None else 0))
+        self.rates.append(self.vectors * entropy(density) + 32 * values / self.size)
         if "loss" in update.metrics:
             self.losses.append((update.num_examples, update.metrics["loss"]))
         if 0 <= update.metrics.get("accuracy", -1) <= 1:
@@ -125,7 +128,8 @@ class Tally:
             own["evaluation_downlink_bytes"] = _bytes(self.evaluation_downlink)
             own["evaluation_downlink"] = dict(sorted(self.evaluation_downlink.items()))
             own["evaluation_failed"] = {str(client): reason for client, reason in sorted(self.evaluation_failed.items())}
-        return own | {key: value for key, value in {**self.measures, **evaluation}.items() if key not in own}
+        further = {key: value for key, value in {**self.measures, **evaluation}.items() if key not in own}
+        return own | {key: float(value) if math.isfinite(value) else None for key, value in further.items()}
 
 
 class Ledger:

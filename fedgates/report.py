@@ -25,7 +25,7 @@ class Clock:
         width = len(str(self._last))
         parts = [
             f"round {round_line['round']:{width}}/{self._last}",
-            f"accuracy {_percent(round_line['accuracy'])}",
+            _headline(round_line),
             f"density {_number(round_line['density'], '.3f')}",
             f"bpp up {_number(round_line['uplink_bpp'], '.3f')} down {_number(round_line['downlink_bpp'], '.3f')}",
             f"clients {round_line['clients_counted']}/{round_line['clients_selected']}",
@@ -52,11 +52,11 @@ def summary(lines: list[Line], strategy: str, size: int) -> str:
     messages = sum(_messages(line) for line in lines)
     replies = sum(line["clients_counted"] + line["clients_rejected"] for line in lines)
     dense_up, dense_down = 4 * size * replies, 4 * size * messages
-    accuracy = _percent(lines[-1]["accuracy"]) if lines else "-"
+    reached = _headline(lines[-1]).split(" ", 1) if lines else ["accuracy", "-"]
     name = f"{strategy}, {len(lines)} rounds"
     rows = [
-        ("", "accuracy", "bytes up", "bytes down", "both"),
-        (name, accuracy, *(f"{n:,}" for n in (up, down, up + down))),
+        ("", reached[0], "bytes up", "bytes down", "both"),
+        (name, reached[1], *(f"{n:,}" for n in (up, down, up + down))),
         ("dense float32 FedAvg would move", "", *(f"{n:,}" for n in (dense_up, dense_down, dense_up + dense_down))),
         (
             "times less",
@@ -80,7 +80,7 @@ def summary(lines: list[Line], strategy: str, size: int) -> str:
 
 
 def draw_curves(folder: Path, size: int) -> Path:
-    """Draw ``curves.png`` in a run's folder: accuracy against rounds, and against bytes moved both ways.
+    """Draw ``curves.png`` in a run's folder: accuracy (for regression r2) against rounds, and against bytes moved both ways.
 
     A dashed line marks what one round of dense float32 FedAvg moves, for scale.
     """
@@ -89,26 +89,28 @@ def draw_curves(folder: Path, size: int) -> Path:
 
     every = Ledger(folder).read()
     total = dict(zip((x["round"] for x in every), accumulate(x["uplink_bytes"] + _downlink(x) for x in every), strict=True))
-    lines = [line for line in every if line["accuracy"] is not None]
+    headline, label = ("accuracy", "test accuracy, %") if not _is_regression(every) else ("r2", "test r2")
+    scale = 100 if headline == "accuracy" else 1
+    lines = [line for line in every if line.get(headline) is not None]
     rounds = [line["round"] for line in lines]
     moved = [total[r] for r in rounds]
     with mpl.rc_context({"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3}):
         figure = Figure(figsize=(9, 3.4), layout="constrained")
         by_round, by_bytes = figure.subplots(1, 2, sharey=True)
-        for key, label in (
-            ("accuracy", "thresholded mask" if lines and any(key.startswith("accuracy_") for key in lines[0]) else "model"),
-            ("accuracy_sample", "one sampled mask"),
-            ("accuracy_mean", "mean network"),
-            ("accuracy_ensemble", "ensemble of masks"),
+        for key, name in (
+            (headline, "thresholded mask" if lines and any(key.startswith(f"{headline}_") for key in lines[0]) else "model"),
+            (f"{headline}_sample", "one sampled mask"),
+            (f"{headline}_mean", "mean network"),
+            (f"{headline}_ensemble", "ensemble of masks"),
         ):
-            found = [100 * line[key] for line in lines if key in line]
+            found = [scale * line[key] for line in lines if line.get(key) is not None]
             if len(found) == len(lines) and found:
-                by_round.plot(rounds, found, label=label)
-                by_bytes.plot([n / 1e6 for n in moved], found, label=label)
+                by_round.plot(rounds, found, label=name)
+                by_bytes.plot([n / 1e6 for n in moved], found, label=name)
         if lines:
             dense = 4 * size * (lines[0]["clients_selected"] + _messages(lines[0])) / 1e6
             by_bytes.axvline(dense, color="grey", linestyle="--", linewidth=1, label="one round of dense FedAvg")
-        by_round.set(xlabel="round", ylabel="test accuracy, %")
+        by_round.set(xlabel="round", ylabel=label)
         by_bytes.set(xlabel="megabytes moved, both ways, all clients", xscale="log" if any(moved) else "linear")
         if lines:
             by_bytes.legend(frameon=False, fontsize=8)
@@ -135,6 +137,15 @@ def _downlink(line: Line) -> int:
 def _messages(line: Line) -> int:
     """How many times a round sent the state."""
     return int(line["clients_selected"] + line.get("clients_evaluating", 0))
+
+
+def _is_regression(lines: list[Line]) -> bool:
+    return any("r2" in line for line in lines)
+
+
+def _headline(line: Line) -> str:
+    """What a round is first of all judged by: its accuracy, for regression its r2."""
+    return f"r2 {_number(line['r2'], '.3f')}" if "r2" in line else f"accuracy {_percent(line['accuracy'])}"
 
 
 def _percent(value: float | None) -> str:

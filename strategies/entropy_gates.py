@@ -80,8 +80,8 @@ class EntropyGates(WeightStrategy[EntropyGatesCfg], Generic[EntropyGatesCfg]):
 
     def initial_state(self) -> Weights:
         """The network's own weights, all gates with P at `initial-density`, and lambda 0."""
-        gates = np.full_like(self._initial, hard_concrete.parameter_of(self.config.initial_density))
-        return Weights(np.concatenate([self._initial, gates]), (0.0,))
+        gates = np.full_like(self.initial, hard_concrete.parameter_of(self.config.initial_density))
+        return Weights(np.concatenate([self.initial, gates]), (0.0,))
 
     def model(self, state: Weights) -> Tensor:
         """The weights times the medians of their gates."""

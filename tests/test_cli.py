@@ -77,7 +77,8 @@ def command(capsys):
         (["compare", "--workers", "0", "a.toml"], "Invalid value for '--workers'"),
         (["compare", "/nosuch.toml"], "study = '/nosuch.toml': expected a TOML file"),
         (["compare", "/nosuch"], "run = '/nosuch': expected a run's folder"),
-        (["compare", "/nosuch.toml", "/nosuch"], "run = '/nosuch.toml': expected a run's folder"),
+        (["compare", "/nosuch.toml", "/nosuch"], "one study file alone, or folders of finished runs"),
+        (["compare", "/nosuch", "--out", "/dev/null"], "--out = '/dev/null': expected a folder that can be written"),
     ],
 )
 def test_what_the_user_can_put_right_is_one_line(command, arguments, message):

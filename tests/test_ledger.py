@@ -89,6 +89,21 @@ def test_values_cost_32_bits_each_in_the_literature():
     assert kept.rates == [1 + 16, 64]
 
 
+def test_masks_of_several_vectors_have_the_density_of_all():
+    kept = Tally(1, 8, vectors=2)
+    kept.count(Update(mask=mask(8)))
+    assert kept.densities == [0.5]
+    assert kept.rates == [2]  # bits a parameter: a bit for each of its two gates
+
+
+def test_what_is_not_finite_is_null_and_numbers_of_numpy_are_numbers():
+    kept = tally()
+    kept.measures = {"one": float("nan"), "two": np.float32(0.5)}
+    line = kept.line(1.0, {"three": float("inf")})
+    assert (line["one"], line["two"], line["three"]) == (None, 0.5, None)
+    json.dumps(line, allow_nan=False)
+
+
 def test_what_evaluators_are_sent_stands_apart():
     kept = tally()
     assert not [key for key in kept.line(1.0, {}) if "evaluat" in key]

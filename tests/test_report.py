@@ -117,7 +117,7 @@ def test_summary_of_no_rounds():
 
 
 def fedpm_line(server_round, **changes):
-    return line(server_round, density_threshold=0.4, accuracy_sample=0.4, accuracy_mean=0.45, **changes)
+    return line(server_round, accuracy_sample=0.4, accuracy_mean=0.45, **changes)
 
 
 def write(folder, lines):
@@ -191,6 +191,15 @@ def test_curves_by_hand(drawn):
     assert all(x == pytest.approx([0.004, 0.009]) for x in moved.values())
     assert "both ways" in by_bytes.get_xlabel()
     assert "accuracy" in by_round.get_ylabel()
+
+
+def test_a_regression_is_judged_by_its_r2(drawn):
+    lines = [line(r, accuracy=None, r2=0.1 * r, r2_mean=0.05) for r in (1, 2)]
+    assert "  r2 0.200  density" in Clock(30).line(lines[1])
+    assert summary(lines, "fedpm", size=1000).split()[:1] == ["r2"]
+    by_round, _ = drawn(lines)
+    assert by_round.get_ylabel() == "test r2"
+    assert curves(by_round)["thresholded mask"] == ([1, 2], [0.1, 0.2])
 
 
 def test_a_weight_method_has_one_curve(drawn):

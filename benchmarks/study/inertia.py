@@ -1,6 +1,6 @@
-"""python benchmarks/study/inertia.py: how far each layer of the LIPS study moves a round, from its runs.
+"""python benchmarks/study/inertia.py RUNS: how far each layer of the LIPS study moves a round, from its runs.
 
-Needs the runs of ``fedgates compare benchmarks/study/lips.toml`` where that keeps them. Writes lips/inertia.md and inertia.png.
+RUNS is the folder that ``fedgates compare benchmarks/study/lips.toml`` names. Writes lips/inertia.md and inertia.png.
 """
 
 import argparse
@@ -22,13 +22,13 @@ EARLY, LATE = 5, 10
 def main() -> None:
     """Read the runs, write the table and the figure."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=Path, default=Path("~/fedgates/studies"))
-    runs = parser.parse_args().runs.expanduser() / "lips"
+    parser.add_argument("runs", type=Path)
+    runs = parser.parse_args().runs
     lines: dict[str, list[list[dict[str, float]]]] = {}
     for job in read_study(HERE / "lips.toml").jobs():
         lines.setdefault(job.method, []).append([dict(line) for line in read_run(runs / job.folder).lines])
     layers = [key for key in lines["fedavg"][0][0] if key.startswith(PREFIX)]
-    table = ["# Layer-wise inertia in the LIPS study", "", "`python benchmarks/study/inertia.py`", ""]
+    table = ["# Layer-wise inertia in the LIPS study", "", "`python benchmarks/study/inertia.py RUNS`", ""]
     text = (
         f"The root mean square of each layer's global update, mean and standard deviation over seeds: in the first {EARLY} "
         f"rounds, in the last {LATE}, and the latter as a share of the former. Layers are in the network's order."

@@ -33,6 +33,8 @@ def write_comparison(out: Path, question: Question, groups: Sequence[Group], com
     notes : iterable of str
         What a reader of the table should know besides, such as runs that failed.
     """
+    asked = (question.metric, *(question.columns or ()), *(question.curves or ()))
+    notes = [*notes, *(f"No run has {key}." for key in dict.fromkeys(asked) if not has(groups, key))]
     question = _with_density(question, groups)
     columns = question.columns or ()
     found: dict[str, dict[str, list[Numbers]]] = {}

@@ -78,10 +78,15 @@ def by_what_differs(runs: Iterable[Run]) -> list[Group]:
     configs = [_compared(of_group[0]) for of_group in groups.values()]
     keys = dict.fromkeys(key for config in configs for key in config)
     differing = [key for key in keys if len({json.dumps(c[key]) for c in configs if key in c}) > 1]
-    return [
-        Group(ONLY_SCENARIO, _name(config, differing), tuple(sorted(of_group, key=lambda run: run.seed)))
-        for config, of_group in zip(configs, groups.values(), strict=True)
-    ]
+    named: dict[str, Group] = {}
+    for config, of_group in zip(configs, groups.values(), strict=True):
+        name = _name(config, differing)
+        if name in named:  # they differ in keys alone that one of them has not, as runs of two versions do
+            name = f"{name} ({of_group[0].path.name})"
+        named[name] = Group(ONLY_SCENARIO, name, tuple(sorted(of_group, key=lambda run: run.seed)))
+    if len(named) < len(groups):
+        raise ConfigError("run", str(next(iter(groups.values()))[0].path), "runs whose folders have different names")
+    return list(named.values())
 
 
 def _compared(run: Run) -> dict[str, Any]:

@@ -13,6 +13,8 @@ Config = Mapping[str, Value]
 ONLY_SCENARIO = "default"
 """What the one scenario of a study without [scenarios] is called in paths and results."""
 _KEYS = ("title", "clients", "seeds", "targets", "metric", "columns", "curves", "config", "scenarios", "methods")
+_LONGEST = 100
+"""Characters of a name, which is a folder's."""
 _SET_BY_STUDY = {
     "seed": "no seed here: the study's `seeds` are used",
     "output-dir": "no output-dir here: --runs says where runs go",
@@ -137,8 +139,8 @@ def _tables(key: str, value: object) -> dict[str, Config]:
     names: dict[str, str] = {}
     for name in value:
         folder = slug(name)
-        if not folder:
-            raise ConfigError(key, name, "a name with a letter or digit in it")
+        if not 1 <= len(folder) <= _LONGEST:
+            raise ConfigError(key, name, f"a name with a letter or digit in it, of at most {_LONGEST} characters")
         if folder in names:
             raise ConfigError(key, name, f"a name whose folder is not that of {names[folder]!r}, {folder}")
         names[folder] = name

@@ -58,7 +58,7 @@ def row(method: str, runs: Sequence[Numbers], question: Question, columns: Seque
 
 
 def shown(value: float | None, key: str) -> str:
-    """A value of a key: accuracies in percent, whole numbers whole, others with three digits after the point or in all."""
+    """A value of a key: accuracies in percent, others with three digits after the point or in all."""
     if value is None:
         return NOTHING
     if is_share(key):

@@ -55,7 +55,8 @@ def read_shape(content: RecordDict) -> tuple[tuple[int, int, int], int]:
 
 def update_content(payload: bytes, update: Update) -> RecordDict:
     """What a client answers: its coded update, how many examples it has, and its metrics."""
-    metrics = MetricRecord({"num-examples": update.num_examples, **update.metrics})
+    further = {name: float(value) for name, value in update.metrics.items()}
+    metrics = MetricRecord({**further, "num-examples": update.num_examples})
     return RecordDict({UPDATE: to_record(payload), METRICS: metrics})
 
 

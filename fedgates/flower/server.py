@@ -82,7 +82,8 @@ def run_federation(grid: Grid, raw: Mapping[str, Value], strategies: Strategies)
     config = strategy.config
     run = open_run(config, clients)
     log.info("results: %s", run.path)
-    strategy.support = dataset.support
+    if dataset.support is not None and len(dataset.support) == strategy.network.size:
+        strategy.support = dataset.support
     first_round, arrays = 1, None
     if config.resume:
         state, done = run.load(strategy.digest)

@@ -70,14 +70,15 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
     remembers : bool
         Whether its clients keep something of their own from round to round, which a resumed run does not have.
     digest : bytes
-        Eight bytes that name the network both ends must hold; set by the method's constructor.
+        Eight bytes that name the network both ends must hold; a method that adds to the network's own layout sets another.
     state
         The server's present state; what travels is its coded form.
     input_shape, num_classes
         (C, H, W) of an image and the number of classes: what the server tells the clients with every state, because their own
         data must fit it. Set on the server.
     support : numpy.ndarray, optional
-        Which weights are truly not zero, bool ``[d]``, where the data set says so. Set on the server.
+        Which weights are truly not zero, bool ``[d]``, where the data set says so and the network has one weight a feature.
+        Set on the server.
     tally : Tally
         What the present round has counted so far.
     """
@@ -88,16 +89,16 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
     vectors: ClassVar[int] = 1
     scalars: ClassVar[int] = 0
     remembers: ClassVar[bool] = False
-    digest: bytes
     state: S
 
     def __init__(self, config: Cfg, network: Network) -> None:
         self.config = config
         self.network = network
+        self.digest = network.digest()
         self.input_shape: tuple[int, int, int] = (0, 0, 0)
         self.num_classes = 0
         self.support: NDArray[np.bool_] | None = None
-        self.tally = Tally(0, network.size)
+        self.tally = self._new_tally(0)
         self._roster = Roster()
         self._poll: Poll | None = None
         """The exchange under way."""
@@ -190,7 +191,7 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
         grid: Grid,
     ) -> list[Message]:
         """One message a chosen client, with the coded state that `arrays` is, or with what leads there; opens the tally."""
-        self.tally = Tally(server_round, self.network.size)
+        self.tally = self._new_tally(server_round)
         return self._ask(MessageType.TRAIN, Known(self.state, server_round), arrays, self.config.fraction_train, grid)
 
     def aggregate_train(self, server_round: int, replies: Iterable[Message]) -> tuple[ArrayRecord | None, MetricRecord | None]:
@@ -278,7 +279,8 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
 
         def evaluate_fn(server_round: int, arrays: ArrayRecord) -> MetricRecord:  # noqa: ARG001  # the state is at hand
             with isolated(keys.generator(self.config.seed, "evaluation", server_round=server_round), threads=0):
-                return MetricRecord(dict(self.evaluate(self.state, x, y, server_round)))
+                found = self.evaluate(self.state, x, y, server_round)
+                return MetricRecord({name: float(value) for name, value in found.items()})
 
         return evaluate_fn
 
@@ -288,6 +290,9 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
         """Accuracy (or r2) and loss of the network with weights ``[d]``, which it holds afterwards."""
         self.network.weights.copy_(weights)
         return score(predict(self.network, x, self.config.precision), y)
+
+    def _new_tally(self, server_round: int) -> Tally:
+        return Tally(server_round, self.network.size, self.vectors)
 
     def _ask(self, kind: str, known: Known, arrays: ArrayRecord, fraction: float, grid: Grid) -> list[Message]:
         """The questions to a fresh choice of clients, whose answers are awaited from now on."""

@@ -4,6 +4,8 @@ A run is written into ``seed1.part/`` beside the place ``seed1/`` where it is mo
 its final name is a whole run.
 """
 
+import fcntl
+import hashlib
 import importlib
 import multiprocessing
 import os
@@ -14,8 +16,9 @@ import threading
 import tomllib
 import traceback
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from multiprocessing.connection import wait
@@ -88,7 +91,8 @@ def load_app(folder: Path) -> App:
     """
     try:
         described = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["flwr"]["app"]
-        server, client = (described["components"][name] for name in ("serverapp", "clientapp"))
+        server, client = (str(described["components"][name]) for name in ("serverapp", "clientapp"))
+        config = flatten_dict(dict(described.get("config", {})))
     except (OSError, ValueError, KeyError, TypeError):
         expected = "the folder of a Flower app, with a pyproject.toml that has [tool.flwr.app.components]"
         raise ConfigError("app", str(folder), expected) from None
@@ -99,7 +103,7 @@ def load_app(folder: Path) -> App:
         raise ConfigError("serverapp", server, "what fedgates.flower.make_server_app gives")
     if not isinstance(client_app, ClientApp):
         raise ConfigError("clientapp", client, "a Flower ClientApp")
-    return App(server_app, client_app, flatten_dict(described.get("config", {})))
+    return App(server_app, client_app, config)
 
 
 def run_one(app: App, config: Mapping[str, Value], clients: int, folder: Path) -> RunFolder:
@@ -129,6 +133,34 @@ def run_one(app: App, config: Mapping[str, Value], clients: int, folder: Path) -
     return RunFolder(found[0].parent)
 
 
+def home(runs: Path, app: Path, study: Path) -> Path:
+    """Where a study of an app has its runs: under the study's name, and apart from others of that name or of other apps."""
+    own = hashlib.blake2b(f"{app.resolve()}\n{study.resolve()}".encode(), digest_size=4).hexdigest()
+    return runs / f"{study.stem}-{own}"
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep a study's folder, which is made, for this process.
+
+    Raises
+    ------
+    ConfigError
+        It cannot be written, or another process runs the study.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w")
+    except OSError as error:
+        raise ConfigError("--runs", str(folder), f"a folder that can be written ({error.strerror})") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ConfigError("--runs", str(folder), "a folder that no other process is running this study in") from None
+        yield
+
+
 def check_jobs(folder: Path, jobs: Sequence[Job]) -> list[dict[str, Any]]:
     """What the ``config.json`` of each job will hold, found out in a process of its own.
 
@@ -137,7 +169,8 @@ def check_jobs(folder: Path, jobs: Sequence[Job]) -> list[dict[str, Any]]:
     StudyError
         The app cannot be loaded, or a job cannot be run as it stands; the first that cannot is named.
     """
-    with ProcessPoolExecutor(1, mp_context=_FRESH) as pool:
+    ignore = (signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches it, too; this process says what became of it
+    with ProcessPoolExecutor(1, mp_context=_FRESH, initializer=signal.signal, initargs=ignore) as pool:
         found = pool.submit(_check, folder, jobs).result()
     if isinstance(found, str):
         raise StudyError(found)
@@ -244,8 +277,9 @@ def _check(folder: Path, jobs: Sequence[Job]) -> list[dict[str, Any]] | str:
         for job in jobs:
             strategy, _, _ = prepare({**app.config, **job.config}, app.server.strategies, partial(int, job.clients))
             found.append({**to_dict(strategy.config), CLIENTS: job.clients})
-    except (ConfigError, NetworkError) as error:
-        return f"{job}: {error}" if job else str(error)
+    except Exception as error:  # noqa: BLE001  # a method of the user's own may raise anything
+        told = str(error) if isinstance(error, ConfigError | NetworkError) else error_line(error)
+        return f"{job}: {told}" if job else told
     return found
 
 

@@ -40,7 +40,13 @@ WeightCfg = TypeVar("WeightCfg", bound=WeightConfig)
 
 
 class WeightStrategy(GateStrategy[WeightCfg, Weights], Generic[WeightCfg]):
-    """A method whose state is the network's weights; it adds ``local_update`` and ``aggregate``."""
+    """A method whose state is the network's weights; it adds ``local_update`` and ``aggregate``.
+
+    Attributes
+    ----------
+    initial : numpy.ndarray
+        The weights that the network came with, ``[d]`` float32.
+    """
 
     Config = WeightConfig
     sends: ClassVar[UpdateKind] = "values"
@@ -48,11 +54,11 @@ class WeightStrategy(GateStrategy[WeightCfg, Weights], Generic[WeightCfg]):
     def __init__(self, config: WeightCfg, network: Network) -> None:
         super().__init__(config, network)
         self.digest = network.digest(b"dense")
-        self._initial = network.weights.cpu().numpy().copy()
+        self.initial = network.weights.cpu().numpy().copy()
 
     def initial_state(self) -> Weights:
         """The network's own initial weights."""
-        return Weights(self._initial)
+        return Weights(self.initial)
 
     def model(self, state: Weights) -> Tensor:
         """The state's weights as they are."""

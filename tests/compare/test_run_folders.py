@@ -35,6 +35,11 @@ def test_keys_of_one_method_alone_do_not_name_it(tmp_path):
     assert list(names(by_what_differs(found))) == ["fedpm", "fedavg, momentum 0.0", "fedavg, momentum 0.9"]
 
 
+def test_runs_that_differ_in_a_key_that_one_of_them_has_not_are_apart(tmp_path):
+    found = runs(tmp_path, {}, {"synthetic_noise": 0.1})
+    assert names(by_what_differs(found)) == {"fedpm": [1], "fedpm (1)": [1]}
+
+
 def test_a_repetition_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"run = '.*1': expected a run of its own, not one like .*0, seed and all$"):
         by_what_differs(runs(tmp_path, {}, {}))

@@ -13,7 +13,19 @@ from client_app import app
 from fedgates.compare import Job
 from fedgates.config import ConfigError
 from fedgates.flower import LoopbackGrid, run_federation
-from fedgates.flower.study import Outcome, StudyError, _check, _close, check_jobs, finished, load_app, run_jobs, run_one
+from fedgates.flower.study import (
+    Outcome,
+    StudyError,
+    _check,
+    _close,
+    check_jobs,
+    finished,
+    held,
+    home,
+    load_app,
+    run_jobs,
+    run_one,
+)
 from strategies import STRATEGIES
 
 
@@ -37,7 +49,13 @@ def write_app(folder, server="server_of_study:app", client="client_app:app", con
     source = (
         "from fedgates.flower import make_server_app\nfrom strategies import STRATEGIES\napp = make_server_app(STRATEGIES)\n"
     )
-    (folder / "server_of_study.py").write_text(source + "other = 3\n")
+    broken = """
+class Broken(GateStrategy):
+    initial_state = local_update = aggregate = model = None
+    def __init__(self, config, network):
+        raise RuntimeError("no such day")
+"""
+    (folder / "server_of_study.py").write_text(source + "other = 3\nfrom fedgates.flower import GateStrategy\n" + broken)
     return folder
 
 
@@ -103,6 +121,7 @@ def test_checked_jobs_are_what_the_runs_write_down(raw, tmp_path):
         ),
         (job("last", dataset="npz:/nosuch.npz"), "A / last / seed 1: dataset = 'npz:/nosuch.npz': expected"),
         (job("last", strategy="fedsgd"), "A / last / seed 1: strategy = 'fedsgd': expected one of"),
+        (job("last", strategy="server_of_study:Broken"), "A / last / seed 1: RuntimeError: no such day"),
     ],
 )
 def test_the_first_job_that_cannot_run_is_named(tmp_path, bad, message):
@@ -213,6 +232,33 @@ def test_an_interrupted_study_ends_its_processes(raw, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_study_has_a_home_of_its_own(tmp_path):
+    one = home(tmp_path, tmp_path / "app", tmp_path / "a" / "x.toml")
+    assert one == home(tmp_path, tmp_path / "app", tmp_path / "a" / "x.toml")
+    assert one.name.startswith("x-")
+    assert (
+        len(
+            {
+                one,
+                home(tmp_path, tmp_path / "other", tmp_path / "a" / "x.toml"),
+                home(tmp_path, tmp_path / "app", tmp_path / "x.toml"),
+            }
+        )
+        == 3
+    )
+
+
+def test_a_study_is_run_by_one_process_at_a_time(tmp_path):
+    folder = tmp_path / "x"
+    with held(folder), pytest.raises(ConfigError, match=r"--runs = .+ expected a folder that no other process"), held(folder):
+        pass
+    with held(folder):
+        pass
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"--runs = .+ expected a folder that can be written"), held(tmp_path / "file" / "x"):
+        pass
+
+
 def test_checks_happen_elsewhere(tmp_path):
     with pytest.raises(StudyError, match=r"A / fedpm / seed 1: learning-rate = -1.0: expected"):
         check_jobs(write_app(tmp_path), [job(learning_rate=-1)])
