@@ -180,6 +180,12 @@ def _checked(key: str, value: object, kind: type, f: Field[Any]) -> Value:
     return cast("Value", value)
 
 
+def require_density(config: RunConfig) -> None:
+    """Raise a :class:`ConfigError` where `target-density` is 0, for methods that cannot do without one."""
+    if not config.target_density:
+        raise ConfigError("target-density", config.target_density, f"a share above 0: strategy {config.strategy} needs one")
+
+
 def to_dict(config: RunConfig) -> dict[str, Value]:
     """The configuration as kebab-case keys and plain values, for ``config.json``."""
     return {key_name(f.name): getattr(config, f.name) for f in fields(config)}
@@ -203,6 +209,7 @@ __all__ = [
     "key_names",
     "number",
     "parse",
+    "require_density",
     "text",
     "to_dict",
 ]

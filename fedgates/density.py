@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fedgates.config import ConfigError, RunConfig, number
+from fedgates.config import RunConfig, number
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,6 @@ class DensityConfig(RunConfig):
         if excess <= 0 and self.dual_restart:
             return 0.0
         return max(0.0, multiplier + (self.dual_learning_rate or self.usual_dual_rate) * excess)
-
-
-def require_target(config: RunConfig) -> None:
-    """Raise a ConfigError where there is no density to hold."""
-    if not config.target_density:
-        raise ConfigError("target-density", config.target_density, f"a share above 0 for strategy {config.strategy} to hold")
 
 
 def pull(logits: Tensor, multiplier: float, bonus: float) -> Tensor:

@@ -34,8 +34,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedgates import hard_concrete
-from fedgates.config import number
-from fedgates.density import DensityConfig, pull, require_target
+from fedgates.config import number, require_density
+from fedgates.density import DensityConfig, pull
 from fedgates.flower import WeightConfig, WeightStrategy, finite, rounded, weighted_mean
 from fedgates.measures import MaskCounts
 from fedgates.network import Network
@@ -75,7 +75,7 @@ class EntropyGates(WeightStrategy[EntropyGatesCfg], Generic[EntropyGatesCfg]):
     scalars = 1
 
     def __init__(self, config: EntropyGatesCfg, network: Network) -> None:
-        require_target(config)
+        require_density(config)
         super().__init__(config, network)
 
     def initial_state(self) -> Weights:

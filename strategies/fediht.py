@@ -26,7 +26,7 @@ from typing import ClassVar, Generic, TypeVar
 import numpy as np
 from torch import Tensor
 
-from fedgates.config import ConfigError, choice
+from fedgates.config import choice, require_density
 from fedgates.flower import WeightConfig, WeightStrategy, largest, rounded, weighted_mean
 from fedgates.network import Network
 from fedgates.state import Update, UpdateKind, Weights, pack
@@ -59,8 +59,7 @@ class FedIHT(WeightStrategy[FedIHTCfg], Generic[FedIHTCfg]):
 
     def __init__(self, config: FedIHTCfg, network: Network) -> None:
         super().__init__(config, network)
-        if not config.target_density:
-            raise ConfigError("target-density", config.target_density, "a share above 0 for strategy fediht: how much is kept")
+        require_density(config)
         self._count = max(1, round(config.target_density * network.size))
 
     def local_update(self, state: Weights, task: Task) -> Update:

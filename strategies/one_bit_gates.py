@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedgates.config import number
-from fedgates.density import DensityConfig, pull, require_target
+from fedgates.config import number, require_density
+from fedgates.density import DensityConfig, pull
 from fedgates.measures import MaskCounts
 from fedgates.network import Network
 from fedgates.state import Update, Votes
@@ -67,7 +67,7 @@ class OneBitGates(FedPM[OneBitGatesCfg], Generic[OneBitGatesCfg]):
     scalars = 1
 
     def __init__(self, config: OneBitGatesCfg, network: Network) -> None:
-        require_target(config)
+        require_density(config)
         super().__init__(config, network)
 
     def initial_state(self) -> Votes:

@@ -24,7 +24,7 @@ from typing import ClassVar, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fedgates.config import ConfigError
+from fedgates.config import require_density
 from fedgates.flower import WeightConfig, WeightStrategy, largest, rounded, weighted_mean
 from fedgates.measures import MaskCounts
 from fedgates.network import Network
@@ -61,8 +61,7 @@ class TopK(WeightStrategy[TopKCfg], Generic[TopKCfg]):
 
     def __init__(self, config: TopKCfg, network: Network) -> None:
         super().__init__(config, network)
-        if not config.target_density:
-            raise ConfigError("target-density", config.target_density, "a share above 0 for strategy topk: how much is sent")
+        require_density(config)
         self._count = max(1, round(config.target_density * network.size))
 
     def local_update(self, state: Weights, task: Task) -> Update:

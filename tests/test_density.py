@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from fedgates.config import ConfigError
-from fedgates.density import DensityConfig, pull, require_target
+from fedgates.config import ConfigError, require_density
+from fedgates.density import DensityConfig, pull
 
 
 def config(**changes):
@@ -56,9 +56,9 @@ def test_the_pull_by_hand():
 
 def test_a_density_must_be_asked_for():
     with pytest.raises(ConfigError) as error:
-        require_target(DensityConfig(strategy="one-bit-gates"))
-    assert str(error.value) == "target-density = 0.0: expected a share above 0 for strategy one-bit-gates to hold"
-    require_target(DensityConfig(target_density=0.01))
+        require_density(DensityConfig(strategy="one-bit-gates"))
+    assert str(error.value) == "target-density = 0.0: expected a share above 0: strategy one-bit-gates needs one"
+    require_density(DensityConfig(target_density=0.01))
 
 
 @pytest.mark.parametrize("logit", [-30.0, -18.0, 17.0, 18.0, 30.0])

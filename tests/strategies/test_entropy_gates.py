@@ -49,7 +49,7 @@ def test_the_first_state_is_the_networks_weights_behind_gates_that_are_likely_op
 
 
 def test_it_wants_a_density():
-    with pytest.raises(ConfigError, match=r"^target-density = 0\.0: expected a share above 0 for strategy entropy-gates"):
+    with pytest.raises(ConfigError, match=r"^target-density = 0\.0: expected a share above 0: strategy entropy-gates"):
         method(target_density=0.0)
 
 

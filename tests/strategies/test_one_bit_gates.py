@@ -40,7 +40,7 @@ def test_the_first_state_knows_nothing():
 
 
 def test_it_wants_a_density():
-    with pytest.raises(ConfigError, match=r"^target-density = 0\.0: expected a share above 0 for strategy one-bit-gates"):
+    with pytest.raises(ConfigError, match=r"^target-density = 0\.0: expected a share above 0: strategy one-bit-gates"):
         method(target_density=0.0)
 
 

@@ -169,7 +169,7 @@ def test_no_updates_leave_the_state():
 
 
 def test_it_needs_a_density():
-    with pytest.raises(ConfigError, match=r"^target-density = 0\.0: expected a share above 0 for strategy topk"):
+    with pytest.raises(ConfigError, match=r"^target-density = 0\.0: expected a share above 0: strategy topk"):
         method(0.0)
 
 

@@ -105,15 +105,16 @@ def forged(case: Case, payload: bytes) -> bytes:
             mask = pack(MASKS[case.codec](body[: len(body) - tail], case.shared).view(np.bool_))
             payload = with_field(payload, "check", zlib.crc32(mask.data))
             return payload if header.value_type else with_field(payload, "number", count_ones(mask))
+        scalars, body = tuple(np.frombuffer(body[: 8 * case.shared.scalars], "<f8").tolist()), body[8 * case.shared.scalars :]
         if header.kind == 2:
             decode = votes.decode_float32 if case.codec == "float32" else votes.decode
-            state = Votes(decode(body, case.shared.size, header.number), header.number)
+            state = Votes(decode(body, case.shared.size, header.number), header.number, scalars)
         else:
             split = len(body) - 4 * header.number
             kept = entropy.decode(body[:split], case.shared).view(np.bool_) if header.kind == 4 else slice(None)
             dense = np.zeros(case.shared.size, np.float32)
             dense[kept] = np.frombuffer(body[split if header.kind == 4 else 0 :], "<f4")
-            state = Weights(dense)
+            state = Weights(dense, scalars)
         return with_field(payload, "check", check(state)) if case.sort == "state" else payload
     except (WireError, ValueError, KeyError, IndexError, TypeError):  # the forger's own, who gives up
         return resealed(payload)
