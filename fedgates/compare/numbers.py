@@ -9,6 +9,8 @@ from statistics import mean, stdev
 from fedgates.compare.runs import Group, Line, Run
 from fedgates.compare.study import Question
 
+_MEAN = "mean_"
+
 
 @dataclass(frozen=True)
 class Reached:
@@ -33,7 +35,7 @@ class Numbers:
     reached : dict
         Target to where it was reached.
     columns : dict
-        Further keys of the last round.
+        Further keys of the last round; a key after ``mean_`` is averaged over the rounds that have it.
     """
 
     seed: int
@@ -64,7 +66,7 @@ class Curve:
 
 def measure(run: Run, question: Question, columns: Sequence[str]) -> Numbers:
     """The numbers of one run."""
-    lines, last = run.lines, run.lines[-1]
+    lines = run.lines
     moved = total_bytes(lines)
     metric = [_value(line, question.metric) for line in lines]
     reached = {}
@@ -82,7 +84,7 @@ def measure(run: Run, question: Question, columns: Sequence[str]) -> Numbers:
         bytes_up=sum(line["uplink_bytes"] for line in lines),
         bytes_down=sum(_down(line) for line in lines),
         reached=reached,
-        columns={key: _value(last, key) for key in columns},
+        columns={key: _column(lines, key) for key in columns},
     )
 
 
@@ -120,8 +122,15 @@ def total_bytes(lines: Sequence[Line]) -> list[int]:
 
 
 def has(groups: Iterable[Group], key: str) -> bool:
-    """Whether any round of any run has a value of a key."""
+    """Whether any round of any run has a value of a key, or of the one after ``mean_``."""
+    key = key.removeprefix(_MEAN)
     return any(_value(line, key) is not None for group in groups for run in group.runs for line in run.lines)
+
+
+def _column(lines: Sequence[Line], key: str) -> float | None:
+    if key.startswith(_MEAN):
+        return _mean(_value(line, key.removeprefix(_MEAN)) for line in lines)
+    return _value(lines[-1], key)
 
 
 def _down(line: Line) -> int:

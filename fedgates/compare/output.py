@@ -63,9 +63,9 @@ def _table(question: Question, columns: Sequence[str], found: Found, command: st
     counts = " to ".join(dict.fromkeys(str(n) for n in (seeds[0], seeds[-1])))
     text = (
         f"Mean and standard deviation over seeds ({counts} a method). {question.metric} and columns that follow it are of the "
-        "last round; bpp are bits a parameter and message, averaged over rounds; bytes are of all clients and rounds, payloads "
-        "alone, those sent to clients that evaluate included. Rounds and bytes (both ways) to a target are means over the "
-        "seeds that reached it, which stand behind them if they are not all."
+        "last round, those called mean_ averaged over rounds, as bpp are, bits a parameter and message; bytes are of all "
+        "clients and rounds, payloads alone, those sent to clients that evaluate included. Rounds and bytes (both ways) to a "
+        "target are means over the seeds that reached it, which stand behind them if they are not all."
     )
     lines = [f"# {question.title}", "", f"`{command}`", "", text, ""]
     for scenario, methods in found.items():

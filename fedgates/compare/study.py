@@ -35,7 +35,8 @@ class Question:
     targets : tuple of float
         Values of the metric; the rounds and bytes to reach each are tabulated.
     columns, curves : tuple of str, optional
-        Further keys of the ledger, for the table (of the last round) and to draw against rounds. None: the density.
+        Further keys of the ledger, for the table (of the last round; with ``mean_`` before it, averaged over rounds) and to
+        draw against rounds. None: the density.
     """
 
     title: str

@@ -76,3 +76,12 @@ def test_a_key_that_nobody_has(tmp_path):
     groups = [group(tmp_path, [line(1, model_density=None)])]
     assert (has(groups, "density"), has(groups, "model_density"), has(groups, "absent")) == (True, False, False)
     assert curve(groups[0], "absent").rounds == []
+
+
+def test_a_column_may_be_a_mean_over_the_rounds_that_have_it(one):
+    lines = [line(1, regrowth=0.5), line(2), line(3, regrowth=0.25)]
+    assert one(lines, columns=["mean_regrowth", "regrowth", "mean_absent"]).columns == {
+        "mean_regrowth": 0.375,
+        "regrowth": 0.25,
+        "mean_absent": None,
+    }
