@@ -153,6 +153,23 @@ def lips_gain() -> tuple[str, str]:
     return verdict(max(gains[1:]), 1, 0.0001), text
 
 
+def middle_layers() -> tuple[str, str]:
+    """Under FedAvg middle layers move least, and stall soonest."""
+    layers = json.loads((HERE / "lips" / "inertia.json").read_text(encoding="utf-8"))["fedavg"]
+    (first, *_), (last, *_) = layers.values(), reversed(layers.values())
+    middle = list(layers.values())[1:-1]
+    early, late = (mean(layer[when] for layer in middle) for when in ("early", "late"))
+    least = max(layer["early"] for layer in middle) < min(first["early"], last["early"])
+    soonest = late / early < min(first["late"] / first["early"], last["late"] / last["early"])
+    text = (
+        f"resnet8 on digits, root mean square of a round's global update a weight, first 5 rounds and last 10: first layer "
+        f"{first['early']:.5f} and {first['late']:.5f}, middle layers {early:.5f} and {late:.5f}, classifier "
+        f"{last['early']:.5f} and {last['late']:.5f}; they {'move' if least else 'do not move'} least from the start, and "
+        f"{'fall' if soonest else 'do not fall'} off more than both"
+    )
+    return ("not held", "held in part", "held")[least + soonest], text
+
+
 def scarce(name: str, metric: str) -> tuple[str, str]:
     """Entropy gates beat Fed-IHT and FedAvg with pruning on test data and in support recovery."""
     methods = study(name)["default"]
@@ -213,6 +230,7 @@ CLAIMS = {
     "2504.05153: 95 % sparse at a negligible loss of accuracy": sparsyfed_accuracy,
     "2504.05153: 19.29 times less communication than dense": sparsyfed_bytes,
     "2504.05153: regrowth 200 times smaller than under Top-K": sparsyfed_regrowth,
+    "2506.00932: under FedAvg with scarce, uneven data middle layers hardly move after early rounds": middle_layers,
     "2506.00932: with scarce data transient sparsity gains accuracy over FedAvg": lips_gain,
     "2607.00275, linear regression: entropy gates beat Fed-IHT and FedAvg with pruning in test error and in recovering the "
     "support": lambda: scarce("scarce_linear", "r2"),

@@ -1,9 +1,10 @@
 """python benchmarks/study/inertia.py RUNS: how far each layer of the LIPS study moves a round, from its runs.
 
-RUNS is the folder that ``fedgates compare benchmarks/study/lips.toml`` names. Writes lips/inertia.md and inertia.png.
+RUNS is the folder that ``fedgates compare benchmarks/study/lips.toml`` names. Writes lips/inertia.md, .json and .png.
 """
 
 import argparse
+import json
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -34,15 +35,18 @@ def main() -> None:
         f"rounds, in the last {LATE}, and the latter as a share of the former. Layers are in the network's order."
     )
     table += [text, ""]
+    found: dict[str, dict[str, dict[str, float]]] = {}
     for method, of_seeds in lines.items():
         rows = []
         for layer in layers:
             early = [mean(line[layer] for line in of_run[:EARLY]) for of_run in of_seeds]
             late = [mean(line[layer] for line in of_run[-LATE:]) for of_run in of_seeds]
             share = [b / a for a, b in zip(early, late, strict=True)]
+            found.setdefault(method, {})[layer.removeprefix(PREFIX)] = {"early": mean(early), "late": mean(late)}
             rows.append([layer.removeprefix(PREFIX), *(f"{mean(v):.5f} ± {stdev(v):.5f}" for v in (early, late, share))])
         table += [f"## {method}", "", *markdown(["layer", f"first {EARLY}", f"last {LATE}", "share"], rows), ""]
     (HERE / "lips" / "inertia.md").write_text("\n".join(table), encoding="utf-8")
+    (HERE / "lips" / "inertia.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     print("\n".join(table))
     _draw(lines, layers).savefig(HERE / "lips" / "inertia.png", dpi=130)
 

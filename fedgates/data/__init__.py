@@ -2,7 +2,7 @@
 
 from fedgates.data.dataset import Dataset, Examples
 from fedgates.data.partition import partition
-from fedgates.data.sources import load, own, source
+from fedgates.data.sources import load, load_once, own
 from fedgates.data.tensors import normalise, to_tensors
 
-__all__ = ["Dataset", "Examples", "load", "normalise", "own", "partition", "source", "to_tensors"]
+__all__ = ["Dataset", "Examples", "load", "load_once", "normalise", "own", "partition", "to_tensors"]

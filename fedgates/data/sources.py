@@ -1,6 +1,7 @@
 """A data set by the name in the config, or a device's own data by its path."""
 
 from dataclasses import fields
+from functools import lru_cache
 
 from fedgates.config import DATASETS, SYNTHETIC, ConfigError, RunConfig, folder
 from fedgates.data.dataset import Dataset
@@ -63,6 +64,17 @@ def load(config: RunConfig) -> Dataset:
     if loaded.num_classes < 2:  # a network with one output is a regression
         raise ConfigError("dataset", dataset, "at least two classes, and there is one")
     return loaded
+
+
+_last = lru_cache(maxsize=1)(load)
+
+
+def load_once(config: RunConfig) -> Dataset:
+    """As :func:`load`, but if the last data set that was loaded so has the same source, that one.
+
+    For what a process loads again and again; nobody changes it.
+    """
+    return _last(source(config))
 
 
 def own(path: str, input_shape: tuple[int, int, int], num_classes: int) -> Dataset:

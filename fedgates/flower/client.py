@@ -178,7 +178,7 @@ def _own_data(config: RunConfig, context: Context, message: Message) -> tuple[da
         raise ConfigError("data-path", path, "a node config with data-path, or with partition-id and num-partitions")
     if not 0 <= partition_id < clients:
         raise ConfigError("partition-id", partition_id, f"a number from 0 to {clients - 1}, below num-partitions")
-    train = _load(data.source(config)).train
+    train = data.load_once(config).train
     return _divided(train, _partition(config, clients)[partition_id], config)
 
 
@@ -190,10 +190,9 @@ def _divided(train: data.Examples, mine: NDArray[np.int64], config: RunConfig) -
     return train.take(mine[~held]), train.take(mine[held])
 
 
-_load = lru_cache(maxsize=1)(data.load)
 _device_data = lru_cache(maxsize=1)(data.own)
 
 
 @lru_cache(maxsize=2)
 def _partition(config: RunConfig, clients: int) -> list[NDArray[np.int64]]:
-    return data.partition(_load(data.source(config)).train.strata, clients, config)
+    return data.partition(data.load_once(config).train.strata, clients, config)

@@ -119,7 +119,7 @@ def prepare(
         The run cannot be done.
     """
     method, config = configure(raw, strategies)
-    dataset = data.load(config)
+    dataset = data.load_once(config)
     clients = count()
     if clients is not None:
         check_partition(config, dataset, clients)

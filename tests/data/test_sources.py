@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from fedgates.config import RunConfig
-from fedgates.data import load, source
+from fedgates.data import load, load_once
+from fedgates.data.sources import source
 from strategies.fedpm import FedPMConfig
 
 
@@ -41,3 +42,10 @@ def test_the_source_loads_the_same_data():
     whole, part = load(config), load(source(config))
     assert np.array_equal(whole.train.x, part.train.x)
     assert np.array_equal(whole.test.y, part.test.y)
+
+
+def test_a_data_set_is_loaded_once_whatever_else_the_config_says():
+    first = load_once(RunConfig())
+    assert load_once(RunConfig(seed=9, learning_rate=0.5)) is first
+    assert load_once(RunConfig(dataset="synthetic-linear")) is not first
+    assert load_once(RunConfig(dataset="synthetic-linear", seed=9)) is not load_once(RunConfig(dataset="synthetic-linear"))

@@ -34,7 +34,7 @@ def test_the_ledgers_bytes_are_the_bytes_that_flower_counts(raw, tmp_path):
                 "--node-config", f"partition-id={i} num-partitions=2", name=f"supernode{i}",
             )  # fmt: skip
         code, out = sandbox.run(
-            "flwr", "run", str(ROOT), "dep", "--stream", "--run-config", config_override(config), timeout=200
+            "flwr", "run", str(ROOT), "dep", "--stream", "--run-config", config_override(config), timeout=500
         )
         assert code == 0, out + sandbox.log("superlink")
         (run,) = sandbox.runs("dep")
