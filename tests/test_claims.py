@@ -2,10 +2,11 @@
 
 import importlib.util
 import tomllib
+from pathlib import Path
 
 import pytest
-from engines import ROOT
 
+ROOT = Path(__file__).resolve().parents[1]
 STUDIES = ROOT / "benchmarks" / "study"
 spec = importlib.util.spec_from_file_location("claims", STUDIES / "claims.py")
 claims = importlib.util.module_from_spec(spec)
