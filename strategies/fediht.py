@@ -28,6 +28,7 @@ from torch import Tensor
 
 from fedgates.config import choice, require_density
 from fedgates.flower import WeightConfig, WeightStrategy, largest, rounded, weighted_mean
+from fedgates.measures import MaskCounts, regrowth
 from fedgates.network import Network
 from fedgates.state import Update, UpdateKind, Weights, pack
 from fedgates.training import Task
@@ -78,6 +79,11 @@ class FedIHT(WeightStrategy[FedIHTCfg], Generic[FedIHTCfg]):
             return state
         values = rounded(mean)
         return Weights(np.where(largest(values, self._count), values, np.float32(0)))
+
+    def measure(self, before: Weights, after: Weights, masks: MaskCounts) -> dict[str, float]:
+        """What the base says of a round, and the ``regrowth`` of the weights sent."""
+        found = super().measure(before, after, masks)
+        return {**found, "regrowth": regrowth(before.values, masks)} if masks.masks else found
 
     def _cut(self) -> None:
         hard_threshold(self.network.weights, self._count)

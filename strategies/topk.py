@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 
 from fedgates.config import require_density
 from fedgates.flower import WeightConfig, WeightStrategy, largest, rounded, weighted_mean
-from fedgates.measures import MaskCounts
 from fedgates.network import Network
 from fedgates.state import Update, UpdateKind, Weights, pack
 from fedgates.training import Task
@@ -79,10 +78,6 @@ class TopK(WeightStrategy[TopKCfg], Generic[TopKCfg]):
         """Add the mean of the changes, weighted by examples; what a client did not send counts as no change."""
         mean = weighted_mean(updates, state.size)
         return state if mean is None else Weights(rounded(state.values + mean))
-
-    def measure(self, before: Weights, after: Weights, masks: MaskCounts) -> dict[str, float]:
-        """As the base's, but for regrowth: masks are of changes, to weights that are dense."""
-        return {name: value for name, value in super().measure(before, after, masks).items() if name != "regrowth"}
 
 
 def remembered(memory: Mapping[str, NDArray[np.float32]], size: int) -> NDArray[np.float32]:

@@ -25,9 +25,9 @@ from fedgates.flower.poll import Poll
 from fedgates.flower.roster import Roster, choose
 from fedgates.flower.rounds import EvaluateFn, QuorumError, run_rounds
 from fedgates.ledger import Tally
-from fedgates.measures import MaskCounts, consensus, regrowth, support_scores
+from fedgates.measures import MaskCounts, consensus, support_scores
 from fedgates.network import Network
-from fedgates.state import State, Update, UpdateKind, Weights
+from fedgates.state import State, Update, UpdateKind
 from fedgates.training import Task, isolated, predict, score
 from fedgates.wire import Known
 from fedgates.wire.channel import Channel
@@ -139,14 +139,9 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
     def measure(self, before: S, after: S, masks: MaskCounts) -> dict[str, float]:  # noqa: ARG002
         """What is said of a round that changed the state, for its line in the ledger; a method may add to it.
 
-        ``mask_consensus`` of the clients' masks; and where the state is weights, the masks' ``regrowth``.
+        ``mask_consensus`` of the clients' masks.
         """
-        if not masks.masks:
-            return {}
-        found = {"mask_consensus": consensus(masks)} if masks.masks > 1 else {}
-        if isinstance(before, Weights) and self.sends == "mask and values":
-            found["regrowth"] = regrowth(before.values, masks)
-        return found
+        return {"mask_consensus": consensus(masks)} if masks.masks > 1 else {}
 
     # --- the wire
 
