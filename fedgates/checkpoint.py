@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from fedgates.config import ConfigError, RunConfig, folder, key_name, to_dict
+from fedgates.config import LIMITS, ConfigError, RunConfig, field_name, folder, key_name, to_dict
 from fedgates.disk import write_atomically
 from fedgates.ledger import Ledger
 from fedgates.state import State, Votes, Weights
@@ -27,7 +27,11 @@ _CLIENTS = "simulated-clients"
 """Beside the config's keys in ``config.json``: how many clients a simulation shares the data among; null for real devices."""
 _KEPT = 2
 """Checkpoints left on disk; the one before the last is there should a disk damage the last."""
-_MAY_CHANGE = ("num_server_rounds", "resume", "output_dir", "data_dir", "round_timeout", "max_failed_rounds", "min_clients")
+_MAY_CHANGE = (
+    *("num_server_rounds", "resume", "output_dir", "data_dir"),
+    *("round_timeout", "quorum", "max_failed_rounds", "min_clients"),
+    *map(field_name, LIMITS),
+)
 """Fields that a resumed run may set anew. They do not change what a round computes, but for `num-server-rounds` where something
 is on a schedule that ends with the last round."""
 
@@ -61,14 +65,16 @@ class RunFolder:
             old.unlink()
         return target
 
-    def load(self, digest: bytes) -> tuple[State, int]:
-        """The latest whole checkpoint: its state and round.
+    def load(self, digest: bytes) -> tuple[State, int] | None:
+        """The latest whole checkpoint: its state and round; None of a run that was ended before its first one.
 
         Raises
         ------
         ConfigError
-            There is none, or it belongs to another network; names `resume`.
+            None of them is whole, or it belongs to another network; names `resume`.
         """
+        if not self._checkpoints():
+            return None
         for path in reversed(self._checkpoints()):
             try:
                 with safe_open(path, framework="numpy") as file:

@@ -57,8 +57,22 @@ def is_reference(value: str) -> bool:
 
 
 def _is_dataset(value: str) -> bool:
-    kind, colon, path = value.partition(":")
-    return value in DATASETS or (bool(colon) and kind in ("npz", "folder") and _is_path(path))
+    kind, colon, rest = value.partition(":")
+    if kind == DEVICES:
+        return devices_shape(value) is not None
+    return value in DATASETS or (bool(colon) and kind in ("npz", "folder") and _is_path(rest))
+
+
+def devices_shape(value: str) -> tuple[tuple[int, int, int], int] | None:
+    """Input shape (C, H, W) and number of classes of a data set "devices:HxWxC:classes"; None of any other value."""
+    kind, *rest = value.split(":")
+    if kind != DEVICES or len(rest) != 2:
+        return None
+    sizes = [*rest[0].split("x"), rest[1]]
+    if len(sizes) != 4 or not all(size.isdecimal() and size.isascii() and len(size) <= 5 for size in sizes):
+        return None
+    height, width, channels, classes = map(int, sizes)
+    return ((channels, height, width), classes) if min(height, width, channels) >= 1 and classes >= 2 else None
 
 
 def _is_path(value: str) -> bool:
@@ -69,9 +83,14 @@ def _is_path(value: str) -> bool:
 
 
 SYNTHETIC = ("synthetic-linear", "synthetic-logistic")
+DEVICES = "devices"
+"""The data set of a server that has none: the devices' own, of the shape that its name says."""
 DATASETS = ("digits", *SYNTHETIC, "mnist", "fashion-mnist", "emnist", "cifar10", "cifar100")
+OWN_DATASETS = '"npz:/abs/file.npz", "folder:/abs/dir" or "devices:HxWxC:classes"'
 MODELS = ("mlp", "cnn", "conv4", "conv6", "conv10", "leaf-cnn", "resnet8", "resnet18", "vgg11", "linear", "logistic")
 UPLINKS = ("packed", "entropy", "side-info", "sampled")
+LIMITS = ("max-gates", "max-payload-mb", "max-decode-mb", "max-relay-updates")
+"""Keys of which a device may set lower values in its node config."""
 _NOUNS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 _PATH = "an absolute path, or one under ~ (the app's working directory is not yours)"
 
@@ -81,7 +100,7 @@ class RunConfig:
     """What every method shares; each field is the key of the same name in `pyproject.toml`, where it is explained."""
 
     strategy: str = text("fedpm", bool, "a strategy's name")
-    dataset: str = text("digits", _is_dataset, "one of " + ", ".join(DATASETS) + ', "npz:/abs/file.npz" or "folder:/abs/dir"')
+    dataset: str = text("digits", _is_dataset, f"one of {', '.join(DATASETS)}, {OWN_DATASETS}")
     data_dir: str = text("~/fedgates/data", _is_path, _PATH)
     synthetic_features: int = number(1000, 1, 1_000_000)
     synthetic_support: int = number(20, 1, 1_000_000)
@@ -99,6 +118,8 @@ class RunConfig:
     max_failed_rounds: int = number(3, 1, 1_000_000)
     round_timeout: float = number(3600.0, 0, above=True)
     min_clients: int = number(2, 1, 1_000_000)
+    trim: float = number(0.0, 0, 0.49)
+    max_examples: int = number(100_000, 1, 2**31 - 1)
     local_epochs: int = number(3, 1, 1_000_000)
     batch_size: int = number(16, 1, 1_000_000)
     learning_rate: float = number(0.1, 0, above=True)
@@ -112,16 +133,26 @@ class RunConfig:
     sampled_extra_bits: float = number(5.0, 0, 7.5)
     downlink: str = choice("votes", "votes", "float32", "relay")
     value_type: str = choice("float32", "float32", "float16")
+    flip_probability: float = number(0.0, 0, 0.49)
+    max_gates: int = number(50_000_000, 1, 2**32 - 1)
+    max_payload_mb: float = number(512.0, 0, above=True)
+    max_decode_mb: float = number(2048.0, 0, above=True)
+    max_relay_updates: int = number(256, 0, 1_000_000)
     output_dir: str = text("~/fedgates/runs", _is_path, _PATH)
     resume: str = text("", lambda v: not v or _is_path(v), "empty, or the folder of a stopped run: " + _PATH)
 
-    unused: ClassVar[frozenset[str]] = frozenset()
+    unused: ClassVar[frozenset[str]] = frozenset({"trim"})
     """Shared fields that a method does not heed; set to anything but their default they are an error, not ignored."""
 
 
 def key_name(field_name: str) -> str:
     """The kebab-case key of a field."""
     return field_name.replace("_", "-")
+
+
+def field_name(key: str) -> str:
+    """The field of a kebab-case key."""
+    return key.replace("-", "_")
 
 
 def key_names(config: type[RunConfig]) -> tuple[str, ...]:
@@ -198,12 +229,17 @@ def folder(value: str) -> Path:
 
 __all__ = [
     "DATASETS",
+    "DEVICES",
+    "LIMITS",
     "MODELS",
+    "OWN_DATASETS",
     "UPLINKS",
     "ConfigError",
     "RunConfig",
     "Value",
     "choice",
+    "devices_shape",
+    "field_name",
     "folder",
     "key_name",
     "key_names",

@@ -57,7 +57,16 @@ def coins(count: int, seed: int, *, server_round: int, client: int) -> NDArray[n
     They are a function of the key, so a server that decodes the mask holds them, too, and the coder makes use of that
     (:mod:`fedgates.wire.side_info`). Number i is the lower half of word ``i // 2`` for an even i, else the upper.
     """
-    raw = words(-(-count // 2), seed, "upload", server_round=server_round, client=client).astype("<u8")
+    return _halves(count, seed, "upload", server_round=server_round, client=client)
+
+
+def flip_lots(count: int, seed: int, *, server_round: int, client: int) -> NDArray[np.uint32]:
+    """The numbers by which a simulated client turns bits over, ``[count]``, uniform from 0 to 2^32 - 1; as :func:`coins`."""
+    return _halves(count, seed, "flips", server_round=server_round, client=client)
+
+
+def _halves(count: int, seed: int, purpose: str, *, server_round: int, client: int) -> NDArray[np.uint32]:
+    raw = words(-(-count // 2), seed, purpose, server_round=server_round, client=client).astype("<u8")
     return raw.view("<u4")[:count].astype(np.uint32, copy=False)
 
 

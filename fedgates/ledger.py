@@ -23,6 +23,12 @@ Traffic = dict[str, dict[str, int]]
 """What a payload is (its kind, codec and type of values) to how many messages and bytes of it."""
 
 
+Evaluation = tuple[int, dict[str, float]]
+"""On how many examples a client evaluated a state, and what it found: ``loss``, with ``accuracy`` where there are classes."""
+LARGEST_LOSS = 1000.0
+"""A client's word on its loss counts for at most so much, either way, in a mean."""
+
+
 @dataclass
 class Tally:
     """The counts of one round, kept while it runs."""
@@ -32,6 +38,8 @@ class Tally:
     """The number of gates d."""
     vectors: int = 1
     """How many vectors of that size an update has."""
+    attempt: int = 1
+    """Above 1 where the round missed its quorum before."""
     downlink: Traffic = field(default_factory=dict)
     """To the clients that train."""
     uplink: Traffic = field(default_factory=dict)
@@ -45,6 +53,8 @@ class Tally:
     """Number of examples and mean training loss of each counted update."""
     accuracies: list[tuple[int, float]] = field(default_factory=list)
     """Number of examples, and accuracy of the client's own model on its held-out images, where an update tells it."""
+    seconds: list[float] = field(default_factory=list)
+    """How long each counted client says that it took from a message to its answer."""
     measures: dict[str, float] = field(default_factory=dict)
     """What the method says of the round."""
     rejected: dict[int, str] = field(default_factory=dict)
@@ -53,6 +63,8 @@ class Tally:
     evaluation_downlink: Traffic = field(default_factory=dict)
     """To the clients that evaluate, beside what those that train were sent."""
     evaluation_failed: dict[int, str] = field(default_factory=dict)
+    evaluations: dict[int, Evaluation] = field(default_factory=dict)
+    """What clients found that evaluated the new state."""
     quorum: bool = True
 
     def sent(self, client: int, sort: str, payload_bytes: int) -> None:
@@ -75,9 +87,13 @@ class Tally:
         self.densities.append(density)
         self.rates.append(self.vectors * entropy(density) + 32 * values / self.size)
         if "loss" in update.metrics:
-            self.losses.append((update.num_examples, update.metrics["loss"]))
+            loss = update.metrics["loss"]
+            self.losses.append((update.num_examples, min(max(loss, -LARGEST_LOSS), LARGEST_LOSS)))
         if 0 <= update.metrics.get("accuracy", -1) <= 1:
             self.accuracies.append((update.num_examples, update.metrics["accuracy"]))
+
+        if "seconds" in update.metrics:
+            self.seconds.append(max(0.0, update.metrics["seconds"]))
 
     def reject(self, client: int, reason: str) -> None:
         """A client's update is not what it should be."""
@@ -99,7 +115,7 @@ class Tally:
     def line(self, seconds: float, evaluation: dict[str, float]) -> dict[str, Any]:
         """The round as a JSON object; figures that nobody could measure are null."""
         up, down = _bytes(self.uplink), _bytes(self.downlink)
-        own = {
+        own: dict[str, Any] = {
             "round": self.server_round,
             "seconds": round(seconds, 3),
             "accuracy": evaluation.get("accuracy"),
@@ -115,6 +131,7 @@ class Tally:
             "clients_rejected": len(self.rejected),
             "clients_failed": len(self.failed),
             "quorum": self.quorum,
+            "attempt": self.attempt,
             "uplink": dict(sorted(self.uplink.items())),
             "downlink": dict(sorted(self.downlink.items())),
             "train_loss": _weighted(self.losses),
@@ -123,11 +140,17 @@ class Tally:
         }
         if self.accuracies:
             own["train_accuracy"] = _weighted(self.accuracies)
+        if self.seconds:
+            own["client_seconds"] = round(math.fsum(self.seconds) / len(self.seconds), 3)
+            own["client_seconds_longest"] = round(max(self.seconds), 3)
         if self.evaluation_downlink:
             own["clients_evaluating"] = _messages(self.evaluation_downlink)
             own["evaluation_downlink_bytes"] = _bytes(self.evaluation_downlink)
             own["evaluation_downlink"] = dict(sorted(self.evaluation_downlink.items()))
             own["evaluation_failed"] = {str(client): reason for client, reason in sorted(self.evaluation_failed.items())}
+            own["client_evaluations"] = {
+                str(client): {"examples": examples, **found} for client, (examples, found) in sorted(self.evaluations.items())
+            }
         further = {key: value for key, value in {**self.measures, **evaluation}.items() if key not in own}
         return own | {key: float(value) if math.isfinite(value) else None for key, value in further.items()}
 

@@ -25,7 +25,7 @@ class Clock:
         width = len(str(self._last))
         parts = [
             f"round {round_line['round']:{width}}/{self._last}",
-            _headline(round_line),
+            " ".join(_headline(round_line)),
             f"density {_number(round_line['density'], '.3f')}",
             f"bpp up {_number(round_line['uplink_bpp'], '.3f')} down {_number(round_line['downlink_bpp'], '.3f')}",
             f"clients {round_line['clients_counted']}/{round_line['clients_selected']}",
@@ -39,7 +39,7 @@ class Clock:
         evaluation = round_line.get("evaluation_failed", {})
         wrong += [f"    client {client} did not evaluate: {reason}" for client, reason in evaluation.items()]
         if not round_line["quorum"]:
-            wrong.append("    no quorum: the round changes nothing")
+            wrong.append("    no quorum: the round changes nothing and is repeated")
         return "\n".join(["  ".join(parts), *wrong])
 
 
@@ -52,8 +52,8 @@ def summary(lines: list[Line], strategy: str, size: int) -> str:
     messages = sum(_messages(line) for line in lines)
     replies = sum(line["clients_counted"] + line["clients_rejected"] for line in lines)
     dense_up, dense_down = 4 * size * replies, 4 * size * messages
-    reached = _headline(lines[-1]).split(" ", 1) if lines else ["accuracy", "-"]
-    name = f"{strategy}, {len(lines)} rounds"
+    reached = _headline(lines[-1]) if lines else ("accuracy", "-")
+    name = f"{strategy}, {sum(line.get('quorum', True) for line in lines)} rounds"
     rows = [
         ("", reached[0], "bytes up", "bytes down", "both"),
         (name, reached[1], *(f"{n:,}" for n in (up, down, up + down))),
@@ -89,8 +89,8 @@ def draw_curves(folder: Path, size: int) -> Path:
 
     every = Ledger(folder).read()
     total = dict(zip((x["round"] for x in every), accumulate(x["uplink_bytes"] + _downlink(x) for x in every), strict=True))
-    headline, label = ("accuracy", "test accuracy, %") if not _is_regression(every) else ("r2", "test r2")
-    scale = 100 if headline == "accuracy" else 1
+    headline, label = _drawn(every)
+    scale = 1 if headline == "r2" else 100
     lines = [line for line in every if line.get(headline) is not None]
     rounds = [line["round"] for line in lines]
     moved = [total[r] for r in rounds]
@@ -139,13 +139,22 @@ def _messages(line: Line) -> int:
     return int(line["clients_selected"] + line.get("clients_evaluating", 0))
 
 
-def _is_regression(lines: list[Line]) -> bool:
-    return any("r2" in line for line in lines)
+def _drawn(lines: list[Line]) -> tuple[str, str]:
+    """The key of the curve, and what its axis says."""
+    if any("r2" in line for line in lines):
+        return "r2", "test r2"
+    if not any(line["accuracy"] is not None for line in lines) and any("client_accuracy" in line for line in lines):
+        return "client_accuracy", "accuracy on devices' held-out images, %"
+    return "accuracy", "test accuracy, %"
 
 
-def _headline(line: Line) -> str:
-    """What a round is first of all judged by: its accuracy, for regression its r2."""
-    return f"r2 {_number(line['r2'], '.3f')}" if "r2" in line else f"accuracy {_percent(line['accuracy'])}"
+def _headline(line: Line) -> tuple[str, str]:
+    """What a round is first of all judged by, and its value: accuracy, for regression r2; without test data the devices'."""
+    if "r2" in line:
+        return "r2", _number(line["r2"], ".3f")
+    if line["accuracy"] is None and "client_accuracy" in line:
+        return "devices' accuracy", _percent(line["client_accuracy"])
+    return "accuracy", _percent(line["accuracy"])
 
 
 def _percent(value: float | None) -> str:

@@ -67,7 +67,7 @@ class FedPM(MaskStrategy[FedPMCfg], Generic[FedPMCfg]):
         extra = self.config.prior - 1
         if state.trials == 0:
             return self._initial_theta()
-        theta = state.votes.astype(np.float32)
+        theta = self.ones(state)
         theta += np.float32(extra)
         theta /= np.float32(state.trials + 2 * extra)
         return torch.from_numpy(theta).to(self.network.device)
@@ -105,7 +105,7 @@ class FedPM(MaskStrategy[FedPMCfg], Generic[FedPMCfg]):
 
     def aggregate(self, state: Votes, updates: Iterable[Update], server_round: int) -> Votes:
         """Add the masks' votes, bit by bit as they come; forget earlier rounds' first when the prior is reset."""
-        return counted(state, updates, fresh=self.fresh(server_round))
+        return counted(state, updates, fresh=self.fresh(server_round), trim=self.config.trim)
 
     def fresh(self, server_round: int) -> bool:
         """Whether a round forgets the votes before it."""

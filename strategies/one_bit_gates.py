@@ -26,6 +26,7 @@ from fedgates.config import number, require_density
 from fedgates.density import DensityConfig, pull
 from fedgates.measures import MaskCounts
 from fedgates.network import Network
+from fedgates.privacy import restored_share
 from fedgates.state import Update, Votes
 from fedgates.training import Task, descend
 from strategies.fedpm import FedPM, FedPMConfig
@@ -116,8 +117,9 @@ class OneBitGates(FedPM[OneBitGatesCfg], Generic[OneBitGatesCfg]):
         masks = new.trials - kept * state.trials
         if not masks:
             return new
-        ones = _ones(new) - kept * _ones(state)
-        return replace(new, scalars=(self.config.dual_step(state.scalars[0], ones / (masks * new.size)),))
+        density = (_ones(new) - kept * _ones(state)) / (masks * new.size)
+        density = restored_share(density, self.config.flip_probability)
+        return replace(new, scalars=(self.config.dual_step(state.scalars[0], density),))
 
 
 def _ones(state: Votes) -> int:

@@ -53,6 +53,7 @@ LINE = {
     "clients_rejected": 1,
     "clients_failed": 1,
     "quorum": True,
+    "attempt": 1,
     "uplink": {"mask, sampled": {"messages": 2, "bytes": 70}, "unreadable": {"messages": 1, "bytes": 30}},
     "downlink": {"relay, sampled": {"messages": 2, "bytes": 40}, "votes": {"messages": 2, "bytes": 120}},
     "train_loss": 1.25,  # (10 * .5 + 30 * 1.5) / 40

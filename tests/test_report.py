@@ -56,7 +56,7 @@ def test_reasons_stand_below_one_a_line():
         "    client 2 rejected: round 6, expected 7",
         "    client 11 rejected: checksum does not match",
         "    client 5 failed: no reply within 60 s",
-        "    no quorum: the round changes nothing",
+        "    no quorum: the round changes nothing and is repeated",
     ]
 
 

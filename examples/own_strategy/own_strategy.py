@@ -49,4 +49,4 @@ class FadingVotes(MaskStrategy[FadingConfig]):
     def aggregate(self, state: Votes, updates: Iterable[Update], server_round: int) -> Votes:  # noqa: ARG002
         """The server's rule: earlier votes fade, new ones are added."""
         fade = self.config.fade
-        return counted(replace(state, votes=state.votes // fade, trials=state.trials // fade), updates)
+        return counted(replace(state, votes=state.votes // fade, trials=state.trials // fade), updates, trim=self.config.trim)

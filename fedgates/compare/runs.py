@@ -54,7 +54,7 @@ def read_run(folder: Path) -> Run:
     except (OSError, ValueError, TypeError, KeyError):
         raise ConfigError("run", str(folder), "a run's folder, with its config.json, or a study file *.toml") from None
     lines = Ledger(folder).read()
-    done = lines[-1]["round"] if lines else 0
+    done = max((line["round"] for line in lines if line.get("quorum", True)), default=0)
     if type(seed) is not int or done != rounds:
         raise ConfigError("run", str(folder), f"a finished run; it has {done} of its {rounds} rounds")
     return Run(folder, config, lines)

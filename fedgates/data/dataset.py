@@ -67,7 +67,7 @@ class Dataset:
     name : str
         As in the config.
     train, test : Examples
-        At least one training example; a device's own data may have no test examples.
+        At least one training example, unless there are no examples at all; a device's own data may have no test examples.
     num_classes : int
         Labels are below it; 0 in a regression, whose examples have targets.
     class_names : tuple of str
@@ -90,7 +90,7 @@ class Dataset:
     support: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
-        if not len(self.train):
+        if not len(self.train) and len(self.test):
             raise ValueError("at least one training example, and there is none")
         if self.train.x.shape[1:] != self.test.x.shape[1:]:
             shapes = f"{list(self.train.x.shape[1:])} and {list(self.test.x.shape[1:])}"
@@ -99,7 +99,7 @@ class Dataset:
         for part in (self.train, self.test):
             if part.y.dtype != kind:
                 raise ValueError(f"{wanted}, not {describe(part.y)}")
-        largest = max(int(part.y.max()) for part in (self.train, self.test) if len(part))
+        largest = max((int(part.y.max()) for part in (self.train, self.test) if len(part)), default=0)
         if self.num_classes and largest >= self.num_classes:
             raise ValueError(f"labels below {self.num_classes}, the number of classes, not {largest}")
         if self.support is not None and (self.support.dtype != np.bool_ or self.support.shape != (self.train.x[0].size,)):

@@ -3,8 +3,10 @@
 from dataclasses import fields
 from functools import lru_cache
 
-from fedgates.config import DATASETS, SYNTHETIC, ConfigError, RunConfig, folder
-from fedgates.data.dataset import Dataset
+import numpy as np
+
+from fedgates.config import DATASETS, OWN_DATASETS, SYNTHETIC, ConfigError, RunConfig, devices_shape, folder
+from fedgates.data.dataset import Dataset, Examples
 from fedgates.data.digits import digits
 from fedgates.data.folders import read_folder
 from fedgates.data.npz import read_npz
@@ -32,12 +34,13 @@ def load(config: RunConfig) -> Dataset:
     config : RunConfig
         Its ``dataset``: ``digits`` (inside the package); ``synthetic-linear`` or ``synthetic-logistic``, drawn as ``seed``
         and the ``synthetic-*`` keys say; ``mnist``, ``fashion-mnist``, ``emnist`` (62 classes), ``cifar10`` or ``cifar100``,
-        from ``data-dir`` and downloaded if absent; ``"npz:/abs/file.npz"`` or ``"folder:/abs/dir"``.
+        from ``data-dir`` and downloaded if absent; ``"npz:/abs/file.npz"`` or ``"folder:/abs/dir"``;
+        ``"devices:HxWxC:classes"``, of which nothing is here.
 
     Returns
     -------
     Dataset
-        Both parts have examples.
+        Both parts have examples, or of "devices:..." neither.
 
     Raises
     ------
@@ -47,13 +50,15 @@ def load(config: RunConfig) -> Dataset:
     dataset = config.dataset
     if dataset == "digits":
         return digits()
+    if (shape := devices_shape(dataset)) is not None:
+        return _elsewhere(dataset, *shape)
     if dataset in SYNTHETIC:
         return synthetic(config)
     if dataset in PUBLIC:
         return public(dataset, folder(config.data_dir))
     kind, _, path = dataset.partition(":")
     if kind not in _READERS:
-        expected = f'one of {", ".join(DATASETS)}, "npz:/abs/file.npz" or "folder:/abs/dir"'
+        expected = f"one of {', '.join(DATASETS)}, {OWN_DATASETS}"
         raise ConfigError("dataset", dataset, expected)
     try:
         loaded = _READERS[kind](dataset, folder(path))
@@ -64,6 +69,13 @@ def load(config: RunConfig) -> Dataset:
     if loaded.num_classes < 2:  # a network with one output is a regression
         raise ConfigError("dataset", dataset, "at least two classes, and there is one")
     return loaded
+
+
+def _elsewhere(name: str, input_shape: tuple[int, int, int], num_classes: int) -> Dataset:
+    """A data set that only devices have: without examples here, but of a shape that theirs must fit."""
+    channels, height, width = input_shape
+    none = Examples(np.empty((0, height, width, channels), np.uint8), np.empty(0, np.int64))
+    return Dataset(name, none, none, num_classes, tuple(map(str, range(num_classes))))
 
 
 _last = lru_cache(maxsize=1)(load)
@@ -119,6 +131,8 @@ def own(path: str, input_shape: tuple[int, int, int], num_classes: int) -> Datas
     # the labels of a file may leave the last classes out
     names = loaded.class_names if found == num_classes else tuple(map(str, range(num_classes)))
     try:
+        if not len(loaded.train):
+            raise ValueError("at least one training example, and there is none")  # noqa: TRY301
         return Dataset(path, loaded.train, loaded.test, num_classes, names)
     except ValueError as error:
         raise ConfigError("data-path", path, str(error)) from error

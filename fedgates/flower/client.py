@@ -4,6 +4,9 @@ What stays the same between messages (data, network, method) is kept in the proc
 faster, because a real device starts a fresh process for each message.
 """
 
+import os
+import time
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, suppress
 from functools import lru_cache
 
@@ -14,12 +17,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedgates import data
-from fedgates.config import ConfigError, RunConfig, Value
+from fedgates.config import LIMITS, ConfigError, RunConfig, Value, field_name
 from fedgates.flower.messages import (
     KNOWN,
     MEMORY,
     STATE,
     evaluation_content,
+    expect_size,
     from_record,
     read_shape,
     to_record,
@@ -28,12 +32,16 @@ from fedgates.flower.messages import (
 from fedgates.flower.registry import AnyStrategy, Strategies, build, configure
 from fedgates.flower.roster import introduction
 from fedgates.flower.startup import wait_for_check
-from fedgates.keys import generator
+from fedgates.keys import flip_lots, generator
+from fedgates.network import NetworkError
+from fedgates.privacy import flipped
 from fedgates.state import Update
 from fedgates.training import Task, isolated
 from fedgates.wire import Known, WireError
 from fedgates.wire.header import RELAY, peek
 
+_OWN_DATA = "data-path"
+"""The key of a node config that says where a device's own data lies."""
 _HELD_OUT = 5
 """With `fraction-evaluate`, every fifth of a client's images is for evaluation; a device with a test part uses that."""
 
@@ -51,21 +59,23 @@ def make_client_app(strategies: Strategies) -> ClientApp:
         """Say who this is, and whether its data can be used."""
         problem = ""
         try:
-            _, config = configure(context.run_config, strategies)
-            _own_data(config, context, message)
-        except ConfigError as error:
+            strategy = _strategy(*_key(strategies, message, context))
+            _own_data(strategy.config, context, message)
+        except (ConfigError, NetworkError) as error:
             problem = str(error)
         return Message(introduction(_partition_id(context), problem), reply_to=message)
 
     @app.train()
     def train(message: Message, context: Context) -> Message:
         """Unpack the state, train on this client's own images, pack the update."""
+        started = time.monotonic()
         worker = _Worker(strategies, message, context)
         with worker.isolated("train"):
             update = worker.strategy.local_update(worker.known.state, worker.task())
-        payload = worker.strategy.channel.pack_update(update, worker.known, worker.client)
+        sent = worker.with_flips(update)
+        payload = worker.strategy.channel.pack_update(sent, worker.known, worker.client)
         worker.remember(update)
-        return Message(update_content(payload, update), reply_to=message)
+        return Message(update_content(payload, sent, time.monotonic() - started), reply_to=message)
 
     @app.evaluate()
     def evaluate(message: Message, context: Context) -> Message:
@@ -84,13 +94,16 @@ class _Worker:
 
     def __init__(self, strategies: Strategies, message: Message, context: Context) -> None:
         self._message, self._context = message, context
-        self._raw = tuple(sorted(context.run_config.items()))
-        key = (tuple(sorted(strategies.items())), self._raw, *read_shape(message.content))
+        key = _key(strategies, message, context)
         self.strategy = _strategy(*key)
         self.config = self.strategy.config
         self.client = client_name(context)
         payload = from_record(message.content.array_records[STATE])
+        expect_size(len(payload), self.config.max_payload_mb)
         self.known, snapshot = _known(key, payload, _kept(context))
+        last = self.config.num_server_rounds
+        if self.known.server_round > last + 1:
+            raise WireError(f"the state that opens round {self.known.server_round}, beyond num-server-rounds = {last}")
         if self.strategy.channel.relays:
             context.state[KNOWN] = to_record(snapshot)
 
@@ -103,13 +116,30 @@ class _Worker:
         return Task(x, y, self.known.server_round, self.client, memory, held_out)
 
     def held_out(self) -> tuple[Tensor, Tensor]:
-        _, test = _own_data(self.config, self._context, self._message)
+        train, test = _own_data(self.config, self._context, self._message)
+        if not len(test):
+            raise ValueError(f"none of {len(train)} images is held out for evaluation: it takes {_HELD_OUT} to hold out one")
         return data.to_tensors(test, self.strategy.network.device)
 
     def remember(self, update: Update) -> None:
         """Keep what the method wants to have next time, in Flower's own client state."""
         if self.strategy.remembers and update.memory is not None:
             self._context.state[MEMORY] = ArrayRecord({name: Array(array) for name, array in update.memory.items()})
+
+    def with_flips(self, update: Update) -> Update:
+        """The update after randomised response, if the run asks for it.
+
+        On a device with data of its own the lots are the operating system's, which nobody can draw again. A client whose data
+        the server dealt out has nothing to hide from it; its lots follow from the seed, so that simulations repeat.
+        """
+        probability, size = self.config.flip_probability, self.known.state.size
+        if not probability:
+            return update
+        if _OWN_DATA in self._context.node_config:
+            lots = np.frombuffer(os.urandom(4 * size), dtype=np.uint32)
+        else:
+            lots = flip_lots(size, self.config.seed, server_round=self.known.server_round, client=self.client)
+        return flipped(update, lots, probability)
 
     def isolated(self, purpose: str) -> AbstractContextManager[None]:
         key = generator(self.config.seed, purpose, server_round=self.known.server_round, client=self.client)
@@ -128,6 +158,26 @@ def _memory(context: Context) -> dict[str, NDArray[np.float32]]:
     with suppress(KeyError, ValueError, TypeError):
         return {name: array.numpy() for name, array in context.state.array_records[MEMORY].items()}
     return {}
+
+
+def _key(strategies: Strategies, message: Message, context: Context) -> _Key:
+    """What this client's method is a function of; a device may have lower limits of its own."""
+    raw = {**context.run_config, **_own_limits(context)}
+    return tuple(sorted(strategies.items())), tuple(sorted(raw.items())), *read_shape(message.content)
+
+
+def _own_limits(context: Context) -> Mapping[str, Value]:
+    """The limits that the node config has, where they are lower than the run's."""
+    limits = {}
+    for name in LIMITS:
+        own = context.node_config.get(name)
+        if own is None:
+            continue
+        if not isinstance(own, int | float) or isinstance(own, bool) or not own > 0:
+            raise ConfigError(name, own, "a number above 0 in the node config")
+        default = getattr(RunConfig, field_name(name))
+        limits[name] = type(default)(min(own, context.run_config.get(name, default)))
+    return limits
 
 
 def client_name(context: Context) -> int:
@@ -167,7 +217,7 @@ def _known(key: _Key, payload: bytes, kept: bytes | None) -> tuple[Known, bytes]
 
 def _own_data(config: RunConfig, context: Context, message: Message) -> tuple[data.Examples, data.Examples]:
     """A client's images: for training, and held out."""
-    path = context.node_config.get("data-path")
+    path = context.node_config.get(_OWN_DATA)
     if path is not None:
         input_shape, num_classes = read_shape(message.content)
         own = _device_data(str(path), input_shape, num_classes)
@@ -175,7 +225,7 @@ def _own_data(config: RunConfig, context: Context, message: Message) -> tuple[da
         return _divided(own.train, mine, config) if not len(own.test) else (own.train.take(mine), own.test)
     partition_id, clients = _partition_id(context), context.node_config.get("num-partitions")
     if partition_id is None or not isinstance(clients, int):
-        raise ConfigError("data-path", path, "a node config with data-path, or with partition-id and num-partitions")
+        raise ConfigError(_OWN_DATA, path, "a node config with data-path, or with partition-id and num-partitions")
     if not 0 <= partition_id < clients:
         raise ConfigError("partition-id", partition_id, f"a number from 0 to {clients - 1}, below num-partitions")
     train = data.load_once(config).train

@@ -34,6 +34,11 @@ class LoopbackGrid(Grid):
         Nodes, with `partition-id` 0 to n - 1 and `num-partitions` n.
     node_configs : sequence of mapping, optional
         Instead of the above: a node config for each node.
+
+    Attributes
+    ----------
+    simulated : bool
+        Whether the nodes share the server's data; not if all have their own.
     """
 
     def __init__(
@@ -43,7 +48,8 @@ class LoopbackGrid(Grid):
         num_clients: int = 0,
         node_configs: Iterable[Mapping[str, Value]] | None = None,
     ) -> None:
-        configs = node_configs or [{"partition-id": i, "num-partitions": num_clients} for i in range(num_clients)]
+        configs = list(node_configs or [{"partition-id": i, "num-partitions": num_clients} for i in range(num_clients)])
+        self.simulated = any("num-partitions" in config for config in configs)
         TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = 1, 1, 1  # Flower stamps messages with it
         self.client_app = client_app
         self.contexts = {

@@ -6,6 +6,7 @@ from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fedgates import keys
@@ -13,8 +14,10 @@ from fedgates.config import RunConfig, choice, number, text
 from fedgates.flower.strategy import GateStrategy
 from fedgates.gates import Gates, sample, sample_with
 from fedgates.network import Network
+from fedgates.privacy import restored
 from fedgates.state import Update, UpdateKind, Votes, pack
 from fedgates.training import Task, predict, score
+from fedgates.trimming import trimmed
 
 EVALUATIONS = ("threshold", "sample", "mean", "ensemble")
 
@@ -65,7 +68,13 @@ class MaskStrategy(GateStrategy[MaskCfg, Votes], Generic[MaskCfg]):
         """The probability mask, ``[d]`` float32: the share of the trials that voted for each gate; .5 without trials."""
         if state.trials == 0:
             return torch.full((self.network.size,), 0.5, device=self.network.device)
-        return torch.from_numpy(state.votes.astype(np.float32) / np.float32(state.trials)).to(self.network.device)
+        return torch.from_numpy(self.ones(state) / np.float32(state.trials)).to(self.network.device)
+
+    def ones(self, state: Votes) -> NDArray[np.float32]:
+        """How many of the trials had a one at each gate, ``[d]``: the votes; with `flip-probability` what they tell of that."""
+        votes = state.votes.astype(np.float32)
+        p = self.config.flip_probability
+        return restored(votes, state.trials, p) if p else votes
 
     def model(self, state: Votes) -> Tensor:
         """The frozen weights under the thresholded mask."""
@@ -110,10 +119,17 @@ def threshold(theta: Tensor) -> Tensor:
     return theta > 0.5
 
 
-def counted(state: Votes, masks: Iterable[Update], *, fresh: bool = False) -> Votes:
-    """The state with the votes of `masks` added, bit by bit as they come; with `fresh` to none, else to those that it has."""
-    votes, trials = (np.zeros_like(state.votes), 0) if fresh else (state.votes.copy(), state.trials)
+def counted(state: Votes, masks: Iterable[Update], *, fresh: bool = False, trim: float = 0.0) -> Votes:
+    """The state with the votes of `masks` added, bit by bit as they come; with `fresh` to none, else to those that it has.
+
+    With `trim` the extremes of this round's votes are dropped first (:func:`fedgates.trimming.trimmed`).
+    """
+    ones, trials = np.zeros_like(state.votes), 0
     for update in masks:
-        votes += update.gates(state.size)
+        ones += update.gates(state.size)
         trials += 1
-    return replace(state, votes=votes, trials=trials)
+    ones, trials = trimmed(ones, trials, trim)
+    if not fresh:
+        ones += state.votes
+        trials += state.trials
+    return replace(state, votes=ones, trials=trials)

@@ -19,6 +19,7 @@ MEMORY = "memory"
 """Name of the one that keeps what the method's client rule wants to have next time."""
 _PAYLOAD = "payload"
 _MAX_METRICS, _MAX_METRIC = 32, 1e9
+_MEGABYTE = 1_000_000
 
 
 def to_record(payload: bytes) -> ArrayRecord:
@@ -41,6 +42,18 @@ def from_record(record: ArrayRecord) -> bytes:
     return record[_PAYLOAD].data
 
 
+def expect_size(payload_bytes: int, most_mb: float) -> None:
+    """Refuse what is too long before any of it is read.
+
+    Raises
+    ------
+    WireError
+        More bytes than so many megabytes.
+    """
+    if payload_bytes > most_mb * _MEGABYTE:
+        raise WireError(f"a payload of {payload_bytes:,} bytes, expected at most max-payload-mb = {most_mb:g} megabytes")
+
+
 def shape_record(input_shape: tuple[int, int, int], num_classes: int) -> ConfigRecord:
     """The shape of the problem, which a client's own data must fit."""
     return ConfigRecord({"input": list(input_shape), "classes": num_classes})
@@ -53,9 +66,9 @@ def read_shape(content: RecordDict) -> tuple[tuple[int, int, int], int]:
     return (channels, height, width), cast("int", record["classes"])
 
 
-def update_content(payload: bytes, update: Update) -> RecordDict:
-    """What a client answers: its coded update, how many examples it has, and its metrics."""
-    further = {name: float(value) for name, value in update.metrics.items()}
+def update_content(payload: bytes, update: Update, seconds: float) -> RecordDict:
+    """What a client answers: its coded update, how many examples it has, how many seconds it took, and its metrics."""
+    further = {"seconds": seconds, **{name: float(value) for name, value in update.metrics.items()}}
     metrics = MetricRecord({**further, "num-examples": update.num_examples})
     return RecordDict({UPDATE: to_record(payload), METRICS: metrics})
 

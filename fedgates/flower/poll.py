@@ -2,15 +2,18 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 
 from flwr.app import ConfigRecord, Message, MessageType, RecordDict
 
+from fedgates.config import RunConfig
 from fedgates.flower.exchange import reason
 from fedgates.flower.messages import (
     SHAPE,
     STATE,
     UPDATE,
+    expect_size,
     from_record,
     read_evaluation,
     read_update,
@@ -18,7 +21,7 @@ from fedgates.flower.messages import (
     reply_sort,
     to_record,
 )
-from fedgates.ledger import Tally
+from fedgates.ledger import Evaluation, Tally
 from fedgates.state import Update
 from fedgates.wire import Counted, Known, WireError, describe
 from fedgates.wire.channel import Channel
@@ -38,15 +41,15 @@ class Poll:
         The state they are asked about.
     channel, downlink, tally
         How it is coded, what each client knows already, and what the round has counted so far.
-    timeout : float
-        Seconds that their answers may take.
+    config : RunConfig
+        For `round-timeout`, the seconds that their answers may take, `max-payload-mb` and `max-examples`.
     """
 
     def __init__(
-        self, chosen: Mapping[int, int], known: Known, channel: Channel, downlink: Downlink, tally: Tally, timeout: float
+        self, chosen: Mapping[int, int], known: Known, channel: Channel, downlink: Downlink, tally: Tally, config: RunConfig
     ) -> None:
         self._awaited = dict(chosen)
-        self._known, self._channel, self._downlink, self._tally, self._timeout = known, channel, downlink, tally, timeout
+        self._known, self._channel, self._downlink, self._tally, self._config = known, channel, downlink, tally, config
 
     def questions(self, kind: str, shape: ConfigRecord) -> list[Message]:
         """A message to each client: the state, or what leads from the one it knows to it."""
@@ -56,7 +59,7 @@ class Poll:
             payload = self._downlink.payload(name)
             tell(name, describe(payload), len(payload))
             content = RecordDict({STATE: to_record(payload), SHAPE: shape})
-            messages.append(Message(content, node, kind, ttl=self._timeout))
+            messages.append(Message(content, node, kind, ttl=self._config.round_timeout))
         return messages
 
     def updates(self, replies: Iterable[Message], *, by_name: bool) -> Iterator[Update]:
@@ -69,10 +72,12 @@ class Poll:
                 continue
             self._tally.received(reply_sort(reply), reply_bytes(reply))
             try:
+                expect_size(reply_bytes(reply), self._config.max_payload_mb)
                 update = read_update(reply, partial(self._channel.unpack_update, known=self._known, client=name))
             except WireError as error:
                 self._tally.reject(name, str(error))
                 continue
+            update = self._bounded(update)
             self._tally.count(update)
             self._downlink.confirm(name)
             payload = from_record(reply.content.array_records[UPDATE])
@@ -81,24 +86,31 @@ class Poll:
         for name in self._awaited.values():
             self._tally.fail(name, self._silence)
 
-    def evaluations(self, replies: Iterable[Message], *, classes: bool) -> Iterator[tuple[int, dict[str, float]]]:
-        """What sound evaluations found: number of examples; and loss, with accuracy where there are classes to find."""
+    def evaluations(self, replies: Iterable[Message], *, classes: bool) -> Iterator[tuple[int, Evaluation]]:
+        """What sound evaluations found, each under its client's name."""
         for name, reply in self._answers(replies):
             try:
                 if reply.has_error():
                     raise WireError(reason(reply))  # noqa: TRY301
-                found = read_evaluation(reply.content, classes=classes)
+                examples, found = read_evaluation(reply.content, classes=classes)
             except WireError as error:
                 self._tally.fail_evaluation(name, str(error))
                 continue
             self._downlink.confirm(name)
-            yield found
+            yield name, (min(examples, self._config.max_examples), found)
         for name in self._awaited.values():
             self._tally.fail_evaluation(name, self._silence)
 
+    def _bounded(self, update: Update) -> Update:
+        """What a client says of itself, held within what can be: no answer is later than the deadline."""
+        metrics = dict(update.metrics)
+        if "seconds" in metrics:
+            metrics["seconds"] = min(metrics["seconds"], self._config.round_timeout)
+        return replace(update, num_examples=min(update.num_examples, self._config.max_examples), metrics=metrics)
+
     @property
     def _silence(self) -> str:
-        return f"no reply within {self._timeout:g} s"
+        return f"no reply within {self._config.round_timeout:g} s"
 
     def _answers(self, replies: Iterable[Message]) -> Iterator[tuple[int, Message]]:
         """The first answer of each client that was asked, under its name."""

@@ -10,6 +10,7 @@ from fedgates.config import UPLINKS, ConfigError, RunConfig, Value, is_reference
 from fedgates.flower.strategy import GateStrategy
 from fedgates.network import Network
 from fedgates.references import find
+from fedgates.wire.channel import DECODE_BYTES_A_GATE
 
 AnyStrategy = GateStrategy[Any, Any]
 Strategies = Mapping[str, str]
@@ -43,13 +44,29 @@ def configure(raw: Mapping[str, Value], strategies: Strategies) -> tuple[type[An
     if config.uplink == "sampled" and not (method.samples and method.sends == "mask"):
         possible = ", ".join(name for name in UPLINKS if name != "sampled")
         raise ConfigError("uplink", "sampled", f"one of {possible}: the masks of strategy {config.strategy} are not samples")
+    if config.flip_probability and (method.sends != "mask" or config.uplink == "sampled"):
+        why = "its updates have values" if method.sends != "mask" else "uplink sampled does not carry a mask's own bits"
+        raise ConfigError("flip-probability", config.flip_probability, f"0 with strategy {config.strategy}: {why}")
     return method, config
 
 
 def build(method: type[AnyStrategy], config: RunConfig, input_shape: tuple[int, int, int], num_classes: int) -> AnyStrategy:
-    """The method for the network that the config names: the same on both ends. On a GPU if this process may use one."""
+    """The method for the network that the config names: the same on both ends. On a GPU if this process may use one.
+
+    Raises
+    ------
+    ConfigError, NetworkError
+        There is no such network, it cannot be federated, or it is beyond the limits of this end.
+    """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     module = models.build(config.model, input_shape, num_classes, seed=config.seed)
+    size = sum(parameter.numel() for parameter in module.parameters())
+    if size > config.max_gates:
+        raise ConfigError("max-gates", config.max_gates, f"at least {size:,}, which model {config.model} has")
+    needed = DECODE_BYTES_A_GATE * size * method.vectors / 1e6
+    if needed > config.max_decode_mb:
+        expected = f"at least {needed:.3g}, to decode messages of {size:,} parameters in"
+        raise ConfigError("max-decode-mb", config.max_decode_mb, expected)
     strategy = method(config, Network(module, device))
     strategy.input_shape, strategy.num_classes = input_shape, num_classes
     return strategy

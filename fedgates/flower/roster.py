@@ -20,6 +20,9 @@ log = logging.getLogger("fedgates")
 _PATIENCE = 120.0
 """Seconds to wait for nodes that are asked for the first time; who answers later takes part in later rounds."""
 
+_NAMES = 2**31
+"""Names that clients give themselves are below it, so that none can take a node id, which is what others go by."""
+
 
 def introduction(partition_id: int | None, problem: str = "") -> RecordDict:
     """A client's answer to the QUERY: its name if it has one, and why it cannot take part if it cannot."""
@@ -83,7 +86,7 @@ class Roster:
             return
         answer = reply.content.config_records.get("introduction", ConfigRecord())
         given, problem = answer.get("name"), one_line(answer.get("problem", ""))
-        name = given if type(given) is int and given >= 0 else node
+        name = given if type(given) is int and 0 <= given < _NAMES else node
         if self._names.get(node) == name:
             return
         if problem:

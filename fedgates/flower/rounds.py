@@ -7,6 +7,7 @@ written down and told.
 import logging
 import time
 from collections.abc import Callable
+from itertools import count
 from typing import TYPE_CHECKING, Any, cast
 
 from flwr.app import ArrayRecord, ConfigRecord, MetricRecord
@@ -41,40 +42,59 @@ def run_rounds(
 ) -> Result:
     """Run `rounds` from the state that `arrays` is; each round's line and checkpoint go into `run`.
 
+    A round without a quorum leaves the state as it was and is repeated, with clients drawn anew; each attempt has a line of its
+    own. Before the first round there is a checkpoint, too, so that whatever ends a run, it can be resumed.
+
     Raises
     ------
     QuorumError
-        After `max-failed-rounds` rounds in a row without a quorum, or where too few clients come.
+        A round missed its quorum `max-failed-rounds` times, or too few clients come.
     """
-    result, without_quorum, clock = Result(), 0, report.Clock(rounds.stop - 1)
+    result, clock = Result(arrays=arrays), report.Clock(rounds.stop - 1)
+    if run is not None:
+        run.save(strategy.state, rounds.start - 1, strategy.digest)
     for server_round in rounds:
-        wait_for_clients(
-            strategy, grid, timeout
-        )  # before the clock starts: at first, workers start and clients say who they are
-        started = time.monotonic()
-        questions = strategy.configure_train(server_round, arrays, ConfigRecord(), grid)
-        trained = strategy.aggregate_train(server_round, exchange(grid, questions, timeout))
-        arrays, result.train_metrics_clientapp[server_round] = cast("tuple[ArrayRecord, MetricRecord]", trained)
-        result.arrays = arrays
-
-        questions = strategy.configure_evaluate(server_round, arrays, ConfigRecord(), grid)
-        by_clients = strategy.aggregate_evaluate(server_round, exchange(grid, questions, timeout))
-        if by_clients is not None:
-            result.evaluate_metrics_clientapp[server_round] = by_clients
-        by_server = evaluate_fn(server_round, arrays) if evaluate_fn else None
-        if by_server is not None:
-            result.evaluate_metrics_serverapp[server_round] = by_server
-
-        measured = cast("dict[str, float]", {**(by_server or {}), **(by_clients or {})})
-        line = strategy.tally.line(time.monotonic() - started, measured)
+        for attempt in count(1):
+            # before the clock starts: at first, workers start and clients say who they are
+            wait_for_clients(strategy, grid, timeout)
+            line = _attempt(strategy, grid, result, server_round, timeout, evaluate_fn)
+            if run is not None:
+                run.ledger.append(line)
+            log.info(clock.line(line))
+            if strategy.tally.quorum:
+                break
+            if attempt >= strategy.config.max_failed_rounds:
+                raise QuorumError(_message(strategy, server_round, attempt, run))
         if run is not None:
-            run.ledger.append(line)
             run.save(strategy.state, server_round, strategy.digest)
-        log.info(clock.line(line))
-        without_quorum = 0 if strategy.tally.quorum else without_quorum + 1
-        if without_quorum >= strategy.config.max_failed_rounds:
-            raise QuorumError(_message(strategy, without_quorum, run))
     return result
+
+
+def _attempt(
+    strategy: "GateStrategy[Any, Any]",
+    grid: Grid,
+    result: Result,
+    server_round: int,
+    timeout: float,
+    evaluate_fn: EvaluateFn | None,
+) -> dict[str, Any]:
+    """Try a round from the state that the result holds, put there what became of it, and give its line."""
+    started = time.monotonic()
+    arrays = result.arrays
+    questions = strategy.configure_train(server_round, arrays, ConfigRecord(), grid)
+    trained = strategy.aggregate_train(server_round, exchange(grid, questions, timeout))
+    arrays, result.train_metrics_clientapp[server_round] = cast("tuple[ArrayRecord, MetricRecord]", trained)
+    result.arrays = arrays
+
+    questions = strategy.configure_evaluate(server_round, arrays, ConfigRecord(), grid)
+    by_clients = strategy.aggregate_evaluate(server_round, exchange(grid, questions, timeout))
+    if by_clients is not None:
+        result.evaluate_metrics_clientapp[server_round] = by_clients
+    by_server = evaluate_fn(server_round, arrays) if evaluate_fn else None
+    if by_server is not None:
+        result.evaluate_metrics_serverapp[server_round] = by_server
+    measured = cast("dict[str, float]", {**(by_server or {}), **(by_clients or {})})
+    return strategy.tally.line(time.monotonic() - started, measured)
 
 
 def wait_for_clients(strategy: "GateStrategy[Any, Any]", grid: Grid, timeout: float) -> None:
@@ -97,12 +117,12 @@ def wait_for_clients(strategy: "GateStrategy[Any, Any]", grid: Grid, timeout: fl
         time.sleep(_PAUSE)
 
 
-def _message(strategy: "GateStrategy[Any, Any]", rounds: int, run: RunFolder | None) -> str:
+def _message(strategy: "GateStrategy[Any, Any]", server_round: int, attempts: int, run: RunFolder | None) -> str:
     tally = strategy.tally
     where = f"; to go on: resume = {str(run.path)!r}" if run else ""
     wrong = {**tally.failed, **tally.rejected}
     example = f", client {min(wrong)}: {wrong[min(wrong)]}" if wrong else ""
     return (
-        f"{rounds} rounds in a row had fewer sound updates than quorum = {strategy.config.quorum:g} asks for "
-        f"({tally.counted} of {len(tally.selected)} in the last{example}){where}"
+        f"round {server_round} had fewer sound updates than quorum = {strategy.config.quorum:g} asks for, {attempts} times "
+        f"(max-failed-rounds; {tally.counted} of {len(tally.selected)} the last time{example}){where}"
     )

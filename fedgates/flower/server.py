@@ -86,16 +86,18 @@ def run_federation(grid: Grid, raw: Mapping[str, Value], strategies: Strategies)
         strategy.support = dataset.support
     first_round, arrays = 1, None
     if config.resume:
-        state, done = run.load(strategy.digest)
+        state, done = run.load(strategy.digest) or (strategy.initial_state(), 0)
         run.ledger.forget_after(done)
         first_round, arrays = done + 1, strategy.encode(state, done + 1)
         log.info("resumed after round %d", done)
         if strategy.remembers:
             log.warning("clients of %s keep something of their own, which starts anew", config.strategy)
     config_is_checked()
-    x, y = data.to_tensors(dataset.test, strategy.network.device)
+    evaluate_fn = None
+    if len(dataset.test):
+        evaluate_fn = strategy.evaluate_on(*data.to_tensors(dataset.test, strategy.network.device))
     try:
-        result = strategy.start(grid, arrays, evaluate_fn=strategy.evaluate_on(x, y), first_round=first_round, run=run)
+        result = strategy.start(grid, arrays, evaluate_fn=evaluate_fn, first_round=first_round, run=run)
     finally:  # a run that ends early has cost something, too
         _tell(run, config.strategy, strategy.network.size)
     return result, run
@@ -142,8 +144,10 @@ def check_partition(config: RunConfig, dataset: data.Dataset, clients: int) -> N
     Raises
     ------
     ConfigError
-        They cannot, or there are fewer than `min-clients`.
+        They cannot, there is nothing to share, or there are fewer clients than `min-clients`.
     """
+    if not len(dataset.train):
+        raise ConfigError("dataset", config.dataset, "a data set that is here: simulated clients have none of their own")
     if clients < config.min_clients:
         raise ConfigError("min-clients", config.min_clients, f"at most {clients}, which is how many clients are simulated")
     data.partition(dataset.train.strata, clients, config)
@@ -154,7 +158,7 @@ def simulated_clients(grid: Grid) -> int | None:
 
     A simulation registers its nodes one by one while this starts, so they are counted once no more turn up.
     """
-    if not any(kind.__name__ in _SIMULATIONS for kind in type(grid).__mro__):
+    if not any(kind.__name__ in _SIMULATIONS for kind in type(grid).__mro__) or not getattr(grid, "simulated", True):
         return None
     count, before, end = len(list(grid.get_node_ids())), -1, time.monotonic() + _PATIENCE
     while (count != before or not count) and time.monotonic() < end:

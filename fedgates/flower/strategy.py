@@ -24,9 +24,10 @@ from fedgates.flower.messages import SHAPE, from_record, shape_record, to_record
 from fedgates.flower.poll import Poll
 from fedgates.flower.roster import Roster, choose
 from fedgates.flower.rounds import EvaluateFn, QuorumError, run_rounds
-from fedgates.ledger import Tally
+from fedgates.ledger import LARGEST_LOSS, Tally
 from fedgates.measures import MaskCounts, consensus, support_scores
 from fedgates.network import Network
+from fedgates.privacy import epsilon
 from fedgates.state import State, Update, UpdateKind
 from fedgates.training import Task, isolated, predict, score
 from fedgates.wire import Known
@@ -152,7 +153,7 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
 
     @cached_property
     def _downlink(self) -> Downlink:
-        return Downlink(self.channel)
+        return Downlink(self.channel, self.config.max_relay_updates)
 
     def encode(self, state: S, server_round: int) -> ArrayRecord:
         """A state as the payload that opens `server_round`: a snapshot."""
@@ -162,8 +163,12 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
 
     def summary(self) -> None:
         """Log what is about to run."""
-        c, size = self.config, f"{self.network.size:,}"
-        log.info("%s on %s, %s with %s parameters, network %s", c.strategy, c.dataset, c.model, size, self.digest.hex())
+        c, size = self.config, self.network.size
+        log.info("%s on %s, %s with %s parameters, network %s", c.strategy, c.dataset, c.model, f"{size:,}", self.digest.hex())
+        if c.flip_probability:
+            a_bit = epsilon(c.flip_probability)
+            told = "flip-probability = %g: local epsilon %.3f a bit, %s for all bits of a mask, each round (docs/privacy.md)"
+            log.info(told, c.flip_probability, a_bit, f"{a_bit * size * self.vectors:,.0f}")
 
     def present(self, grid: Grid) -> dict[int, int]:
         """Name to node id of the clients there now.
@@ -186,11 +191,15 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
         grid: Grid,
     ) -> list[Message]:
         """One message a chosen client, with the coded state that `arrays` is, or with what leads there; opens the tally."""
-        self.tally = self._new_tally(server_round)
+        attempt = self.tally.attempt + 1 if self.tally.server_round == server_round else 1
+        self.tally = self._new_tally(server_round, attempt)
         return self._ask(MessageType.TRAIN, Known(self.state, server_round), arrays, self.config.fraction_train, grid)
 
     def aggregate_train(self, server_round: int, replies: Iterable[Message]) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        """Check each reply alone, hand the sound ones to the method as they come, keep the old state without a quorum."""
+        """Check each reply alone, hand the sound ones to the method as they come; without a quorum keep the old state.
+
+        The state is coded for the round that it opens: the next, or without a quorum this one again.
+        """
         tally, masks = self.tally, MaskCounts(self.state.size)
         updates = masks.watch(self._under_way().updates(replies, by_name=self.sends != "mask"))
         new = self.aggregate(self.state, updates, server_round)
@@ -201,7 +210,8 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
             tally.measures = self.measure(self.state, new, masks)
             self.state = new
         self._downlink.close(server_round, changed=tally.quorum)
-        return self.encode(self.state, server_round + 1), MetricRecord({"clients-counted": tally.counted})
+        opened = server_round + 1 if tally.quorum else server_round
+        return self.encode(self.state, opened), MetricRecord({"clients-counted": tally.counted})
 
     def configure_evaluate(
         self,
@@ -210,20 +220,29 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
         config: ConfigRecord,  # noqa: ARG002
         grid: Grid,
     ) -> list[Message]:
-        """The new state for the clients that evaluate it, if any do: a choice of its own, apart from who trained."""
-        if not self.config.fraction_evaluate:
+        """The new state for the clients that evaluate it, if there is one: a choice of its own, apart from who trained."""
+        if not self.config.fraction_evaluate or not self.tally.quorum:
             self._poll = None
             return []
         return self._ask(MessageType.EVALUATE, Known(self.state, server_round + 1), arrays, self.config.fraction_evaluate, grid)
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:  # noqa: ARG002
-        """Means over clients' held-out images, weighted by how many each says it has."""
-        found = list(self._poll.evaluations(replies, classes=self.num_classes > 0)) if self._poll else []
-        total = sum(n for n, _ in found)
-        if not total:
+        """Means over clients' held-out images: by how many each says it has, and macro, where each client counts the same.
+
+        What each of them found goes into the tally.
+        """
+        if self._poll is not None:
+            self.tally.evaluations = dict(self._poll.evaluations(replies, classes=self.num_classes > 0))
+        found = list(self.tally.evaluations.values())
+        if not found:
             return None
-        names = found[0][1]
-        return MetricRecord({f"client_{name}": math.fsum(n * each[name] for n, each in found) / total for name in names})
+        total = sum(n for n, _ in found)
+        metrics = MetricRecord()
+        for name in found[0][1]:
+            values = [(n, min(each[name], LARGEST_LOSS)) for n, each in found]
+            metrics[f"client_{name}"] = math.fsum(n * value for n, value in values) / total
+            metrics[f"client_{name}_macro"] = math.fsum(value for _, value in values) / len(values)
+        return metrics
 
     # --- the run
 
@@ -258,7 +277,7 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
         Raises
         ------
         QuorumError
-            After `max-failed-rounds` rounds in a row without a quorum, or where too few clients come.
+            A round missed its quorum `max-failed-rounds` times, or too few clients come.
         """
         if initial_arrays is None:
             self.state = self.initial_state()
@@ -286,18 +305,20 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
         self.network.weights.copy_(weights)
         return score(predict(self.network, x, self.config.precision), y)
 
-    def _new_tally(self, server_round: int) -> Tally:
-        return Tally(server_round, self.network.size, self.vectors)
+    def _new_tally(self, server_round: int, attempt: int = 1) -> Tally:
+        return Tally(server_round, self.network.size, self.vectors, attempt)
 
     def _ask(self, kind: str, known: Known, arrays: ArrayRecord, fraction: float, grid: Grid) -> list[Message]:
         """The questions to a fresh choice of clients, whose answers are awaited from now on."""
         present = self.present(grid)
         train = kind == MessageType.TRAIN
         purpose, drawn = ("choose", known.server_round) if train else ("choose evaluators", known.server_round - 1)
+        if train and self.tally.attempt > 1:
+            purpose = f"choose, attempt {self.tally.attempt}"
         chosen = choose(present, fraction, self.config.seed, purpose, drawn)
         self._downlink.open(known, from_record(arrays))
         asked = {present[name]: name for name in chosen}
-        self._poll = Poll(asked, known, self.channel, self._downlink, self.tally, self.config.round_timeout)
+        self._poll = Poll(asked, known, self.channel, self._downlink, self.tally, self.config)
         return self._poll.questions(kind, self._shape())
 
     def _under_way(self) -> Poll:

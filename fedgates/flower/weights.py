@@ -26,7 +26,7 @@ class WeightConfig(RunConfig):
     weight_decay: float = number(0.0, 0)
     final_learning_rate: float = number(0.0, 0)
 
-    unused = frozenset({"density_penalty", "target_density", "entropy_bonus", "sampled_extra_bits"})
+    unused = RunConfig.unused | {"density_penalty", "target_density", "entropy_bonus", "sampled_extra_bits"}
 
     def rate(self, server_round: int) -> float:
         """The learning rate of a round: `learning-rate`, or with `final-learning-rate` exponentially from one to the other."""

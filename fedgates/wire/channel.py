@@ -10,6 +10,9 @@ from fedgates.wire.shared import Shared
 from fedgates.wire.states import pack_state, unpack_state
 from fedgates.wire.updates import pack_update, sort_of, unpack_update
 
+DECODE_BYTES_A_GATE = 32
+"""The most memory that decoding takes beside the payload, for each gate of each vector (20 and less were measured)."""
+
 
 class Channel:
     """What the coders of a run need beside the thing to be coded.

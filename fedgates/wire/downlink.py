@@ -16,10 +16,17 @@ class Downlink:
     none, so a client that lost its memory, or a message, costs one reply and is sent a snapshot next time. Coded updates are
     kept only while all of them together are smaller than a snapshot: beyond that a snapshot is sent anyway. While a round is
     under way its next snapshot is not known yet; until then they are kept up to four bytes a gate.
+
+    Parameters
+    ----------
+    channel : Channel
+        The run's wire.
+    most_updates : int
+        How many updates a relay may have: a device decodes every one of them.
     """
 
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
+    def __init__(self, channel: Channel, most_updates: int) -> None:
+        self._channel, self._most = channel, most_updates
         self._snapshot = b""
         self._now: Known | None = None
         self._counted: dict[int, list[Counted] | None] = {}
@@ -40,7 +47,7 @@ class Downlink:
         self._collected, self._room = [], _BYTES_A_GATE * known.state.size
         if self._channel.relays:
             self._checks[known.server_round] = check(known.state)
-            while sum(len(update.payload) for update in self._remembered()) > len(snapshot):
+            while self._too_much(len(snapshot)):
                 del self._counted[min(self._counted)]
             oldest = min(self._counted, default=known.server_round)
             self._checks = {at: found for at, found in self._checks.items() if at >= oldest}
@@ -79,6 +86,10 @@ class Downlink:
         """A client answered soundly to what it was sent: it knows the present state."""
         if self._now is not None:
             self._known[client] = self._now.server_round
+
+    def _too_much(self, snapshot_bytes: int) -> bool:
+        lengths = [len(update.payload) for update in self._remembered()]
+        return sum(lengths) > snapshot_bytes or len(lengths) > self._most
 
     def _remembered(self) -> Iterator[Counted]:
         return (update for counted in self._counted.values() for update in counted or ())

@@ -40,7 +40,7 @@ def votes_of(folder):
 
 def without(lines, *keys):
     """Lines of a ledger without keys; those that time alone decides are left out anyway."""
-    return [{k: v for k, v in line.items() if k not in ("seconds", *keys)} for line in lines]
+    return [{k: v for k, v in line.items() if "seconds" not in k and k not in keys} for line in lines]
 
 
 def total(traffic):
@@ -55,22 +55,31 @@ def method(**changes):
 
 
 class Noting(LoopbackGrid):
-    """Notes the payload of every state on its way to a client: ``states[round, client]``, evaluators in ``evaluated``."""
+    """Notes the payload of every state on its way to a client: ``states[round, client]``, evaluators in ``evaluated``.
+
+    Of a round that was repeated it is the last; ``sent[round, client]`` has all of them.
+    """
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self.states, self.evaluated = {}, {}
+        self.states, self.evaluated, self.sent = {}, {}, {}
 
     def deliver(self, message):
         if message.metadata.message_type != "query":
             payload = state_payload(message)
             notes = self.states if message.metadata.message_type == "train" else self.evaluated
-            notes[peek(payload).server_round, name_of(message)] = payload
+            key = peek(payload).server_round, name_of(message)
+            notes[key] = payload
+            if notes is self.states:
+                self.sent.setdefault(key, []).append(payload)
         return super().deliver(message)
 
 
 class Faulty(Noting):
-    """Replies that are replaced: ``faults[round, client]`` gets the question and the honest reply, and answers instead."""
+    """Replies that are replaced: ``faults[round, client]`` gets the question and the honest reply, and answers instead.
+
+    ``faults[round, client, attempt]`` does so in one attempt alone.
+    """
 
     faults: ClassVar[dict] = {}
 
@@ -78,7 +87,8 @@ class Faulty(Noting):
         reply = super().deliver(message)
         if message.metadata.message_type != "train":
             return reply
-        fault = self.faults.get((peek(state_payload(message)).server_round, name_of(message)))
+        key = peek(state_payload(message)).server_round, name_of(message)
+        fault = self.faults.get(key) or self.faults.get((*key, len(self.sent[key])))
         return fault(message, reply) if fault else reply
 
 

@@ -1,13 +1,16 @@
 """A bad reply costs that reply, never the round: every fault through the real strategy, on the loopback grid."""
 
+import re
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from flwr.app import Error, Message, RecordDict
-from runs import answer, decoded, method, name_of, payload_of, run, run_on, votes_of, with_faults
+from runs import answer, decoded, last_checkpoint, method, name_of, payload_of, run, run_on, votes_of, with_faults, without
 
 from client_app import app
+from fedgates.checkpoint import RunFolder
 from fedgates.flower import LoopbackGrid, QuorumError, client
 from fedgates.flower.messages import METRICS
 from fedgates.state import Update
@@ -214,14 +217,26 @@ def test_an_exception_in_the_client_app_reaches_the_ledger(raw, tmp_path):
 
 def test_without_a_quorum_the_state_stays_and_the_run_ends_in_time(raw):
     faults = dict.fromkeys(range(3), garbage)
-    with pytest.raises(QuorumError, match=r"2 rounds in a row .*\(1 of 4 in the last, client 0: magic .*resume = '"):
+    with pytest.raises(
+        QuorumError, match=r"^round 1 had fewer .*, 2 times .* 1 of 4 the last time, client 0: magic .*resume = '"
+    ):
         federation(raw, faults, 4, rounds=9, max_failed_rounds=2)
 
 
 def test_a_round_without_quorum_counts_no_vote(raw):
-    lines, votes, _ = federation(raw, dict.fromkeys(range(3), silent), 4, rounds=1)
-    assert not lines[0]["quorum"]
-    assert not votes.any()
+    with pytest.raises(QuorumError) as error:
+        federation(raw, dict.fromkeys(range(3), silent), 4, rounds=1)
+    folder = RunFolder(Path(re.findall(r"resume = '(.+)'", str(error.value))[0]))
+    assert [(line["round"], line["attempt"], line["quorum"]) for line in folder.ledger.read()] == [
+        (1, i, False) for i in (1, 2, 3)
+    ]
+    assert last_checkpoint(folder).name == "checkpoint-00000.safetensors"
+    assert not votes_of(folder).any()
+    # and from there it can go on
+    whole = run(raw(num_server_rounds=2), 4)
+    resumed = run(raw(num_server_rounds=2, resume=str(folder.path)), 4)
+    assert last_checkpoint(resumed).read_bytes() == last_checkpoint(whole).read_bytes()
+    assert without(resumed.ledger.read()) == without(whole.ledger.read())
 
 
 def test_a_second_answer_is_not_counted(raw):

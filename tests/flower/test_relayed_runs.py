@@ -81,20 +81,31 @@ def test_a_server_remembers_no_more_than_a_snapshot(raw, monkeypatch, uplink):
     assert any(updates for updates, _ in held) == (uplink == "side-info")
 
 
-def test_a_round_without_quorum_is_relayed_as_one_that_changed_nothing(raw):
-    faults = {(3, client): silent for client in range(4)} | {(4, client): silent for client in range(4)}
+def test_a_round_that_is_repeated_is_relayed_once(raw):
+    faults = {(3, client, attempt): silent for client in range(4) for attempt in (1, 2)}
     _, expected = noted(raw, grid=with_faults(faults), downlink="votes", num_server_rounds=6)
     grid, folder = noted(raw, grid=with_faults(faults), num_server_rounds=6)
     same_end(folder, expected)
-    assert [line["quorum"] for line in folder.ledger.read()] == [True, True, False, False, True, True]
+    lines = folder.ledger.read()
+    assert [(line["round"], line["attempt"]) for line in lines] == [
+        (1, 1),
+        (2, 1),
+        (3, 1),
+        (3, 2),
+        (3, 3),
+        (4, 1),
+        (5, 1),
+        (6, 1),
+    ]
+    assert [line["quorum"] for line in lines] == [True, True, False, False, True, True, True, True]
     found = sorts(grid.states)
-    assert [found[5, client] for client in range(5)] == [SNAPSHOT] * 4 + [UPDATES]
-    assert len(grid.states[4, 4]) == len(grid.states[5, 4]) == 36 + 4 + 5  # no update; the client's own was not counted
-    assert {found[6, client] for client in range(5)} == {UPDATES}
+    assert [found[3, client] for client in range(5)] == [SNAPSHOT] * 4 + [UPDATES]
+    assert [len(payload) for payload in grid.sent[3, 4][1:]] == [36 + 4] * 2  # it knows that state; no round lies between
+    assert {found[4, client] for client in range(5)} == {UPDATES}
 
 
-def test_a_round_without_quorum_that_was_to_reset_the_prior_resets_on_neither_end(raw):
-    faults = {(3, client): silent for client in range(4)}
+def test_a_repeated_round_that_is_to_reset_the_prior_resets_on_both_ends(raw):
+    faults = {(3, client, 1): silent for client in range(4)}
     changes = {"num_server_rounds": 5, "reset_every": 2}
     _, expected = noted(raw, grid=with_faults(faults), downlink="votes", **changes)
     _, folder = noted(raw, grid=with_faults(faults), **changes)

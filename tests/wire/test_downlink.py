@@ -25,7 +25,7 @@ class Server:
 
     def __init__(self, downlink="relay"):
         self.channel = Channel(RunConfig(uplink="packed", downlink=downlink), NETWORK, DIGEST, "mask")
-        self.downlink = Downlink(self.channel)
+        self.downlink = Downlink(self.channel, 256)
         self.state, self.round = votes_of(np.random.default_rng(0), SIZE, TRIALS), 0
         self.open()
 
