@@ -72,6 +72,35 @@ def compare(
         raise typer.Exit(1)
 
 
+@cli.command(epilog="Example: fedgates cost ~/fedgates/runs/RUN --up 20 --down 100 --slower 10")
+def cost(
+    run: Annotated[Path, typer.Argument(metavar="RUN_FOLDER", show_default=False)],
+    up: Annotated[float | None, typer.Option(min=0.001, help="The device's uplink, kbit/s.", show_default="several")] = None,
+    down: Annotated[float | None, typer.Option(min=0.001, help="Its downlink, kbit/s.", show_default="like --up")] = None,
+    slower: Annotated[float, typer.Option(min=0.001, help="How many times slower it computes than what ran the run.")] = 1.0,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """What a round costs one device, from a run's ledger: bytes both ways, and seconds on links of given speeds."""
+    import json  # noqa: PLC0415
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from fedgates.cost import LINKS, device_round, seconds, table  # noqa: PLC0415
+    from fedgates.ledger import Ledger  # noqa: PLC0415
+
+    if down is not None and up is None:
+        raise click.UsageError("--down needs --up")
+    links = LINKS if up is None else ((up, down or up),)
+    found = device_round(Ledger(run.expanduser()).read())
+    if found is None:
+        raise click.UsageError(f"RUN_FOLDER = {str(run)!r}: expected a run's folder, with replies in its rounds.jsonl")
+    if not as_json:
+        typer.echo(table(found, links, slower))
+        return
+    of_links = [{"up_kbps": u, "down_kbps": d, "slower": slower, **asdict(seconds(found, u, d, slower))} for u, d in links]
+    typer.echo(json.dumps({**asdict(found), "links": of_links}, indent=2))
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; ends the process."""
     from fedgates.config import ConfigError  # noqa: PLC0415

@@ -64,7 +64,7 @@ def run_rounds(
             if strategy.tally.quorum:
                 break
             if attempt >= strategy.config.max_failed_rounds:
-                raise QuorumError(_message(strategy, server_round, attempt, run))
+                raise QuorumError(_message(strategy, server_round, attempt))
         if run is not None:
             run.save(strategy.state, server_round, strategy.digest)
     return result
@@ -117,12 +117,11 @@ def wait_for_clients(strategy: "GateStrategy[Any, Any]", grid: Grid, timeout: fl
         time.sleep(_PAUSE)
 
 
-def _message(strategy: "GateStrategy[Any, Any]", server_round: int, attempts: int, run: RunFolder | None) -> str:
+def _message(strategy: "GateStrategy[Any, Any]", server_round: int, attempts: int) -> str:
     tally = strategy.tally
-    where = f"; to go on: resume = {str(run.path)!r}" if run else ""
     wrong = {**tally.failed, **tally.rejected}
     example = f", client {min(wrong)}: {wrong[min(wrong)]}" if wrong else ""
     return (
         f"round {server_round} had fewer sound updates than quorum = {strategy.config.quorum:g} asks for, {attempts} times "
-        f"(max-failed-rounds; {tally.counted} of {len(tally.selected)} the last time{example}){where}"
+        f"(max-failed-rounds; {tally.counted} of {len(tally.selected)} the last time{example})"
     )

@@ -43,12 +43,9 @@ def make_server_app(strategies: Strategies) -> FederationApp:
         log_to_stdout()
         try:
             run_federation(grid, context.run_config, strategies)
-        except (ConfigError, NetworkError) as error:
+        except (ConfigError, NetworkError, QuorumError) as error:
             log.error("fedgates: %s", error)  # noqa: TRY400  # one line, the traceback would bury it
             end_flower_process()
-            raise
-        except QuorumError as error:
-            log.error("fedgates: %s", error)  # noqa: TRY400
             raise
         finally:
             config_is_checked()
@@ -77,6 +74,8 @@ def run_federation(grid: Grid, raw: Mapping[str, Value], strategies: Strategies)
     ------
     ConfigError
         Before anything is sent.
+    QuorumError
+        Too few clients, or too few sound updates; says how to go on.
     """
     strategy, dataset, clients = prepare(raw, strategies, lambda: simulated_clients(grid))
     config = strategy.config
@@ -98,6 +97,8 @@ def run_federation(grid: Grid, raw: Mapping[str, Value], strategies: Strategies)
         evaluate_fn = strategy.evaluate_on(*data.to_tensors(dataset.test, strategy.network.device))
     try:
         result = strategy.start(grid, arrays, evaluate_fn=evaluate_fn, first_round=first_round, run=run)
+    except QuorumError as error:
+        raise QuorumError(f"{error}; to go on: resume = {str(run.path)!r}") from None
     finally:  # a run that ends early has cost something, too
         _tell(run, config.strategy, strategy.network.size)
     return result, run
