@@ -30,7 +30,7 @@ _KEPT = 2
 _MAY_CHANGE = (
     *("num_server_rounds", "resume", "output_dir", "data_dir"),
     *("round_timeout", "quorum", "max_failed_rounds", "min_clients"),
-    *map(field_name, LIMITS),
+    *("max_relay_updates", *map(field_name, LIMITS)),
 )
 """Fields that a resumed run may set anew. They do not change what a round computes, but for `num-server-rounds` where something
 is on a schedule that ends with the last round."""

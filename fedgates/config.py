@@ -89,7 +89,7 @@ DATASETS = ("digits", *SYNTHETIC, "mnist", "fashion-mnist", "emnist", "cifar10",
 OWN_DATASETS = '"npz:/abs/file.npz", "folder:/abs/dir" or "devices:HxWxC:classes"'
 MODELS = ("mlp", "cnn", "conv4", "conv6", "conv10", "leaf-cnn", "resnet8", "resnet18", "vgg11", "linear", "logistic")
 UPLINKS = ("packed", "entropy", "side-info", "sampled")
-LIMITS = ("max-gates", "max-payload-mb", "max-decode-mb", "max-relay-updates")
+LIMITS = ("max-gates", "max-payload-mb", "max-decode-mb")
 """Keys of which a device may set lower values in its node config."""
 _NOUNS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 _PATH = "an absolute path, or one under ~ (the app's working directory is not yours)"
