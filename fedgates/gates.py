@@ -53,6 +53,8 @@ class Gates:
     ----------
     frozen : Tensor
         ``w``, shape ``[d]``, float32.
+    scale : str
+        As given.
     digest : bytes
         Eight bytes over layout, scale, fan-ins and the signs of ``w``: two ends with the same digest hold the same network.
 
@@ -64,7 +66,7 @@ class Gates:
 
     def __init__(self, network: Network, seed: int, scale: str = "kaiming") -> None:
         _check_layers(network.module)
-        self.network = network
+        self.network, self.scale = network, scale
         signs = keys.bits(network.size, seed, "weights")
         fans = ",".join(str(slot.fan_in) for slot in network.slots)
         self.digest = network.digest(scale.encode(), fans.encode(), signs.tobytes())

@@ -57,6 +57,8 @@ class Tally:
     """How long each counted client says that it took from a message to its answer."""
     measures: dict[str, float] = field(default_factory=dict)
     """What the method says of the round."""
+    theta_histogram: list[int] = field(default_factory=list)
+    """How many gates' probabilities lie in each of some equal parts of 0 to 1, after the round; empty without gates."""
     rejected: dict[int, str] = field(default_factory=dict)
     failed: dict[int, str] = field(default_factory=dict)
     """Clients that answered badly, or not at all, with the reason."""
@@ -140,6 +142,8 @@ class Tally:
         }
         if self.accuracies:
             own["train_accuracy"] = _weighted(self.accuracies)
+        if self.theta_histogram:
+            own["theta_histogram"] = self.theta_histogram
         if self.seconds:
             own["client_seconds"] = round(math.fsum(self.seconds) / len(self.seconds), 3)
             own["client_seconds_longest"] = round(max(self.seconds), 3)

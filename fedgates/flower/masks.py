@@ -21,6 +21,9 @@ from fedgates.trimming import trimmed
 
 EVALUATIONS = ("threshold", "sample", "mean", "ensemble")
 
+_BINS = 20
+"""Of the histogram of theta."""
+
 
 def _are_evaluations(value: str) -> bool:
     names = value.split(",")
@@ -79,6 +82,11 @@ class MaskStrategy(GateStrategy[MaskCfg, Votes], Generic[MaskCfg]):
     def model(self, state: Votes) -> Tensor:
         """The frozen weights under the thresholded mask."""
         return self.gates.frozen * threshold(self.theta(state))
+
+    def histogram(self, state: Votes) -> list[int]:
+        """How many gates' theta lie in each twentieth of 0 to 1."""
+        theta = self.theta(state).cpu().numpy()
+        return [int(n) for n in np.histogram(theta, _BINS, range=(0.0, 1.0))[0]]
 
     def sampled(self, theta: Tensor, task: Task, loss: float) -> Update:
         """The update that sends one sample of ``theta [d]``, drawn with the numbers that the server knows, too."""

@@ -12,6 +12,7 @@ from flwr.serverapp.strategy import Result
 from fedgates import data, report
 from fedgates.checkpoint import RunFolder, open_run
 from fedgates.config import ConfigError, RunConfig, Value
+from fedgates.flower.finish import keep
 from fedgates.flower.registry import AnyStrategy, Strategies, build, configure
 from fedgates.flower.startup import config_is_checked, end_flower_process
 from fedgates.flower.strategy import QuorumError
@@ -97,6 +98,7 @@ def run_federation(grid: Grid, raw: Mapping[str, Value], strategies: Strategies)
         evaluate_fn = strategy.evaluate_on(*data.to_tensors(dataset.test, strategy.network.device))
     try:
         result = strategy.start(grid, arrays, evaluate_fn=evaluate_fn, first_round=first_round, run=run)
+        keep(strategy, dataset, run)
     except QuorumError as error:
         raise QuorumError(f"{error}; to go on: resume = {str(run.path)!r}") from None
     finally:  # a run that ends early has cost something, too

@@ -144,6 +144,10 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
         """
         return {"mask_consensus": consensus(masks)} if masks.masks > 1 else {}
 
+    def histogram(self, state: S) -> list[int]:  # noqa: ARG002
+        """How many gates' probabilities lie in each of some equal parts of 0 to 1; empty for a method without gates."""
+        return []
+
     # --- the wire
 
     @cached_property
@@ -209,6 +213,7 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
         if tally.quorum:
             tally.measures = self.measure(self.state, new, masks)
             self.state = new
+        tally.theta_histogram = self.histogram(self.state)
         self._downlink.close(server_round, changed=tally.quorum)
         opened = server_round + 1 if tally.quorum else server_round
         return self.encode(self.state, opened), MetricRecord({"clients-counted": tally.counted})

@@ -1,0 +1,104 @@
+"""What a run that came to its end leaves: the model as a file, and what it makes of some test images."""
+
+import base64
+import io
+import json
+import logging
+from collections.abc import Sequence
+from copy import deepcopy
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fedgates import artifact, keys
+from fedgates.checkpoint import RunFolder
+from fedgates.config import is_reference
+from fedgates.data import Dataset, to_tensors
+from fedgates.disk import write_atomically
+from fedgates.flower.registry import AnyStrategy
+from fedgates.text import error_line
+
+log = logging.getLogger("fedgates")
+MODEL, PREDICTIONS = "model.fedgates", "predictions.json"
+_SAMPLES, _TRIED, _BATCH = 24, 2000, 500
+"""Images to keep, images to look for wrong ones among, and images at a time."""
+
+
+def keep(strategy: AnyStrategy, dataset: Dataset, run: RunFolder) -> None:
+    """Write the files into the run's folder; what goes wrong here is told and takes nothing from the run."""
+    try:
+        lines = run.ledger.read()
+        images, _ = to_tensors(dataset.test, strategy.network.device)
+        size = artifact.save(
+            run.path / MODEL,
+            strategy.network,
+            _facts(strategy, dataset, lines),
+            strategy.model(strategy.state),
+            gates=getattr(strategy, "gates", None),
+            images=images[:_TRIED] if len(images) else None,
+        )
+        log.info("model: %s bytes, %s", f"{size:,}", run.path / MODEL)
+        if len(images) and dataset.num_classes:
+            _write_predictions(strategy, dataset, run)
+    except Exception as error:  # noqa: BLE001
+        log.warning("no model file: %s", error_line(error))
+
+
+def _facts(strategy: AnyStrategy, dataset: Dataset, lines: Sequence[dict[str, Any]]) -> artifact.Facts:
+    config, last = strategy.config, lines[-1] if lines else {}
+    reached = {key: last[key] for key in ("accuracy", "client_accuracy", "r2", "loss") if last.get(key) is not None}
+    return artifact.Facts(
+        model=config.model,
+        input_shape=strategy.input_shape,
+        class_names=dataset.class_names,
+        seed=config.seed,
+        weight_scale="",
+        digest="",
+        training={
+            "strategy": config.strategy,
+            "dataset": config.dataset,
+            "rounds": last.get("round", 0),
+            **reached,
+            "uplink_bytes": sum(line["uplink_bytes"] for line in lines),
+            "downlink_bytes": sum(line["downlink_bytes"] for line in lines),
+            "fedgates": metadata.version("fedgates"),
+        },
+    )
+
+
+def _write_predictions(strategy: AnyStrategy, dataset: Dataset, run: RunFolder) -> None:
+    """What the file's model, as anybody loads it, makes of test images: of those it gets wrong up to half, and others."""
+    module = strategy.network.module if is_reference(strategy.config.model) else None
+    model = artifact.load(run.path / MODEL, network=None if module is None else lambda *_: deepcopy(module))
+    order = np.argsort(keys.words(len(dataset.test), strategy.config.seed, "samples"), kind="stable")[:_TRIED]
+    tried = dataset.test.take(order)
+    images, _ = to_tensors(tried, "cpu")
+    with torch.no_grad():
+        shares = torch.cat([model(part).softmax(1) for part in torch.split(images, _BATCH)])
+    predicted = shares.argmax(1).numpy()
+    wrong = np.flatnonzero(predicted != tried.y)[: _SAMPLES // 2]
+    right = np.flatnonzero(predicted == tried.y)[: _SAMPLES - len(wrong)]
+    samples = [
+        {
+            "image": base64.b64encode(_png(tried.x[i])).decode(),
+            "label": int(tried.y[i]),
+            "predicted": int(predicted[i]),
+            "probability": round(float(shares[i, predicted[i]]), 4),
+        }
+        for i in (*right, *wrong)
+    ]
+    told = {"classes": list(dataset.class_names), "samples": samples}
+    write_atomically(run.path / PREDICTIONS, (json.dumps(told) + "\n").encode())
+
+
+def _png(image: NDArray[np.uint8]) -> bytes:
+    """An image ``[H, W, C]`` of 1 or 3 channels as a PNG file; of another number its first channel."""
+    from PIL import Image  # noqa: PLC0415  # comes with torchvision, and only the end of a run needs it
+
+    drawn = image if image.shape[2] == 3 else image[..., 0]
+    file = io.BytesIO()
+    Image.fromarray(drawn).save(file, "PNG")
+    return file.getvalue()

@@ -1,0 +1,113 @@
+"""A network without the units that no path uses: the same outputs, by hand and on random masks."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from fedgates import models
+from fedgates.slim import Size, size, slim, without_dead
+
+SHAPES = {"mlp": (1, 8, 8), "cnn": (3, 16, 16), "conv4": (1, 16, 16), "conv6": (3, 16, 16), "leaf-cnn": (1, 12, 12)}
+
+
+def masked(name, density, seed=1):
+    module = models.build(name, SHAPES[name], 10, seed=seed)
+    draw = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.mul_(torch.rand(parameter.shape, generator=draw) < density)
+    return module.double()
+
+
+def by_hand():
+    """Of four hidden neurons 0 has no input and no bias, 1 no output, 2 no input but a bias above 0, and 3 a path."""
+    module = nn.Sequential(nn.Flatten(), nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 2))
+    with torch.no_grad():
+        module[1].weight[:] = torch.tensor([[0.0, 0], [1, 1], [0, 0], [2, -1]])
+        module[1].bias[:] = torch.tensor([0.0, 1, 0.5, 0])
+        module[3].weight[:] = torch.tensor([[1.0, 0, 1, 1], [0, 0, 0, -1]])
+        module[3].bias[:] = torch.tensor([0.25, 0])
+    return module
+
+
+def test_dead_neurons_are_cut_away_and_constant_ones_stay():
+    module = by_hand()
+    found = slim(module)
+    assert found[1].weight.tolist() == [[0, 0], [2, -1]]
+    assert found[1].bias.tolist() == [0.5, 0]
+    assert found[3].weight.tolist() == [[1, 1], [0, -1]]
+    assert found[3].bias.tolist() == [0.25, 0]
+    x = torch.tensor([[[[3.0, 1]]], [[[-1.0, 2]]]])
+    assert found(x).tolist() == module(x).tolist() == [[5.75, -5], [0.75, 0]]
+    assert module[1].weight.shape == (4, 2)  # the network itself is as it was
+
+
+def test_weights_of_dead_neurons_become_zero_in_place():
+    module = by_hand()
+    without_dead(module)
+    assert module[1].weight.tolist() == [[0, 0], [0, 0], [0, 0], [2, -1]]
+    assert module[1].bias.tolist() == [0, 0, 0.5, 0]
+    assert module[3].weight.tolist() == [[0, 0, 1, 1], [0, 0, 0, -1]]
+
+
+def test_a_bias_below_zero_gives_nothing_and_death_goes_on():
+    module = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1))
+    with torch.no_grad():
+        for layer in (module[0], module[2], module[4]):
+            layer.weight[:] = torch.eye(2)[: len(layer.weight)]
+            layer.bias[:] = 0
+        module[0].weight[1] = 0
+        module[0].bias[1] = -1  # gives nothing, so the second neuron of the next layer has no input
+    assert [layer.weight.shape for layer in slim(module) if isinstance(layer, nn.Linear)] == [(1, 2), (1, 1), (1, 1)]
+
+
+def test_a_layer_that_is_all_dead_keeps_one_unit():
+    module = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2))
+    with torch.no_grad():
+        module[0].weight[:] = 0
+        module[0].bias[:] = 0
+        module[2].bias[:] = torch.tensor([1.0, 2])
+    found = slim(module)
+    assert found[0].weight.shape == (1, 2)
+    assert found(torch.ones(1, 2)).tolist() == [[1, 2]]
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("density", [0.3, 0.02, 0.004])
+def test_outputs_are_the_same(name, density):
+    module = masked(name, density)
+    x = torch.randn(8, *SHAPES[name], dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    found, cleaned = slim(module), copy.deepcopy(module)
+    without_dead(cleaned)
+    with torch.no_grad():
+        torch.testing.assert_close(found(x), module(x), rtol=1e-12, atol=1e-15)
+        torch.testing.assert_close(cleaned(x), module(x), rtol=1e-12, atol=1e-15)
+    single = [copy.deepcopy(each).float() for each in (module, found, cleaned)]
+    whole, cut, zeroed = (size(each, SHAPES[name]) for each in single)
+    assert cut.nonzero == zeroed.nonzero <= whole.nonzero
+    assert cut.parameters <= whole.parameters == zeroed.parameters
+    if density < 0.01:
+        assert cut.multiply_adds < whole.multiply_adds / 2
+
+
+def test_what_is_no_chain_stays():
+    for module in (
+        models.build("resnet8", (3, 16, 16), 10),
+        models.build("vgg11", (3, 32, 32), 10),
+        nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)),  # without a ReLU a unit may be below zero
+        nn.Sequential(nn.Conv2d(2, 2, 1, groups=2)),
+        nn.Linear(2, 2),
+    ):
+        before = copy.deepcopy(module.state_dict())
+        assert slim(module) is None
+        without_dead(module)
+        assert all(torch.equal(before[key], value) for key, value in module.state_dict().items())
+
+
+def test_sizes_by_hand():
+    module = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(8, 3))
+    with torch.no_grad():
+        module[4].bias[:] = 0
+    assert size(module, (1, 4, 4)) == Size(parameters=20 + 27, nonzero=20 + 24, multiply_adds=2 * 16 * 9 + 24)
