@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fedgates.totals import parameters
+
 FRAMING = 1600
 """Bytes that Flower adds to a message, either way: 1.3 to 1.6 kB were measured (tests/deploy/test_deployment.py)."""
 LINKS = ((10.0, 10.0), (100.0, 100.0), (1000.0, 1000.0), (10000.0, 10000.0))
@@ -60,8 +62,7 @@ def device_round(lines: Sequence[dict[str, Any]]) -> DeviceRound | None:
     """
     ups = [(line["uplink_bytes"], line["clients_counted"] + line["clients_rejected"]) for line in lines]
     downs = [(line["downlink_bytes"], line["clients_selected"]) for line in lines]
-    sizes = [8 * line["uplink_bytes"] / (n * line["uplink_bpp"]) for line, (_, n) in zip(lines, ups, strict=True) if n]
-    if not sizes:
+    if not any(n for _, n in ups):
         return None
     seconds = [(line["client_seconds"], line["clients_counted"]) for line in lines if line.get("client_seconds") is not None]
     answers = sum(n for _, n in seconds)
@@ -71,7 +72,7 @@ def device_round(lines: Sequence[dict[str, Any]]) -> DeviceRound | None:
         longest_up=max(b / n for b, n in ups if n),
         longest_down=max(b / n for b, n in downs if n),
         computing=math.fsum(s * n for s, n in seconds) / answers if answers else None,
-        parameters=round(sizes[0]),
+        parameters=parameters(lines),
     )
 
 

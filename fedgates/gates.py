@@ -122,11 +122,6 @@ def sample_with(theta: Tensor, coins: NDArray[np.uint32]) -> NDArray[np.bool_]:
     return mask
 
 
-def entropy(density: float) -> float:
-    """Binary entropy ``H2`` in bits: the literature's rate of a mask of this density, bits per parameter."""
-    return sum(-p * math.log2(p) for p in (density, 1 - density) if p > 0)
-
-
 def _bernoulli(theta: Tensor, generator: torch.Generator) -> Tensor:
     return torch.rand(theta.shape, generator=generator, device=theta.device) < theta
 

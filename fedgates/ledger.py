@@ -14,7 +14,7 @@ from typing import Any
 
 from fedgates.config import ConfigError
 from fedgates.disk import write_atomically
-from fedgates.gates import entropy
+from fedgates.measures import entropy
 from fedgates.state import Update, count_ones
 from fedgates.text import one_line
 

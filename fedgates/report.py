@@ -1,14 +1,13 @@
 """What a person looks at: a line a round, a table at the end, and two curves."""
 
 from collections import deque
+from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from fedgates.ledger import Ledger
-
-Line = dict[str, Any]
+from fedgates.totals import DIRECTIONS, Line, moved, sent_down, sorts
 
 
 class Clock:
@@ -43,40 +42,29 @@ class Clock:
         return "\n".join(["  ".join(parts), *wrong])
 
 
-def summary(lines: list[Line], strategy: str, size: int) -> str:
+def summary(lines: Sequence[Line], strategy: str, size: int) -> str:
     """The table at the end: what was reached and what it cost, beside dense float32 FedAvg; and what travelled.
 
     The second row is arithmetic, not a run: 4 bytes a parameter, for as many messages each way as this run had.
     """
-    up, down = sum(line["uplink_bytes"] for line in lines), sum(_downlink(line) for line in lines)
-    messages = sum(_messages(line) for line in lines)
-    replies = sum(line["clients_counted"] + line["clients_rejected"] for line in lines)
-    dense_up, dense_down = 4 * size * replies, 4 * size * messages
-    reached = _headline(lines[-1]) if lines else ("accuracy", "-")
-    name = f"{strategy}, {sum(line.get('quorum', True) for line in lines)} rounds"
+    m = moved(lines, size)
+    counted = [line for line in lines if line.get("quorum", True)]
+    reached = _headline(counted[-1]) if counted else ("accuracy", "-")
+    name = f"{strategy}, {len(counted)} rounds"
     rows = [
         ("", reached[0], "bytes up", "bytes down", "both"),
-        (name, reached[1], *(f"{n:,}" for n in (up, down, up + down))),
-        ("dense float32 FedAvg would move", "", *(f"{n:,}" for n in (dense_up, dense_down, dense_up + dense_down))),
-        (
-            "times less",
-            "",
-            *(_times(a, b) for a, b in ((dense_up, up), (dense_down, down), (dense_up + dense_down, up + down))),
-        ),
+        (name, reached[1], *(f"{n:,}" for n in (m.up, m.down, m.both))),
+        ("dense float32 FedAvg would move", "", *(f"{n:,}" for n in (m.dense_up, m.dense_down, m.dense))),
+        ("times less", "", *(_times(a, b) for a, b in ((m.dense_up, m.up), (m.dense_down, m.down), (m.dense, m.both)))),
     ]
     widths = [max(len(row[i]) for row in rows) for i in range(5)]
     table = [
         "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
         for row in rows
     ]
-    return "\n".join(
-        [
-            *table,
-            *_traffic(lines, "uplink", "up"),
-            *_traffic(lines, "downlink", "down"),
-            *_traffic(lines, "evaluation_downlink", "to evaluate"),
-        ]
-    )
+    ways = dict(DIRECTIONS)
+    travelled = [f"{ways[s.way]}: {s.messages:,} x {s.name}, {s.total / s.messages:,.0f} bytes each" for s in sorts(lines)]
+    return "\n".join([*table, *travelled])
 
 
 def draw_curves(folder: Path, size: int) -> Path:
@@ -88,12 +76,12 @@ def draw_curves(folder: Path, size: int) -> Path:
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     every = Ledger(folder).read()
-    total = dict(zip((x["round"] for x in every), accumulate(x["uplink_bytes"] + _downlink(x) for x in every), strict=True))
+    total = dict(zip((x["round"] for x in every), accumulate(x["uplink_bytes"] + sent_down(x) for x in every), strict=True))
     headline, label = _drawn(every)
     scale = 1 if headline == "r2" else 100
     lines = [line for line in every if line.get(headline) is not None]
     rounds = [line["round"] for line in lines]
-    moved = [total[r] for r in rounds]
+    so_far = [total[r] for r in rounds]
     with mpl.rc_context({"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3}):
         figure = Figure(figsize=(9, 3.4), layout="constrained")
         by_round, by_bytes = figure.subplots(1, 2, sharey=True)
@@ -106,12 +94,15 @@ def draw_curves(folder: Path, size: int) -> Path:
             found = [scale * line[key] for line in lines if line.get(key) is not None]
             if len(found) == len(lines) and found:
                 by_round.plot(rounds, found, label=name)
-                by_bytes.plot([n / 1e6 for n in moved], found, label=name)
+                by_bytes.plot([n / 1e6 for n in so_far], found, label=name)
         if lines:
-            dense = 4 * size * (lines[0]["clients_selected"] + _messages(lines[0])) / 1e6
+            first = lines[0]["clients_selected"]
+            dense = 4 * size * (2 * first + lines[0].get("clients_evaluating", 0)) / 1e6
             by_bytes.axvline(dense, color="grey", linestyle="--", linewidth=1, label="one round of dense FedAvg")
+                moved(lines[:1], size).dense / 1e6, color="grey", linestyle="--", linewidth=1, label="one round of dense FedAvg"
+            )
         by_round.set(xlabel="round", ylabel=label)
-        by_bytes.set(xlabel="megabytes moved, both ways, all clients", xscale="log" if any(moved) else "linear")
+        by_bytes.set(xlabel="megabytes moved, both ways, all clients", xscale="log" if any(so_far) else "linear")
         if lines:
             by_bytes.legend(frameon=False, fontsize=8)
         target = folder / "curves.png"
@@ -119,27 +110,7 @@ def draw_curves(folder: Path, size: int) -> Path:
     return target
 
 
-def _traffic(lines: list[Line], key: str, word: str) -> list[str]:
-    """What travelled one way, a line for each sort of payload."""
-    found: dict[str, tuple[int, int]] = {}
-    for line in lines:
-        for sort, of_sort in line.get(key, {}).items():
-            messages, total = found.get(sort, (0, 0))
-            found[sort] = messages + of_sort["messages"], total + of_sort["bytes"]
-    return [f"{word}: {n:,} x {sort}, {total / n:,.0f} bytes each" for sort, (n, total) in found.items()]
-
-
-def _downlink(line: Line) -> int:
-    """All that a round sent down, to those that trained and to those that evaluated."""
-    return int(line["downlink_bytes"] + line.get("evaluation_downlink_bytes", 0))
-
-
-def _messages(line: Line) -> int:
-    """How many times a round sent the state."""
-    return int(line["clients_selected"] + line.get("clients_evaluating", 0))
-
-
-def _drawn(lines: list[Line]) -> tuple[str, str]:
+def _drawn(lines: Sequence[Line]) -> tuple[str, str]:
     """The key of the curve, and what its axis says."""
     if any("r2" in line for line in lines):
         return "r2", "test r2"

@@ -7,7 +7,8 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from fedgates import keys
-from fedgates.gates import Gates, entropy, sample, sample_with, weight_scale
+from fedgates.gates import Gates, sample, sample_with, weight_scale
+from fedgates.measures import entropy
 from fedgates.network import Network, NetworkError
 
 

@@ -1,4 +1,7 @@
-"""What a run that came to its end leaves: the model as a file, and what it makes of some test images."""
+"""What a run leaves at its end: the model as a file, what it makes of some test images, curves, and its page.
+
+What goes wrong here is told in a line, and neither hides what went wrong before nor takes anything from the run.
+"""
 
 import base64
 import io
@@ -13,12 +16,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fedgates import artifact, keys
+from fedgates import artifact, keys, report
 from fedgates.checkpoint import RunFolder
-from fedgates.config import is_reference
+from fedgates.config import is_reference, to_dict
 from fedgates.data import Dataset, to_tensors
 from fedgates.disk import write_atomically
 from fedgates.flower.registry import AnyStrategy
+from fedgates.page import write_page
 from fedgates.text import error_line
 
 log = logging.getLogger("fedgates")
@@ -27,8 +31,8 @@ _SAMPLES, _TRIED, _BATCH = 24, 2000, 500
 """Images to keep, images to look for wrong ones among, and images at a time."""
 
 
-def keep(strategy: AnyStrategy, dataset: Dataset, run: RunFolder) -> None:
-    """Write the files into the run's folder; what goes wrong here is told and takes nothing from the run."""
+def keep_model(strategy: AnyStrategy, dataset: Dataset, run: RunFolder) -> None:
+    """Write the model of the last state into the run's folder, and what it makes of some test images."""
     try:
         lines = run.ledger.read()
         images, _ = to_tensors(dataset.test, strategy.network.device)
@@ -45,6 +49,18 @@ def keep(strategy: AnyStrategy, dataset: Dataset, run: RunFolder) -> None:
             _write_predictions(strategy, dataset, run)
     except Exception as error:  # noqa: BLE001
         log.warning("no model file: %s", error_line(error))
+
+
+def tell(strategy: AnyStrategy, run: RunFolder) -> None:
+    """Draw the curves, write the page, and log the table; of a run that ended early, too, which has cost something as well."""
+    config, size = strategy.config, strategy.network.size
+    try:
+        report.draw_curves(run.path, size)
+        log.info(report.summary(run.ledger.read(), config.strategy, size))
+        write_page(run.path, to_dict(type(config)()))
+    except Exception as error:  # noqa: BLE001
+        log.warning("no report: %s", error_line(error))
+    log.info("results: %s", run.path)
 
 
 def _facts(strategy: AnyStrategy, dataset: Dataset, lines: Sequence[dict[str, Any]]) -> artifact.Facts:

@@ -9,15 +9,14 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import Result
 
-from fedgates import data, report
+from fedgates import data
 from fedgates.checkpoint import RunFolder, open_run
 from fedgates.config import ConfigError, RunConfig, Value
-from fedgates.flower.finish import keep
+from fedgates.flower.finish import keep_model, tell
 from fedgates.flower.registry import AnyStrategy, Strategies, build, configure
 from fedgates.flower.startup import config_is_checked, end_flower_process
 from fedgates.flower.strategy import QuorumError
 from fedgates.network import NetworkError
-from fedgates.text import error_line
 
 log = logging.getLogger("fedgates")
 _SIMULATIONS = ("InMemoryGrid", "LoopbackGrid")
@@ -98,11 +97,11 @@ def run_federation(grid: Grid, raw: Mapping[str, Value], strategies: Strategies)
         evaluate_fn = strategy.evaluate_on(*data.to_tensors(dataset.test, strategy.network.device))
     try:
         result = strategy.start(grid, arrays, evaluate_fn=evaluate_fn, first_round=first_round, run=run)
-        keep(strategy, dataset, run)
+        keep_model(strategy, dataset, run)
     except QuorumError as error:
         raise QuorumError(f"{error}; to go on: resume = {str(run.path)!r}") from None
     finally:  # a run that ends early has cost something, too
-        _tell(run, config.strategy, strategy.network.size)
+        tell(strategy, run)
     return result, run
 
 
@@ -129,16 +128,6 @@ def prepare(
     if clients is not None:
         check_partition(config, dataset, clients)
     return build(method, config, dataset.input_shape, dataset.num_classes), dataset, clients
-
-
-def _tell(run: RunFolder, strategy: str, size: int) -> None:
-    """The curve and the table; what goes wrong here does not hide what went wrong before."""
-    try:
-        report.draw_curves(run.path, size)
-        log.info(report.summary(run.ledger.read(), strategy, size))
-    except Exception as error:  # noqa: BLE001
-        log.warning("no report: %s", error_line(error))
-    log.info("results: %s", run.path)
 
 
 def check_partition(config: RunConfig, dataset: data.Dataset, clients: int) -> None:

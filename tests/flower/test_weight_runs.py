@@ -5,7 +5,7 @@ import pytest
 from runs import answer, last_checkpoint, method, name_of, payload_of, resealed, run, state_payload, total, with_faults
 from safetensors.numpy import load_file
 
-from fedgates.gates import entropy
+from fedgates.measures import entropy
 from fedgates.state import Update, pack
 from fedgates.wire.header import HEADER_SIZE
 

@@ -1,33 +1,20 @@
-"""The command ``fedgates``: one function a subcommand.
-
-What a subcommand needs is imported when it runs, so that help comes at once. What goes wrong is one line and an exit code: 2
-for what the user can put right in the command or a file, 1 for what went wrong while it ran, 130 for Ctrl-C.
-"""
+"""Studies, and finished runs side by side."""
 
 import os
 import shlex
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import click
 import typer
 
+from fedgates.cli.app import cli, writable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
     from fedgates.compare import Group, Job, Study
     from fedgates.flower.study import Outcome
-
-_INTERRUPTED = 130
-"""Typer's exit code for Ctrl-C."""
-cli = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
-
-
-@cli.callback()
-def _fedgates() -> None:
-    """Federated learning that sends gates, not weights. Runs themselves are started with `flwr run`."""
 
 
 @cli.command(epilog="Example: fedgates compare benchmarks/study/digits_codecs.toml --workers 2")
@@ -53,13 +40,13 @@ def compare(
     command = shlex.join(["fedgates", "compare", *map(str, sources), *(["--app", str(app)] if app != Path() else [])])
     if len(sources) == 1 and sources[0].suffix == ".toml":
         study = read_study(sources[0])
-        out = _writable(out or sources[0].with_suffix(""))
+        out = writable(out or sources[0].with_suffix(""))
         groups, failed = _run_study(study, app.expanduser(), sources[0], runs.expanduser(), workers)
         question = study.question
     else:
         if any(source.suffix == ".toml" for source in sources):
             raise click.UsageError("one study file alone, or folders of finished runs")
-        out = _writable(out or Path("comparison"))
+        out = writable(out or Path("comparison"))
         groups, failed = by_what_differs(map(read_run, sources)), []
         metric = "accuracy" if has(groups, "accuracy") else "loss"
         question = Question(f"{sum(len(group.runs) for group in groups)} runs", metric)
@@ -70,68 +57,6 @@ def compare(
         typer.echo(line, err=True)
     if failed:
         raise typer.Exit(1)
-
-
-@cli.command(epilog="Example: fedgates cost ~/fedgates/runs/RUN --up 20 --down 100 --slower 10")
-def cost(
-    run: Annotated[Path, typer.Argument(metavar="RUN_FOLDER", show_default=False)],
-    up: Annotated[float | None, typer.Option(min=0.001, help="The device's uplink, kbit/s.", show_default="several")] = None,
-    down: Annotated[float | None, typer.Option(min=0.001, help="Its downlink, kbit/s.", show_default="like --up")] = None,
-    slower: Annotated[float, typer.Option(min=0.001, help="How many times slower it computes than what ran the run.")] = 1.0,
-    *,
-    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
-) -> None:
-    """What a round costs one device, from a run's ledger: bytes both ways, and seconds on links of given speeds."""
-    import json  # noqa: PLC0415
-    from dataclasses import asdict  # noqa: PLC0415
-
-    from fedgates.cost import LINKS, device_round, seconds, table  # noqa: PLC0415
-    from fedgates.ledger import Ledger  # noqa: PLC0415
-
-    if down is not None and up is None:
-        raise click.UsageError("--down needs --up")
-    links = LINKS if up is None else ((up, down or up),)
-    found = device_round(Ledger(run.expanduser()).read())
-    if found is None:
-        raise click.UsageError(f"RUN_FOLDER = {str(run)!r}: expected a run's folder, with replies in its rounds.jsonl")
-    if not as_json:
-        typer.echo(table(found, links, slower))
-        return
-    of_links = [{"up_kbps": u, "down_kbps": d, "slower": slower, **asdict(seconds(found, u, d, slower))} for u, d in links]
-    typer.echo(json.dumps({**asdict(found), "links": of_links}, indent=2))
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command; ends the process."""
-    from fedgates.config import ConfigError  # noqa: PLC0415
-
-    try:
-        code = cli(arguments, standalone_mode=False) or 0  # the code of typer.Exit, or nothing
-    except click.exceptions.NoArgsIsHelpError as error:
-        typer.echo(error.format_message())
-        code = 2
-    except click.ClickException as error:
-        code = _fail(error.format_message(), error.exit_code)
-    except ConfigError as error:
-        code = _fail(str(error), 2)
-    if code == _INTERRUPTED:
-        _fail("stopped; finished runs are kept", code)
-    sys.exit(code)
-
-
-def _fail(message: str, code: int) -> int:
-    typer.echo(f"fedgates: {' '.join(message.split())}", err=True)
-    return code
-
-
-def _writable(out: Path) -> Path:
-    """The folder for what is made, found out to be one before hours are spent on it."""
-    out = out.expanduser()
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise click.UsageError(f"--out = {str(out)!r}: expected a folder that can be written ({error.strerror})") from None
-    return out
 
 
 def _run_study(study: "Study", app: Path, file: Path, runs: Path, workers: int) -> tuple[list["Group"], list[str]]:

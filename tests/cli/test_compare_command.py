@@ -1,4 +1,4 @@
-"""The command, as a user meets it."""
+"""`fedgates compare`, as a user meets it."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from fedgates.cli import main
 from fedgates.compare import read_study
 from fedgates.flower.study import _check, home
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 STUDY = """
 title = "Two methods"
 clients = 3

@@ -1,0 +1,23 @@
+"""The typer app that commands hang on, and what they share."""
+
+from pathlib import Path
+
+import click
+import typer
+
+cli = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@cli.callback()
+def _fedgates() -> None:
+    """Federated learning that sends gates, not weights. Runs themselves are started with `flwr run`."""
+
+
+def writable(out: Path) -> Path:
+    """The folder for what is made, found out to be one before hours are spent on it."""
+    out = out.expanduser()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise click.UsageError(f"--out = {str(out)!r}: expected a folder that can be written ({error.strerror})") from None
+    return out

@@ -1,0 +1,33 @@
+"""Who would hold what, before anything is trained."""
+
+from pathlib import Path
+from typing import Annotated
+
+import click
+import typer
+
+from fedgates.cli.app import cli, writable
+
+
+@cli.command(epilog="Example: fedgates data --clients 20 --run-config 'partition=\"dirichlet\" dirichlet-alpha=0.1'")
+def data(
+    clients: Annotated[int, typer.Option(min=1, help="How many clients are simulated.")] = 10,
+    run_config: Annotated[str, typer.Option(help="As of flwr run: keys on top of the app's.", show_default=False)] = "",
+    app: Annotated[Path, typer.Option(help="Folder of the Flower app whose config it is.")] = Path(),
+    out: Annotated[Path | None, typer.Option(help="Folder for the picture labels.png.", show_default="none")] = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """What each client would hold with the present config: a table of labels, and a picture of it."""
+    import json  # noqa: PLC0415
+
+    from fedgates.holdings import draw, holdings, table  # noqa: PLC0415
+    from fedgates.run_config import of_app  # noqa: PLC0415
+
+    try:
+        found = holdings(of_app(app.expanduser(), run_config), clients)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    typer.echo(json.dumps(found.told(), indent=2) if as_json else table(found))
+    if out is not None:
+        typer.echo(f"written: {draw(found, writable(out))}", err=as_json)

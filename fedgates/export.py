@@ -1,0 +1,65 @@
+"""A finished model for other programs: dense weights in safetensors, or the network in ONNX."""
+
+import copy
+import logging
+from pathlib import Path
+
+import torch
+
+from fedgates.artifact import Model
+from fedgates.disk import write_atomically
+from fedgates.slim import slim
+
+_OPSET = 20
+
+
+class ExportError(RuntimeError):
+    """A model that cannot be written so here; the message says what is missing."""
+
+
+def slimmed(model: Model) -> Model:
+    """The model with the units cut away that no path uses, where its network is a chain; else a copy."""
+    small = slim(model.network)
+    return Model(copy.deepcopy(model.network) if small is None else small, model.facts).eval()
+
+
+def write_safetensors(model: Model, target: Path) -> int:
+    """Write all weights, dense float32, under their names in the whole network; the file's size."""
+    from safetensors.torch import save  # noqa: PLC0415  # loading a model needs no safetensors
+
+    whole = {name: value.contiguous() for name, value in model.network.state_dict().items()}
+    write_atomically(target, save(whole, metadata={"format": "pt", "fedgates": model.facts.model}))
+    return target.stat().st_size
+
+
+def write_onnx(model: Model, target: Path) -> int:
+    """Write the network without the units that no path uses; the file's size.
+
+    Its input ``images`` is float32 ``[n, C, H, W]`` from 0 to 1, with any n, its output ``logits`` is ``[n, classes]``.
+
+    Raises
+    ------
+    ExportError
+        The packages for it are not installed.
+    """
+    try:
+        import onnxscript  # noqa: F401, PLC0415  # an extra, and only this needs it
+    except ImportError:
+        raise ExportError("expected the packages of `pip install fedgates[onnx]`") from None
+    small = slimmed(model)
+    example = torch.zeros(2, *model.facts.input_shape)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    program = torch.onnx.export(
+        small,
+        (example,),
+        input_names=["images"],
+        output_names=["logits"],
+        dynamic_shapes={"images": {0: torch.export.Dim("n", min=1)}},
+        opset_version=_OPSET,
+        dynamo=True,
+        verbose=False,
+    )
+    if program is None:
+        raise ExportError("torch gave no ONNX program")
+    write_atomically(target, program.model_proto.SerializeToString())
+    return target.stat().st_size

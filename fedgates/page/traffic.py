@@ -1,0 +1,99 @@
+"""What travelled: bytes both ways by codec, round by round and in all."""
+
+from collections.abc import Sequence
+
+from fedgates.page import charts, numbers
+from fedgates.page.charts import Column
+from fedgates.page.markup import Html, el
+from fedgates.page.parts import figure, figures, section, table
+from fedgates.page.story import Story
+from fedgates.text import one_line
+from fedgates.totals import DIRECTIONS, Line, Sort, sorts
+
+_MOST_COLUMNS, _COLOURS, _MOST_ROWS = 60, 5, 20
+Kinds = list[tuple[str, str]]
+
+
+def traffic(story: Story) -> Html | None:
+    """The section; None of a run in which nothing travelled."""
+    found = sorts(story.lines)
+    if not found:
+        return None
+    up = [(sort.way, sort.name) for sort in found if sort.way == "uplink"]
+    down = [(sort.way, sort.name) for sort in found if sort.way != "uplink"]
+    return section(
+        "What travelled",
+        figures(_chart("Bytes up", story.lines, up), _chart("Bytes down", story.lines, down)),
+        _table(found, story.size),
+    )
+
+
+def grouped(lines: Sequence[Line], most: int = _MOST_COLUMNS) -> list[Sequence[Line]]:
+    """Neighbouring lines together, where a chart has no room for each."""
+    each = -(-len(lines) // most) or 1
+    return [lines[i : i + each] for i in range(0, len(lines), each)]
+
+
+def named(group: Sequence[Line]) -> str:
+    """Of which rounds, or of which attempt, a column is."""
+    first, last = group[0], group[-1]
+    if len(group) > 1:
+        return f"rounds {first['round']} to {last['round']}"
+    attempt = first.get("attempt", 1)
+    return f"round {first['round']}" + (f", attempt {attempt}" if attempt > 1 or not first.get("quorum", True) else "")
+
+
+def label(group: Sequence[Line]) -> str:
+    """Below a column."""
+    return str(group[0]["round"]) if group[0].get("attempt", 1) == 1 else ""
+
+
+def _chart(title: str, lines: Sequence[Line], kinds: Kinds) -> Html | None:
+    """Stacked columns of the sorts with the most bytes; others are one."""
+    if not kinds:
+        return None
+    shown = kinds if len(kinds) <= _COLOURS else kinds[: _COLOURS - 1]
+    names = [_name(way, name) for way, name in shown] + ["others"] * (len(kinds) > len(shown))
+    groups = grouped(lines)
+    columns = []
+    for group in groups:
+        parts = [sum(_bytes(line, way, name) for line in group) for way, name in shown]
+        if len(kinds) > len(shown):
+            parts.append(sum(_bytes(line, way, name) for line in group for way, name in kinds[len(shown) :]))
+        titles = [f"{named(group)}: {numbers.size(part)}, {name}" for name, part in zip(names, parts, strict=True)]
+        columns.append(Column(label(group), parts, titles))
+    each = "a round" if len(groups) == len(lines) else f"a column of {len(groups[0])} rounds"
+    total = sum(sum(column.parts) for column in columns)
+    chart = charts.columns(
+        columns, numbers.tick, says=f"{title} {each}: {numbers.size(total)} in all", x_name="round", palette="c"
+    )
+    legend = charts.legend([(f"c{k}", name) for k, name in enumerate(names, 1)])
+    return figure(f"{title}, {each}", chart, legend=legend)
+
+
+def _bytes(line: Line, way: str, name: str) -> int:
+    return int(line.get(way, {}).get(name, {}).get("bytes", 0))
+
+
+def _name(way: str, name: str) -> str:
+    return one_line(name, 60) + (", to evaluate" if way == "evaluation_downlink" else "")
+
+
+def _table(found: list[Sort], size: int) -> Html:
+    ways = dict(DIRECTIONS)
+    rows = [
+        (
+            ways[sort.way],
+            one_line(sort.name, 60),
+            f"{sort.messages:,}",
+            numbers.size(sort.total),
+            numbers.size(sort.total / sort.messages),
+            f"{8 * sort.total / (sort.messages * size):.3f}" if size else "–",  # noqa: RUF001
+        )
+        for sort in found[:_MOST_ROWS]
+    ]
+    if len(found) > _MOST_ROWS:
+        rows.append(("", f"and {len(found) - _MOST_ROWS} other sorts", "", "", "", ""))
+    head = ("way", "payload", "messages", "in all", "each", "bits a parameter")
+    about = el("p", "Whole payloads, headers included; what Flower adds around them is not counted.", class_="note")
+    return el("div", table(head, rows, words=2, name="Payloads by direction and codec"), about)

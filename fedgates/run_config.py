@@ -1,0 +1,53 @@
+"""The config of an app as Flower would give it to a run: ``[tool.flwr.app.config]``, and what `--run-config` says on top."""
+
+import tomllib
+from pathlib import Path
+
+from fedgates.config import ConfigError, RunConfig, Value, key_names, parse
+
+
+def of_app(folder: Path, overrides: str = "") -> RunConfig:
+    """What every method shares of an app's config; keys of methods are passed over.
+
+    Parameters
+    ----------
+    folder : Path
+        With the app's ``pyproject.toml``; where there is none, keys have their defaults.
+    overrides : str
+        ``key=value`` pairs in TOML, separated by spaces, as of `flwr run --run-config`.
+
+    Raises
+    ------
+    ConfigError
+        Either cannot be read, or a value cannot be used.
+    """
+    raw: dict[str, Value] = {}
+    file = folder / "pyproject.toml"
+    if file.is_file():
+        try:
+            described = tomllib.loads(file.read_text(encoding="utf-8"))
+            raw.update(described.get("tool", {}).get("flwr", {}).get("app", {}).get("config", {}))
+        except (OSError, ValueError, AttributeError) as error:
+            raise ConfigError("app", str(folder), f"the folder of a Flower app ({error})") from None
+    raw.update(_pairs(overrides))
+    shared = set(key_names(RunConfig))
+    return parse(RunConfig, {key: value for key, value in raw.items() if key in shared})
+
+
+def _pairs(text: str) -> dict[str, Value]:
+    """Read ``a=1 b="x y"``: TOML, but for the spaces between the pairs."""
+    pairs: dict[str, Value] = {}
+    lines, quote = [""], ""
+    for character in text.strip():
+        if character in "\"'" and quote in ("", character):
+            quote = "" if quote else character
+        if character.isspace() and not quote:
+            lines.append("")
+        else:
+            lines[-1] += character
+    for line in filter(None, lines):
+        try:
+            pairs.update(tomllib.loads(line))
+        except tomllib.TOMLDecodeError:
+            raise ConfigError("run-config", line, 'pairs such as partition="classes" seed=3, in TOML') from None
+    return pairs
