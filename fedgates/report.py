@@ -99,8 +99,6 @@ def draw_curves(folder: Path, size: int) -> Path:
             first = lines[0]["clients_selected"]
             dense = 4 * size * (2 * first + lines[0].get("clients_evaluating", 0)) / 1e6
             by_bytes.axvline(dense, color="grey", linestyle="--", linewidth=1, label="one round of dense FedAvg")
-                moved(lines[:1], size).dense / 1e6, color="grey", linestyle="--", linewidth=1, label="one round of dense FedAvg"
-            )
         by_round.set(xlabel="round", ylabel=label)
         by_bytes.set(xlabel="megabytes moved, both ways, all clients", xscale="log" if any(so_far) else "linear")
         if lines:

@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 
 
@@ -37,9 +37,11 @@ class Sandbox:
             "FLWR_LOCAL_CONTROL_API_PORT": str(control),
             "FLWR_TELEMETRY_ENABLED": "0",
             "FLWR_DISABLE_UPDATE_CHECK": "1",
+            "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.1",
             "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
             "PATH": f"{BIN}:{os.environ['PATH']}",
         }
+        self.env.pop("PYTHONDONTWRITEBYTECODE", None)  # each message's process would compile the app anew
         self._logs = folder / "logs"
         self._logs.mkdir()
 
@@ -48,23 +50,32 @@ class Sandbox:
 
     def __exit__(self, *_):
         for sig in (signal.SIGTERM, signal.SIGKILL):
-            for pid in self._ours():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, sig)
+            self.kill(sig=sig)
             deadline = time.monotonic() + 10
-            while self._ours() and time.monotonic() < deadline:
+            while self.processes() and time.monotonic() < deadline:
                 time.sleep(0.1)
 
-    def _ours(self):
+    def processes(self, *words):
+        """Our processes that have all these words in their command lines."""
         mark = f"FLWR_HOME={self.home}".encode()
         found = []
         for entry in Path("/proc").glob("[0-9]*"):
             try:
-                if mark in (entry / "environ").read_bytes().split(b"\0") and b"Z" not in _state(entry):
-                    found.append(int(entry.name))
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                ours = mark in (entry / "environ").read_bytes().split(b"\0") and b"Z" not in _state(entry)
             except OSError:
                 continue
+            if ours and all(word in command for word in words):
+                found.append(int(entry.name))
         return found
+
+    def kill(self, *words, sig=signal.SIGKILL):
+        """End the processes that have these words in their command lines; how many there were."""
+        found = self.processes(*words)
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, sig)
+        return len(found)
 
     def run(self, *command, cwd=ROOT, timeout=240):
         done = subprocess.run(
@@ -79,19 +90,37 @@ class Sandbox:
         )
         return done.returncode, done.stdout
 
-    def start(self, *command, name):
-        log = (self._logs / name).open("w")
-        return subprocess.Popen(command, env=self.env, stdout=log, stderr=subprocess.STDOUT, cwd=self._logs)
+    def start(self, *command, name, cwd=None):
+        """A process in a group of its own, whose output is ``log(name)``."""
+        with (self._logs / name).open("w") as log:
+            return subprocess.Popen(
+                command, env=self.env, stdout=log, stderr=subprocess.STDOUT, cwd=cwd or self._logs, start_new_session=True
+            )
 
     def log(self, name):
         return (self._logs / name).read_text()
 
     def runs(self, connection=None):
         """Flower's own list of runs, newest first."""
-        command = ["flwr", "list", *([connection] if connection else []), "--format", "json"]
-        code, out = self.run(*command)
+        return self._listed("flwr", "list", *([connection] if connection else []))["runs"]
+
+    def nodes(self, connection):
+        """Flower's own list of SuperNodes."""
+        return self._listed("flwr", "supernode", "list", connection)["nodes"]
+
+    def _listed(self, *command):
+        code, out = self.run(*command, "--format", "json")
         assert code == 0, out
-        return json.loads(out[out.index("{") :])["runs"]
+        return json.loads(out[out.index("{") :])
+
+
+def until(condition, what, seconds=60):
+    """Wait until a condition holds; what it returned."""
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, f"{what}: not within {seconds} s"
+        time.sleep(0.1)
+    return found
 
 
 def _state(entry):

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fedgates.config import RunConfig
+from fedgates.config import ConfigError, RunConfig, devices_shape, parse
 from fedgates.data import load, load_once
 from fedgates.data.sources import source
 from strategies.fedpm import FedPMConfig
@@ -49,3 +49,57 @@ def test_a_data_set_is_loaded_once_whatever_else_the_config_says():
     assert load_once(RunConfig(seed=9, learning_rate=0.5)) is first
     assert load_once(RunConfig(dataset="synthetic-linear")) is not first
     assert load_once(RunConfig(dataset="synthetic-linear", seed=9)) is not load_once(RunConfig(dataset="synthetic-linear"))
+
+
+# --- a data set that only devices have
+
+
+@pytest.mark.parametrize(
+    ("dataset", "shape"),
+    [
+        ("devices:8x8x1:10", ((1, 8, 8), 10)),
+        ("devices:28x32x3:62", ((3, 28, 32), 62)),  # height, width, channels; the network takes channels first
+        ("devices:1x1x1:2", ((1, 1, 1), 2)),
+        ("devices:08x8x1:10", ((1, 8, 8), 10)),
+        ("devices:99999x1x1:99999", ((1, 99_999, 1), 99_999)),
+    ],
+)
+def test_the_shape_of_the_devices_data_is_in_its_name(dataset, shape):
+    assert devices_shape(dataset) == shape
+    found = load(parse(RunConfig, {"dataset": dataset}))
+    assert (found.name, found.input_shape, found.num_classes) == (dataset, *shape)
+    assert (len(found.train), len(found.test), found.support) == (0, 0, None)
+    assert found.class_names == tuple(str(i) for i in range(shape[1]))
+
+
+@pytest.mark.parametrize("dataset", ["digits", "mnist", "npz:/a", "folder:/devices:8x8x1:10", ""])
+def test_others_have_none_in_theirs(dataset):
+    assert devices_shape(dataset) is None
+
+
+@pytest.mark.parametrize(
+    "dataset",
+    [
+        *("devices", "devices:", "devices:8x8x1", "devices:8x8x1:", "devices::10", "devices:8x8:10", "devices:8x8x1x1:10"),
+        *("devices:8x8x1:10:3", "devices:8x8x1:10:", "devices:/abs/dir", "Devices:8x8x1:10", " devices:8x8x1:10"),
+        *("devices:0x8x1:10", "devices:8x0x1:10", "devices:8x8x0:10", "devices:8x8x1:1", "devices:8x8x1:0"),
+        *("devices:-8x8x1:10", "devices:+8x8x1:10", "devices:8.0x8x1:10", "devices:8 x8x1:10", "devices:8x8x1:1e1"),
+        *("devices:8X8X1:10", "devices:8x8x1:10\n", "devices:xx:10", "devices:8_0x8x1:10"),
+        *("devices:\u0668x8x1:10", "devices:8x8x1:\u0661\u0660", "devices:\u00b2x8x1:10", "devices:\uff18x8x1:10"),
+        *("devices:100000x8x1:10", "devices:8x8x1:100000", "devices:000008x8x1:10", f"devices:{'9' * 5000}x8x1:10"),
+    ],
+)
+def test_anything_else_is_refused_in_one_line(dataset):
+    assert devices_shape(dataset) is None
+    with pytest.raises(ConfigError) as error:
+        parse(RunConfig, {"dataset": dataset})
+    said = str(error.value)
+    assert said.startswith(f"dataset = {dataset!r}: expected one of digits, ")
+    assert said.endswith('"npz:/abs/file.npz", "folder:/abs/dir" or "devices:HxWxC:classes"')
+    assert "\n" not in said
+
+
+def test_its_source_is_its_name():
+    config = RunConfig(dataset="devices:8x8x1:10")
+    assert load_once(config) is load_once(replace(config, seed=9, learning_rate=0.5))
+    assert load_once(config) is not load_once(replace(config, dataset="devices:8x8x1:11"))

@@ -5,6 +5,8 @@ from functools import cache
 from typing import ClassVar
 
 from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
+from flwr.common.serde import message_from_proto
+from flwr.proto.message_pb2 import Message as ProtoMessage
 from safetensors.numpy import load_file
 
 from client_app import app
@@ -158,3 +160,38 @@ def resealed(payload) -> bytes:
 def sorts(payloads) -> dict:
     """What each of some payloads is."""
     return {key: describe(payload) for key, payload in payloads.items()}
+
+
+class Hostile(LoopbackGrid):
+    """In the second round clients answer by their faults: ``faults[name]`` of the question, the honest reply, and `seen`.
+
+    A fault that gives bytes has sent what Flower is to read a reply from. ``seen[round, name]`` is every honest payload so far,
+    ``honest`` those of the second round that were sent.
+    """
+
+    def __init__(self, *args, faults):
+        super().__init__(*args)
+        self.faults, self.seen, self.honest, self.unread = faults, {}, {}, {}
+
+    def deliver(self, message):
+        reply = super().deliver(message)
+        if message.metadata.message_type != "train":
+            return reply
+        at, name = peek(state_payload(message)).server_round, name_of(message)
+        self.seen[at, name] = payload_of(reply)
+        if at != 2:
+            return reply
+        if name not in self.faults:
+            self.honest[name] = message, reply
+            return reply
+        made = self.faults[name](message, reply, self.seen)
+        if not isinstance(made, bytes):
+            return made
+        self.unread[message.metadata.message_id] = made
+        return None
+
+    def pull_messages(self, message_ids):
+        message_ids = list(message_ids)
+        unread = [self.unread.pop(message_id) for message_id in message_ids if message_id in self.unread]
+        read = [message_from_proto(ProtoMessage.FromString(data)) for data in unread]
+        return [*read, *super().pull_messages(message_ids)]

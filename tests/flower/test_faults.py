@@ -1,4 +1,4 @@
-"""A bad reply costs that reply, never the round: every fault through the real strategy, on the loopback grid."""
+"""What goes wrong costs a reply, an attempt or a claim, never the run: clients, nodes, quorums, on the loopback grid."""
 
 import re
 import time
@@ -6,20 +6,31 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from flwr.app import Error, Message, RecordDict
-from runs import answer, decoded, last_checkpoint, method, name_of, payload_of, run, run_on, votes_of, with_faults, without
+from flwr.app import Context, RecordDict
+from runs import (
+    Noting,
+    answer,
+    decoded,
+    last_checkpoint,
+    name_of,
+    run,
+    run_on,
+    state_payload,
+    total,
+    votes_of,
+    with_faults,
+    without,
+)
+from safetensors.numpy import load_file
 
 from client_app import app
 from fedgates.checkpoint import RunFolder
 from fedgates.flower import LoopbackGrid, QuorumError, client
 from fedgates.flower.messages import METRICS
-from fedgates.state import Update
-from fedgates.wire import Known, Shared, pack_update
-from fedgates.wire.channel import Channel
-
-
-def raising(message, reply):
-    return Message(Error(2, "RuntimeError: the disk is full"), reply_to=message)
+from fedgates.flower.registry import build, configure
+from fedgates.flower.roster import choose
+from fedgates.wire.header import peek
+from strategies import STRATEGIES
 
 
 def silent(message, reply):
@@ -30,140 +41,194 @@ def garbage(message, reply):
     return answer(message, b"\x00garbage" * 1000)
 
 
-def of_round(server_round):
+# --- claims that are bounded
+
+
+def claiming(**claims):
+    """A sound reply with other numbers beside it."""
+
     def fault(message, reply):
-        fedpm = method()
-        known = Known(fedpm.initial_state(), server_round)
-        return answer(message, fedpm.channel.pack_update(decoded(message, reply), known, name_of(message)))
+        for name, value in claims.items():
+            reply.content.metric_records[METRICS][name.replace("_", "-")] = value
+        return reply
 
     return fault
 
 
-def other_network(message, reply):
-    fedpm = method()
-    channel = Channel(fedpm.config, fedpm.network, b"othernet", "mask")
-    return answer(message, channel.pack_update(decoded(message, reply), Known(fedpm.initial_state(), 1), name_of(message)))
+def claimed(raw, claims, **changes):
+    """One round of three clients that make these claims: its line, its folder, and the honest replies."""
+    replies = {}
+
+    class Watching(with_faults({(1, i): claiming(**each) for i, each in enumerate(claims)})):
+        def deliver(self, message):
+            reply = super().deliver(message)
+            if message.metadata.message_type == "train":
+                replies[name_of(message)] = message, reply
+            return reply
+
+    folder = run(raw(num_server_rounds=1, **changes), 3, Watching)
+    (line,) = folder.ledger.read()
+    assert line["clients_counted"] == 3
+    return line, folder, replies
 
 
-def other_size(message, reply):
-    update = Update(np.zeros(2, dtype=np.uint8))
-    return answer(message, pack_update(update, Shared(method().digest, (7, 9), 1)))
+def test_no_client_counts_for_more_than_max_examples(raw):
+    line, folder, replies = claimed(
+        raw, [{"num_examples": 2**31 - 1}, {"num_examples": 41}, {}], strategy="fedavg", max_examples=40
+    )
+    counted = [40, 40, 30]
+    values = [decoded(*replies[i], strategy="fedavg").values.astype(np.float64) for i in range(3)]
+    mean = sum(n * v for n, v in zip(counted, values, strict=True)) / sum(counted)
+    np.testing.assert_array_equal(load_file(last_checkpoint(folder))["weights"], mean.astype(np.float32))
+    losses = [replies[i][1].content.metric_records[METRICS]["loss"] for i in range(3)]
+    assert line["train_loss"] == pytest.approx(np.average(losses, weights=counted))
 
 
-def cut(message, reply):
-    return answer(message, payload_of(reply)[:-1])
+def test_what_a_claim_is_cut_to_is_what_is_relayed(raw):
+    changes = {"strategy": "topk", "target_density": 0.01, "num_server_rounds": 3, "max_examples": 40}
+    faults = {(at, 0): claiming(num_examples=2**31 - 1) for at in (1, 2, 3)}
+    config = raw(**changes, downlink="relay")
+    grid = with_faults(faults)(app, config, 3)
+    relayed, told = run_on(grid, config), run(raw(**changes), 3, with_faults(faults))
+    assert peek(grid.states[3, 1]).kind != peek(grid.states[1, 1]).kind
+    assert [line["clients_counted"] for line in relayed.ledger.read()] == [3, 3, 3]
+    assert last_checkpoint(relayed).read_bytes() == last_checkpoint(told).read_bytes()
 
 
-def flipped(message, reply):
-    data = bytearray(payload_of(reply))
-    data[500] ^= 1
-    return answer(message, bytes(data))
+@pytest.mark.parametrize(
+    ("losses", "mean"),
+    [((1e8, 2.0, 3.0), 335.0), ((-1e8, 2.0, 3.0), -995 / 3), ((1000.0, 2.0, 3.0), 335.0), ((1e9, -1e9, 3.0), 1.0)],
+)
+def test_a_loss_counts_for_a_thousand_at_most(raw, losses, mean):
+    line, _, _ = claimed(raw, [{"loss": loss} for loss in losses])
+    assert line["train_loss"] == pytest.approx(mean)
 
 
-def values_not_asked_for(message, reply):
-    fedavg = method(strategy="fedavg")
-    update = Update(mask=None, values=np.ones(fedavg.network.size, dtype=np.float32))
-    return answer(message, fedavg.channel.pack_update(update, Known(fedavg.initial_state(), 1), 0))
+def test_nobody_took_longer_than_the_round(raw):
+    line, _, _ = claimed(raw, [{"seconds": 1e9}, {"seconds": -5.0}, {"seconds": 0.05}])
+    assert line["client_seconds_longest"] == 0.2  # round-timeout
+    assert line["client_seconds"] == pytest.approx((0.2 + 0 + 0.05) / 3, abs=1e-3)
 
 
-FAULTS = [
-    (raising, "failed", "error 2: RuntimeError: the disk is full"),
-    (silent, "failed", "no reply within 0.2 s"),
-    (garbage, "rejected", r"magic b'\x00gar', expected b'FGTS'"),
-    (of_round(99), "rejected", "round 99, expected 1"),
-    (of_round(0), "rejected", "round 0, expected 1"),
-    (other_network, "rejected", "network digest 6f746865726e6574, expected "),
-    (other_size, "rejected", "16 gates, expected 85002"),
-    (cut, "rejected", "checksum does not match"),
-    (flipped, "rejected", "checksum does not match"),
-    (values_not_asked_for, "rejected", "a payload of values, float32, expected mask, side-info"),
-    (lambda m, r: answer(m, b""), "rejected", "0 bytes, expected a header of 36"),
-    (lambda m, r: answer(m, payload_of(r), stype="numpy.ndarray"), "rejected", "an array serialised as 'numpy.ndarray'"),
-    (lambda m, r: answer(m, payload_of(r), name="weights"), "rejected", "arrays ['weights'], expected one named 'payload'"),
-    (lambda m, r: answer(m, payload_of(r), record="other"), "rejected", "array records ['other'], expected one named"),
-    (lambda m, r: answer(m, payload_of(r), metrics={"num-examples": 0}), "rejected", "num-examples = 0, expected"),
-    (lambda m, r: answer(m, payload_of(r), metrics={"num-examples": 2**40}), "rejected", "num-examples = 1099511627776"),
-    (lambda m, r: answer(m, payload_of(r), metrics={"num-examples": 3.5}), "rejected", "num-examples = 3.5, expected"),
-    (lambda m, r: answer(m, payload_of(r), metrics={"loss": float("nan")}), "rejected", "metric loss = nan, expected"),
-    (lambda m, r: answer(m, payload_of(r), metrics={"loss": [1.0]}), "rejected", "metric loss = [1.0], expected"),
-    (lambda m, r: Message(RecordDict(), reply_to=m), "rejected", "array records [], expected one named 'update'"),
-    (
-        lambda m, r: answer(m, payload_of(r), metrics={"loss": 1e308}),
-        "rejected",
-        "metric loss = 1e+308, expected a number from",
-    ),
-    (lambda m, r: answer(m, payload_of(r), metrics={"loss": [0.5] * 200_000}), "rejected", "metric loss = [0.5, 0.5,"),
-    (
-        lambda m, r: answer(m, payload_of(r), metrics={f"m{i}": 1.0 for i in range(99)}),
-        "rejected",
-        "100 metrics, expected at most",
-    ),
-    (
-        lambda m, r: answer(m, payload_of(r), metrics={"x\nround 2/2  FORGED\x1b[31m": float("inf")}),
-        "rejected",
-        r"metric x round 2/2 FORGED\x1b[31m = inf, expected",
-    ),
+class Evaluating(LoopbackGrid):
+    """The first client says something else of its evaluation: `claims`."""
+
+    claims = {}  # noqa: RUF012
+
+    def deliver(self, message):
+        reply = super().deliver(message)
+        if message.metadata.message_type == "evaluate" and name_of(message) == 0:
+            reply = claiming(**self.claims)(message, reply)
+        return reply
+
+
+def evaluated(raw, claims, **changes):
+    grid = type("Claiming", (Evaluating,), {"claims": claims})
+    (line,) = run(raw(num_server_rounds=1, fraction_evaluate=1.0, samples_per_client=50, **changes), 3, grid).ledger.read()
+    return line
+
+
+def test_an_evaluation_counts_for_max_examples_and_a_loss_of_a_thousand_at_most(raw):
+    line = evaluated(raw, {"num_examples": 2**31 - 1, "loss": 1e8, "accuracy": 1.0}, max_examples=20)
+    found = line["client_evaluations"]
+    assert [found[name]["examples"] for name in "012"] == [20, 10, 10]
+    losses, accuracies = [1000.0, found["1"]["loss"], found["2"]["loss"]], [found[name]["accuracy"] for name in "012"]
+    assert accuracies[0] == 1
+    assert line["client_loss"] == pytest.approx(np.average(losses, weights=[20, 10, 10]))
+    assert line["client_loss_macro"] == pytest.approx(np.mean(losses))
+    assert line["client_accuracy"] == pytest.approx(np.average(accuracies, weights=[20, 10, 10]))
+    assert line["evaluation_failed"] == {}
+
+
+EVALUATIONS = [
+    ({"accuracy": 1e6}, "accuracy = 1000000.0, expected a number from 0 to 1"),
+    ({"accuracy": -0.5}, "accuracy = -0.5, expected"),
+    ({"accuracy": float("nan")}, "metric accuracy = nan, expected"),
+    ({"loss": -1.0}, "loss = -1.0, expected a number of at least 0"),
+    ({"loss": 1e308}, "metric loss = 1e+308, expected"),
+    ({"num_examples": 0}, "num-examples = 0, expected"),
+    ({"num_examples": 2**40}, "num-examples = 1099511627776, expected"),
 ]
 
 
-def federation(raw, faults, clients, rounds=1, **changes):
-    """Run with some clients' replies replaced; the ledger, the votes, and what each honest client sent."""
-    sent = {}
-
-    class Watching(with_faults({(r, name): fault for name, fault in faults.items() for r in range(1, rounds + 1)})):
-        def deliver(self, message):
-            reply = super().deliver(message)
-            if message.metadata.message_type == "train" and name_of(message) not in faults:
-                sent[name_of(message)] = decoded(message, reply)
-            return reply
-
-    folder = run(raw(num_server_rounds=rounds, **changes), clients, Watching)
-    return folder.ledger.read(), votes_of(folder), sent
-
-
-def test_every_fault_costs_its_own_reply_and_is_named(raw, caplog):
-    caplog.set_level("INFO", logger="fedgates")
-    faults = {i: fault for i, (fault, _, _) in enumerate(FAULTS)}
-    clients = len(FAULTS) + 5
-    (line,), votes, sent = federation(raw, faults, clients, quorum=0.1)
-    assert len(sent) == line["clients_counted"] == 5
-    assert line["clients_selected"] == clients
-    assert line["clients_failed"] == 2
-    assert line["clients_rejected"] == len(FAULTS) - 2
-    np.testing.assert_array_equal(votes, sum(update.gates(len(votes)).astype(np.uint32) for update in sent.values()))
-    for name, (_, column, reason) in enumerate(FAULTS):
-        assert line[column][str(name)].startswith(reason), (name, line[column][str(name)])
-        assert f"client {name} {column}: {reason}" in caplog.text
-    # what was rejected has travelled, too, under the name that it gives itself
-    traffic = line["uplink"]
-    assert traffic["values, float32"] == {"messages": 1, "bytes": 36 + 4 * len(votes)}
-    assert traffic["unreadable"]["messages"] == 6
-    assert sum(of_sort["messages"] for of_sort in traffic.values()) == clients - 2
-    assert sum(of_sort["bytes"] for of_sort in traffic.values()) == line["uplink_bytes"]
-
-
-def test_a_line_stays_a_line_whatever_clients_write_into_it(raw, caplog):
-    caplog.set_level("INFO", logger="fedgates")
-    (line,), _, _ = federation(raw, {i: fault for i, (fault, _, _) in enumerate(FAULTS)}, len(FAULTS) + 5, quorum=0.1)
-    assert len(str(line)) < 10_000
-    assert "\x1b" not in caplog.text
-    assert not [text for text in caplog.text.splitlines() if text.startswith("round 2/2")]
-
-
-@pytest.mark.parametrize(("key", "value"), [("accuracy", 1e6), ("accuracy", -0.5), ("loss", -1.0), ("loss", 1e308)])
-def test_a_lie_about_an_evaluation_is_dropped_and_named(raw, key, value):
-    class Lying(LoopbackGrid):
-        def deliver(self, message):
-            reply = super().deliver(message)
-            if message.metadata.message_type == "evaluate" and message.metadata.dst_node_id == 1000:
-                reply.content.metric_records[METRICS][key] = value
-            return reply
-
-    config = raw(num_server_rounds=1, fraction_evaluate=1.0)
-    (line,) = run(config, 3, Lying).ledger.read()
+@pytest.mark.parametrize(("claims", "reason"), EVALUATIONS, ids=[reason for _, reason in EVALUATIONS])
+def test_a_lie_about_an_evaluation_is_dropped_and_named(raw, claims, reason):
+    line = evaluated(raw, claims)
     assert 0 <= line["client_accuracy"] <= 1
+    assert list(line["client_evaluations"]) == ["1", "2"]
     assert list(line["evaluation_failed"]) == ["0"]
-    assert key in line["evaluation_failed"]["0"]
+    assert line["evaluation_failed"]["0"].startswith(reason)
+
+
+# --- nodes and their names
+
+FAR = 2**62
+"""Flower's node ids are as large, and above all names."""
+
+
+class Far(LoopbackGrid):
+    """Nodes with ids as large as Flower's; each says what `names` has of it instead of its own name."""
+
+    names = {}  # noqa: RUF012
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        nodes = enumerate(self.contexts.values(), FAR)
+        self.contexts = {at: Context(1, at, node.node_config, RecordDict(), node.run_config) for at, node in nodes}
+
+    def deliver(self, message):
+        reply, node = super().deliver(message), message.metadata.dst_node_id
+        if message.metadata.message_type == "query" and node - FAR in self.names:
+            reply.content.config_records["introduction"]["name"] = self.names[node - FAR]
+        return reply
+
+
+@pytest.fixture
+def own(tmp_path):
+    """The node config of a device that has data and no name."""
+    x, y = np.random.default_rng(1).integers(0, 256, (20, 8, 8), dtype=np.uint8), np.arange(20) % 10
+    np.savez(tmp_path / "own.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    return {"data-path": str(tmp_path / "own.npz")}
+
+
+def test_no_claim_takes_another_nodes_id_or_a_name_that_is_none(raw, own):
+    names = dict(enumerate([FAR + 9, FAR + 1, 2**31, 2**32, 2**63, -1, "3", 3.0, True, [3]]))
+    config = raw(num_server_rounds=1, samples_per_client=0)
+    grid = type("Claiming", (Far,), {"names": names})(app, config, node_configs=[own] * 10)
+    strategy = build(*configure(config, STRATEGIES), (1, 8, 8), 10)
+    strategy.input_shape, strategy.num_classes = (1, 8, 8), 10
+    assert strategy.present(grid) == {FAR + i: FAR + i for i in range(10)}
+    (line,) = run_on(grid, config).ledger.read()
+    assert (line["clients_counted"], line["failed"], line["rejected"]) == (10, {}, {})
+
+
+@pytest.mark.parametrize("name", [0, 2**31 - 1, 2**31, 2**40, -1])
+def test_a_device_is_counted_whatever_number_it_was_given(raw, own, name):
+    config = raw(num_server_rounds=1, samples_per_client=0)
+    (line,) = run_on(Far(app, config, node_configs=[own | {"partition-id": name}, own]), config).ledger.read()
+    assert (line["clients_counted"], line["rejected"]) == (2, {})
+
+
+def test_two_nodes_of_one_name_are_one_client(raw, caplog):
+    config = raw(num_server_rounds=1)
+    nodes = [{"partition-id": i, "num-partitions": 3} for i in (0, 1, 1, 2)]
+    folder = run_on(LoopbackGrid(app, config, node_configs=nodes), config)
+    assert folder.ledger.read()[0]["clients_selected"] == 3
+    assert "there is a client 1 already" in caplog.text
+
+
+def test_who_cannot_take_part_does_not_end_the_run_for_those_who_come_later(raw, own):
+    class Coming(LoopbackGrid):
+        looks = 0
+
+        def get_node_ids(self):
+            self.looks += 1
+            return list(self.contexts)[: 1 if self.looks < 5 else None]
+
+    config = raw(num_server_rounds=1, samples_per_client=0, round_timeout=5.0)
+    nodes = [{"data-path": "/absent.npz"}, own, own]
+    (line,) = run_on(Coming(app, config, node_configs=nodes), config).ledger.read()
+    assert line["clients_counted"] == 2
 
 
 def test_a_node_that_never_introduces_itself_costs_its_wait_once(raw):
@@ -196,6 +261,9 @@ def test_a_device_that_comes_back_under_another_node_id_is_let_in(raw):
     assert [line["clients_counted"] for line in folder.ledger.read()] == [3, 3]
 
 
+# --- replies
+
+
 def test_an_exception_in_the_client_app_reaches_the_ledger(raw, tmp_path):
     broken = tmp_path / "own.npz"
     np.savez(broken, x_train=np.zeros((4, 8, 8), np.uint8), y_train=np.arange(4))
@@ -215,30 +283,6 @@ def test_an_exception_in_the_client_app_reaches_the_ledger(raw, tmp_path):
     assert "own.npz" in line["failed"]["9"]
 
 
-def test_without_a_quorum_the_state_stays_and_the_run_ends_in_time(raw):
-    faults = dict.fromkeys(range(3), garbage)
-    with pytest.raises(
-        QuorumError, match=r"^round 1 had fewer .*, 2 times .* 1 of 4 the last time, client 0: magic .*resume = '"
-    ):
-        federation(raw, faults, 4, rounds=9, max_failed_rounds=2)
-
-
-def test_a_round_without_quorum_counts_no_vote(raw):
-    with pytest.raises(QuorumError) as error:
-        federation(raw, dict.fromkeys(range(3), silent), 4, rounds=1)
-    folder = RunFolder(Path(re.findall(r"resume = '(.+)'", str(error.value))[0]))
-    assert [(line["round"], line["attempt"], line["quorum"]) for line in folder.ledger.read()] == [
-        (1, i, False) for i in (1, 2, 3)
-    ]
-    assert last_checkpoint(folder).name == "checkpoint-00000.safetensors"
-    assert not votes_of(folder).any()
-    # and from there it can go on
-    whole = run(raw(num_server_rounds=2), 4)
-    resumed = run(raw(num_server_rounds=2, resume=str(folder.path)), 4)
-    assert last_checkpoint(resumed).read_bytes() == last_checkpoint(whole).read_bytes()
-    assert without(resumed.ledger.read()) == without(whole.ledger.read())
-
-
 def test_a_second_answer_is_not_counted(raw):
     class Doubling(LoopbackGrid):
         def pull_messages(self, message_ids):
@@ -250,36 +294,97 @@ def test_a_second_answer_is_not_counted(raw):
     assert votes_of(folder).max() == 3
 
 
-def test_replies_that_flower_cannot_read_or_that_claim_another_source_are_their_senders_fault(raw):
-    class Broken(LoopbackGrid):
-        def pull_messages(self, message_ids):
-            found = super().pull_messages(message_ids)
-            for i, reply in enumerate(found):
-                if reply.metadata.message_type != "train":
-                    continue
-                if reply.metadata.src_node_id == 1000:
-                    raise ValueError("a record of another kind")
-                if reply.metadata.src_node_id == 1001:
-                    reply.metadata.__dict__["_src_node_id"] = 1002
-                if reply.metadata.src_node_id == 1003:  # what Flower says of a message that has expired
-                    error = Message(Error(5, "expired"), reply_to=reply)
-                    error.metadata.__dict__.update(_src_node_id=1, _reply_to_message_id=reply.metadata.reply_to_message_id)
-                    found[i] = error
-            return found
-
-    config = raw(num_server_rounds=1, quorum=0.1)
-    (line,) = run(config, 6, Broken).ledger.read()
-    assert line["clients_counted"] == 3
-    assert line["failed"] == {
-        "0": "error 0: its reply cannot be read: ValueError: a record of another kind",
-        "1": "error 0: its reply claims to be from node 1002",
-        "3": "error 5: expired",
-    }
+# --- rounds that miss their quorum
 
 
-def test_two_nodes_of_one_name_are_one_client(raw, caplog):
-    config = raw(num_server_rounds=1)
-    nodes = [{"partition-id": i, "num-partitions": 3} for i in (0, 1, 1, 2)]
-    folder = run_on(LoopbackGrid(app, config, node_configs=nodes), config)
-    assert folder.ledger.read()[0]["clients_selected"] == 3
-    assert "there is a client 1 already" in caplog.text
+class Outages(Noting):
+    """All clients answer with garbage in some attempts, ``outages`` of (round, attempt); ``asked[round]`` has who was when."""
+
+    outages = ()
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.asked, self.evaluators = {}, 0
+
+    def push_messages(self, messages):
+        messages = list(messages)
+        if messages and messages[0].metadata.message_type == "train":
+            self.at = peek(state_payload(messages[0])).server_round
+            self.asked.setdefault(self.at, []).append([name_of(message) for message in messages])
+        return super().push_messages(messages)
+
+    def deliver(self, message):
+        reply, kind = super().deliver(message), message.metadata.message_type
+        self.evaluators += kind == "evaluate"
+        out = kind == "train" and (self.at, len(self.asked[self.at])) in self.outages
+        return garbage(message, reply) if out else reply
+
+
+def with_outages(raw, outages, clients=6, **changes):
+    config = raw(num_server_rounds=3, **changes)
+    grid = type("Outages", (Outages,), {"outages": outages})(app, config, clients)
+    return run_on(grid, config), grid
+
+
+def attempts(folder):
+    return [(line["round"], line["attempt"], line["quorum"]) for line in folder.ledger.read()]
+
+
+def test_a_round_without_a_quorum_is_repeated_with_clients_drawn_anew(raw):
+    folder, grid = with_outages(raw, {(2, 1), (2, 2)}, fraction_train=0.5)
+    assert attempts(folder) == [(1, 1, True), (2, 1, False), (2, 2, False), (2, 3, True), (3, 1, True)]
+    purposes = ["choose", "choose, attempt 2", "choose, attempt 3"]
+    assert grid.asked[2] == [choose(range(6), 0.5, 1, purpose, 2) for purpose in purposes]
+    assert grid.asked[2][0] != grid.asked[2][1] != grid.asked[2][2]
+    assert [grid.asked[at] for at in (1, 3)] == [[choose(range(6), 0.5, 1, "choose", at)] for at in (1, 3)]
+    assert len({payload for (at, _), sent in grid.sent.items() for payload in sent if at == 2}) == 1  # one and the same state
+
+
+def test_a_round_without_a_quorum_leaves_what_was_reached_and_counts_what_it_cost(raw):
+    folder, grid = with_outages(raw, {(2, 1)})
+    first, lost, again, _ = folder.ledger.read()
+    assert (lost["accuracy"], lost["loss"]) == (first["accuracy"], first["loss"]) != (again["accuracy"], again["loss"])
+    assert lost["density"] is None
+    assert (lost["clients_counted"], again["clients_counted"]) == (0, 6)
+    assert lost["uplink"] == {"unreadable": {"messages": 6, "bytes": 6 * 8000}}
+    assert again["uplink"] == {"mask, side-info": {"messages": 6, "bytes": again["uplink_bytes"]}}
+    of_attempt = [sum(len(grid.sent[2, name][attempt]) for name in range(6)) for attempt in (0, 1)]
+    assert [total(line["downlink"]) for line in (lost, again)] == of_attempt
+    assert [line["downlink_bytes"] for line in (lost, again)] == of_attempt
+
+
+def test_a_round_without_a_quorum_is_not_evaluated_by_clients(raw):
+    folder, grid = with_outages(raw, {(1, 1), (2, 1), (2, 2)}, samples_per_client=50, fraction_evaluate=0.5)
+    told = ["clients_evaluating" in line for line in folder.ledger.read()]
+    assert told == ["client_accuracy" in line for line in folder.ledger.read()] == [quorum for *_, quorum in attempts(folder)]
+    assert told == [False, True, False, False, True, True]
+    assert grid.evaluators == 3 * 3
+
+
+def test_failed_rounds_are_counted_each_for_itself(raw):
+    folder, _ = with_outages(raw, {(1, 1), (1, 2), (2, 1), (2, 2)}, max_failed_rounds=3)
+    assert [found[:2] for found in attempts(folder)] == [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3), (3, 1)]
+    plain, _ = with_outages(raw, ())
+    assert last_checkpoint(folder).read_bytes() == last_checkpoint(plain).read_bytes()  # all clients train: the same choice
+
+
+def test_without_a_quorum_the_state_stays_and_the_run_ends_in_time(raw):
+    grid = with_faults({(1, name): garbage for name in range(3)})
+    with pytest.raises(
+        QuorumError, match=r"^round 1 had fewer .*, 2 times .* 1 of 4 the last time, client 0: magic .*resume = '"
+    ):
+        run(raw(max_failed_rounds=2), 4, grid)
+
+
+@pytest.mark.parametrize("lost", [1, 2, 3])
+def test_a_run_that_ended_without_a_quorum_can_go_on_as_if_nothing_had_been(raw, lost):
+    with pytest.raises(QuorumError, match=rf"^round {lost} had fewer .*, 3 times") as error:
+        with_outages(raw, {(lost, 1), (lost, 2), (lost, 3)}, fraction_train=0.5)
+    folder = RunFolder(Path(re.findall(r"resume = '(.+)'", str(error.value))[0]))
+    assert attempts(folder)[lost - 1 :] == [(lost, 1, False), (lost, 2, False), (lost, 3, False)]
+    assert last_checkpoint(folder).name == f"checkpoint-{lost - 1:05d}.safetensors"
+    assert votes_of(folder).any() == (lost > 1)
+    whole, _ = with_outages(raw, (), fraction_train=0.5)
+    resumed, _ = with_outages(raw, (), fraction_train=0.5, resume=str(folder.path))
+    assert last_checkpoint(resumed).read_bytes() == last_checkpoint(whole).read_bytes()
+    assert without(resumed.ledger.read()) == without(whole.ledger.read())

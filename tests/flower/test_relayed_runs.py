@@ -113,6 +113,27 @@ def test_a_repeated_round_that_is_to_reset_the_prior_resets_on_both_ends(raw):
     assert votes_of(folder).max() <= 5
 
 
+def test_trimmed_votes_are_trimmed_on_both_ends(raw):
+    changes = {"num_server_rounds": 4, "reset_every": 9}
+    _, expected = noted(raw, downlink="votes", trim=0.2, **changes)
+    grid, folder = noted(raw, trim=0.2, **changes)
+    same_end(folder, expected)
+    assert [sort for (server_round, _), sort in sorts(grid.states).items() if server_round > 1] == [UPDATES] * 15
+    _, untrimmed = noted(raw, **changes)
+    assert (votes_of(folder).max(), votes_of(untrimmed).max()) == (4 * 3, 4 * 5)  # of five masks one on either side
+
+
+@pytest.mark.parametrize(("most", "relayed"), [(0, False), (4, False), (5, True)])
+def test_a_relay_of_more_updates_than_asked_for_is_not_sent(raw, most, relayed):
+    plain, expected = noted(raw, downlink="votes", num_server_rounds=3)
+    grid, folder = noted(raw, max_relay_updates=most, num_server_rounds=3)
+    same_end(folder, expected)
+    assert (grid.states == plain.states) == (not relayed)
+    assert {sort for (server_round, _), sort in sorts(grid.states).items() if server_round > 1} == {
+        UPDATES if relayed else SNAPSHOT
+    }
+
+
 def test_evaluators_are_sent_relays_too_and_who_evaluated_knows_the_state_already(raw):
     changes = {"fraction_train": 0.6, "fraction_evaluate": 0.4, "num_server_rounds": 5, "samples_per_client": 50}
     _, expected = noted(raw, downlink="votes", **changes)

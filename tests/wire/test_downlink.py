@@ -23,9 +23,9 @@ TRIALS = 1000
 class Server:
     """Rounds of a server by hand: masks of one bit a gate, added to votes."""
 
-    def __init__(self, downlink="relay"):
+    def __init__(self, downlink="relay", most_updates=256):
         self.channel = Channel(RunConfig(uplink="packed", downlink=downlink), NETWORK, DIGEST, "mask")
-        self.downlink = Downlink(self.channel, 256)
+        self.downlink = Downlink(self.channel, most_updates)
         self.state, self.round = votes_of(np.random.default_rng(0), SIZE, TRIALS), 0
         self.open()
 
@@ -159,6 +159,49 @@ def test_where_what_a_relay_adds_makes_it_larger_a_snapshot_is_sent(server):
     server.downlink._known[1] = 1
     server.downlink.open(Known(server.state, server.round), server.snapshot + b"..")
     assert base_of(server.payload(1)) == 1
+
+
+def updates_in(payload):
+    """How many updates a relay of packed masks has, in all its rounds."""
+    rounds = peek(payload).server_round - peek(payload).number
+    return (len(payload) - 36 - 4 - 5 * rounds) // (24 + MASK - 36)
+
+
+def test_a_relay_has_no_more_updates_than_asked_for():
+    server, sent = Server(most_updates=4), []
+    server.payload(1)
+    server.heard(1)
+    for clients in ((8,), (8, 9), (9,), (), (8,)):
+        server.close(*clients)
+        payload = server.payload(1)
+        sent.append(None if base_of(payload) is None else updates_in(payload))
+        server.downlink._known[1] = 1  # as if it had been away since
+    assert sent == [1, 3, 4, 4, None]
+    assert server.remembered() == 4 * MASK  # the first round is forgotten, the others are not
+    server.downlink._known[1] = 2
+    assert updates_in(server.payload(1)) == 4
+
+
+def test_a_round_of_more_updates_than_asked_for_is_forgotten_and_the_next_is_not():
+    server = Server(most_updates=2)
+    for clients, sent in (((2, 3, 4), None), ((2, 3), 2)):
+        server.payload(1)
+        server.heard(1)
+        server.close(*clients)
+        payload = server.payload(1)
+        assert (None if base_of(payload) is None else updates_in(payload)) == sent
+
+
+def test_who_is_to_be_sent_no_update_is_told_that_nothing_has_come():
+    server = Server(most_updates=0)
+    server.payload(1)
+    server.heard(1)
+    payload = server.payload(1)  # the same state again
+    assert (base_of(payload), updates_in(payload)) == (1, 0)
+    server.heard(1)
+    server.close(2)
+    assert server.payload(1) == server.snapshot
+    assert not server.remembered()
 
 
 def test_without_a_relay_nothing_is_remembered():
