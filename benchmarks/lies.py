@@ -1,0 +1,182 @@
+"""python benchmarks/lies.py: some of 20 clients lie, the same ones in every round; what accuracy is left, and what `trim` does.
+
+Digits, FedPM. A liar trains as the others do, and then sends in place of its mask
+
+- inverse: every bit of it turned over;
+- random: fair bits;
+- ones: ones alone, which is what all liars say together.
+
+A lie is coded on the run's own channel, so that it counts as any sound mask does; where one did not, the benchmark fails.
+"""
+
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from flwr.app import Message
+from numpy.typing import NDArray
+from sweep import ROOT, Line, arguments, spread, table
+
+from fedgates import keys
+from fedgates.config import Value
+from fedgates.flower.loopback import LoopbackGrid
+from fedgates.flower.messages import STATE, UPDATE, from_record, to_record
+from fedgates.flower.registry import AnyStrategy, build, configure
+from fedgates.flower.server import run_federation
+from fedgates.flower.study import load_app
+from fedgates.state import pack
+
+Gates = NDArray[np.uint8]
+LIES = ("inverse", "random", "ones")
+SHARES = (0.1, 0.2, 0.3)
+TRIMS = (0.0, 0.1, 0.2, 0.3)
+ENDS = (TRIMS[0], TRIMS[-1])
+PARTITIONS: dict[str, dict[str, Value]] = {
+    "IID": {},
+    "Dirichlet, .1": {"partition": "dirichlet", "dirichlet-alpha": 0.1},
+    "2 classes a client": {"partition": "classes", "classes-per-client": 2},
+}
+
+
+class Case(NamedTuple):
+    """A federation, but for its seed; all its clients are asked every round."""
+
+    config: tuple[tuple[str, Value], ...]
+    clients: int
+    liars: int
+    lie: str
+
+
+def case(config: Mapping[str, Value], clients: int = 20, share: float = 0.0, lie: str = "") -> Case:
+    """A share of the clients tells a lie."""
+    return Case(tuple(sorted(config.items())), clients, round(share * clients), lie)
+
+
+class Lying(LoopbackGrid):
+    """A grid some of whose clients tell a lie in place of every mask."""
+
+    method: AnyStrategy
+    liars: frozenset[int]
+    lie: str
+
+    def deliver(self, message: Message) -> Message | None:
+        """The client's answer, with a lie in it if the client is a liar."""
+        reply, client = super().deliver(message), message.metadata.dst_node_id - min(self.contexts)
+        if reply is None or message.metadata.message_type != "train" or client not in self.liars:
+            return reply
+        channel = self.method.channel
+        known = channel.unpack_state(from_record(message.content.array_records[STATE]))
+        honest = channel.unpack_update(from_record(reply.content.array_records[UPDATE]), known, client)
+        gates = lied(self.lie, honest.gates(known.state.size), self.method.config.seed, known.server_round, client)
+        update = replace(honest, mask=pack(gates.view(np.bool_)))
+        reply.content[UPDATE] = to_record(channel.pack_update(update, known, client))
+        return reply
+
+
+def lied(lie: str, honest: Gates, seed: int, server_round: int, client: int) -> Gates:
+    """What a liar sends, ``[d]`` of 0 and 1, who has trained the mask `honest`."""
+    if lie == "inverse":
+        return 1 - honest
+    if lie == "random":
+        return keys.bits(len(honest), seed, "lies", server_round=server_round, client=client)
+    return np.ones_like(honest)
+
+
+def run(job: tuple[Case, int]) -> list[Line]:
+    """One federation with a seed; its rounds.
+
+    Raises
+    ------
+    ValueError
+        A round did not count every client.
+    """
+    of, seed = job
+    log = logging.getLogger("fedgates")
+    log.addHandler(logging.NullHandler())  # with a handler there, the app adds none that prints
+    log.setLevel(logging.ERROR)
+    torch.set_num_threads(1)
+    app = load_app(ROOT)
+    with tempfile.TemporaryDirectory() as folder:
+        raw = {**app.config, "evaluations": "threshold", **dict(of.config), "seed": seed, "output-dir": folder}
+        grid = Lying(app.client, raw, of.clients)
+        grid.method = method(tuple(raw.items()))
+        grid.liars = frozenset(np.argsort(keys.words(of.clients, seed, "liars"))[: of.liars].tolist())
+        grid.lie = of.lie
+        lines = run_federation(grid, raw, app.server.strategies)[1].ledger.read()
+    if any(line["clients_counted"] != of.clients for line in lines):
+        raise ValueError(f"{job}: a round did not count every client")
+    return lines
+
+
+@lru_cache(maxsize=1)
+def method(raw: tuple[tuple[str, Value], ...]) -> AnyStrategy:
+    """The run's method for the digits, whose channel the liars use."""
+    return build(*configure(dict(raw), load_app(ROOT).server.strategies), (1, 8, 8), 10)
+
+
+def federations(cases: Iterable[Case], seeds: int, workers: int) -> dict[Case, list[list[Line]]]:
+    """The rounds of each case, once for each seed; `workers` runs at a time, each on one thread."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    different = list(dict.fromkeys(cases))
+    jobs = [(of, seed) for of in different for seed in range(1, seeds + 1)]
+    found = dict[Case, list[list[Line]]]()
+    with ProcessPoolExecutor(workers) as pool:
+        for done, ((of, _), lines) in enumerate(zip(jobs, pool.map(run, jobs), strict=True), 1):
+            print(f"  {done}/{len(jobs)} runs", file=sys.stderr, flush=True)
+            found.setdefault(of, []).append(lines)
+    return found
+
+
+def accuracy(runs: list[list[Line]]) -> str:
+    """Of the last round, mean and standard deviation over seeds."""
+    return spread([lines[-1]["accuracy"] for lines in runs])
+
+
+def main() -> None:
+    """Run, and print the tables."""
+    args = arguments(__doc__ or "", seeds=3, rounds=20)
+
+    def fedpm(trim: float, share: float = 0.0, lie: str = "", partition: str = "IID") -> Case:
+        return case({"num-server-rounds": args.rounds, "trim": trim, **PARTITIONS[partition]}, 20, share, lie)
+
+    told = {("none", 0.0): [fedpm(trim) for trim in ENDS]}
+    told |= {(lie, share): [fedpm(trim, share, lie) for trim in ENDS] for lie in LIES for share in SHARES}
+    values = {share: [fedpm(trim, share, "inverse" if share else "") for trim in TRIMS] for share in (0.0, SHARES[-1])}
+    honest = {name: [fedpm(trim, partition=name) for trim in ENDS] for name in PARTITIONS}
+    cells = [each for rows in (told, values, honest) for row in rows.values() for each in row]
+    runs = federations(cells, args.seeds, args.workers)
+
+    def accuracies(cells: Iterable[Case]) -> list[str]:
+        return [accuracy(runs[of]) for of in cells]
+
+    table(
+        "Clients that lie, and trimmed votes",
+        f"python benchmarks/lies.py --seeds {args.seeds} --rounds {args.rounds}",
+        f"FedPM on digits, 20 clients, IID, all in every round. Test accuracy of the thresholded mask after round "
+        f"{args.rounds}, in percent; mean and standard deviation over {args.seeds} seeds. Every lie was counted.",
+        ["lie", "liars", *(f"trim {trim:g}" for trim in ENDS)],
+        [[lie, percent(share), *accuracies(row)] for (lie, share), row in told.items()],
+        "## Which value of `trim`\n\nLiars send the inverse of what they trained.",
+        ["liars", *(f"trim {trim:g}" for trim in TRIMS)],
+        [[percent(share), *accuracies(row)] for share, row in values.items()],
+        "## What `trim` costs where nobody lies\n\nHonest clients that hold different classes disagree, too.",
+        ["partition", *(f"trim {trim:g}" for trim in ENDS)],
+        [[name, *accuracies(row)] for name, row in honest.items()],
+    )
+
+
+def percent(share: float) -> str:
+    """A share as it is shown."""
+    return f"{100 * share:.0f} %"
+
+
+if __name__ == "__main__":
+    main()
