@@ -274,8 +274,7 @@ def _built(facts: Facts, own: Callable[[Shape, int], nn.Module] | None, max_gate
         return own(facts.input_shape, facts.outputs)
     if facts.model not in MODELS:
         raise NetworkError(f"network {facts.model!r} is somebody's own: load(..., network=) takes the function that builds it")
-    with torch.device("meta"):
-        size = sum(p.numel() for p in models.build(facts.model, facts.input_shape, len(facts.class_names)).parameters())
+    size = models.count(facts.model, facts.input_shape, len(facts.class_names)) or 0
     if size > max_gates:
         raise NetworkError(f"{facts.model} has {size:,} parameters, expected at most max_gates = {max_gates:,}")
     return models.build(facts.model, facts.input_shape, len(facts.class_names), seed=facts.seed)

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedgates.config import number, require_density
+from fedgates.config import ConfigError, number, require_density
 from fedgates.density import DensityConfig, pull
 from fedgates.measures import MaskCounts
 from fedgates.network import Network
@@ -61,7 +61,7 @@ class OneBitGates(FedPM[OneBitGatesCfg], Generic[OneBitGatesCfg]):
     Raises
     ------
     ConfigError
-        Without a `target-density`.
+        Without a `target-density`, or with a `trim` that is not below it.
     """
 
     Config = OneBitGatesConfig
@@ -69,6 +69,9 @@ class OneBitGates(FedPM[OneBitGatesCfg], Generic[OneBitGatesCfg]):
 
     def __init__(self, config: OneBitGatesCfg, network: Network) -> None:
         require_density(config)
+        if config.trim and config.trim >= config.target_density:  # gates that so few keep would all count as shut
+            expected = f"below target-density = {config.target_density:g}, because the density is that of the trimmed votes"
+            raise ConfigError("trim", config.trim, expected)
         super().__init__(config, network)
 
     def initial_state(self) -> Votes:

@@ -38,6 +38,8 @@ def read_npz(name: str, path: Path, *, complete: bool = True) -> Dataset:
             raise ValueError(f"an array {key} in {path}, which has {', '.join(arrays) or 'none'}")
     train = _examples(arrays, "x_train", "y_train")
     test = _examples(arrays, "x_test", "y_test") if "x_test" in wanted else train.take(np.empty(0, np.int64))
+    if not len(train):
+        raise ValueError("at least one training example, and there is none")
     names = _names(arrays, max([0, *(int(part.y.max()) + 1 for part in (train, test) if len(part))]))
     return Dataset(name, train, test, len(names), names)
 

@@ -51,7 +51,7 @@ def load(config: RunConfig) -> Dataset:
     if dataset == "digits":
         return digits()
     if (shape := devices_shape(dataset)) is not None:
-        return _elsewhere(dataset, *shape)
+        return _absent(dataset, *shape)
     if dataset in SYNTHETIC:
         return synthetic(config)
     if dataset in PUBLIC:
@@ -71,7 +71,7 @@ def load(config: RunConfig) -> Dataset:
     return loaded
 
 
-def _elsewhere(name: str, input_shape: tuple[int, int, int], num_classes: int) -> Dataset:
+def _absent(name: str, input_shape: tuple[int, int, int], num_classes: int) -> Dataset:
     """A data set that only devices have: without examples here, but of a shape that theirs must fit."""
     channels, height, width = input_shape
     none = Examples(np.empty((0, height, width, channels), np.uint8), np.empty(0, np.int64))
@@ -131,8 +131,6 @@ def own(path: str, input_shape: tuple[int, int, int], num_classes: int) -> Datas
     # the labels of a file may leave the last classes out
     names = loaded.class_names if found == num_classes else tuple(map(str, range(num_classes)))
     try:
-        if not len(loaded.train):
-            raise ValueError("at least one training example, and there is none")  # noqa: TRY301
         return Dataset(path, loaded.train, loaded.test, num_classes, names)
     except ValueError as error:
         raise ConfigError("data-path", path, str(error)) from error

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedgates import data
-from fedgates.config import LIMITS, ConfigError, RunConfig, Value, field_name
+from fedgates.config import LIMITS, ConfigError, RunConfig, Value, field_name, parse
 from fedgates.flower.messages import (
     KNOWN,
     MEMORY,
@@ -168,15 +168,14 @@ def _key(strategies: Strategies, message: Message, context: Context) -> _Key:
 
 def _own_limits(context: Context) -> Mapping[str, Value]:
     """The limits that the node config has, where they are lower than the run's."""
-    limits = {}
+    limits: dict[str, Value] = {}
     for name in LIMITS:
         own = context.node_config.get(name)
         if own is None:
             continue
-        if not isinstance(own, int | float) or isinstance(own, bool) or not own > 0:
-            raise ConfigError(name, own, "a number above 0 in the node config")
-        default = getattr(RunConfig, field_name(name))
-        limits[name] = type(default)(min(own, context.run_config.get(name, default)))
+        field = field_name(name)
+        lower = getattr(parse(RunConfig, {name: own}), field)
+        limits[name] = min(lower, context.run_config.get(name, getattr(RunConfig, field)))
     return limits
 
 

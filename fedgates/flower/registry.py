@@ -1,5 +1,6 @@
 """From a run config to the method it names, and its checked configuration."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -59,17 +60,23 @@ def build(method: type[AnyStrategy], config: RunConfig, input_shape: tuple[int, 
         There is no such network, it cannot be federated, or it is beyond the limits of this end.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    module = models.build(config.model, input_shape, num_classes, seed=config.seed)
-    size = sum(parameter.numel() for parameter in module.parameters())
+    size = models.count(config.model, input_shape, num_classes)
+    if size is not None:  # before it takes any memory
+        _expect_size(size, method, config)
+    network = Network(models.build(config.model, input_shape, num_classes, seed=config.seed), device)
+    _expect_size(network.size, method, config)
+    strategy = method(config, network)
+    strategy.input_shape, strategy.num_classes = input_shape, num_classes
+    return strategy
+
+
+def _expect_size(size: int, method: type[AnyStrategy], config: RunConfig) -> None:
     if size > config.max_gates:
         raise ConfigError("max-gates", config.max_gates, f"at least {size:,}, which model {config.model} has")
     needed = DECODE_BYTES_A_GATE * size * method.vectors / 1e6
     if needed > config.max_decode_mb:
-        expected = f"at least {needed:.3g}, to decode messages of {size:,} parameters in"
+        expected = f"at least {math.ceil(100 * needed) / 100:g}, to decode messages of {size:,} parameters in"
         raise ConfigError("max-decode-mb", config.max_decode_mb, expected)
-    strategy = method(config, Network(module, device))
-    strategy.input_shape, strategy.num_classes = input_shape, num_classes
-    return strategy
 
 
 def _load(name: str, reference: str) -> type[AnyStrategy]:

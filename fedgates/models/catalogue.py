@@ -22,6 +22,14 @@ _NAMED: dict[str, Callable[[Shape, int], nn.Module]] = {
 }
 
 
+def count(name: str, input_shape: Shape, num_classes: int) -> int | None:
+    """How many parameters :func:`build` would make, found out without memory for them; None of a network of the user's own."""
+    if name not in MODELS:
+        return None
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in build(name, input_shape, num_classes).parameters())
+
+
 def build(name: str, input_shape: Shape, num_classes: int, *, seed: int = 0) -> nn.Module:
     """Build the network of this name.
 

@@ -1,0 +1,87 @@
+"""What decoding takes in memory: below what a run is refused for (`max-decode-mb`), whatever is decoded."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from wire_cases import CLIENT, DIGEST, LOSSLESS, ROUND, SEED, Case, relay_case, update_of, votes_of, weights_of
+
+from fedgates.wire import Shared, pack_state, pack_update
+from fedgates.wire.channel import DECODE_BYTES_A_GATE
+
+LAYERS = (150_000, 500, 40_000, 1, 9_499)
+SIZE = 200_000
+SLACK = 64 * 1024
+"""Of what does not grow with a network: tables, and Python's own."""
+
+
+def shared_of(random, trials):
+    return Shared(DIGEST, LAYERS, ROUND, votes_of(random, SIZE, trials), SEED, CLIENT)
+
+
+def update_case(kind, codec, trials, value_type="float32"):
+    random = np.random.default_rng(2)
+    shared = shared_of(random, trials)
+    payload = pack_update(update_of(random, kind, shared), shared, codec, value_type=value_type)
+    return Case("", "update", kind, codec, value_type, shared, payload)
+
+
+def state_case(state, codec="votes"):
+    bare = Shared(DIGEST, LAYERS, ROUND)
+    return Case("", "state", "mask", codec, "float32", bare, pack_state(state, bare, codec))
+
+
+def peak_of(case):
+    """Bytes held at most while a payload is read, beside the payload itself."""
+    case.read(case.payload)
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    case.read(case.payload)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return peak - before
+
+
+def expect_little(case):
+    peak = peak_of(case)
+    assert SIZE < peak < DECODE_BYTES_A_GATE * SIZE + len(case.payload) + SLACK
+    return peak
+
+
+@pytest.mark.parametrize("trials", [0, 10, 5000, 100_000])
+@pytest.mark.parametrize("codec", [*LOSSLESS, "sampled"])
+def test_masks(codec, trials):
+    expect_little(update_case("mask", codec, trials))
+
+
+@pytest.mark.parametrize("value_type", ["float32", "float16"])
+@pytest.mark.parametrize("codec", LOSSLESS)
+def test_masks_with_values(codec, value_type):
+    expect_little(update_case("mask and values", codec, 100_000, value_type))
+
+
+@pytest.mark.parametrize("value_type", ["float32", "float16"])
+def test_values(value_type):
+    expect_little(update_case("values", "side-info", 10, value_type))
+
+
+@pytest.mark.parametrize("trials", [0, 10, 5000, 2_000_000])
+@pytest.mark.parametrize("codec", ["votes", "float32"])
+def test_votes(codec, trials):
+    expect_little(state_case(votes_of(np.random.default_rng(2), SIZE, trials), codec))
+
+
+@pytest.mark.parametrize("density", [1.0, 0.9, 0.1])
+def test_weights(density):
+    expect_little(state_case(weights_of(np.random.default_rng(2), SIZE, density)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "codec"), [("mask", "side-info"), ("mask", "sampled"), ("mask", "packed"), ("values", "packed")]
+)
+def test_a_relay_takes_no_more_for_more_updates(kind, codec):
+    random = np.random.default_rng(2)
+    shared = shared_of(random, 10)
+    few, many = (relay_case(random, shared, kind, codec, [[5], list(range(count))])[0] for count in (1, 8))
+    peaks = [expect_little(case) for case in (few, many)]
+    assert peaks[1] < 1.1 * peaks[0]
