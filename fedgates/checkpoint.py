@@ -7,8 +7,10 @@ clients of some methods keep (``GateStrategy.remembers``), which starts anew.
 
 import hashlib
 import json
+import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -18,13 +20,16 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from fedgates.config import LIMITS, ConfigError, RunConfig, field_name, folder, key_name, to_dict
-from fedgates.disk import write_atomically
+from fedgates.config import LIMITS, ConfigError, RunConfig, devices_shape, field_name, folder, key_name, to_dict
+from fedgates.disk import locked, write_atomically
 from fedgates.ledger import Ledger
 from fedgates.state import State, Votes, Weights
 
+log = logging.getLogger("fedgates")
 _CLIENTS = "simulated-clients"
 """Beside the config's keys in ``config.json``: how many clients a simulation shares the data among; null for real devices."""
+_PATIENCE = 60
+"""Seconds: a ServerApp outlives its SuperLink by some of them."""
 _KEPT = 2
 """Checkpoints left on disk; the one before the last is there should a disk damage the last."""
 _MAY_CHANGE = (
@@ -41,6 +46,29 @@ class RunFolder:
     """Where one run's files lie."""
 
     path: Path
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep the folder for this process: two that write into one would leave neither run. Waits a while for another's end.
+
+        Raises
+        ------
+        ConfigError
+            Another process goes on with the run; names `resume`.
+        """
+        with ExitStack() as stack:
+            for waited in range(_PATIENCE + 1):
+                try:
+                    stack.enter_context(locked(self.path / ".lock"))
+                    break
+                except BlockingIOError:
+                    if waited == _PATIENCE:
+                        expected = "a run that no other process goes on with"
+                        raise ConfigError("resume", str(self.path), expected) from None
+                    if not waited:
+                        log.info("another process is still at this run; waiting for its end")
+                    time.sleep(1)
+            yield
 
     @property
     def ledger(self) -> Ledger:
@@ -134,7 +162,9 @@ def open_run(config: RunConfig, clients: int | None = None) -> RunFolder:
 
 
 def _plain(value: str) -> str:
-    return "".join(c if c.isalnum() else "-" for c in Path(value.rpartition(":")[2]).stem)
+    kind, _, rest = value.rpartition(":")
+    name = kind.partition(":")[0] if devices_shape(value) else Path(rest).stem
+    return "".join(c if c.isalnum() else "-" for c in name)
 
 
 def _write_config(path: Path, config: RunConfig, clients: int | None) -> None:

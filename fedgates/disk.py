@@ -1,6 +1,9 @@
-"""Files whose name only ever stands for the whole of them."""
+"""Files whose name only ever stands for the whole of them, and files that one process holds at a time."""
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -17,3 +20,19 @@ def write_atomically(target: Path, data: bytes) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Hold a file, which is made if it is not there, until left; whatever ends the process lets it go, too.
+
+    Raises
+    ------
+    BlockingIOError
+        Another process holds it, or this one somewhere else.
+    OSError
+        It cannot be written.
+    """
+    with file.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield

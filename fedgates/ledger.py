@@ -1,7 +1,7 @@
 """What a run did and what it cost: one JSON line a round, in ``rounds.jsonl``.
 
 Bytes are whole payloads, headers included, summed over the round's clients; what Flower adds around them is not counted
-(``tests/flower/test_deployment.py`` compares the two). Bits per parameter are per client: ``8 * bytes / (clients * d)``.
+(``tests/deploy/test_deployment.py`` compares the two). Bits per parameter are per client: ``8 * bytes / (clients * d)``.
 """
 
 import json

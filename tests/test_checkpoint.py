@@ -1,6 +1,8 @@
 import json
 import os
 import re
+import threading
+import time
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -298,3 +300,36 @@ def test_a_folder_that_is_no_run_is_not_resumed(tmp_path, content):
     with pytest.raises(ConfigError, match=r"^resume = '.*': expected a run's folder, with its config.json") as error:
         open_run(config(tmp_path, resume=str(tmp_path)))
     assert error.value.key == "resume"
+
+
+def test_a_run_is_one_process_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr("fedgates.checkpoint._PATIENCE", 1)
+    run = open_run(config(tmp_path))
+    with run.held():
+        pass
+    with run.held(), pytest.raises(ConfigError, match=r"^resume = '.*': expected a run that no other process goes on with$"):  # noqa: SIM117
+        with run.held():
+            pass
+    with run.held():
+        pass
+
+
+def test_who_waits_for_another_process_goes_on_at_its_end(tmp_path, caplog):
+    caplog.set_level("INFO", logger="fedgates")
+    run, order = open_run(config(tmp_path)), []
+
+    def hold():
+        with run.held():
+            held.set()
+            time.sleep(0.3)
+            order.append("first")
+
+    held = threading.Event()
+    first = threading.Thread(target=hold)
+    first.start()
+    held.wait()
+    with run.held():
+        order.append("second")
+    first.join()
+    assert order == ["first", "second"]
+    assert caplog.text.count("another process is still at this run") == 1

@@ -27,6 +27,8 @@ from fedgates.wire import Counted, Known, WireError, describe
 from fedgates.wire.channel import Channel
 from fedgates.wire.downlink import Downlink
 
+_EXPIRED = 3
+"""Flower's error code for a message that it dropped: at its deadline, or with the node that it was for."""
 log = logging.getLogger("fedgates")
 
 
@@ -68,7 +70,7 @@ class Poll:
             replies = sorted(replies, key=lambda reply: self._awaited.get(reply.metadata.src_node_id, -1))
         for name, reply in self._answers(replies):
             if reply.has_error():
-                self._tally.fail(name, reason(reply))
+                self._tally.fail(name, self._reason(reply))
                 continue
             self._tally.received(reply_sort(reply), reply_bytes(reply))
             try:
@@ -91,7 +93,7 @@ class Poll:
         for name, reply in self._answers(replies):
             try:
                 if reply.has_error():
-                    raise WireError(reason(reply))  # noqa: TRY301
+                    raise WireError(self._reason(reply))  # noqa: TRY301
                 examples, found = read_evaluation(reply.content, classes=classes)
             except WireError as error:
                 self._tally.fail_evaluation(name, str(error))
@@ -107,6 +109,10 @@ class Poll:
         if "seconds" in metrics:
             metrics["seconds"] = min(metrics["seconds"], self._config.round_timeout)
         return replace(update, num_examples=min(update.num_examples, self._config.max_examples), metrics=metrics)
+
+    def _reason(self, reply: Message) -> str:
+        """Why there is an error instead of an answer; what Flower says of a message that expired is that nobody replied."""
+        return self._silence if reply.error.code == _EXPIRED else reason(reply)
 
     @property
     def _silence(self) -> str:

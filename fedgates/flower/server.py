@@ -81,6 +81,13 @@ def run_federation(grid: Grid, raw: Mapping[str, Value], strategies: Strategies)
     config = strategy.config
     run = open_run(config, clients)
     log.info("results: %s", run.path)
+    with run.held():
+        return _run(grid, strategy, dataset, run), run
+
+
+def _run(grid: Grid, strategy: AnyStrategy, dataset: data.Dataset, run: RunFolder) -> Result:
+    """All rounds of a run that are not done yet, and what it leaves."""
+    config = strategy.config
     if dataset.support is not None and len(dataset.support) == strategy.network.size:
         strategy.support = dataset.support
     first_round, arrays = 1, None
@@ -102,7 +109,7 @@ def run_federation(grid: Grid, raw: Mapping[str, Value], strategies: Strategies)
         raise QuorumError(f"{error}; to go on: resume = {str(run.path)!r}") from None
     finally:  # a run that ends early has cost something, too
         tell(strategy, run)
-    return result, run
+    return result
 
 
 def prepare(

@@ -4,7 +4,6 @@ A run is written into ``seed1.part/`` beside the place ``seed1/`` where it is mo
 its final name is a whole run.
 """
 
-import fcntl
 import hashlib
 import importlib
 import multiprocessing
@@ -18,7 +17,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from multiprocessing.connection import wait
@@ -36,6 +35,7 @@ from fedgates.checkpoint import RunFolder
 from fedgates.compare.runs import CLIENTS, NOT_COMPARED, read_run
 from fedgates.compare.study import Job
 from fedgates.config import ConfigError, Value, to_dict
+from fedgates.disk import locked
 from fedgates.flower.loopback import LoopbackGrid
 from fedgates.flower.server import FederationApp, prepare
 from fedgates.network import NetworkError
@@ -148,16 +148,14 @@ def held(folder: Path) -> Iterator[None]:
     ConfigError
         It cannot be written, or another process runs the study.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("w")
-    except OSError as error:
-        raise ConfigError("--runs", str(folder), f"a folder that can be written ({error.strerror})") from None
-    with lock:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(folder / ".lock"))
+        except BlockingIOError:
             raise ConfigError("--runs", str(folder), "a folder that no other process is running this study in") from None
+        except OSError as error:
+            raise ConfigError("--runs", str(folder), f"a folder that can be written ({error.strerror})") from None
         yield
 
 

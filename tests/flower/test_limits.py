@@ -134,7 +134,7 @@ def introduced(raw, **node):
 @pytest.mark.parametrize("value", ["x", "1", 0, -1, True, False, 0.0, float("nan"), ""])
 @pytest.mark.parametrize("key", LIMITS)
 def test_a_limit_that_is_none_leaves_that_device_out(raw, key, value):
-    assert introduced(raw, **{key: value}).startswith(f"{key} = {value!r}: expected a {'whole ' * (key == 'max-gates')}number ")
+    assert introduced(raw, **{key: value}).startswith(f"{key} = {value!r}: expected a")
 
 
 @pytest.mark.parametrize("key", LIMITS)

@@ -1,0 +1,52 @@
+"""The commands of deploy/README.md, with other values for the variables that the page itself sets."""
+
+import re
+from dataclasses import dataclass
+
+from engines import ROOT
+
+PAGE = ROOT / "deploy" / "README.md"
+_BLOCK = re.compile(r"^```bash\n# (server|device)(?:, ([^\n]*))?\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_ASSIGNMENT = re.compile(r"^([A-Z_]+)=('[^']*'|\S+).*\n", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block: the machine it is for, how it is run there, its assignments and its commands."""
+
+    machine: str
+    how: str
+    assignments: tuple[tuple[str, str], ...]
+    commands: str
+
+
+def _block(machine, how, text):
+    return Block(machine, how, tuple(_ASSIGNMENT.findall(text)), _ASSIGNMENT.sub("", text).strip())
+
+
+class Page:
+    """The page's blocks; notes which have been asked for."""
+
+    def __init__(self):
+        text = PAGE.read_text(encoding="utf-8")
+        self.blocks = [_block(*found) for found in _BLOCK.findall(text)]
+        assert len(self.blocks) == text.count("```bash"), "a block that does not say in its first line which machine it is for"
+        self._asked = set()
+
+    def script(self, command, **values):
+        """The one block with this command, after the page's assignments for its machine, of which `values` replace some."""
+        (block,) = (block for block in self.blocks if command in block.commands)
+        self._asked.add(block)
+        ours = dict(a for other in self.blocks if other.machine == block.machine for a in other.assignments)
+        assert values.keys() <= ours.keys(), f"the page sets no {values.keys() - ours.keys()}"
+        settings = [f"{name}={values.get(name, text)}" for name, text in ours.items()]
+        return "\n".join(["set -euo pipefail", *settings, block.commands])
+
+    def value(self, name):
+        """What the page sets a variable to."""
+        return next(text for block in self.blocks for key, text in block.assignments if key == name).strip("'")
+
+    @property
+    def rest(self):
+        """Blocks with commands that nobody asked for, but those for systemd."""
+        return [block for block in self.blocks if block.commands and block.how != "systemd" and block not in self._asked]

@@ -1,0 +1,145 @@
+"""A server and devices on this machine, brought up by the commands of deploy/README.md."""
+
+import os
+import re
+import shutil
+import signal
+import tomllib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from shlex import quote
+
+import numpy as np
+from commands import Page
+from engines import ROOT, Sandbox, free_ports, until
+
+from fedgates.checkpoint import RunFolder
+from fedgates.data.digits import digits
+
+
+def write_npz(path, first, last, *, without=None):
+    """A device's own data: some of the digits, but none of one class."""
+    train = digits().train
+    x, y = train.x[first:last], train.y[first:last]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, x_train=x[y != without], y_train=y[y != without])
+    return path
+
+
+def keys_of(settings):
+    """The run config in a --run-config argument."""
+    return tomllib.loads("\n".join(settings.split()))
+
+
+def results_of(out):
+    """The folder that a run printed."""
+    return RunFolder(Path(re.findall(r"^results: (.+)$", out, re.MULTILINE)[0]))
+
+
+class Federation(Sandbox):
+    """Everything lies under a home of its own, so that the page's own paths can stay as they are.
+
+    The server has an address that devices reach; its commands are run `inside` something, a network namespace for example.
+    """
+
+    def __init__(self, folder, address="127.0.0.1", inside=()):
+        super().__init__(folder)
+        self.inside = inside
+        self.page = Page()
+        self.root = folder / "home"
+        self.root.mkdir()
+        self.env["HOME"] = str(self.root)
+        self.address = address
+        self.port, self.local = free_ports(2)
+        self.devices = {}
+
+    def run(self, *command, **options):
+        return super().run(*self.inside, *command, **options)
+
+    # --- the page's blocks
+
+    def script(self, command, **values):
+        own = {"ADDRESS": self.address, "PORT": self.port, "LOCAL": self.local} if "SERVER" not in values else {}
+        return self.page.script(command, **{name: quote(str(value)) for name, value in {**own, **values}.items()})
+
+    def do(self, command, **values):
+        """Run a block to its end: what it printed."""
+        code, out = self.run("bash", "-c", self.script(command, **values))
+        assert code == 0, out
+        return out
+
+    def begin(self, command, name, inside=None, **values):
+        """Run a block in a terminal of its own."""
+        return self.start(
+            *(self.inside if inside is None else inside), "bash", "-c", self.script(command, **values), name=name, cwd=ROOT
+        )
+
+    # --- machines
+
+    def start_server(self):
+        self.do("certificates.sh")
+        self.start_superlink()
+        self.begin("gate.py", "gate")
+        until(lambda: self.run("bash", "-c", f"exec 3<>/dev/tcp/{self.address}/{self.port}")[0] == 0, "the gate")
+        self.do("connection.sh")
+
+    def start_superlink(self, name="superlink"):
+        self.begin("superlink.sh", name)
+        until(lambda: "Uvicorn running on https://" in self.log(name), "SuperLink")
+
+    def make_device(self, number, data, *, register=True, ca=None):
+        """A device with a key, the authority's certificate and data; its values of the page's variables."""
+        site = self.root / f"device-{number}"
+        values = {"SITE": site, "SERVER": f"{self.address}:{self.port}", "NUMBER": number, "DATA": data}
+        values["LOCAL"] = free_ports(1)[0]
+        self.do("device-key.sh", **values)
+        shutil.copy(ca or self.root / "fedgates" / "server" / "ca.crt", site / "ca.crt")
+        if register:
+            self.do("flwr supernode register", NUMBER=number, PUBLIC_KEY=site / "device.pub")
+        self.devices[number] = values
+
+    def make_devices(self, *devices):
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda device: self.make_device(*device[:2], **device[2]), devices))
+
+    def start_device(self, number, inside=None):
+        return self.begin("supernode.sh", f"device-{number}", inside, **self.devices[number])
+
+    def node_id(self, number):
+        return int(re.findall(r"SuperNode ID: (\d+)", self.log(f"device-{number}"))[0])
+
+    def statuses(self):
+        """Node id to status of every SuperNode that is registered."""
+        return {int(node["node-id"]): node["status"] for node in self.nodes("fed")}
+
+    def wait_online(self, *numbers):
+        until(lambda: all("SuperNode ID" in self.log(f"device-{number}") for number in numbers), "devices online")
+
+    # --- runs
+
+    def settings(self, **changes):
+        """The page's settings of a run, some of them changed."""
+        changed = keys_of(self.page.value("SETTINGS")) | {key.replace("_", "-"): value for key, value in changes.items()}
+        return " ".join(f'{key}="{value}"' if isinstance(value, str) else f"{key}={value}" for key, value in changed.items())
+
+    def begin_run(self, name, settings, command='--run-config "$SETTINGS"', **values):
+        """Start a run, and wait for its folder: its process, and the folder."""
+        process = self.begin(command, name, SETTINGS=settings, **values)
+        until(lambda: "\nresults: " in self.log(name) or process.poll() is not None, "the run's folder")
+        return process, results_of(self.log(name))
+
+    def asked(self, number, kind="train"):
+        """How many messages of a kind a device was sent."""
+        return self.log(f"device-{number}").count(f"Receiving: {kind} message")
+
+    def in_round(self, folder, server_round, *numbers):
+        """Wait until these devices have been sent their messages of a round that is not over."""
+        until(lambda: len(folder.ledger.read()) == server_round - 1, f"the end of round {server_round - 1}", 120)
+        before = {number: self.asked(number) for number in numbers}
+        until(lambda: all(self.asked(number) > before[number] for number in numbers), f"round {server_round} under way")
+        assert len(folder.ledger.read()) == server_round - 1
+
+
+def end_group(process, sig=signal.SIGKILL):
+    os.killpg(process.pid, sig)
+    process.wait()

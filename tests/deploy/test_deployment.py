@@ -1,0 +1,177 @@
+"""deploy/README.md on 127.0.0.1: its commands, strangers, what is killed in mid-round, and the bytes that Flower counted."""
+
+import httpx
+import pytest
+from engines import free_ports, until
+from federation import Federation, end_group, keys_of, results_of, write_npz
+
+from client_app import app
+from fedgates.flower import LoopbackGrid, run_federation
+from strategies import STRATEGIES
+
+pytestmark = pytest.mark.slow
+
+FRAMING = 2000
+"""Bytes that Flower may add to a message: its metadata, a header an object, and the other records (1.3 to 1.6 kB with 1.41)."""
+DATA = {0: (0, 150, 7), 1: (150, 240, None), 2: (240, 320, None)}
+"""Of each device: its first and last digit, and the class it lacks."""
+STRANGER, DECEIVED = 8, 9
+
+
+@pytest.fixture(scope="module")
+def federation(tmp_path_factory):
+    with Federation(tmp_path_factory.mktemp("deployment")) as federation:
+        federation.start_server()
+        yield federation
+
+
+@pytest.fixture(scope="module")
+def devices(federation):
+    """Three devices that are online, and the processes of their SuperNodes; two that are not let in."""
+    data = {i: write_npz(federation.root / f"own-{i}.npz", a, b, without=lacks) for i, (a, b, lacks) in DATA.items()}
+    other = federation.root / "other"
+    code, out = federation.run("deploy/certificates.sh", str(other / "ca"), str(other / "server"), federation.address)
+    assert code == 0, out
+    federation.make_devices(
+        *((i, data[i], {}) for i in DATA),
+        (STRANGER, data[0], {"register": False}),
+        (DECEIVED, data[0], {"ca": other / "server" / "ca.crt"}),
+    )
+    processes = {number: federation.start_device(number) for number in (*DATA, STRANGER, DECEIVED)}
+    federation.wait_online(*DATA)
+    return processes
+
+
+@pytest.fixture(scope="module")
+def first_run(federation, devices):
+    """The page's run: what it printed, and its folder."""
+    out = federation.do('--run-config "$SETTINGS"')
+    return out, results_of(out)
+
+
+def test_devices_train_on_their_own_data(federation, first_run):
+    out, folder = first_run
+    lines = folder.ledger.read()
+    assert [line["clients_counted"] for line in lines] == [3, 3, 3], out
+    assert [line["clients_evaluating"] for line in lines] == [3, 3, 3]
+    assert lines[-1]["client_accuracy"] > 0.3  # chance is .1
+    assert (folder.path / "checkpoint-00003.safetensors").exists()
+    assert federation.runs("fed")[0]["status"] == "finished:completed"
+
+
+def test_the_ledgers_bytes_are_the_bytes_that_flower_counts(federation, first_run):
+    """The run relays sampled masks, so that each client's memory has to last from one message's process to the next one's."""
+    lines = first_run[1].ledger.read()
+    assert [list(line["uplink"]) for line in lines] == [["mask, sampled"]] * 3
+    assert [list(line["downlink"]) for line in lines] == [["votes"], ["relay, sampled"], ["relay, sampled"]]
+    uplink, downlink, evaluation = (
+        sum(line[key] for line in lines) for key in ("uplink_bytes", "downlink_bytes", "evaluation_downlink_bytes")
+    )
+    traffic = federation.runs("fed")[0]["network-traffic"]
+    messages = 3 * 3 * 2 + 3  # three rounds of three clients that train and evaluate, and one introduction each
+    for ledger, flower in ((uplink, traffic["inbound-bytes"]), (downlink + evaluation, traffic["outbound-bytes"])):
+        assert ledger < flower < ledger + messages * FRAMING, (uplink, downlink, evaluation, traffic)
+
+
+def test_strangers_stay_outside(federation, devices, first_run):
+    known = {federation.node_id(number) for number in DATA}
+    others = {node: status for node, status in federation.statuses().items() if node not in known}
+    assert list(others.values()) == ["registered"]  # the one whose certificate is of another authority; never online
+    reasons = {STRANGER: "Failed to activate SuperNode", DECEIVED: "CERTIFICATE_VERIFY_FAILED"}
+    for number, reason in reasons.items():
+        log = federation.log(f"device-{number}")
+        assert reason in log
+        assert "SuperNode ID" not in log
+        assert "Receiving" not in log
+        assert devices[number].wait(10) != 0
+
+
+def test_the_gate_passes_what_devices_say_and_nothing_else(federation):
+    home = federation.root / "fedgates" / "server"
+    ask = httpx.Client(base_url=f"https://127.0.0.1:{federation.port}", verify=str(home / "ca.crt"))
+    statuses = {
+        path: ask.post(path, content=b"", headers={"content-type": "application/x-protobuf"}).status_code
+        for path in (
+            "/v1/control/list-runs",
+            "/v1/runtime/acquire-task",
+            "/v1/fleet/register-node",
+            "/docs",
+            "/v1/fleet/../control/list-runs",
+        )
+    }
+    assert set(statuses.values()) == {404}, statuses
+    assert ask.post("/v1/fleet/pull-messages").status_code not in (200, 404)
+    federation.run("deploy/connection.sh", "outside", f"127.0.0.1:{federation.port}", str(home / "ca.crt"))
+    stranger = str(federation.root / f"device-{STRANGER}" / "device.pub")
+    assert federation.run("flwr", "supernode", "register", stranger, "outside")[0] != 0
+
+
+def test_superlink_itself_refuses_a_supernode_without_a_key(federation):
+    link, ca = f"127.0.0.1:{federation.local}", str(federation.root / "fedgates" / "server" / "ca.crt")
+    port = str(free_ports(1)[0])
+    keyless = federation.start(
+        *("flower-supernode", "--superlink", link, "--root-certificates", ca, "--port", port), name="keyless"
+    )
+    assert keyless.wait(60) != 0
+    assert "All SuperNodes must be registered" in federation.log("keyless")
+
+
+def test_a_device_that_is_killed_in_mid_round_is_named_and_not_missed(federation, devices, first_run):
+    settings = federation.settings(fraction_evaluate=0.0, num_server_rounds=1, round_timeout=25.0)
+    run, folder = federation.begin_run("loss", settings)
+    federation.in_round(folder, 1, *DATA)
+    end_group(devices[2])
+    assert run.wait(90) == 0
+    (line,) = folder.ledger.read()
+    assert (line["clients_selected"], line["clients_counted"], list(line["failed"])) == (3, 2, ["2"])
+    assert federation.runs("fed")[0]["status"] == "finished:completed"
+    federation.do("flwr supernode unregister", NODE=federation.node_id(2))
+
+
+def test_a_run_whose_server_is_killed_ends_as_if_nothing_had_been(federation, devices, first_run):
+    """Twice in its second round: first the run's own process alone, then SuperLink with it."""
+    assert devices[2].poll() is not None
+    settings = federation.settings(fraction_evaluate=0.0, num_server_rounds=2)
+    resume = 'resume=\\"$RESULTS\\"'
+
+    stopped, folder = federation.begin_run("killed", settings)
+    federation.in_round(folder, 2, 0, 1)
+    assert federation.kill("flwr-serverapp") == 1
+    run = federation.runs("fed")[0]
+    assert run["status"] == "running"  # for a while, to Flower
+    federation.do("flwr log", RUN=run["run-id"], RESULTS=folder.path)
+    federation.do("flwr stop", RUN=run["run-id"])
+    assert stopped.wait(20) is not None
+
+    stopped, same = federation.begin_run("killed again", settings, resume, RESULTS=folder.path)
+    assert same == folder
+    federation.in_round(folder, 2, 0, 1)
+    for words in (("flower-superlink",), ("flower-superexec", str(federation.local)), ("flwr-serverapp",)):
+        assert federation.kill(*words) == 1
+    assert stopped.wait(20) is not None
+    assert [line["round"] for line in folder.ledger.read()] == [1]
+    federation.start_superlink("superlink again")
+
+    last, _ = federation.begin_run("unharmed", settings, resume, RESULTS=folder.path)
+    assert last.wait(120) == 0
+    assert "resumed after round 1" in federation.log("unharmed")
+
+    config = keys_of(settings) | {"output-dir": str(federation.root / "reference")}
+    nodes = [{"partition-id": i, "data-path": str(federation.devices[i]["DATA"])} for i in (0, 1)]
+    _, reference = run_federation(LoopbackGrid(app, config, node_configs=nodes), config, STRATEGIES)
+    name = "checkpoint-00002.safetensors"
+    assert (folder.path / name).read_bytes() == (reference.path / name).read_bytes()
+
+
+def test_a_device_that_is_unregistered_is_gone(federation, devices, first_run):
+    federation.do("flwr supernode unregister", NODE=federation.node_id(1))
+    until(lambda: devices[1].poll() is not None, "the end of its SuperNode", 20)
+    assert federation.statuses()[federation.node_id(1)] == "unregistered"
+    stranger = federation.root / "device-1" / "device.pub"
+    code, out = federation.run("flwr", "supernode", "register", str(stranger), "fed")
+    assert (code, "already in use" in out) == (1, True), out  # for good
+    federation.do("flwr supernode list")
+
+
+def test_every_command_of_the_page_was_run(federation, devices, first_run):
+    assert not federation.page.rest
