@@ -12,7 +12,10 @@ from fedgates.cli.app import cli
 if TYPE_CHECKING:
     from fedgates.artifact import Model
 
-_File = Annotated[Path, typer.Argument(metavar="MODEL", help="A model.fedgates.", show_default=False)]
+_File = Annotated[
+    str,
+    typer.Argument(metavar="MODEL", help='A model.fedgates; or of a run: its folder, its name, or "last".', show_default=False),
+]
 _Json = Annotated[bool, typer.Option("--json", help="For scripts.")]
 
 
@@ -23,14 +26,15 @@ class Form(StrEnum):
     SAFETENSORS = "safetensors"
 
 
-@cli.command(epilog="Example: fedgates inspect ~/fedgates/runs/RUN/model.fedgates")
+@cli.command(epilog="Example: fedgates inspect last")
 def inspect(model: _File, *, as_json: _Json = False) -> None:
     """What a model file holds: how it was trained, its layers and how dense they are, its bytes, and what it shrinks to."""
     import json  # noqa: PLC0415
 
     from fedgates.model_report import facts_of, table  # noqa: PLC0415
 
-    found = facts_of(model.expanduser(), _loaded(model))
+    file = _file(model)
+    found = facts_of(file, _loaded(file))
     typer.echo(json.dumps(found, indent=2) if as_json else table(found))
 
 
@@ -47,7 +51,7 @@ def predict(
 
     from fedgates.prediction import ImageError, predictions, read_images, told  # noqa: PLC0415
 
-    loaded = _loaded(model)
+    loaded = _loaded(_file(model))
     try:
         found = predictions(loaded, read_images(images.expanduser(), loaded.facts.input_shape), top)
     except ImageError as error:
@@ -55,7 +59,7 @@ def predict(
     typer.echo(json.dumps(found, indent=2) if as_json else told(found))
 
 
-@cli.command(epilog="Example: fedgates export model.fedgates --to onnx")
+@cli.command(epilog="Example: fedgates export last --to onnx")
 def export(
     model: _File,
     to: Annotated[
@@ -66,13 +70,22 @@ def export(
     """Write a model for other programs, with the units cut away that no path uses. ONNX needs `pip install fedgates[onnx]`."""
     from fedgates.export import ExportError, write_onnx, write_safetensors  # noqa: PLC0415
 
-    loaded = _loaded(model)
-    target = (out or model.with_suffix(f".{to.value}")).expanduser()
+    file = _file(model)
+    loaded = _loaded(file)
+    target = (out or file.with_suffix(f".{to.value}")).expanduser()
     try:
         size = (write_onnx if to is Form.ONNX else write_safetensors)(loaded, target)
     except (ExportError, OSError) as error:
         raise click.UsageError(f"--to {to.value}: {error}") from None
     typer.echo(f"written: {target}, {size:,} bytes")
+
+
+def _file(model: str) -> Path:
+    """The file that is meant."""
+    from fedgates.run_list import find  # noqa: PLC0415
+
+    path = Path(model).expanduser()
+    return path if path.is_file() else find(model) / "model.fedgates"
 
 
 def _loaded(path: Path) -> "Model":

@@ -1,6 +1,10 @@
 """`fedgates inspect`, `predict` and `export`, on a model that was trained on the real digits."""
 
 import json
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,6 +31,9 @@ def drawn(tmp_path):
     for i in range(60):
         Image.fromarray(test.x[i, :, :, 0]).save(folder / f"{i:03d}.png")
     return folder, test.y[:60]
+
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 # --- predict
@@ -160,3 +167,19 @@ def test_another_form_is_refused(capsys, model):
     code, _, err = command(capsys, "export", model, "--to", "pickle")
     assert code == 2
     assert "'pickle' is not one of 'onnx', 'safetensors'" in err
+
+
+# --- the README's lines
+
+
+def test_the_lines_in_the_readme_predict(model):
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert code.count("model.fedgates") == 1
+    done = subprocess.run(
+        [sys.executable, "-c", code.replace("model.fedgates", str(model))], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.startswith("tensor([["), done.stderr
+
+
+def test_a_run_stands_for_its_model(capsys, model, trained):
+    assert command(capsys, "inspect", trained) == command(capsys, "inspect", model)
