@@ -5,6 +5,7 @@ import pytest
 from engines import free_ports, until
 from federation import Federation, end_group, keys_of, results_of, write_npz
 
+import fedgates
 from client_app import app
 from fedgates.flower import LoopbackGrid, run_federation
 from strategies import STRATEGIES
@@ -56,6 +57,7 @@ def test_devices_train_on_their_own_data(federation, first_run):
     assert [line["clients_evaluating"] for line in lines] == [3, 3, 3]
     assert lines[-1]["client_accuracy"] > 0.3  # chance is .1
     assert (folder.path / "checkpoint-00003.safetensors").exists()
+    assert fedgates.load(folder.path / "model.fedgates").facts.training["rounds"] == 3
     assert federation.runs("fed")[0]["status"] == "finished:completed"
 
 
@@ -71,6 +73,7 @@ def test_the_ledgers_bytes_are_the_bytes_that_flower_counts(federation, first_ru
     messages = 3 * 3 * 2 + 3  # three rounds of three clients that train and evaluate, and one introduction each
     for ledger, flower in ((uplink, traffic["inbound-bytes"]), (downlink + evaluation, traffic["outbound-bytes"])):
         assert ledger < flower < ledger + messages * FRAMING, (uplink, downlink, evaluation, traffic)
+    assert f"A device sends {uplink / 9:,.0f} bytes a round" in federation.do("fedgates cost", RESULTS=first_run[1].path)
 
 
 def test_strangers_stay_outside(federation, devices, first_run):
