@@ -30,7 +30,7 @@ from fedgates.flower.messages import (
     update_content,
 )
 from fedgates.flower.registry import AnyStrategy, Strategies, build, configure
-from fedgates.flower.roster import introduction
+from fedgates.flower.roster import introduction, name_of
 from fedgates.flower.startup import wait_for_check
 from fedgates.keys import flip_lots, generator
 from fedgates.network import NetworkError
@@ -181,8 +181,7 @@ def _own_limits(context: Context) -> Mapping[str, Value]:
 
 def client_name(context: Context) -> int:
     """The name a client goes by: its `partition-id`, or its node id."""
-    partition = _partition_id(context)
-    return context.node_id if partition is None or partition < 0 else partition  # the roster's rule, too
+    return name_of(_partition_id(context), context.node_id)
 
 
 def _partition_id(context: Context) -> int | None:

@@ -22,6 +22,18 @@ _PATIENCE = 120.0
 
 _NAMES = 2**31
 """Names that clients give themselves are below it, so that none can take a node id, which is what others go by."""
+_SIMULATIONS = ("InMemoryGrid", "LoopbackGrid")
+"""Grids whose nodes are simulated; by name, because Flower does not export its own."""
+
+
+def is_simulation(grid: Grid) -> bool:
+    """Whether nodes are simulated, so that all there ever will be are there soon; real ones come, go, and have their own data."""
+    return any(kind.__name__ in _SIMULATIONS for kind in type(grid).__mro__) and getattr(grid, "simulated", True)
+
+
+def name_of(given: object, node: int) -> int:
+    """The name a client goes by, on either end: the number it was given as its `partition-id`, or its node id."""
+    return given if type(given) is int and 0 <= given < _NAMES else node
 
 
 def introduction(partition_id: int | None, problem: str = "") -> RecordDict:
@@ -86,7 +98,7 @@ class Roster:
             return
         answer = reply.content.config_records.get("introduction", ConfigRecord())
         given, problem = answer.get("name"), one_line(answer.get("problem", ""))
-        name = given if type(given) is int and 0 <= given < _NAMES else node
+        name = name_of(given, node)
         if self._names.get(node) == name:
             return
         if problem:

@@ -110,7 +110,8 @@ def wait_for_clients(strategy: "GateStrategy[Any, Any]", grid: Grid, timeout: fl
     while (there := len(strategy.present(grid))) < wanted:
         waited = time.monotonic() - started
         if waited > timeout:
-            raise QuorumError(f"min-clients = {wanted}: {there} clients came within {timeout:g} s (round-timeout)")
+            others = f"; of the others the first says: {strategy.problem}" if strategy.problem else ""
+            raise QuorumError(f"min-clients = {wanted}: {there} clients came within {timeout:g} s (round-timeout){others}")
         if waited - told >= _TELL_EVERY:
             log.info("waiting for clients: %d of min-clients = %d are there", there, wanted)
             told = waited

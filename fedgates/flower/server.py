@@ -14,13 +14,12 @@ from fedgates.checkpoint import RunFolder, open_run
 from fedgates.config import ConfigError, RunConfig, Value
 from fedgates.flower.finish import keep_model, tell
 from fedgates.flower.registry import AnyStrategy, Strategies, build, configure
+from fedgates.flower.roster import is_simulation
 from fedgates.flower.startup import config_is_checked, end_flower_process
 from fedgates.flower.strategy import QuorumError
 from fedgates.network import NetworkError
 
 log = logging.getLogger("fedgates")
-_SIMULATIONS = ("InMemoryGrid", "LoopbackGrid")
-"""Grids whose nodes are simulated; by name, because Flower does not export its own."""
 _SETTLING, _PATIENCE = 0.1, 30.0
 """Seconds without a new node after which a simulation's nodes are all there, and after which it has none."""
 
@@ -157,7 +156,7 @@ def simulated_clients(grid: Grid) -> int | None:
 
     A simulation registers its nodes one by one while this starts, so they are counted once no more turn up.
     """
-    if not any(kind.__name__ in _SIMULATIONS for kind in type(grid).__mro__) or not getattr(grid, "simulated", True):
+    if not is_simulation(grid):
         return None
     count, before, end = len(list(grid.get_node_ids())), -1, time.monotonic() + _PATIENCE
     while (count != before or not count) and time.monotonic() < end:

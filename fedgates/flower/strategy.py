@@ -22,7 +22,7 @@ from fedgates.checkpoint import RunFolder
 from fedgates.config import RunConfig
 from fedgates.flower.messages import SHAPE, from_record, shape_record, to_record
 from fedgates.flower.poll import Poll
-from fedgates.flower.roster import Roster, choose
+from fedgates.flower.roster import Roster, choose, is_simulation
 from fedgates.flower.rounds import EvaluateFn, QuorumError, run_rounds
 from fedgates.ledger import LARGEST_LOSS, Tally
 from fedgates.measures import MaskCounts, consensus, support_scores
@@ -180,12 +180,17 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
         Raises
         ------
         QuorumError
-            None of those that are there can take part.
+            None of a simulation's can take part; on real devices others may come.
         """
         present = self._roster.present(grid, RecordDict({SHAPE: self._shape()}), self.config.round_timeout)
-        if not present and self._roster.problem:
-            raise QuorumError(f"no client can take part; the first of them says: {self._roster.problem}")
+        if not present and self.problem and is_simulation(grid):
+            raise QuorumError(f"no client can take part; the first of them says: {self.problem}")
         return present
+
+    @property
+    def problem(self) -> str:
+        """Why no client can take part, if all that are there have said so: the first one's reason, or nothing."""
+        return self._roster.problem
 
     def configure_train(
         self,
