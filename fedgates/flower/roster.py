@@ -27,7 +27,7 @@ _SIMULATIONS = ("InMemoryGrid", "LoopbackGrid")
 
 
 def is_simulation(grid: Grid) -> bool:
-    """Whether nodes are simulated, so that all there ever will be are there soon; real ones come, go, and have their own data."""
+    """Whether nodes are simulated, so that all there will ever be are there soon; real ones come, go, and have their data."""
     return any(kind.__name__ in _SIMULATIONS for kind in type(grid).__mro__) and getattr(grid, "simulated", True)
 
 

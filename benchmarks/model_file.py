@@ -1,0 +1,117 @@
+"""python benchmarks/model_file.py --data-dir DIR: a finished model's bytes beside other files of it, and what it shrinks to.
+
+Each row is a run of its own on the loopback grid: digits with the MLP, and MNIST (from DIR, as torchvision lays it out) with
+conv4 on a few images, whose accuracy is not the point. Beside `model.fedgates` stand the same weights as dense float32 in
+safetensors, and as float16 in a zip file, which is what a zip makes of zeros. Speed is of 256 images, the network as it is
+beside the one without the units that no path uses, in turns; the ratio is of medians.
+"""
+
+import io
+import tempfile
+import time
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+from safetensors.torch import save
+from sweep import arguments, table
+
+import fedgates
+from client_app import app
+from fedgates.config import Value
+from fedgates.flower import LoopbackGrid, run_federation
+from fedgates.model_report import facts_of
+from fedgates.slim import slim
+from strategies import STRATEGIES
+
+_SPARSE: Mapping[str, Value] = {"strategy": "one-bit-gates", "target-density": 0.05}
+_MNIST: Mapping[str, Value] = {"dataset": "mnist", "model": "conv4", "samples-per-client": 100, "local-epochs": 2}
+ROWS: Mapping[str, tuple[int, Mapping[str, Value]]] = {
+    "digits, mlp, fedpm": (10, {"num-server-rounds": 30}),
+    "digits, mlp, fedpm, density-penalty 10": (10, {"num-server-rounds": 30, "density-penalty": 10.0}),
+    "digits, mlp, one-bit gates, .05": (10, {**_SPARSE, "num-server-rounds": 30}),
+    "digits, mlp, fediht, .1": (
+        10,
+        {"strategy": "fediht", "target-density": 0.1, "learning-rate": 0.3, "num-server-rounds": 30},
+    ),
+    "MNIST, conv4, fedpm": (4, {**_MNIST, "num-server-rounds": 3}),
+    "MNIST, conv4, one-bit gates, .05": (4, {**_MNIST, **_SPARSE, "num-server-rounds": 12}),
+}
+_HEADER = (
+    "run",
+    "accuracy",
+    "kept",
+    "model.fedgates",
+    "entropy of its mask",
+    "float32 safetensors",
+    "zipped float16",
+    "parameters left",
+    "multiply-adds left",
+    "speed",
+)
+
+
+def row(name: str, data_dir: str, folder: Path) -> tuple[str, ...]:
+    """Run one, and measure what it left."""
+    clients, config = ROWS[name]
+    raw = {"evaluations": "threshold", "output-dir": str(folder), "data-dir": data_dir, **config}
+    _, run = run_federation(LoopbackGrid(app, raw, clients), raw, STRATEGIES)
+    file = run.path / "model.fedgates"
+    model = fedgates.load(file)
+    found = facts_of(file, model)
+    weights = {key: value.contiguous() for key, value in model.network.state_dict().items()}
+    small, whole = found["slim"], found["whole"]
+    return (
+        name,
+        f"{100 * found['training']['accuracy']:.1f} %",
+        f"{100 * found['kept'] / found['parameters']:.1f} %",
+        f"{found['bytes']:,}",
+        f"{found['mask_entropy_bytes']:,}",
+        f"{len(save(weights)):,}",
+        f"{zipped(weights):,}",
+        f"{100 * small['parameters'] / whole['parameters']:.1f} %",
+        f"{100 * small['multiply_adds'] / whole['multiply_adds']:.1f} %",
+        f"{speed(model):.2f}x",
+    )
+
+
+def zipped(weights: Mapping[str, torch.Tensor]) -> int:
+    """Bytes of a deflated zip file of float16 arrays."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for key, value in weights.items():
+            archive.writestr(key, value.numpy().astype(np.float16).tobytes())
+    return len(file.getvalue())
+
+
+def speed(model: fedgates.Model) -> float:
+    """How many times faster the network without dead units is than the whole one."""
+    small = slim(model.network)
+    if small is None:
+        return 1.0
+    images = torch.rand(256, *model.facts.input_shape)
+    took: dict[str, list[float]] = {"whole": [], "small": []}
+    with torch.no_grad():
+        for _ in range(15):
+            for name, network in (("whole", model.network), ("small", small)):
+                started = time.perf_counter()
+                network(images)
+                took[name].append(time.perf_counter() - started)
+    return median(took["whole"]) / median(took["small"])
+
+
+def main() -> None:
+    """Run all rows, print the table, and keep it."""
+    data_dir = str(Path(arguments(__doc__ or "", data_dir="~/fedgates/data").data_dir).expanduser().absolute())
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        rows = [row(name, data_dir, Path(folder)) for name in ROWS]
+    text = "Bytes of files; parameters and multiply-adds without the units that no path uses, as shares of the whole network's."
+    table("The finished model", "python benchmarks/model_file.py --data-dir DIR", text, _HEADER, rows)
+
+
+if __name__ == "__main__":
+    main()
