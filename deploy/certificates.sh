@@ -19,7 +19,7 @@ done
 for file in "$server/server.key" "$server/server.crt"; do
     [ ! -e "$file" ] || fail "$file is there already; remove it to make another"
 done
-[ ! "$ca" -ef "$server" ] || fail "$ca: expected two folders, because the CA's key does not belong on the server"
+[ "$(realpath -m "$ca")" != "$(realpath -m "$server")" ] || fail "$ca: expected two folders, because the CA's key does not belong on the server"
 
 umask 077
 work=$(mktemp -d)

@@ -8,6 +8,7 @@ fail() { echo "connection.sh: $1" >&2; exit 1; }
 [ -r "$3" ] || fail "$3: expected the server's ca.crt"
 
 certificate=$(realpath "$3")
+case $certificate in *\"* | *\\*) fail "$certificate: expected a path without quotes and backslashes" ;; esac
 config=${FLWR_HOME:-$HOME/.flwr}/config.toml
 mkdir -p "$(dirname "$config")"
 touch "$config"

@@ -7,14 +7,15 @@ for file in ca.crt device.key; do
     [ -r "$1/$file" ] || fail "$1/$file: expected the server's ca.crt and the device.key that device-key.sh makes"
 done
 [[ $2 =~ ^[^:].*:[0-9]+$ ]] || fail "$2: expected SERVER:PORT"
-[[ $3 =~ ^(0|[1-9][0-9]*)$ ]] || fail "$3: expected a number, another one for each device"
+[[ $3 =~ ^(0|[1-9][0-9]{0,8})$ ]] || fail "$3: expected a number, another one for each device"
 case $4 in
     *\"* | *\\*) fail "$4: expected a path without quotes and backslashes" ;;
     /*) [ -r "$4" ] || fail "$4: expected an .npz file or a folder of images, and there is none" ;;
     *) fail "$4: expected an absolute path" ;;
 esac
 for limit in "${@:6}"; do
-    [[ $limit =~ ^[a-z-]+=[0-9.]+$ ]] || fail "$limit: expected LIMIT=VALUE, one of the limits in pyproject.toml and a number"
+    [[ $limit =~ ^max-(gates|payload-mb|decode-mb)=[0-9.]+$ ]] ||
+        fail "$limit: expected max-gates, max-payload-mb or max-decode-mb, = and a number"
 done
 
 exec flower-supernode --superlink "$2" --root-certificates "$1/ca.crt" --auth-supernode-private-key "$1/device.key" \

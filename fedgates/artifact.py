@@ -8,16 +8,18 @@ The file, integers little-endian: magic ``FGMD``; version, u16; length of the fa
 length of the statistics, u32; the statistics, float32; the payload, to the last four bytes; and CRC-32 of all before, u32. The
 payload is an update of a mask (codec packed or entropy, FORMAT.md) where the weights are frozen ones under one, else a state of
 weights. Statistics are mean and variance of each channel of each batch norm, in the order of the layers: in training these come
-from the batch; a finished model must not depend on what else is in a batch, so it has those of the images it was tried on.
+from the batch; a finished model must not depend on what else is in a batch, so it has the means of those of the images that it
+was tried on, and its file is 8 bytes a channel larger.
 """
 
 import json
+import math
 import struct
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import get_args
+from typing import cast, get_args
 
 import numpy as np
 import torch
@@ -28,7 +30,6 @@ from fedgates import models
 from fedgates.config import MODELS, ConfigError
 from fedgates.disk import write_atomically
 from fedgates.gates import Gates, WeightScale
-from fedgates.models.batch_norm import BatchNorm
 from fedgates.models.shapes import Shape
 from fedgates.network import Network, NetworkError
 from fedgates.slim import without_dead
@@ -41,6 +42,9 @@ _OPENING = struct.Struct("<4sHI")
 _LENGTH = struct.Struct("<I")
 _LONGEST_FACTS = 1 << 20
 _MOST_GATES = 50_000_000
+_MOST_PIXELS = 1 << 24
+"""Numbers of one image: more than any network of ours takes, and few enough to be tried."""
+_BATCH = 64
 
 
 class ModelFileError(ValueError):
@@ -103,7 +107,9 @@ class Model(nn.Module):
 
         Bytes from 0 to 255, or floats from 0 to 1, as ``torchvision.transforms.ToTensor`` gives.
         """
-        scaled = images / 255 if images.dtype == torch.uint8 else images
+        if not images.is_floating_point() and images.dtype != torch.uint8:
+            raise TypeError(f"images are {images.dtype}, expected torch.uint8 from 0 to 255, or floats from 0 to 1")
+        scaled = images / 255 if images.dtype == torch.uint8 else images.to(torch.float32)
         logits: Tensor = self.network((scaled - 0.5) / 0.5)
         return logits
 
@@ -153,22 +159,33 @@ def save(
 
 
 def _statistics(module: nn.Module, images: Tensor) -> bytes:
-    """Mean and variance of what reaches each batch norm when it sees all images at once, float32."""
-    found: list[NDArray[np.float32]] = []
+    """Mean and variance of what reaches each batch norm, float32: means over batches of 64, each of which sees its own."""
+    norms = _norms(module)
+    if not norms:
+        return b""
+    sums = [torch.zeros(2, norm.num_features, dtype=torch.float64) for _, norm in norms]
+    places = {id(norm): total for (_, norm), total in zip(norms, sums, strict=True)}
 
-    def note(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        of_channels = inputs[0].transpose(0, 1).flatten(1)
-        found.extend([of_channels.mean(1).cpu().numpy(), of_channels.var(1, unbiased=False).cpu().numpy()])
+    def note(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        of_channels = inputs[0].transpose(0, 1).flatten(1).double()
+        places[id(norm)] += torch.stack([of_channels.mean(1), of_channels.var(1, unbiased=False)]).cpu()
 
-    norms = [layer for layer in module.modules() if isinstance(layer, BatchNorm)]
-    handles = [norm.register_forward_pre_hook(note) for norm in norms]
+    handles = [norm.register_forward_pre_hook(note) for _, norm in norms]
+    batches = torch.split(images[: max(_BATCH, len(images) // _BATCH * _BATCH)], _BATCH)
     try:
         with torch.no_grad():
-            module((images / 255 - 0.5) / 0.5) if norms else None
+            for batch in batches:
+                module((batch / 255 - 0.5) / 0.5)
     finally:
         for handle in handles:
             handle.remove()
-    return b"".join(part.astype("<f4").tobytes() for part in found)
+    return b"".join((total / len(batches)).numpy().astype("<f4").tobytes() for total in sums)
+
+
+def _norms(module: nn.Module) -> list[tuple[str, nn.BatchNorm2d]]:
+    """The batch norms that have nothing but the batch to go by."""
+    every = module.named_modules()
+    return [(name, m) for name, m in every if isinstance(m, nn.BatchNorm2d) and m.running_mean is None and not m.affine]
 
 
 # --- reading
@@ -255,8 +272,9 @@ def _facts(path: str | Path, packed: bytes) -> Facts:
             and 0 <= facts.seed < 2**63
             and facts.weight_scale in ("", *get_args(WeightScale))
             and isinstance(facts.training, dict)
+            and all(isinstance(v, str | int | float | None) and v == v for v in facts.training.values())  # noqa: PLR0124  # no NaN
         )
-    except (zlib.error, ValueError, TypeError, KeyError):
+    except (zlib.error, ValueError, TypeError, KeyError, RecursionError):
         sound = False
     if not sound:
         raise ModelFileError(f"{path}: its facts are not those of a model")
@@ -265,7 +283,8 @@ def _facts(path: str | Path, packed: bytes) -> Facts:
 
 def is_shape(value: object) -> bool:
     """Whether this is (C, H, W) of an image of a size that can be."""
-    return isinstance(value, tuple) and len(value) == 3 and all(type(n) is int and 1 <= n < 1 << 16 for n in value)
+    sizes = isinstance(value, tuple) and len(value) == 3 and all(type(n) is int and n >= 1 for n in value)
+    return sizes and math.prod(cast("Shape", value)) <= _MOST_PIXELS
 
 
 def _built(facts: Facts, own: Callable[[Shape, int], nn.Module] | None, max_gates: int) -> nn.Module:
@@ -302,11 +321,13 @@ def _settled(module: nn.Module, statistics: bytes, path: str | Path) -> nn.Modul
     """The network with each batch norm's statistics fixed, where the file has some."""
     if not statistics:
         return module
-    norms = [(name, layer) for name, layer in module.named_modules() if isinstance(layer, BatchNorm)]
+    norms = _norms(module)
     wanted = sum(2 * layer.num_features for _, layer in norms)
     if len(statistics) != 4 * wanted:
         raise ModelFileError(f"{path}: {len(statistics)} bytes of statistics, expected {4 * wanted}")
     values = torch.from_numpy(np.frombuffer(statistics, dtype="<f4").astype(np.float32))
+    if not bool(torch.isfinite(values).all()):
+        raise ModelFileError(f"{path}: its statistics are not finite")
     at = 0
     for name, layer in norms:
         fixed = nn.BatchNorm2d(layer.num_features, eps=layer.eps, affine=False)

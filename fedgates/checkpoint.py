@@ -70,6 +70,10 @@ class RunFolder:
                     time.sleep(1)
             yield
 
+    def note(self, config: RunConfig, clients: int | None) -> None:
+        """Write down the config that the run goes on with."""
+        _write_config(self.path, config, clients)
+
     @property
     def ledger(self) -> Ledger:
         """Its ``rounds.jsonl``."""
@@ -144,7 +148,6 @@ def open_run(config: RunConfig, clients: int | None = None) -> RunFolder:
     if config.resume:
         run = RunFolder(folder(config.resume))
         _check_same(run.path, config, clients)
-        _write_config(run.path, config, clients)
         return run
     base = folder(config.output_dir)
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{_plain(config.strategy)}-{_plain(config.dataset)}-seed{config.seed}"
@@ -186,5 +189,5 @@ def _check_same(path: Path, config: RunConfig, clients: int | None) -> None:
     now = to_dict(config)
     for f in fields(config):
         key = key_name(f.name)
-        if f.name not in _MAY_CHANGE and before.get(key) != now[key]:
-            raise ConfigError(key, now[key], f"{before.get(key)!r}, as in the run to resume")
+        if f.name not in _MAY_CHANGE and before.get(key, f.default) != now[key]:  # an older run has not all keys
+            raise ConfigError(key, now[key], f"{before.get(key, f.default)!r}, as in the run to resume")

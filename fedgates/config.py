@@ -223,8 +223,11 @@ def to_dict(config: RunConfig) -> dict[str, Value]:
 
 
 def folder(value: str) -> Path:
-    """A path from the config, with ~ expanded."""
-    return Path(value).expanduser()
+    """A path from the config, with ~ expanded where it is known whose it is."""
+    try:
+        return Path(value).expanduser()
+    except RuntimeError:
+        return Path(value)
 
 
 __all__ = [

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fedgates.totals import parameters
+from fedgates.totals import parameters, sent_down
 
 FRAMING = 1600
 """Bytes that Flower adds to a message, either way: 1.3 to 1.6 kB were measured (tests/deploy/test_deployment.py)."""
@@ -16,12 +16,14 @@ _HEADER = ("link, kbit/s up / down", "payloads, s", "Flower's framing, s", "comp
 
 @dataclass(frozen=True)
 class DeviceRound:
-    """One device's part in a round, as means over the messages of a run.
+    """One device's part in a round in which it trains, as means over a run.
 
     Attributes
     ----------
     up, down : float
-        Bytes of payload.
+        Bytes of payload; down to train and, where clients evaluate, to evaluate.
+    messages : float
+        How often it is asked: once to train, and up to once more to evaluate.
     longest_up, longest_down : float
         The same in the round in which it was most.
     computing : float or None
@@ -33,6 +35,7 @@ class DeviceRound:
 
     up: float
     down: float
+    messages: float
     longest_up: float
     longest_down: float
     computing: float | None
@@ -61,7 +64,8 @@ def device_round(lines: Sequence[dict[str, Any]]) -> DeviceRound | None:
     Lines are objects of ``rounds.jsonl``.
     """
     ups = [(line["uplink_bytes"], line["clients_counted"] + line["clients_rejected"]) for line in lines]
-    downs = [(line["downlink_bytes"], line["clients_selected"]) for line in lines]
+    downs = [(sent_down(line), line["clients_selected"]) for line in lines]
+    questions = sum(line["clients_selected"] + line.get("clients_evaluating", 0) for line in lines)
     if not any(n for _, n in ups):
         return None
     seconds = [(line["client_seconds"], line["clients_counted"]) for line in lines if line.get("client_seconds") is not None]
@@ -69,6 +73,7 @@ def device_round(lines: Sequence[dict[str, Any]]) -> DeviceRound | None:
     return DeviceRound(
         up=sum(b for b, _ in ups) / sum(n for _, n in ups),
         down=sum(b for b, _ in downs) / sum(n for _, n in downs),
+        messages=questions / sum(n for _, n in downs),
         longest_up=max(b / n for b, n in ups if n),
         longest_down=max(b / n for b, n in downs if n),
         computing=math.fsum(s * n for s, n in seconds) / answers if answers else None,
@@ -81,9 +86,9 @@ def seconds(cost: DeviceRound, up_kbps: float, down_kbps: float, slower: float =
     up, down = 8 / 1000 / up_kbps, 8 / 1000 / down_kbps
     return Seconds(
         payloads=cost.up * up + cost.down * down,
-        framing=FRAMING * (up + down),
+        framing=FRAMING * cost.messages * (up + down),
         computing=None if cost.computing is None else cost.computing * slower,
-        dense=4 * cost.parameters * (up + down),
+        dense=4 * cost.parameters * (up + cost.messages * down),
     )
 
 

@@ -178,25 +178,33 @@ class Ledger:
         Raises
         ------
         ConfigError
-            A line is not JSON; names `resume`, because nothing else reads an old ledger.
+            A line is no JSON object; names `resume`, because nothing else reads an old ledger.
         """
         if not self.path.exists():
             return []
-        lines = self.path.read_text(encoding="utf-8").split("\n")
-        found = []
+        lines = self.path.read_bytes().split(b"\n")
+        found: list[dict[str, Any]] = []
         for number, line in enumerate(lines[:-1], 1):
             try:
-                found.append(json.loads(line))
-            except ValueError:
+                found.append({**json.loads(line)})
+            except (ValueError, TypeError):
                 raise ConfigError(
                     "resume", str(self.path.parent), f"a whole {FILE_NAME}; its line {number} is damaged"
                 ) from None
         return found
 
     def forget_after(self, server_round: int) -> None:
-        """Drop the rounds after `server_round`, which a resumed run does again."""
-        kept = [line for line in self.read() if line["round"] <= server_round]
+        """Drop the rounds after `server_round`, which a resumed run does again, but for failed attempts at the next one."""
+        kept = [line for line in self.read() if line["round"] <= server_round or self._failed(line, server_round + 1)]
         write_atomically(self.path, "".join(json.dumps(line) + "\n" for line in kept).encode())
+
+    def failed_attempts(self, server_round: int) -> int:
+        """How often a round has missed its quorum."""
+        return sum(self._failed(line, server_round) for line in self.read())
+
+    @staticmethod
+    def _failed(line: dict[str, Any], server_round: int) -> bool:
+        return line["round"] == server_round and not line.get("quorum", True)
 
 
 def _add(traffic: Traffic, sort: str, payload_bytes: int) -> None:

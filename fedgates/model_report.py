@@ -8,6 +8,7 @@ from typing import Any
 from fedgates.artifact import Model
 from fedgates.measures import entropy
 from fedgates.slim import size, slim
+from fedgates.text import one_line
 
 
 def facts_of(path: Path, model: Model) -> dict[str, Any]:
@@ -40,11 +41,11 @@ def facts_of(path: Path, model: Model) -> dict[str, Any]:
 
 def table(found: Mapping[str, Any]) -> str:
     """The same as text."""
-    training = ", ".join(f"{key} {_value(key, value)}" for key, value in found["training"].items())
+    training = ", ".join(f"{one_line(key)} {_value(key, value)}" for key, value in found["training"].items())
     lines = [
         f"{found['file']}: {found['bytes']:,} bytes; dense float32 weights would be {found['dense_float32_bytes']:,}",
         f"{found['model']}, {found['parameters']:,} parameters of which {found['kept']:,} are kept; weights {found['weights']}",
-        f"images {_times(found['input_shape'])} (C x H x W), {len(found['classes'])} classes; network {found['digest']}",
+        f"images {_times(found['input_shape'])} (C x H x W), {len(found['classes'])} classes",
         f"training: {training}",
         "",
     ]
@@ -68,4 +69,4 @@ def _times(shape: Sequence[int]) -> str:
 def _value(key: str, value: object) -> str:
     if isinstance(value, float):
         return f"{100 * value:.1f} %" if "accuracy" in key else f"{value:.3g}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) else one_line(value)

@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 
 from fedgates.artifact import Model
 from fedgates.models.shapes import Shape
+from fedgates.text import error_line, one_line
 
 _BATCH = 256
+_WIDE = ("I", "F")
+"""How the modes of images with more than 8 bits a channel begin."""
 _ARRAYS = ("x", "x_test")
 """Names that images have in an npz file, in the order in which they are looked for."""
 
@@ -59,12 +62,13 @@ def _image(file: Path, shape: Shape) -> NDArray[np.uint8]:
         raise ImageError(f"{file}: the model's images have {channels} channels, expected an npz file")
     try:
         with Image.open(file) as image:
-            found = image.size
+            found, mode = image.size, image.mode
             pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"), dtype=np.uint8)
-    except OSError as error:
-        raise ImageError(
-            f"{file}: expected an image ({getattr(error, 'strerror', None) or 'its format is not known'})"
-        ) from None
+    except Exception as error:  # Pillow raises a dozen kinds for a damaged file, all meaning the same
+        why = getattr(error, "strerror", None) or ("its format is not known" if type(error) is not OSError else "damaged")
+        raise ImageError(f"{file}: expected an image ({why})") from error
+    if mode.startswith(_WIDE):
+        raise ImageError(f"{file}: expected 8 bits a channel, and it has more (mode {mode})")
     if found != (width, height):
         raise ImageError(f"{file}: {found[0]}x{found[1]} pixels, expected {width}x{height}")
     return pixels.reshape(height, width, channels).transpose(2, 0, 1)
@@ -76,8 +80,8 @@ def _from_npz(path: Path, shape: Shape) -> tuple[list[str], NDArray[np.uint8]]:
         with np.load(path, allow_pickle=False) as stored:
             name = next((name for name in _ARRAYS if name in stored.files), "")
             x = stored[name] if name else None
-    except (OSError, ValueError) as error:
-        raise ImageError(f"{path}: expected an npz file of plain arrays ({str(error).splitlines()[0]})") from None
+    except Exception as error:  # numpy and zipfile raise a dozen kinds for a damaged file, all meaning the same
+        raise ImageError(f"{path}: expected an npz file of plain arrays ({error_line(error)})") from error
     if x is None:
         raise ImageError(f"{path}: expected an array {' or '.join(_ARRAYS)} in it")
     x = x[..., None] if x.ndim == 3 else x
@@ -115,7 +119,7 @@ def told(found: Sequence[Mapping[str, Any]]) -> str:
         said = (
             f"{each['value']:.6g}"
             if labels is None
-            else "  ".join(f"{label['label']} {100 * label['probability']:.1f} %" for label in labels)
+            else "  ".join(f"{one_line(label['label'])} {100 * label['probability']:.1f} %" for label in labels)
         )
-        lines.append(f"{each['image']:<{wide}}  {said}")
+        lines.append(f"{one_line(each['image']):<{wide}}  {said}")
     return "\n".join(lines)

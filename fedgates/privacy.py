@@ -40,8 +40,3 @@ def restored(ones: NDArray[np.float32], trials: int, probability: float) -> NDAr
     """
     estimate: NDArray[np.float32] = (ones - np.float32(probability * trials)) / np.float32(1 - 2 * probability)
     return np.clip(estimate, 0, np.float32(trials))
-
-
-def restored_share(share: float, probability: float) -> float:
-    """The share of ones before bits were turned over, from that of those that came: as :func:`restored`, of one number."""
-    return min(1.0, max(0.0, (share - probability) / (1 - 2 * probability)))

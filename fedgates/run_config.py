@@ -1,5 +1,6 @@
 """The config of an app as Flower would give it to a run: ``[tool.flwr.app.config]``, and what `--run-config` says on top."""
 
+import difflib
 import tomllib
 from pathlib import Path
 
@@ -12,25 +13,27 @@ def of_app(folder: Path, overrides: str = "") -> RunConfig:
     Parameters
     ----------
     folder : Path
-        With the app's ``pyproject.toml``; where there is none, keys have their defaults.
+        With the app's ``pyproject.toml``.
     overrides : str
         ``key=value`` pairs in TOML, separated by spaces, as of `flwr run --run-config`.
 
     Raises
     ------
     ConfigError
-        Either cannot be read, or a value cannot be used.
+        Either cannot be read, a key is not known, or a value cannot be used.
     """
     raw: dict[str, Value] = {}
-    file = folder / "pyproject.toml"
-    if file.is_file():
-        try:
-            described = tomllib.loads(file.read_text(encoding="utf-8"))
-            raw.update(described.get("tool", {}).get("flwr", {}).get("app", {}).get("config", {}))
-        except (OSError, ValueError, AttributeError) as error:
-            raise ConfigError("app", str(folder), f"the folder of a Flower app ({error})") from None
-    raw.update(_pairs(overrides))
-    shared = set(key_names(RunConfig))
+    try:
+        described = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
+        raw.update(described["tool"]["flwr"]["app"].get("config", {}))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise ConfigError("app", str(folder), "the folder of a Flower app, with its pyproject.toml") from None
+    changed, shared = _pairs(overrides), set(key_names(RunConfig))
+    for key, value in changed.items():
+        if key not in shared | raw.keys():
+            near = difflib.get_close_matches(key, shared | raw.keys(), n=1)
+            raise ConfigError(key, value, f"a known key; did you mean {near[0]}?" if near else "a known key")
+    raw.update(changed)
     return parse(RunConfig, {key: value for key, value in raw.items() if key in shared})
 
 

@@ -3,12 +3,15 @@
 import json
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from fedgates.config import ConfigError, RunConfig, folder
+from fedgates.disk import locked
 from fedgates.ledger import Ledger
+from fedgates.totals import metric, moved
 
 LAST = "last"
 """Stands for the newest run."""
@@ -24,8 +27,10 @@ class Entry:
     seed: int
     rounds: int
     of_rounds: int
-    accuracy: float | None
-    """Of the test set, or where the server has none the devices'; None of a regression."""
+    metric: str
+    """What it is first of all judged by: accuracy, r2, or without test data the devices' accuracy."""
+    reached: float | None
+    """That, after the last round that counted."""
     bytes: int
     """Both ways, all clients."""
     model_bytes: int | None
@@ -36,11 +41,17 @@ def entries(base: Path) -> Iterator[Entry]:
     """The runs in a folder, the oldest first; folders that hold no run, or a damaged one, are passed over."""
     if not base.is_dir():
         return
-    for path in sorted(base.iterdir(), key=lambda path: path.stat().st_mtime):
+    for path in _newest_last(base):
         try:
             yield entry(path)
         except ConfigError:
             continue
+
+
+def _newest_last(base: Path) -> list[Path]:
+    """Folders with a config, by when that was written, which is when a run starts; looking at one later moves nothing."""
+    configs = [(path / "config.json") for path in base.iterdir()]
+    return [config.parent for config in sorted((c for c in configs if c.is_file()), key=lambda c: (c.stat().st_mtime, c))]
 
 
 def entry(path: Path) -> Entry:
@@ -55,24 +66,56 @@ def entry(path: Path) -> Entry:
         config = json.loads((path / "config.json").read_text(encoding="utf-8"))
         strategy, dataset = str(config["strategy"]), str(config["dataset"])
         seed, of_rounds = int(config["seed"]), int(config["num-server-rounds"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         raise ConfigError("run", str(path), "a run's folder, with its config.json") from None
-    lines = Ledger(path).read()
-    last = lines[-1] if lines else {}
-    moved = ("uplink_bytes", "downlink_bytes", "evaluation_downlink_bytes")
-    reached = last.get("accuracy")
+    lines = rounds(path)
+    counted = [line for line in lines if line.get("quorum", True)]
+    last = counted[-1] if counted else {}
+    judged = metric(lines)
     model = path / "model.fedgates"
     return Entry(
         path.name,
         strategy,
         dataset,
         seed=seed,
-        rounds=max((line["round"] for line in lines if line.get("quorum", True)), default=0),
+        rounds=max((line["round"] for line in counted), default=0),
         of_rounds=of_rounds,
-        accuracy=last.get("client_accuracy") if reached is None else reached,
-        bytes=sum(line.get(key, 0) for line in lines for key in moved),
+        metric=judged.key,
+        reached=last.get(judged.key),
+        bytes=moved(lines, 0).both,
         model_bytes=model.stat().st_size if model.is_file() else None,
     )
+
+
+def rounds(path: Path) -> list[dict[str, Any]]:
+    """The lines of a run's ledger that are rounds.
+
+    Raises
+    ------
+    ConfigError
+        There is something else in them.
+    """
+    try:
+        lines = Ledger(path).read()
+        for line in lines:
+            _ = moved([line], 0), int(line["round"]), line["accuracy"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise ConfigError("run", str(path), "a run whose rounds.jsonl has a round in each line") from None
+    return lines
+
+
+def _under_way(path: Path) -> bool:
+    """Whether a process holds the run's folder, as long as a run lasts."""
+    lock = path / ".lock"
+    try:
+        if lock.is_file():
+            with locked(lock):
+                return False
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def find(name: str, base: Path | None = None) -> Path:
@@ -85,19 +128,20 @@ def find(name: str, base: Path | None = None) -> Path:
     """
     base = folder(RunConfig.output_dir) if base is None else base
     if name == LAST:
-        found = [path for path in base.iterdir() if (path / "config.json").is_file()] if base.is_dir() else []
+        found = _newest_last(base) if base.is_dir() else []
         if not found:
             raise ConfigError("run", name, f"a run in {base}, and there is none")
-        return max(found, key=lambda path: path.stat().st_mtime)
-    for path in (Path(name).expanduser(), base / name):
-        if (path / "config.json").is_file():
-            return path
+        return found[-1]
+    with suppress(OSError, RuntimeError):  # a name that no file can have, or ~ of somebody unknown
+        for path in (Path(name).expanduser(), base / name):
+            if (path / "config.json").is_file():
+                return path
     raise ConfigError("run", name, f'a run\'s folder, the name of one in {base}, or "{LAST}"')
 
 
 def table(found: Sequence[Entry]) -> str:
     """A row a run."""
-    header = ("run", "method", "data", "rounds", "accuracy", "MB, both ways", "model, bytes")
+    header = ("run", "method", "data", "rounds", "reached", "MB, both ways", "model, bytes")
     rows = [header, *(_row(each) for each in found)]
     wide = [max(len(row[i]) for row in rows) for i in range(len(header))]
     left = 3
@@ -115,10 +159,16 @@ def _row(each: Entry) -> tuple[str, ...]:
         each.strategy,
         each.dataset,
         f"{each.rounds}/{each.of_rounds}",
-        "-" if each.accuracy is None else f"{100 * each.accuracy:.1f} %",
+        _reached(each),
         f"{each.bytes / 1e6:,.2f}",
         "-" if each.model_bytes is None else f"{each.model_bytes:,}",
     )
+
+
+def _reached(each: Entry) -> str:
+    if each.reached is None:
+        return "-"
+    return f"{100 * each.reached:.1f} %" if "accuracy" in each.metric else f"{each.metric} {each.reached:.3f}"
 
 
 def as_values(found: Sequence[Entry]) -> list[dict[str, Any]]:
@@ -127,17 +177,18 @@ def as_values(found: Sequence[Entry]) -> list[dict[str, Any]]:
 
 
 def follow(path: Path, pause: float = 0.5) -> Iterator[list[dict[str, Any]]]:
-    """The lines of a run's ledger, again whenever there are more, until its last round is there.
+    """The lines of a run's ledger, again whenever there are more, until its last round is there or its process has ended.
 
     A run that is resumed takes lines back; whoever looks sees that, too.
     """
     seen: int | None = None
     while True:
-        lines = Ledger(path).read()
+        over = not _under_way(path)
+        lines = rounds(path)
         if len(lines) != seen:
             seen = len(lines)
             yield lines
         now = entry(path)
-        if now.rounds >= now.of_rounds:
+        if now.rounds >= now.of_rounds or over:
             return
         time.sleep(pause)

@@ -4,8 +4,9 @@ In a chain of layers a hidden unit (a neuron, or a channel) does nothing if none
 nothing if none of its incoming ones is left and its bias is not above zero: what comes out of its ReLU is 0 for every image.
 Both are cut away, again and again, because each may leave others without a path. Units that are constant and above zero stay.
 
-This works on chains: linear layers and convolutions (without groups) with a ReLU behind each but the last, and max-pooling and
-flattening between them. Other networks (residual ones, those with norms) stay as they are.
+This works on chains: an ``nn.Sequential`` of convolutions (without groups) and max-pooling, then flattening, then linear
+layers, with a ReLU behind each but the last. Other networks (residual ones, those with norms, with layers that are used twice,
+or are of somebody's own class) stay as they are.
 """
 
 from collections.abc import Iterator
@@ -15,8 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from fedgates.models.shapes import Shape
-
-_BETWEEN = (nn.ReLU, nn.MaxPool2d, nn.Flatten)
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ def slim(network: nn.Module) -> nn.Module | None:
     The outputs are the same: what is left out are additions of zero. Inputs and outputs keep their shape.
     """
     stages = _stages(network)
-    if stages is None or not isinstance(network, nn.Sequential):
+    if stages is None or not isinstance(network, nn.Sequential):  # the second follows from the first
         return None
     alive = _alive(stages)
     layers = list(network)
@@ -99,26 +98,33 @@ def size(network: nn.Module, input_shape: Shape) -> Size:
 
 
 def _stages(network: nn.Module) -> list[_Stage] | None:
-    """The layers with weights of a chain, or None."""
-    if not isinstance(network, nn.Sequential):
+    """The layers with weights of a chain, or None.
+
+    Only what is known to the letter passes: a layer of a class of its own may do anything, one that stands in two places is cut
+    in neither, and a linear layer before flattening, or a pooling after it, does not go unit by unit.
+    """
+    if type(network) is not nn.Sequential or len({id(layer) for layer in network}) < len(network):
         return None
     stages: list[_Stage] = []
-    rectified = True
+    rectified, flat = True, False
     for place, layer in enumerate(network):
-        if isinstance(layer, nn.ReLU):
+        if type(layer) is nn.ReLU:
             rectified = True
-        elif isinstance(layer, nn.Linear) or (isinstance(layer, nn.Conv2d) and layer.groups == 1):
-            if not rectified:
-                return None
-            units = _outputs(stages[-1].layer) if stages else 0
-            inputs = layer.weight.shape[1]
-            if units and inputs % units:
+        elif type(layer) is nn.Flatten and (layer.start_dim, layer.end_dim) == (1, -1):
+            flat = True
+        elif type(layer) is nn.MaxPool2d and not flat and not layer.return_indices:
+            continue
+        elif (type(layer) is nn.Linear and flat) or (type(layer) is nn.Conv2d and layer.groups == 1 and not flat):
+            inputs, units = layer.weight.shape[1], _outputs(stages[-1].layer) if stages else 0
+            widened = bool(stages) and type(layer) is not type(stages[-1].layer)
+            if not rectified or (units and (inputs % units or (inputs > units and not widened))):
                 return None
             stages.append(_Stage(place, layer, inputs // units if units else 1))
             rectified = False
-        elif not isinstance(layer, _BETWEEN):
+        else:
             return None
-    return stages or None
+    weights = [id(parameter) for stage in stages for parameter in stage.layer.parameters()]
+    return stages if stages and len(set(weights)) == len(weights) else None
 
 
 def _outputs(layer: nn.Linear | nn.Conv2d) -> int:

@@ -22,11 +22,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedgates.config import ConfigError, number, require_density
+from fedgates.config import number, require_density
 from fedgates.density import DensityConfig, pull
 from fedgates.measures import MaskCounts
 from fedgates.network import Network
-from fedgates.privacy import restored_share
 from fedgates.state import Update, Votes
 from fedgates.training import Task, descend
 from strategies.fedpm import FedPM, FedPMConfig
@@ -38,7 +37,8 @@ class OneBitGatesConfig(DensityConfig, FedPMConfig):
 
     initial_eps: float = number(0.1, 1e-6, 0.499)
 
-    unused = (FedPMConfig.unused | {"density_penalty"}) - {"target_density", "entropy_bonus"}
+    # trimmed votes, or counts from which flips were taken, have another mean than theta, which is what is to be held
+    unused = (FedPMConfig.unused | {"density_penalty", "trim", "flip_probability"}) - {"target_density", "entropy_bonus"}
 
     @property
     def usual_dual_rate(self) -> float:
@@ -61,7 +61,7 @@ class OneBitGates(FedPM[OneBitGatesCfg], Generic[OneBitGatesCfg]):
     Raises
     ------
     ConfigError
-        Without a `target-density`, or with a `trim` that is not below it.
+        Without a `target-density`.
     """
 
     Config = OneBitGatesConfig
@@ -69,9 +69,6 @@ class OneBitGates(FedPM[OneBitGatesCfg], Generic[OneBitGatesCfg]):
 
     def __init__(self, config: OneBitGatesCfg, network: Network) -> None:
         require_density(config)
-        if config.trim and config.trim >= config.target_density:  # gates that so few keep would all count as shut
-            expected = f"below target-density = {config.target_density:g}, because the density is that of the trimmed votes"
-            raise ConfigError("trim", config.trim, expected)
         super().__init__(config, network)
 
     def initial_state(self) -> Votes:
@@ -121,7 +118,6 @@ class OneBitGates(FedPM[OneBitGatesCfg], Generic[OneBitGatesCfg]):
         if not masks:
             return new
         density = (_ones(new) - kept * _ones(state)) / (masks * new.size)
-        density = restored_share(density, self.config.flip_probability)
         return replace(new, scalars=(self.config.dual_step(state.scalars[0], density),))
 
 

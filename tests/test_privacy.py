@@ -10,7 +10,7 @@ from torch import nn
 
 from fedgates.flower import MaskStrategy
 from fedgates.network import Network
-from fedgates.privacy import epsilon, flipped, restored, restored_share
+from fedgates.privacy import epsilon, flipped, restored
 from fedgates.state import Update, Votes, pack, unpack
 from strategies.fedmask import FedMask, FedMaskConfig
 from strategies.fedpm import FedPM, FedPMConfig
@@ -129,19 +129,6 @@ def test_over_many_draws_the_mean_of_what_is_restored_is_the_truth(probability):
     error = (trials * probability * (1 - probability) / repeats) ** 0.5 / (1 - 2 * probability)
     assert np.abs(found - [40, 50, 60]).max() < 4 * error
     assert np.abs(ones.reshape(3, repeats).mean(1) - [40, 50, 60]).max() > 10 * error * probability  # and it was not before
-
-
-@pytest.mark.parametrize(
-    ("share", "probability", "expected"),
-    [(0.3, 0.1, 0.25), (0.5, 0.4, 0.5), (0.1, 0.1, 0), (0.05, 0.1, 0), (0.9, 0.1, 1), (0.95, 0.1, 1), (0.3, 0.0, 0.3)],
-)
-def test_restored_share_by_hand(share, probability, expected):
-    assert restored_share(share, probability) == pytest.approx(expected, abs=1e-12)
-
-
-@given(st.floats(0, 1), PROBABILITIES)
-def test_a_share_is_restored_as_a_count_of_one_trial(share, probability):
-    assert restored_share(share, probability) == pytest.approx(restored(floats(share), 1, probability)[0], abs=1e-4)
 
 
 @pytest.mark.parametrize(("method", "config"), [(FedPM, FedPMConfig), (FedMask, FedMaskConfig)])

@@ -53,24 +53,24 @@ def test_weights_of_dead_neurons_become_zero_in_place():
 
 
 def test_a_bias_below_zero_gives_nothing_and_death_goes_on():
-    module = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1))
+    module = nn.Sequential(nn.Flatten(), nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1))
     with torch.no_grad():
-        for layer in (module[0], module[2], module[4]):
+        for layer in (module[1], module[3], module[5]):
             layer.weight[:] = torch.eye(2)[: len(layer.weight)]
             layer.bias[:] = 0
-        module[0].weight[1] = 0
-        module[0].bias[1] = -1  # gives nothing, so the second neuron of the next layer has no input
+        module[1].weight[1] = 0
+        module[1].bias[1] = -1  # gives nothing, so the second neuron of the next layer has no input
     assert [layer.weight.shape for layer in slim(module) if isinstance(layer, nn.Linear)] == [(1, 2), (1, 1), (1, 1)]
 
 
 def test_a_layer_that_is_all_dead_keeps_one_unit():
-    module = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2))
+    module = nn.Sequential(nn.Flatten(), nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2))
     with torch.no_grad():
-        module[0].weight[:] = 0
-        module[0].bias[:] = 0
-        module[2].bias[:] = torch.tensor([1.0, 2])
+        module[1].weight[:] = 0
+        module[1].bias[:] = 0
+        module[3].bias[:] = torch.tensor([1.0, 2])
     found = slim(module)
-    assert found[0].weight.shape == (1, 2)
+    assert found[1].weight.shape == (1, 2)
     assert found(torch.ones(1, 2)).tolist() == [[1, 2]]
 
 
@@ -92,18 +92,47 @@ def test_outputs_are_the_same(name, density):
         assert cut.multiply_adds < whole.multiply_adds / 2
 
 
-def test_what_is_no_chain_stays():
-    for module in (
+class Residual(nn.Sequential):
+    """A chain by its class, and none by what it does."""
+
+    def forward(self, x):
+        return x + super().forward(x)
+
+
+class Odd(nn.Linear):
+    """A layer of somebody's own."""
+
+
+TWICE = nn.Linear(16, 16)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
         models.build("resnet8", (3, 16, 16), 10),
         models.build("vgg11", (3, 32, 32), 10),
-        nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)),  # without a ReLU a unit may be below zero
+        nn.Sequential(nn.Flatten(), nn.Linear(2, 2), nn.Linear(2, 2)),  # without a ReLU a unit may be below zero
         nn.Sequential(nn.Conv2d(2, 2, 1, groups=2)),
+        nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Flatten(), nn.Linear(128, 10)),  # units are the last axis
+        nn.Sequential(nn.Conv2d(1, 2, 1), nn.ReLU(), nn.Flatten(2), nn.Linear(64, 10)),
+        nn.Sequential(nn.Conv2d(1, 2, 1), nn.ReLU(), nn.Linear(8, 10)),
+        nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(16, 10)),  # pools over units
+        nn.Sequential(nn.Flatten(), TWICE, nn.ReLU(), TWICE, nn.ReLU(), nn.Linear(16, 2)),
+        Residual(nn.Flatten(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4)),
+        nn.Sequential(nn.Flatten(), Odd(4, 4), nn.ReLU(), nn.Linear(4, 4)),
+        nn.Sequential(nn.Flatten(), nn.Linear(4, 4), nn.LeakyReLU(), nn.Linear(4, 4)),
         nn.Linear(2, 2),
-    ):
-        before = copy.deepcopy(module.state_dict())
-        assert slim(module) is None
-        without_dead(module)
-        assert all(torch.equal(before[key], value) for key, value in module.state_dict().items())
+    ],
+    ids=lambda module: type(module).__name__,
+)
+def test_what_is_no_chain_stays(module):
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.mul_(torch.rand(parameter.shape, generator=torch.Generator().manual_seed(1)) < 0.05)
+    before = copy.deepcopy(module.state_dict())
+    assert slim(module) is None
+    without_dead(module)
+    assert all(torch.equal(before[key], value) for key, value in module.state_dict().items())
 
 
 def test_sizes_by_hand():

@@ -20,7 +20,7 @@ from strategies import STRATEGIES
 from strategies.fedmask import FedMask, FedMaskConfig
 from strategies.fedpm import FedPM, FedPMConfig
 
-WITH_VOTES = {"fedpm", "fedmask", "one-bit-gates"}
+WITH_VOTES = {"fedpm", "fedmask"}
 PERCENT = st.integers(0, 49).map(lambda percent: percent / 100)
 
 

@@ -20,6 +20,7 @@ _INTERRUPTED = 130
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; ends the process."""
     from fedgates.config import ConfigError  # noqa: PLC0415
+    from fedgates.text import error_line  # noqa: PLC0415
 
     try:
         code = cli(arguments, standalone_mode=False) or 0  # the code of typer.Exit, or nothing
@@ -30,8 +31,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = _fail(error.format_message(), error.exit_code)
     except ConfigError as error:
         code = _fail(str(error), 2)
+    except (click.Abort, KeyboardInterrupt):
+        code = _INTERRUPTED
+    except Exception as error:  # noqa: BLE001  # whatever it is, a traceback is for those who debug this
+        code = _fail(error_line(error), 1)
     if code == _INTERRUPTED:
-        _fail("stopped; finished runs are kept", code)
+        _fail("stopped", code)
     sys.exit(code)
 
 

@@ -67,7 +67,7 @@ def export(
     ],
     out: Annotated[Path | None, typer.Option(help="The file.", show_default="named like the model, beside it")] = None,
 ) -> None:
-    """Write a model for other programs, with the units cut away that no path uses. ONNX needs `pip install fedgates[onnx]`."""
+    """Write a model for other programs. ONNX is without the units that no path uses, and needs the extra named onnx."""
     from fedgates.export import ExportError, write_onnx, write_safetensors  # noqa: PLC0415
 
     file = _file(model)

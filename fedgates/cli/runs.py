@@ -1,5 +1,6 @@
 """What runs have left: the list of them, one told again, and what a round costs a device."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +24,8 @@ def runs(
 
     from fedgates.run_list import as_values, entries, table  # noqa: PLC0415
 
+    if not folder.expanduser().is_dir():
+        raise click.UsageError(f"--folder = {str(folder)!r}: expected a folder; the first run makes it")
     found = list(entries(folder.expanduser()))
     typer.echo(json.dumps(as_values(found), indent=2) if as_json else table(found))
 
@@ -37,17 +40,16 @@ def report(
     """Tell a run: its rounds and what they cost, and write its page, report.html."""
     import json  # noqa: PLC0415
 
-    from fedgates.ledger import Ledger  # noqa: PLC0415
     from fedgates.page import write_page  # noqa: PLC0415
     from fedgates.report import summary  # noqa: PLC0415
-    from fedgates.run_list import as_values, entry, find  # noqa: PLC0415
+    from fedgates.run_list import as_values, entry, find, rounds  # noqa: PLC0415
     from fedgates.totals import parameters  # noqa: PLC0415
 
     path = find(run)
     if follow:
         _follow(path)
     written = write_page(path)
-    lines, found = Ledger(path).read(), entry(path)
+    lines, found = rounds(path), entry(path)
     if as_json:
         typer.echo(json.dumps({**as_values([found])[0], "page": str(written)}, indent=2))
         return
@@ -86,13 +88,14 @@ def cost(
     from dataclasses import asdict  # noqa: PLC0415
 
     from fedgates.cost import LINKS, device_round, seconds, table  # noqa: PLC0415
-    from fedgates.ledger import Ledger  # noqa: PLC0415
-    from fedgates.run_list import find  # noqa: PLC0415
+    from fedgates.run_list import find, rounds  # noqa: PLC0415
 
+    if not all(math.isfinite(speed) for speed in (up or 1.0, down or 1.0, slower)):
+        raise click.UsageError("--up, --down, --slower: expected numbers")
     if down is not None and up is None:
         raise click.UsageError("--down needs --up")
     links = LINKS if up is None else ((up, down or up),)
-    found = device_round(Ledger(find(run)).read())
+    found = device_round(rounds(find(run)))
     if found is None:
         raise click.UsageError(f"RUN = {run!r}: expected a run with replies in its rounds.jsonl")
     if not as_json:

@@ -169,6 +169,9 @@ def _key(strategies: Strategies, message: Message, context: Context) -> _Key:
 def _own_limits(context: Context) -> Mapping[str, Value]:
     """The limits that the node config has, where they are lower than the run's."""
     limits: dict[str, Value] = {}
+    for name, value in context.node_config.items():
+        if name.startswith("max-") and name not in LIMITS:
+            raise ConfigError(name, value, f"one of {', '.join(LIMITS)} in a node config")
     for name in LIMITS:
         own = context.node_config.get(name)
         if own is None:

@@ -78,8 +78,6 @@ def _facts(strategy: AnyStrategy, dataset: Dataset, lines: Sequence[dict[str, An
             "dataset": config.dataset,
             "rounds": last.get("round", 0),
             **reached,
-            "uplink_bytes": sum(line["uplink_bytes"] for line in lines),
-            "downlink_bytes": sum(line["downlink_bytes"] for line in lines),
             "fedgates": metadata.version("fedgates"),
         },
     )

@@ -97,6 +97,8 @@ def read_update(message: Message, unpack: Callable[[bytes], Update]) -> Update:
     content = message.content
     if list(content.array_records) != [UPDATE]:
         raise WireError(f"array records {sorted(content.array_records)}, expected one named {UPDATE!r}")
+    if extra := set(content) - {UPDATE, METRICS}:
+        raise WireError(f"further records {sorted(extra)}, expected none beside {UPDATE!r} and {METRICS!r}")
     update = unpack(from_record(content.array_records[UPDATE]))
     examples, metrics = _read_metrics(content)
     return replace(update, num_examples=examples, metrics=metrics)

@@ -6,6 +6,7 @@ Names are what clients say they are: who may connect at all is Flower's node aut
 """
 
 import logging
+import time
 from collections.abc import Iterable
 
 import numpy as np
@@ -20,6 +21,8 @@ log = logging.getLogger("fedgates")
 _PATIENCE = 120.0
 """Seconds to wait for nodes that are asked for the first time; who answers later takes part in later rounds."""
 
+_REST, _LONGEST_REST = 1.0, 600.0
+"""Seconds after which a node is asked again that answered with an error, or not in time; twice as many each time."""
 _NAMES = 2**31
 """Names that clients give themselves are below it, so that none can take a node id, which is what others go by."""
 _SIMULATIONS = ("InMemoryGrid", "LoopbackGrid")
@@ -53,20 +56,24 @@ class Roster:
         self._doubles: set[int] = set()
         """Those of them whose name another node had: asked again when a name becomes free."""
         self._open: Open = {}
+        self._again: dict[int, tuple[float, float]] = {}
+        """Node id to when it may be asked again that did not answer, and how long after that the next time."""
 
     def present(self, grid: Grid, content: RecordDict, timeout: float) -> dict[int, int]:
         """Name to node id of every client there now; asks nodes that are new with `content`.
 
         Waits only for these, `timeout` seconds or two minutes at most; answers that come later are read at a later call. Nodes
         that turn up meanwhile (a simulation registers its nodes one by one) are asked, too. Who could not answer is asked
-        again at the next call.
+        again, at longer and longer intervals.
         """
         asked: set[int] = set()
         while True:
             there = set(grid.get_node_ids())
             self._forget_absent(there)
             asked |= {question.metadata.dst_node_id for question in self._open.values()}
-            strangers = sorted(there - set(self._names) - set(self._left_out) - asked)
+            now = time.monotonic()
+            resting = {node for node, (until, _) in self._again.items() if now < until}
+            strangers = sorted(there - set(self._names) - set(self._left_out) - asked - resting)
             asked.update(strangers)
             new = push(grid, [Message(content, node, MessageType.QUERY, ttl=timeout) for node in strangers])
             answers = [*replies(grid, self._open, 0), *replies(grid, new, min(timeout, _PATIENCE))]
@@ -94,8 +101,11 @@ class Roster:
     def _enter(self, reply: Message) -> None:
         node = reply.metadata.src_node_id
         if reply.has_error():
-            log.warning("node %d did not introduce itself: %s", node, reason(reply))
+            _, rest = self._again.get(node, (0.0, _REST))
+            self._again[node] = (time.monotonic() + rest, min(2 * rest, _LONGEST_REST))
+            log.warning("node %d did not introduce itself, and is asked again in %g s: %s", node, rest, reason(reply))
             return
+        self._again.pop(node, None)
         answer = reply.content.config_records.get("introduction", ConfigRecord())
         given, problem = answer.get("name"), one_line(answer.get("problem", ""))
         name = name_of(given, node)

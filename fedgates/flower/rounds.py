@@ -63,7 +63,7 @@ def run_rounds(
             log.info(clock.line(line))
             if strategy.tally.quorum:
                 break
-            if attempt >= strategy.config.max_failed_rounds:
+            if attempt >= strategy.config.max_failed_rounds:  # of this process: a resumed run may try as often again
                 raise QuorumError(_message(strategy, server_round, attempt))
         if run is not None:
             run.save(strategy.state, server_round, strategy.digest)

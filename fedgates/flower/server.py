@@ -81,6 +81,8 @@ def run_federation(grid: Grid, raw: Mapping[str, Value], strategies: Strategies)
     run = open_run(config, clients)
     log.info("results: %s", run.path)
     with run.held():
+        if config.resume:
+            run.note(config, clients)
         return _run(grid, strategy, dataset, run), run
 
 
@@ -94,6 +96,7 @@ def _run(grid: Grid, strategy: AnyStrategy, dataset: data.Dataset, run: RunFolde
         state, done = run.load(strategy.digest) or (strategy.initial_state(), 0)
         run.ledger.forget_after(done)
         first_round, arrays = done + 1, strategy.encode(state, done + 1)
+        strategy.go_on(first_round, run.ledger.failed_attempts(first_round))
         log.info("resumed after round %d", done)
         if strategy.remembers:
             log.warning("clients of %s keep something of their own, which starts anew", config.strategy)

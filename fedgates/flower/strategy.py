@@ -187,6 +187,10 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
             raise QuorumError(f"no client can take part; the first of them says: {self.problem}")
         return present
 
+    def go_on(self, server_round: int, failed_attempts: int) -> None:
+        """Before the run: so many attempts at its first round have been made, so that the next asks others."""
+        self.tally = self._new_tally(server_round, failed_attempts)
+
     @property
     def problem(self) -> str:
         """Why no client can take part, if all that are there have said so: the first one's reason, or nothing."""

@@ -384,7 +384,8 @@ def test_a_run_that_ended_without_a_quorum_can_go_on_as_if_nothing_had_been(raw,
     assert attempts(folder)[lost - 1 :] == [(lost, 1, False), (lost, 2, False), (lost, 3, False)]
     assert last_checkpoint(folder).name == f"checkpoint-{lost - 1:05d}.safetensors"
     assert votes_of(folder).any() == (lost > 1)
-    whole, _ = with_outages(raw, (), fraction_train=0.5)
     resumed, _ = with_outages(raw, (), fraction_train=0.5, resume=str(folder.path))
+    whole, _ = with_outages(raw, {(lost, 1), (lost, 2), (lost, 3)}, fraction_train=0.5, max_failed_rounds=9)
+    assert (lost, 4, True) in attempts(resumed)
     assert last_checkpoint(resumed).read_bytes() == last_checkpoint(whole).read_bytes()
     assert without(resumed.ledger.read()) == without(whole.ledger.read())

@@ -198,7 +198,7 @@ def test_nodes_with_a_data_path_use_their_own_data_and_a_bad_one_is_left_out(raw
 def test_no_usable_client_at_all_ends_the_run_with_the_reason(raw, tmp_path):
     nodes = [{"data-path": str(tmp_path / "absent.npz")}] * 2
     config = raw(samples_per_client=0)
-    with pytest.raises(QuorumError, match=r"no client can take part.*data-path = .*absent\.npz"):
+    with pytest.raises(QuorumError, match=r"of the others the first says: data-path = .*absent\.npz"):
         run_federation(LoopbackGrid(app, config, node_configs=nodes), config, STRATEGIES)
 
 

@@ -18,7 +18,7 @@ from strategies.fedpm import FedPM
 
 P = 0.1
 TURNED = round(P * 2**32)
-WITH_MASKS = {"fedpm", "fedmask", "one-bit-gates", "signsgd"}
+WITH_MASKS = {"fedpm", "fedmask", "signsgd"}
 
 
 class Watching(Noting):

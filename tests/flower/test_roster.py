@@ -1,5 +1,7 @@
 """Who is there: slow, mute, failing, doubled and returning nodes, on a grid whose answers the test hands out."""
 
+import time
+
 from flwr.app import Error, Message, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 
@@ -54,10 +56,14 @@ def test_a_slow_node_takes_part_once_it_has_answered_and_is_asked_once():
     assert roster.problem == "no data"
 
 
-def test_a_node_that_failed_to_answer_is_asked_again():
+def test_a_node_that_failed_to_answer_is_asked_again_but_not_at_once(monkeypatch):
+    monkeypatch.setattr("fedgates.flower.roster._REST", 0.2)
     roster, grid = Roster(), Grid(n10=Error(2, "OSError: disk full"))
     assert present(roster, grid) == {}
     grid.answers[10] = introduction(3)
+    assert present(roster, grid) == {}
+    assert len(grid.questions) == 1
+    time.sleep(0.2)
     assert present(roster, grid) == {3: 10}
 
 

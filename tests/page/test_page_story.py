@@ -24,7 +24,7 @@ def test_damaged_files_are_named_and_the_rest_is_there(tmp_path, name, content):
     folder = full(tmp_path)
     (folder / name).write_bytes(content)
     page = page_of(folder)
-    if name != "rounds.jsonl" or content:
+    if name != "rounds.jsonl" or b"\n" in content:
         assert "Left out, because it cannot be read" in page.says
     assert len(page.headings) >= 3
 

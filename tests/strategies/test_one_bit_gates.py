@@ -121,24 +121,6 @@ def test_no_masks_leave_the_multiplier():
     assert method().aggregate(before, [], 1).scalars == (3.0,)  # where votes before it are forgotten
 
 
-def test_the_dual_step_sees_the_density_before_bits_were_turned_over():
-    # three of eight bits are 1; of one in ten turned over that tells of (3/8 - .1) / .8
-    masks = [update(1, 0, 1, 0), update(1, 0, 0, 0)]
-    found = method(flip_probability=0.1).aggregate(votes(9, 9, 9, 9, trials=9, multiplier=0.5), masks, 1)
-    assert (found.votes.tolist(), found.trials) == ([2, 0, 1, 0], 2)  # as they came: theta restores them
-    assert found.scalars == pytest.approx((0.5 + 2 * (0.34375 - 0.25),))
-    # and beside earlier votes
-    later = method(flip_probability=0.1, fraction_train=0.5)
-    found = later.aggregate(votes(4, 4, 4, 4, trials=4, multiplier=0.5), masks, 2)
-    assert found.scalars == pytest.approx((0.5 + 2 * (0.34375 - 0.25),))
-
-
-def test_fewer_ones_than_flips_alone_would_make_are_a_density_of_zero():
-    found = method(flip_probability=0.4, dual_restart=False)
-    kept = found.aggregate(votes(0, 0, 0, 0, multiplier=7.0), [update(1, 0, 0, 0)], 1)
-    assert kept.scalars == (7 - 2 * 0.25,)
-
-
 # --- what it stands for
 
 
