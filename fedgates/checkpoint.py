@@ -105,9 +105,10 @@ class RunFolder:
         ConfigError
             None of them is whole, or it belongs to another network; names `resume`.
         """
-        if not self._checkpoints():
+        found = self._checkpoints()
+        if not found:
             return None
-        for path in reversed(self._checkpoints()):
+        for path in reversed(found):
             try:
                 with safe_open(path, framework="numpy") as file:
                     facts = json.loads(file.metadata()["fedgates"])

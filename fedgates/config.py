@@ -24,6 +24,12 @@ class ConfigError(ValueError):
         self.key = key
 
 
+def unknown(key: str, value: object, known: Iterable[str]) -> ConfigError:
+    """The error of a key that nobody knows; names the nearest of those that are known."""
+    near = difflib.get_close_matches(key, known, n=1)
+    return ConfigError(key, value, f"a known key; did you mean {near[0]}?" if near else "a known key")
+
+
 def number(default: float, low: float, high: float = math.inf, *, above: bool = False) -> Any:  # noqa: ANN401
     """A field for an int or float (as the field's annotation says) from low (not included if `above`) to high."""
     bounds = [] if low == -math.inf else [f"above {low:g}" if above else f"of at least {low:g}"]
@@ -181,8 +187,7 @@ def parse(config: type[C], raw: Mapping[str, Value], foreign: Iterable[str] = ()
     passed_over = set(foreign) - set(known)
     for key, value in raw.items():
         if key not in known and key not in passed_over:
-            near = difflib.get_close_matches(key, known, n=1)
-            raise ConfigError(key, value, f"a known key; did you mean {near[0]}?" if near else "a known key")
+            raise unknown(key, value, known)
     kinds = get_type_hints(config)
     values: dict[str, Any] = {f.name: _checked(key, raw[key], kinds[f.name], f) for key, f in known.items() if key in raw}
     parsed = config(**values)
@@ -251,4 +256,5 @@ __all__ = [
     "require_density",
     "text",
     "to_dict",
+    "unknown",
 ]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fedgates.config import ConfigError, RunConfig
 from fedgates.data import load, partition
+from fedgates.text import columns
 
 _WIDEST = 12
 """More classes than so many are not columns of the table."""
@@ -73,8 +74,7 @@ def table(found: Holdings) -> str:
         most = int(row.argmax())
         of_classes = [f"{n:,}" if n else "." for n in row] if few else [f"{row[most]:,} of {found.classes[most]}"]
         rows.append([str(client), f"{row.sum():,}", str(np.count_nonzero(row)), *of_classes])
-    wide = [max(len(row[i]) for row in rows) for i in range(len(header))]
-    lines = ["  ".join(cell.rjust(w) for cell, w in zip(row, wide, strict=True)) for row in rows]
+    lines = columns(rows, left=0)
     sizes = found.counts.sum(1)
     lines.append(
         f"{found.dataset}: {sizes.sum():,} of {found.total:,} training examples held by {len(sizes)} clients, "

@@ -9,12 +9,11 @@ import torch
 from numpy.typing import NDArray
 
 from fedgates.artifact import Model
+from fedgates.data.folders import WIDE
 from fedgates.models.shapes import Shape
 from fedgates.text import error_line, one_line
 
 _BATCH = 256
-_WIDE = ("I", "F")
-"""How the modes of images with more than 8 bits a channel begin."""
 _ARRAYS = ("x", "x_test")
 """Names that images have in an npz file, in the order in which they are looked for."""
 
@@ -67,7 +66,7 @@ def _image(file: Path, shape: Shape) -> NDArray[np.uint8]:
     except Exception as error:  # Pillow raises a dozen kinds for a damaged file, all meaning the same
         why = getattr(error, "strerror", None) or ("its format is not known" if type(error) is not OSError else "damaged")
         raise ImageError(f"{file}: expected an image ({why})") from error
-    if mode.startswith(_WIDE):
+    if mode.startswith(WIDE):
         raise ImageError(f"{file}: expected 8 bits a channel, and it has more (mode {mode})")
     if found != (width, height):
         raise ImageError(f"{file}: {found[0]}x{found[1]} pixels, expected {width}x{height}")

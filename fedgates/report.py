@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import median
 
 from fedgates.ledger import Ledger
+from fedgates.text import columns
 from fedgates.totals import DIRECTIONS, Line, moved, sent_down, sorts
 
 
@@ -57,14 +58,9 @@ def summary(lines: Sequence[Line], strategy: str, size: int) -> str:
         ("dense float32 FedAvg would move", "", *(f"{n:,}" for n in (m.dense_up, m.dense_down, m.dense))),
         ("times less", "", *(_times(a, b) for a, b in ((m.dense_up, m.up), (m.dense_down, m.down), (m.dense, m.both)))),
     ]
-    widths = [max(len(row[i]) for row in rows) for i in range(5)]
-    table = [
-        "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
-        for row in rows
-    ]
     ways = dict(DIRECTIONS)
     travelled = [f"{ways[s.way]}: {s.messages:,} x {s.name}, {s.total / s.messages:,.0f} bytes each" for s in sorts(lines)]
-    return "\n".join([*table, *travelled])
+    return "\n".join([*columns(rows, left=1), *travelled])
 
 
 def draw_curves(folder: Path, size: int) -> Path:

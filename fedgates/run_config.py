@@ -1,10 +1,9 @@
 """The config of an app as Flower would give it to a run: ``[tool.flwr.app.config]``, and what `--run-config` says on top."""
 
-import difflib
 import tomllib
 from pathlib import Path
 
-from fedgates.config import ConfigError, RunConfig, Value, key_names, parse
+from fedgates.config import ConfigError, RunConfig, Value, key_names, parse, unknown
 
 
 def of_app(folder: Path, overrides: str = "") -> RunConfig:
@@ -31,8 +30,7 @@ def of_app(folder: Path, overrides: str = "") -> RunConfig:
     changed, shared = _pairs(overrides), set(key_names(RunConfig))
     for key, value in changed.items():
         if key not in shared | raw.keys():
-            near = difflib.get_close_matches(key, shared | raw.keys(), n=1)
-            raise ConfigError(key, value, f"a known key; did you mean {near[0]}?" if near else "a known key")
+            raise unknown(key, value, shared | raw.keys())
     raw.update(changed)
     return parse(RunConfig, {key: value for key, value in raw.items() if key in shared})
 

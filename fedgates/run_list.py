@@ -11,6 +11,7 @@ from typing import Any
 from fedgates.config import ConfigError, RunConfig, folder
 from fedgates.disk import locked
 from fedgates.ledger import Ledger
+from fedgates.text import columns
 from fedgates.totals import metric, moved
 
 LAST = "last"
@@ -143,14 +144,7 @@ def table(found: Sequence[Entry]) -> str:
     """A row a run."""
     header = ("run", "method", "data", "rounds", "reached", "MB, both ways", "model, bytes")
     rows = [header, *(_row(each) for each in found)]
-    wide = [max(len(row[i]) for row in rows) for i in range(len(header))]
-    left = 3
-    return "\n".join(
-        "  ".join(
-            cell.ljust(w) if i < left else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, wide, strict=True))
-        ).rstrip()
-        for row in rows
-    )
+    return "\n".join(line.rstrip() for line in columns(rows, left=3))
 
 
 def _row(each: Entry) -> tuple[str, ...]:

@@ -1,4 +1,6 @@
-"""Text from outside, made fit for a line of a log."""
+"""Text for people: from outside, made fit for a line of a log; and cells, made lines of a table."""
+
+from collections.abc import Sequence
 
 _LIMIT = 300
 
@@ -13,3 +15,12 @@ def one_line(text: object, limit: int = _LIMIT) -> str:
 def error_line(error: BaseException) -> str:
     """An exception's type and message on one line."""
     return one_line(f"{type(error).__name__}: {error}")
+
+
+def columns(rows: Sequence[Sequence[str]], left: int) -> list[str]:
+    """Rows of cells as lines, each column as wide as its widest cell; the first `left` columns are flush left."""
+    wide = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(w) if i < left else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, wide, strict=True)))
+        for row in rows
+    ]
