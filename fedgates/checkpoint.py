@@ -33,7 +33,7 @@ _PATIENCE = 60
 _KEPT = 2
 """Checkpoints left on disk; the one before the last is there should a disk damage the last."""
 _MAY_CHANGE = (
-    *("num_server_rounds", "resume", "output_dir", "data_dir"),
+    *("num_server_rounds", "resume", "output_dir", "data_dir", "trackers"),
     *("round_timeout", "quorum", "max_failed_rounds", "min_clients"),
     *("max_relay_updates", *map(field_name, LIMITS)),
 )

@@ -81,6 +81,19 @@ def devices_shape(value: str) -> tuple[tuple[int, int, int], int] | None:
     return ((channels, height, width), classes) if min(height, width, channels) >= 1 and classes >= 2 else None
 
 
+def split_trackers(value: str) -> list[tuple[str, str]]:
+    """The value of `trackers` as names, each with what stands after its "=", or nothing."""
+    parts = [part.strip().partition("=") for part in value.split(",")] if value.strip() else []
+    return [(name, where) for name, _, where in parts]
+
+
+def _are_trackers(value: str) -> bool:
+    found = split_trackers(value)
+    names = [name for name, _ in found]
+    known = all(name in TRACKERS or is_reference(name) for name in names)
+    return known and len(set(names)) == len(names) and not dict(found).get("tensorboard")
+
+
 def _is_path(value: str) -> bool:
     try:
         return "\0" not in value and Path(value).expanduser().is_absolute()
@@ -95,9 +108,11 @@ DATASETS = ("digits", *SYNTHETIC, "mnist", "fashion-mnist", "emnist", "cifar10",
 OWN_DATASETS = '"npz:/abs/file.npz", "folder:/abs/dir" or "devices:HxWxC:classes"'
 MODELS = ("mlp", "cnn", "conv4", "conv6", "conv10", "leaf-cnn", "resnet8", "resnet18", "vgg11", "linear", "logistic")
 UPLINKS = ("packed", "entropy", "side-info", "sampled")
+TRACKERS = ("tensorboard", "wandb", "mlflow")
 LIMITS = ("max-gates", "max-payload-mb", "max-decode-mb")
 """Keys of which a device may set lower values in its node config."""
 _NOUNS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+_TRACKER_NAMES = 'tensorboard, wandb or wandb=entity/project, mlflow or mlflow=URI, "module:Class"'
 _PATH = "an absolute path, or one under ~ (the app's working directory is not yours)"
 
 
@@ -145,6 +160,7 @@ class RunConfig:
     max_decode_mb: float = number(2048.0, 0, above=True)
     max_relay_updates: int = number(256, 0, 1_000_000)
     output_dir: str = text("~/fedgates/runs", _is_path, _PATH)
+    trackers: str = text("", _are_trackers, f"nothing, or with commas between them: {_TRACKER_NAMES}")
     resume: str = text("", lambda v: not v or _is_path(v), "empty, or the folder of a stopped run: " + _PATH)
 
     unused: ClassVar[frozenset[str]] = frozenset({"trim"})
@@ -241,6 +257,7 @@ __all__ = [
     "LIMITS",
     "MODELS",
     "OWN_DATASETS",
+    "TRACKERS",
     "UPLINKS",
     "ConfigError",
     "RunConfig",
@@ -254,6 +271,7 @@ __all__ = [
     "number",
     "parse",
     "require_density",
+    "split_trackers",
     "text",
     "to_dict",
     "unknown",

@@ -1,6 +1,7 @@
 """What tests share."""
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,11 @@ import pytest
 import torch
 
 Value = bool | int | float | str
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: tests that start engines mostly wait."""
+    return min(4, (os.cpu_count() or 1) + 1)
 
 
 @pytest.fixture(autouse=True)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fedgates")
 EvaluateFn = Callable[[int, ArrayRecord], MetricRecord | None]
+Follow = Callable[[dict[str, Any]], None]
+"""What is told each round's line."""
 _TELL_EVERY, _PAUSE = 30.0, 0.2
 """Seconds between two lines that say what is waited for, and between two looks."""
 
@@ -39,8 +41,9 @@ def run_rounds(
     timeout: float,
     evaluate_fn: EvaluateFn | None,
     run: RunFolder | None,
+    follow: Follow | None = None,
 ) -> Result:
-    """Run `rounds` from the state that `arrays` is; each round's line and checkpoint go into `run`.
+    """Run `rounds` from the state that `arrays` is; each round's line and checkpoint go into `run`, then its line to `follow`.
 
     A round without a quorum leaves the state as it was and is repeated, with clients drawn anew; each attempt has a line of its
     own. Before the first round there is a checkpoint, too, so that whatever ends a run, it can be resumed.
@@ -61,6 +64,8 @@ def run_rounds(
             if run is not None:
                 run.ledger.append(line)
             log.info(clock.line(line))
+            if follow is not None:
+                follow(line)
             if strategy.tally.quorum:
                 break
             if attempt >= strategy.config.max_failed_rounds:  # of this process: a resumed run may try as often again

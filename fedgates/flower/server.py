@@ -9,9 +9,9 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import Result
 
-from fedgates import data
+from fedgates import data, trackers
 from fedgates.checkpoint import RunFolder, open_run
-from fedgates.config import ConfigError, RunConfig, Value
+from fedgates.config import ConfigError, RunConfig, Value, to_dict
 from fedgates.flower.finish import keep_model, tell
 from fedgates.flower.registry import AnyStrategy, Strategies, build, configure
 from fedgates.flower.roster import is_simulation
@@ -104,13 +104,14 @@ def _run(grid: Grid, strategy: AnyStrategy, dataset: data.Dataset, run: RunFolde
     evaluate_fn = None
     if len(dataset.test):
         evaluate_fn = strategy.evaluate_on(*data.to_tensors(dataset.test, strategy.network.device))
-    try:
-        result = strategy.start(grid, arrays, evaluate_fn=evaluate_fn, first_round=first_round, run=run)
-        keep_model(strategy, dataset, run)
-    except QuorumError as error:
-        raise QuorumError(f"{error}; to go on: resume = {str(run.path)!r}") from None
-    finally:  # a run that ends early has cost something, too
-        tell(strategy, run)
+    with trackers.following(config.trackers, run.path, to_dict(config), first_round) as follow:
+        try:
+            result = strategy.start(grid, arrays, evaluate_fn=evaluate_fn, first_round=first_round, run=run, follow=follow)
+            keep_model(strategy, dataset, run)
+        except QuorumError as error:
+            raise QuorumError(f"{error}; to go on: resume = {str(run.path)!r}") from None
+        finally:  # a run that ends early has cost something, too
+            tell(strategy, run)
     return result
 
 
@@ -132,6 +133,7 @@ def prepare(
         The run cannot be done.
     """
     method, config = configure(raw, strategies)
+    trackers.check(config.trackers)
     dataset = data.load_once(config)
     clients = count()
     if clients is not None:

@@ -23,7 +23,7 @@ from fedgates.config import RunConfig
 from fedgates.flower.messages import SHAPE, from_record, shape_record, to_record
 from fedgates.flower.poll import Poll
 from fedgates.flower.roster import Roster, choose, is_simulation
-from fedgates.flower.rounds import EvaluateFn, QuorumError, run_rounds
+from fedgates.flower.rounds import EvaluateFn, Follow, QuorumError, run_rounds
 from fedgates.ledger import LARGEST_LOSS, Tally
 from fedgates.measures import MaskCounts, consensus, support_scores
 from fedgates.network import Network
@@ -272,6 +272,7 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
         *,
         first_round: int = 1,
         run: RunFolder | None = None,
+        follow: Follow | None = None,
     ) -> Result:
         """Run the rounds; as Flower's own ``start``, with a first round, and a folder for lines and checkpoints.
 
@@ -287,6 +288,8 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
             Where a resumed run goes on.
         run : RunFolder, optional
             Where each round's line and checkpoint are written.
+        follow : callable, optional
+            Called with each round's line after that.
 
         Raises
         ------
@@ -300,7 +303,7 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
         self.summary()
         rounds = range(first_round, (num_rounds or self.config.num_server_rounds) + 1)
         arrays = self.encode(self.state, first_round)
-        return run_rounds(self, grid, arrays, rounds, timeout or self.config.round_timeout, evaluate_fn, run)
+        return run_rounds(self, grid, arrays, rounds, timeout or self.config.round_timeout, evaluate_fn, run, follow)
 
     def evaluate_on(self, x: Tensor, y: Tensor) -> EvaluateFn:
         """An ``evaluate_fn`` for :meth:`start`: the method's evaluation on a test set, uint8 ``[n, C, H, W]`` and labels."""

@@ -1,0 +1,36 @@
+"""Weights & Biases: a run in the project "fedgates", or where `trackers="wandb=entity/project"` says."""
+
+import logging
+
+import wandb
+
+from fedgates.totals import Line
+from fedgates.trackers.base import PROJECT, Run, numbers
+
+log = logging.getLogger("fedgates")
+
+
+class WeightsAndBiases:
+    """A W&B run with the name of the run's folder; a resumed run goes on in the same one."""
+
+    def __init__(self, run: Run) -> None:
+        entity, _, project = run.where.rpartition("/")
+        self._run = wandb.init(
+            entity=entity or None,
+            project=project or PROJECT,
+            id=run.folder.name,
+            name=run.folder.name,
+            resume="allow",
+            dir=str(run.folder),
+            config=dict(run.config),
+            settings=wandb.Settings(silent=True, console="off"),
+        )
+        log.info("wandb: %s", self._run.url or self._run.dir)
+
+    def tell(self, line: Line) -> None:
+        """Log a round's figures at its step."""
+        self._run.log(numbers(line), step=line["round"])
+
+    def close(self, *, finished: bool) -> None:
+        """Send what is left."""
+        self._run.finish(exit_code=0 if finished else 1)

@@ -1,0 +1,69 @@
+"""What W&B keeps of a run, offline, beside the run's ledger."""
+
+import json
+import struct
+
+import pytest
+from tracked import run
+
+pytest.importorskip("wandb", reason="no wandb: uv sync --extra wandb")
+from wandb.proto import wandb_internal_pb2
+
+_BLOCK, _OPENING, _HEADER = 32768, 7, struct.Struct("<IHB")
+"""W&B's file is a log as LevelDB's: blocks of records, each with a checksum, a length, and which part of a whole it is."""
+
+
+@pytest.fixture(autouse=True)
+def _offline(monkeypatch, tmp_path):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "settings"))
+
+
+def records(folder):
+    """All that would be sent, in its order, of all files of the run."""
+    found = []
+    for file in sorted(folder.path.glob("wandb/offline-run-*/*.wandb")):
+        data, at, whole = file.read_bytes(), _OPENING, b""
+        while at + _HEADER.size <= len(data):
+            if _BLOCK - at % _BLOCK < _HEADER.size:  # what is left of a block is empty
+                at += _BLOCK - at % _BLOCK
+                continue
+            _, length, part = _HEADER.unpack_from(data, at)
+            whole += data[at + _HEADER.size : at + _HEADER.size + length]
+            at += _HEADER.size + length
+            if part in (1, 4):  # the whole, or its last part
+                found.append(wandb_internal_pb2.Record.FromString(whole))
+                whole = b""
+    return found
+
+
+def history(found):
+    lines = []
+    for record in found:
+        if record.WhichOneof("record_type") == "history":
+            items = record.history.item
+            lines.append({item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items})
+    return lines
+
+
+def test_figures_and_config_are_the_ledgers(raw):
+    folder = run(raw(trackers="wandb=me/masks", num_server_rounds=2))
+    found = records(folder)
+    (told,) = [record.run for record in found if record.WhichOneof("record_type") == "run"]
+    assert (told.entity, told.project, told.run_id) == ("me", "masks", folder.path.name)
+    config = {update.key: json.loads(update.value_json) for update in told.config.update}
+    assert config["num-server-rounds"] == 2
+    lines = history(found)
+    assert [line["_step"] for line in lines] == [1, 2]
+    for line, ours in zip(lines, folder.ledger.read(), strict=True):
+        assert line["accuracy"] == pytest.approx(ours["accuracy"])
+        assert line["uplink_bytes"] == ours["uplink_bytes"]
+
+
+def test_a_resumed_run_goes_on_in_the_same(raw):
+    folder = run(raw(trackers="wandb", num_server_rounds=1))
+    run(raw(trackers="wandb", num_server_rounds=2, resume=str(folder.path)))
+    found = records(folder)
+    assert {record.run.run_id for record in found if record.WhichOneof("record_type") == "run"} == {folder.path.name}
+    assert [line["_step"] for line in history(found)] == [1, 2]
