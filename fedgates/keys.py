@@ -8,10 +8,13 @@ samples, and the reason why nothing else is made from them.
 """
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
 
 
 def _digest(seed: int, purpose: str, server_round: int, client: int) -> bytes:
@@ -71,8 +74,10 @@ def _halves(count: int, seed: int, purpose: str, *, server_round: int, client: i
 
 
 def generator(
-    seed: int, purpose: str, *, server_round: int = 0, client: int = 0, device: torch.device | str = "cpu"
-) -> torch.Generator:
+    seed: int, purpose: str, *, server_round: int = 0, client: int = 0, device: "torch.device | str" = "cpu"
+) -> "torch.Generator":
     """A torch generator of its own for this key; it repeats on one kind of device and version of torch."""
+    import torch  # noqa: PLC0415  # a second, and commands that look at files have no use for it
+
     entropy = int.from_bytes(_digest(seed, purpose, server_round, client)[:8], "little") >> 1
     return torch.Generator(device=device).manual_seed(entropy)

@@ -16,7 +16,6 @@ from collections.abc import Callable
 from statistics import NormalDist
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from fedgates import keys
@@ -89,6 +88,8 @@ def _examples(
 
 
 def _targets(signal: NDArray[np.float64], noise: float, uniform: NDArray[np.float64]) -> NDArray[np.float32]:
+    import torch  # noqa: PLC0415  # as below
+
     normal: NDArray[np.float64] = torch.special.ndtri(torch.from_numpy(uniform)).numpy()
     return (signal + noise * normal).astype(np.float32)
 
@@ -111,6 +112,8 @@ def _thresholds() -> NDArray[np.uint32]:
 
 def _values() -> NDArray[np.float64]:
     """What a network sees of each byte, ``[256]``."""
+    import torch  # noqa: PLC0415  # a second, and only these data sets need it
+
     return normalise(torch.arange(256, dtype=torch.uint8)).numpy().astype(np.float64)
 
 

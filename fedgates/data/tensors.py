@@ -1,12 +1,16 @@
 """From arrays to what a network takes."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
 
 from fedgates.data.dataset import Examples
 
+if TYPE_CHECKING:
+    import torch
 
-def to_tensors(examples: Examples, device: torch.device | str) -> tuple[torch.Tensor, torch.Tensor]:
+
+def to_tensors(examples: Examples, device: "torch.device | str") -> "tuple[torch.Tensor, torch.Tensor]":
     """Copy examples to a device; images stay bytes there, a quarter of what floats would take.
 
     Returns
@@ -16,10 +20,12 @@ def to_tensors(examples: Examples, device: torch.device | str) -> tuple[torch.Te
     y : torch.Tensor
         Shape ``[n]``, dtype int64 or, in a regression, float32.
     """
+    import torch  # noqa: PLC0415  # a second, and who only counts labels has no use for it
+
     x = np.array(examples.x.transpose(0, 3, 1, 2), order="C")
     return torch.from_numpy(x).to(device), torch.from_numpy(examples.y.copy()).to(device)
 
 
-def normalise(x: torch.Tensor) -> torch.Tensor:
+def normalise(x: "torch.Tensor") -> "torch.Tensor":
     """Map bytes 0..255 to float32 -1..1: ``(x / 255 - .5) / .5``, of the same shape."""
-    return x.to(torch.float32).div_(255).sub_(0.5).div_(0.5)
+    return x.float().div_(255).sub_(0.5).div_(0.5)
