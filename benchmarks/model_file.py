@@ -21,6 +21,7 @@ from sweep import arguments, table
 
 import fedgates
 from client_app import app
+from fedgates.artifact import look
 from fedgates.config import Value
 from fedgates.flower import LoopbackGrid, run_federation
 from fedgates.model_report import facts_of
@@ -61,7 +62,7 @@ def row(name: str, data_dir: str, folder: Path) -> tuple[str, ...]:
     _, run = run_federation(LoopbackGrid(app, raw, clients), raw, STRATEGIES)
     file = run.path / "model.fedgates"
     model = fedgates.load(file)
-    found = facts_of(file, model)
+    found = facts_of(file, look(file))
     weights = {key: value.contiguous() for key, value in model.network.state_dict().items()}
     small, whole = found["slim"], found["whole"]
     return (

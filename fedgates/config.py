@@ -107,6 +107,7 @@ DEVICES = "devices"
 DATASETS = ("digits", *SYNTHETIC, "mnist", "fashion-mnist", "emnist", "cifar10", "cifar100")
 OWN_DATASETS = '"npz:/abs/file.npz", "folder:/abs/dir" or "devices:HxWxC:classes"'
 MODELS = ("mlp", "cnn", "conv4", "conv6", "conv10", "leaf-cnn", "resnet8", "resnet18", "vgg11", "linear", "logistic")
+WEIGHT_SCALES = ("kaiming", "released", "density")
 UPLINKS = ("packed", "entropy", "side-info", "sampled")
 TRACKERS = ("tensorboard", "wandb", "mlflow")
 LIMITS = ("max-gates", "max-payload-mb", "max-decode-mb")
@@ -259,6 +260,7 @@ __all__ = [
     "OWN_DATASETS",
     "TRACKERS",
     "UPLINKS",
+    "WEIGHT_SCALES",
     "ConfigError",
     "RunConfig",
     "Value",

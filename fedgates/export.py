@@ -1,7 +1,8 @@
 """A finished model for other programs: dense weights in safetensors, or the network in ONNX."""
 
 import copy
-import logging
+import io
+from contextlib import redirect_stderr
 from pathlib import Path
 
 import torch
@@ -9,6 +10,7 @@ import torch
 from fedgates.artifact import Model
 from fedgates.disk import write_atomically
 from fedgates.slim import slim
+from fedgates.text import error_line
 
 _OPSET = 20
 
@@ -40,25 +42,27 @@ def write_onnx(model: Model, target: Path) -> int:
     Raises
     ------
     ExportError
-        The packages for it are not installed.
+        The packages for it are not installed, or torch cannot write this network.
     """
     try:
         import onnxscript  # noqa: F401, PLC0415  # an extra, and only this needs it
     except ImportError:
         raise ExportError("expected the packages of `pip install fedgates[onnx]`") from None
-    small = slimmed(model)
     example = torch.zeros(2, *model.facts.input_shape)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    program = torch.onnx.export(
-        small,
-        (example,),
-        input_names=["images"],
-        output_names=["logits"],
-        dynamic_shapes={"images": {0: torch.export.Dim("n", min=1)}},
-        opset_version=_OPSET,
-        dynamo=True,
-        verbose=False,
-    )
+    try:
+        with redirect_stderr(io.StringIO()):  # where torch fails it prints pages of its own graphs, and its exception says why
+            program = torch.onnx.export(
+                slimmed(model),
+                (example,),
+                input_names=["images"],
+                output_names=["logits"],
+                dynamic_shapes={"images": {0: torch.export.Dim("n", min=1)}},
+                opset_version=_OPSET,
+                dynamo=True,
+                verbose=False,
+            )
+    except Exception as error:  # somebody's own network may hold anything, of which torch says so in many ways
+        raise ExportError(f"torch cannot write this network as ONNX ({error_line(error)})") from error
     if program is None:
         raise ExportError("torch gave no ONNX program")
     write_atomically(target, program.model_proto.SerializeToString())

@@ -9,12 +9,14 @@ layers, with a ReLU behind each but the last. Other networks (residual ones, tho
 or are of somebody's own class) stay as they are.
 """
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from fedgates.artifact.facts import Work
 from fedgates.models.shapes import Shape
 
 
@@ -63,18 +65,17 @@ def without_dead(network: nn.Module) -> None:
             before = kept
 
 
-@dataclass(frozen=True)
-class Size:
-    """What a network is made of."""
+def work(network: nn.Module, input_shape: Shape) -> Work:
+    """Count parameters, and multiply-adds of linear and convolution layers for one image (C, H, W)."""
+    try:  # shapes alone: an image may be large, and what matters of it is its size
+        operations = _operations(copy.deepcopy(network).to("meta"), torch.zeros(1, *input_shape, device="meta"))
+    except (RuntimeError, NotImplementedError):  # somebody's own network that needs numbers
+        operations = _operations(network, torch.zeros(1, *input_shape))
+    return Work(sum(parameter.numel() for parameter in network.parameters()), operations)
 
-    parameters: int
-    nonzero: int
-    multiply_adds: int
-    """For one image, as dense layers do them."""
 
-
-def size(network: nn.Module, input_shape: Shape) -> Size:
-    """Count parameters, those that are not zero, and multiply-adds of linear and convolution layers for one image (C, H, W)."""
+def _operations(network: nn.Module, image: Tensor) -> int:
+    """Multiply-adds that linear and convolution layers do for an image."""
     operations = 0
 
     def count(layer: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
@@ -85,16 +86,11 @@ def size(network: nn.Module, input_shape: Shape) -> Size:
     handles = [layer.register_forward_hook(count) for layer in network.modules()]
     try:
         with torch.no_grad():
-            network(torch.zeros(1, *input_shape))
+            network(image)
     finally:
         for handle in handles:
             handle.remove()
-    parameters = list(network.parameters())
-    return Size(
-        parameters=sum(parameter.numel() for parameter in parameters),
-        nonzero=sum(int((parameter != 0).sum()) for parameter in parameters),
-        multiply_adds=operations,
-    )
+    return operations
 
 
 def _stages(network: nn.Module) -> list[_Stage] | None:

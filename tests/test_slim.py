@@ -1,13 +1,15 @@
 """A network without the units that no path uses: the same outputs, by hand and on random masks."""
 
 import copy
+import time
 
 import pytest
 import torch
 from torch import nn
 
 from fedgates import models
-from fedgates.slim import Size, size, slim, without_dead
+from fedgates.artifact.facts import Work
+from fedgates.slim import slim, without_dead, work
 
 SHAPES = {"mlp": (1, 8, 8), "cnn": (3, 16, 16), "conv4": (1, 16, 16), "conv6": (3, 16, 16), "leaf-cnn": (1, 12, 12)}
 
@@ -85,8 +87,9 @@ def test_outputs_are_the_same(name, density):
         torch.testing.assert_close(found(x), module(x), rtol=1e-12, atol=1e-15)
         torch.testing.assert_close(cleaned(x), module(x), rtol=1e-12, atol=1e-15)
     single = [copy.deepcopy(each).float() for each in (module, found, cleaned)]
-    whole, cut, zeroed = (size(each, SHAPES[name]) for each in single)
-    assert cut.nonzero == zeroed.nonzero <= whole.nonzero
+    whole, cut, zeroed = (work(each, SHAPES[name]) for each in single)
+    kept_whole, kept_cut, kept_zeroed = (sum(int((p != 0).sum()) for p in each.parameters()) for each in single)
+    assert kept_cut == kept_zeroed <= kept_whole
     assert cut.parameters <= whole.parameters == zeroed.parameters
     if density < 0.01:
         assert cut.multiply_adds < whole.multiply_adds / 2
@@ -139,4 +142,26 @@ def test_sizes_by_hand():
     module = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(8, 3))
     with torch.no_grad():
         module[4].bias[:] = 0
-    assert size(module, (1, 4, 4)) == Size(parameters=20 + 27, nonzero=20 + 24, multiply_adds=2 * 16 * 9 + 24)
+    assert work(module, (1, 4, 4)) == Work(parameters=20 + 27, multiply_adds=2 * 16 * 9 + 24)
+
+
+class Looking(nn.Linear):
+    """What it does depends on what it sees, so that shapes alone do not run it."""
+
+    def forward(self, x):
+        return super().forward(x if float(x.sum()) > 1 else -x)
+
+
+def test_the_size_of_a_network_that_needs_numbers():
+    assert work(nn.Sequential(nn.Flatten(), Looking(4, 3)), (1, 2, 2)) == Work(parameters=15, multiply_adds=12)
+
+
+def test_the_size_over_a_large_image_takes_no_time_and_leaves_the_network_as_it_is():
+    module = models.build("resnet8", (3, 2048, 2048), 10)
+    before = copy.deepcopy(module.state_dict())
+    start = time.process_time()
+    found = work(module, (3, 2048, 2048))
+    assert time.process_time() - start < 2  # some 50 thousand million multiply-adds
+    assert found.multiply_adds == 1024 * (work(module, (3, 64, 64)).multiply_adds - 640) + 640  # but for the last layer
+    assert all(torch.equal(before[key], value) for key, value in module.state_dict().items())
+    assert not any(layer._forward_hooks for layer in module.modules())

@@ -1,8 +1,10 @@
 """What a finished model is, says, and can be made into."""
 
+import sys
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import click
 import typer
@@ -10,13 +12,25 @@ import typer
 from fedgates.cli.app import cli
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fedgates.artifact import Model
 
 _File = Annotated[
     str,
     typer.Argument(metavar="MODEL", help='A model.fedgates; or of a run: its folder, its name, or "last".', show_default=False),
 ]
+_Network = Annotated[
+    str | None,
+    typer.Option(
+        "--network",
+        metavar="MODULE:FUNCTION",
+        help="What builds a network of your own, in the current folder or installed. What a file names is not imported.",
+        show_default=False,
+    ),
+]
 _Json = Annotated[bool, typer.Option("--json", help="For scripts.")]
+_LONGEST_LINE = 1000
 
 
 class Form(StrEnum):
@@ -31,10 +45,14 @@ def inspect(model: _File, *, as_json: _Json = False) -> None:
     """What a model file holds: how it was trained, its layers and how dense they are, its bytes, and what it shrinks to."""
     import json  # noqa: PLC0415
 
+    from fedgates.artifact import ModelFileError, look  # noqa: PLC0415
     from fedgates.model_report import facts_of, table  # noqa: PLC0415
 
     file = _file(model)
-    found = facts_of(file, _loaded(file))
+    try:
+        found = facts_of(file, look(file))
+    except ModelFileError as error:
+        _refuse(f"MODEL = {error}")
     typer.echo(json.dumps(found, indent=2) if as_json else table(found))
 
 
@@ -43,20 +61,25 @@ def predict(
     model: _File,
     images: Annotated[Path, typer.Argument(metavar="IMAGE|FOLDER|NPZ", show_default=False)],
     top: Annotated[int, typer.Option(min=1, help="How many labels an image.")] = 1,
+    network: _Network = None,
     *,
     as_json: _Json = False,
 ) -> None:
     """Labels, with probabilities, of an image, of all images in a folder, or of x (or x_test) in an npz file."""
     import json  # noqa: PLC0415
 
+    from fedgates.config import folder  # noqa: PLC0415
     from fedgates.prediction import ImageError, predictions, read_images, told  # noqa: PLC0415
 
-    loaded = _loaded(_file(model))
+    loaded = _loaded(_file(model), network)
     try:
-        found = predictions(loaded, read_images(images.expanduser(), loaded.facts.input_shape), top)
+        read = read_images(folder(str(images)), loaded.facts.input_shape)
     except ImageError as error:
-        raise click.UsageError(str(error)) from None
+        _refuse(error)
+    found = predictions(loaded, read, top)
     typer.echo(json.dumps(found, indent=2) if as_json else told(found))
+    if read.passed_over:
+        typer.echo(f"passed over, for they are no images by their names: {read.passed_over}", err=True)
 
 
 @cli.command(epilog="Example: fedgates export last --to onnx")
@@ -66,32 +89,78 @@ def export(
         Form, typer.Option("--to", help="safetensors: the dense weights | onnx: the network, images in, logits out.")
     ],
     out: Annotated[Path | None, typer.Option(help="The file.", show_default="named like the model, beside it")] = None,
+    network: _Network = None,
 ) -> None:
     """Write a model for other programs. ONNX is without the units that no path uses, and needs the extra named onnx."""
     from fedgates.export import ExportError, write_onnx, write_safetensors  # noqa: PLC0415
 
     file = _file(model)
-    loaded = _loaded(file)
-    target = (out or file.with_suffix(f".{to.value}")).expanduser()
+    target = _target(file, out, to)
+    loaded = _loaded(file, network)
     try:
         size = (write_onnx if to is Form.ONNX else write_safetensors)(loaded, target)
-    except (ExportError, OSError) as error:
-        raise click.UsageError(f"--to {to.value}: {error}") from None
+    except ExportError as error:
+        _refuse(f"--to {to.value}: {error}")
+    except OSError as error:
+        _refuse(f"--out = {str(target)!r}: expected a file that can be written ({error.strerror or error})")
     typer.echo(f"written: {target}, {size:,} bytes")
 
 
 def _file(model: str) -> Path:
     """The file that is meant."""
+    from fedgates.config import ConfigError, folder  # noqa: PLC0415
     from fedgates.run_list import find  # noqa: PLC0415
 
-    path = Path(model).expanduser()
-    return path if path.is_file() else find(model) / "model.fedgates"
+    path = folder(model)
+    with suppress(OSError):  # a name that no file can have is perhaps a run's, and `find` says the rest
+        if path.is_file():
+            return path
+    try:
+        return find(model) / "model.fedgates"
+    except ConfigError as error:
+        _refuse(f"MODEL is no file, and {error}")
 
 
-def _loaded(path: Path) -> "Model":
+def _target(file: Path, out: Path | None, to: Form) -> Path:
+    """Where an export goes, found out to be possible before the work is done."""
+    from fedgates.config import folder  # noqa: PLC0415
+
+    target = file.with_suffix(f".{to.value}") if out is None else folder(str(out))
+    try:
+        if target.is_dir() or not target.parent.is_dir():
+            _refuse(f"--out = {str(target)!r}: expected the name of a file, in a folder that is there")
+        if target.exists() and target.samefile(file):
+            _refuse(f"--out = {str(target)!r}: expected another file than the model itself")
+    except OSError as error:
+        _refuse(f"--out = {str(target)!r}: expected a file that can be written ({error.strerror})")
+    return target
+
+
+def _loaded(path: Path, network: str | None) -> "Model":
     from fedgates.artifact import ModelFileError, load  # noqa: PLC0415
 
     try:
-        return load(path)
+        return load(path, network=None if network is None else _builder(network))
     except ModelFileError as error:
-        raise click.UsageError(f"MODEL = {error}") from None
+        _refuse(f"MODEL = {error}")
+
+
+def _builder(reference: str) -> "Callable[..., Any]":
+    """The user's own function, whose module may lie in the current folder, as it does for ``python -m``."""
+    from fedgates.config import ConfigError, is_reference  # noqa: PLC0415
+    from fedgates.references import find  # noqa: PLC0415
+
+    if not is_reference(reference):
+        raise ConfigError("--network", reference, '"module:function"')
+    sys.path.insert(0, str(Path.cwd()))
+    function = find("--network", reference)
+    if not callable(function):
+        raise ConfigError("--network", reference, f"a function, not {type(function).__name__}")
+    return function
+
+
+def _refuse(reason: object) -> NoReturn:
+    """End the command with a line that is safe to print, wherever its names came from."""
+    from fedgates.text import one_line  # noqa: PLC0415
+
+    raise click.UsageError(one_line(reason, _LONGEST_LINE)) from None

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedgates import keys
-from fedgates.config import RunConfig, choice, number, text
+from fedgates.config import WEIGHT_SCALES, RunConfig, choice, number, text
 from fedgates.flower.strategy import GateStrategy
 from fedgates.gates import Gates, sample, sample_with
 from fedgates.network import Network
@@ -34,7 +34,7 @@ def _are_evaluations(value: str) -> bool:
 class MaskConfig(RunConfig):
     """The keys of every method that sends masks."""
 
-    weight_scale: str = choice("kaiming", "kaiming", "released", "density")
+    weight_scale: str = choice("kaiming", *WEIGHT_SCALES)
     evaluations: str = text(
         "threshold,sample,mean", _are_evaluations, "threshold, then any of sample, mean, ensemble, separated by commas"
     )

@@ -4,22 +4,27 @@ A probability is a multiple of 2^-16 (bits) or 2^-15 (symbols), so that constric
 symbols with integer frequencies f summing to 2^b, symbol s owns ``[C_s, C_{s+1})`` of 2^24, with
 ``C_s = floor(F_s * (2^24 - n) / 2^b) + s`` and F the running sum of f. Every symbol keeps some room, so none is impossible.
 A code ends as constriction ends it; a reader encodes what it has decoded once more and refuses any other bytes (FORMAT.md says
-the same without an encoder).
+the same without an encoder). Where constriction is not installed codes are read all the same, ten times slower
+(:mod:`fedgates.wire.plain_range_decoder`), and none is written.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
-import constriction
 import numpy as np
 from numpy.typing import NDArray
 
+from fedgates.wire import plain_range_decoder
 from fedgates.wire.bits import packed_size
 from fedgates.wire.header import WireError
 from fedgates.wire.scale import FREQUENCIES
 
+try:
+    import constriction
+except ImportError:  # a program that only loads a finished model needs torch and NumPy, no more
+    constriction = None
+
 BIT_SCALE, SYMBOL_SCALE = 1 << 16, 1 << 15
-_bernoulli = constriction.stream.model.Bernoulli
-_categorical = constriction.stream.model.Categorical
 
 
 def longest(size: int, bits: int = 1) -> int:
@@ -38,19 +43,21 @@ def read_table(data: memoryview) -> NDArray[np.uint8]:
 
 def encode_bits(bits: NDArray[np.uint8], sizes: Sequence[int], frequencies: NDArray[np.int64]) -> bytes:
     """Bits ``[sum of sizes]``, group after group, each group with its frequency of a 1, to words of four bytes."""
-    encoder, start, symbols = constriction.stream.queue.RangeEncoder(), 0, bits.astype(np.int32)
+    encoder, start, symbols = _encoder(), 0, bits.astype(np.int32)
     for size, frequency in zip(sizes, frequencies.tolist(), strict=True):
-        encoder.encode(symbols[start : start + size], _bernoulli(frequency / BIT_SCALE, perfect=False))
+        encoder.encode(symbols[start : start + size], _bernoulli(frequency))
         start += size
     return _bytes(encoder)
 
 
 def decode_bits(data: bytes | memoryview, sizes: Sequence[int], frequencies: NDArray[np.int64]) -> NDArray[np.uint8]:
     """The inverse of :func:`encode_bits`; data that it did not write raise :class:`WireError`."""
+    if constriction is None:
+        return plain_range_decoder.decode_bits(data, sizes, frequencies)
     decoder, bits, start = _decoder(data), np.empty(sum(sizes), dtype=np.uint8), 0
     try:
         for size, frequency in zip(sizes, frequencies.tolist(), strict=True):
-            bits[start : start + size] = decoder.decode(_bernoulli(frequency / BIT_SCALE, perfect=False), size)
+            bits[start : start + size] = decoder.decode(_bernoulli(frequency), size)
             start += size
     except (AssertionError, ValueError) as error:
         raise WireError("the range code is damaged") from error
@@ -69,16 +76,18 @@ def symbol_frequencies(counts: NDArray[np.int64]) -> NDArray[np.uint16]:
 
 def encode_symbols(symbols: NDArray[np.int32], frequencies: NDArray[np.uint16]) -> bytes:
     """Symbols ``[d]`` in 0 to n - 1, n at least 2, to words of four bytes."""
-    encoder = constriction.stream.queue.RangeEncoder()
-    encoder.encode(symbols, _categorical(frequencies / SYMBOL_SCALE, perfect=False))
+    encoder = _encoder()
+    encoder.encode(symbols, _categorical(frequencies))
     return _bytes(encoder)
 
 
 def decode_symbols(data: bytes | memoryview, size: int, frequencies: NDArray[np.uint16]) -> NDArray[np.int32]:
     """The inverse of :func:`encode_symbols`; data that it did not write raise :class:`WireError`."""
+    if constriction is None:
+        return plain_range_decoder.decode_symbols(data, size, frequencies)
     decoder = _decoder(data)
     try:
-        symbols: NDArray[np.int32] = decoder.decode(_categorical(frequencies / SYMBOL_SCALE, perfect=False), size)
+        symbols: NDArray[np.int32] = decoder.decode(_categorical(frequencies), size)
     except (AssertionError, ValueError) as error:
         raise WireError("the range code is damaged") from error
     if encode_symbols(symbols, frequencies) != bytes(data):
@@ -86,12 +95,26 @@ def decode_symbols(data: bytes | memoryview, size: int, frequencies: NDArray[np.
     return symbols
 
 
-def _bytes(encoder: constriction.stream.queue.RangeEncoder) -> bytes:
+def _bernoulli(frequency: int) -> Any:  # noqa: ANN401  # constriction has no types
+    return constriction.stream.model.Bernoulli(frequency / BIT_SCALE, perfect=False)
+
+
+def _categorical(frequencies: NDArray[np.uint16]) -> Any:  # noqa: ANN401
+    return constriction.stream.model.Categorical(frequencies / SYMBOL_SCALE, perfect=False)
+
+
+def _encoder() -> Any:  # noqa: ANN401
+    if constriction is None:
+        raise ModuleNotFoundError("coding takes the package constriction, which is not installed; reading does without")
+    return constriction.stream.queue.RangeEncoder()
+
+
+def _bytes(encoder: Any) -> bytes:  # noqa: ANN401
     words: NDArray[np.uint32] = encoder.get_compressed()
     return words.astype("<u4").tobytes()
 
 
-def _decoder(data: bytes | memoryview) -> constriction.stream.queue.RangeDecoder:
+def _decoder(data: bytes | memoryview) -> Any:  # noqa: ANN401
     if len(data) % 4:
         raise WireError(f"a range code of {len(data)} bytes, expected whole words of 4")
     return constriction.stream.queue.RangeDecoder(np.frombuffer(data, dtype="<u4").astype(np.uint32))

@@ -1,9 +1,14 @@
-"""A run that was trained, for the commands that look at what it left."""
+"""A run that was trained, for the commands that look at what it left, and a model that was not."""
 
 import pytest
+import torch
 
 from client_app import app
+from fedgates import artifact, models
+from fedgates.artifact import Facts
 from fedgates.flower import LoopbackGrid, run_federation
+from fedgates.gates import Gates
+from fedgates.network import Network
 from strategies import STRATEGIES
 
 
@@ -18,3 +23,15 @@ def trained(tmp_path_factory):
     }
     _, folder = run_federation(LoopbackGrid(app, raw, 10), raw, STRATEGIES)
     return folder.path
+
+
+@pytest.fixture(scope="session")
+def untrained(tmp_path_factory):
+    """Bytes of a model's file, made without training."""
+    network = Network(models.build("mlp", (1, 8, 8), 10, seed=3))
+    gates = Gates(network, 3)
+    mask = torch.rand(network.size, generator=torch.Generator().manual_seed(2)) < 0.3
+    file = tmp_path_factory.mktemp("untrained") / "m"
+    facts = Facts("mlp", (1, 8, 8), tuple("0123456789"), 3, "", "", {})
+    artifact.save(file, network, facts, gates.frozen * mask, gates=gates)
+    return file.read_bytes()

@@ -1,0 +1,91 @@
+"""The sections of a model's file: bytes, and which of them may be there."""
+
+import struct
+import zlib
+from pathlib import Path
+
+MAGIC, VERSION = b"FGMD", 2
+_OPENING = struct.Struct("<4sHI")
+"""Magic, version, length of the facts."""
+_LENGTH = struct.Struct("<I")
+LONGEST_FACTS = 1 << 20
+"""Bytes of the facts, compressed or not."""
+_BYTES_A_GATE = 16
+"""More than a weight, its place in a mask, and its share of tables and statistics ever take."""
+
+
+class ModelFileError(ValueError):
+    """A file that is no whole, sound model; the message says what is wrong with it, in one line."""
+
+
+def join(facts: bytes, statistics: bytes, payload: bytes) -> bytes:
+    """A file of these sections."""
+    packed = zlib.compress(facts, 9)
+    opening = _OPENING.pack(MAGIC, VERSION, len(packed))
+    whole = b"".join([opening, packed, _LENGTH.pack(len(statistics)), statistics, payload])
+    return whole + _LENGTH.pack(zlib.crc32(whole))
+
+
+def split(data: bytes) -> tuple[bytes, bytes, bytes]:
+    """The facts, the statistics and the payload of a whole file.
+
+    Raises
+    ------
+    ModelFileError
+        It is of another version, damaged, or its lengths do not fit.
+    """
+    _expect_opening(data)
+    body, checksum = data[: -_LENGTH.size], _LENGTH.unpack(data[-_LENGTH.size :])[0]
+    if len(data) < _OPENING.size + 2 * _LENGTH.size or zlib.crc32(body) != checksum:
+        raise ModelFileError("damaged, or cut short: its checksum does not match")
+    packed, rest = _section("facts", body, _OPENING.size, _OPENING.unpack_from(data)[2], LONGEST_FACTS)
+    if rest + _LENGTH.size > len(body):
+        raise ModelFileError("it ends before its statistics")
+    statistics, rest = _section("statistics", body, rest + _LENGTH.size, _LENGTH.unpack_from(body, rest)[0], len(body))
+    try:
+        facts = zlib.decompressobj().decompress(packed, LONGEST_FACTS)
+    except zlib.error:
+        raise ModelFileError("its facts are not those of a model") from None
+    return facts, statistics, body[rest:]
+
+
+def read_bytes(path: str | Path, max_gates: int) -> bytes:
+    """A file's bytes, of which no more are read than a model with `max_gates` parameters has.
+
+    Raises
+    ------
+    ModelFileError
+        It cannot be read, is no model, or is longer.
+    """
+    most = 2 * LONGEST_FACTS + _BYTES_A_GATE * max_gates
+    try:
+        with Path(path).expanduser().open("rb") as file:
+            opening = file.read(_OPENING.size)
+            _expect_opening(opening)
+            data = opening + file.read(most)
+    except OSError as error:
+        raise ModelFileError(error.strerror or str(error)) from None
+    except (RuntimeError, MemoryError) as error:  # ~ of somebody unknown; more than this machine holds
+        raise ModelFileError(str(error) or "it does not fit into memory") from None
+    if len(data) > most:
+        raise ModelFileError(f"more than {most:,} bytes, which no model of max_gates = {max_gates:,} parameters has")
+    return data
+
+
+def _expect_opening(data: bytes) -> None:
+    if data[: len(MAGIC)] != MAGIC:
+        raise ModelFileError(f"no model file of fedgates (it begins with {data[: len(MAGIC)]!r}, expected {MAGIC!r})")
+    if len(data) < _OPENING.size:
+        raise ModelFileError("cut short")
+    _, version, _ = _OPENING.unpack_from(data)
+    if version > VERSION:
+        raise ModelFileError(f"model file version {version}, expected {VERSION}: it takes the newer fedgates that wrote it")
+    if version != VERSION:
+        raise ModelFileError(f"model file version {version}, expected {VERSION}")
+
+
+def _section(name: str, body: bytes, start: int, length: int, most: int) -> tuple[bytes, int]:
+    """The section from `start` on, and where it ends."""
+    if length > most or start + length > len(body):
+        raise ModelFileError(f"{name} of {length:,} bytes, in a file of {len(body) + _LENGTH.size:,}")
+    return body[start : start + length], start + length

@@ -1,0 +1,135 @@
+"""Networks of somebody's own: a file names the function that builds one, and whoever loads it gives that function."""
+
+import functools
+import math
+
+import pytest
+import torch
+from model_files import SHAPE, facts, images, logits, masked, own
+from torch import nn
+
+import fedgates
+from fedgates import artifact
+from fedgates.artifact import ModelFileError
+from fedgates.gates import Gates
+from fedgates.network import Network
+
+
+def own_file(folder, name="model_files:own", gated=False):
+    network = Network(own(SHAPE, 10))
+    gates = Gates(network, 3) if gated else None
+    weights = gates.frozen.clone() if gated else network.weights.clone()
+    artifact.save(folder / "m", network, facts(name), weights, gates=gates)
+    return folder / "m", logits(network, weights, images())
+
+
+@pytest.mark.parametrize("gated", [False, True])
+def test_it_is_built_by_the_function_that_is_given(tmp_path, gated):
+    path, expected = own_file(tmp_path, gated=gated)
+    torch.testing.assert_close(fedgates.load(path, network=own)(images()), expected, rtol=0, atol=0)
+    torch.testing.assert_close(fedgates.load(path, network=functools.partial(own))(images()), expected, rtol=0, atol=0)
+
+
+def test_what_a_file_names_is_not_imported(tmp_path, monkeypatch):
+    (tmp_path / "trap.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    path, _ = own_file(tmp_path, "trap:own")
+    line = (
+        "its network is somebody's own, trap:own, and what a file names is not imported: expected the function that builds "
+        r"it, as load\(\.\.\., network=\) or as --network trap:own$"
+    )
+    with pytest.raises(ModelFileError, match=line):
+        fedgates.load(path)
+
+
+def test_its_batch_norms_have_statistics_too(tmp_path):
+    def normed(input_shape, num_outputs):
+        norm = nn.BatchNorm2d(4, affine=False, track_running_stats=False)
+        return nn.Sequential(nn.Conv2d(1, 4, 3), norm, nn.ReLU(), nn.Flatten(), nn.Linear(144, num_outputs))
+
+    network = Network(normed(SHAPE, 10))
+    artifact.save(tmp_path / "m", network, facts("a:b"), network.weights.clone(), images=images(64))
+    found = fedgates.load(tmp_path / "m", network=normed)
+    torch.testing.assert_close(found(images())[:1], found(images()[:1]))
+
+
+def another(input_shape, num_outputs):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 5), nn.Linear(5, num_outputs))
+
+
+def of_other_names(input_shape, num_outputs):
+    return nn.Sequential(nn.Identity(), nn.Flatten(), nn.Linear(math.prod(input_shape), num_outputs))
+
+
+def keeps_statistics(input_shape, num_outputs):
+    return nn.Sequential(nn.BatchNorm2d(1, affine=False), nn.Flatten(), nn.Linear(64, num_outputs))
+
+
+def lazy(input_shape, num_outputs):
+    return nn.LazyLinear(num_outputs)
+
+
+def raising(input_shape, num_outputs):
+    raise KeyError("of\nthe function")
+
+
+def nothing(input_shape, num_outputs):
+    return None
+
+
+def takes_none():
+    return None
+
+
+ASKED = r"expected a function that builds a network from \(\(1, 8, 8\), 10\)"
+
+
+@pytest.mark.parametrize("gated", [False, True])
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (another, "the network that was given has 385 parameters, expected the 650 that its weights are for"),
+        (of_other_names, r"another network than the file's model_files:own: digest \w{16}, expected \w{16}$"),
+        (keeps_statistics, "layer '0' .BatchNorm2d. keeps running statistics"),
+        (lazy, f"network = lazy: {ASKED}; its parameters have no shape yet"),
+        (raising, f"network = raising: {ASKED}; it raised KeyError: 'of.nthe function'"),
+        (nothing, f"network = nothing: {ASKED}; it returned NoneType"),
+        (takes_none, rf"network = takes_none: {ASKED}; it raised TypeError: takes_none\(\) takes 0 positional arguments"),
+    ],
+)
+def test_another_function_than_the_files_is_found_out(tmp_path, gated, function, message):
+    path, _ = own_file(tmp_path, gated=gated)
+    with pytest.raises(ModelFileError, match=message) as caught:
+        fedgates.load(path, network=function)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_what_a_function_raised_can_be_looked_at(tmp_path):
+    path, _ = own_file(tmp_path)
+    with pytest.raises(ModelFileError) as caught:
+        fedgates.load(path, network=raising)
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
+def test_a_network_of_ours_may_be_given_as_well(file):
+    network, _, weights = masked()
+    expected = logits(network, weights, images())
+    found = fedgates.load(file, network=lambda shape, outputs: masked(shape=shape, classes=outputs)[0].module)
+    torch.testing.assert_close(found(images()), expected, rtol=0, atol=0)
+
+
+# --- sizes
+
+
+def test_one_that_is_larger_than_is_allowed_is_not_built(tmp_path):
+    path, _ = own_file(tmp_path)
+    with pytest.raises(ModelFileError, match="a network of 650 parameters, expected at most max_gates = 649"):
+        fedgates.load(path, network=raising, max_gates=649)
+    assert fedgates.load(path, network=own, max_gates=650)
+
+
+def test_one_that_is_built_larger_takes_no_more_than_itself(tmp_path, monkeypatch):
+    path, _ = own_file(tmp_path)
+    monkeypatch.setattr("fedgates.artifact.reading.Network", lambda _: pytest.fail("its vectors were made"))
+    with pytest.raises(ModelFileError, match="has 66 parameters, expected the 650"):
+        fedgates.load(path, network=lambda *_: nn.Linear(65, 1))

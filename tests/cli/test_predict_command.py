@@ -1,0 +1,177 @@
+"""`fedgates predict`, on whatever people give it."""
+
+import errno
+import json
+import os
+import tracemalloc
+
+import numpy as np
+import pytest
+from command_line import command, refused
+from PIL import Image
+
+from fedgates import prediction
+
+
+@pytest.fixture
+def model(tmp_path, untrained):
+    (tmp_path / "model.fedgates").write_bytes(untrained)
+    return tmp_path / "model.fedgates"
+
+
+@pytest.fixture
+def image(tmp_path):
+    (tmp_path / "images").mkdir()
+    eight().save(tmp_path / "images" / "image.png")
+    return tmp_path / "images" / "image.png"
+
+
+def eight(mode="L"):
+    """Random pixels, 8 x 8."""
+    pixels = np.random.default_rng(1).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    return Image.fromarray(pixels).convert(mode)
+
+
+def same(capsys, model, *files):
+    """Whether the model says the same of all of them."""
+    told = [json.loads(command(capsys, "predict", model, file, "--json")[1])[0]["labels"] for file in files]
+    return all(each == told[0] for each in told)
+
+
+def test_images_are_read_as_in_training(capsys, model, tmp_path):
+    eight("RGB").save(tmp_path / "colour.png")
+    clear = eight("RGBA")
+    clear.putalpha(0)
+    clear.save(tmp_path / "clear.png")  # what no viewer would show
+    frames = [eight(), eight().rotate(90), eight().rotate(180)]
+    eight().save(tmp_path / "grey.PNG")
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    eight().save(tmp_path / "grey.webp", lossless=True)
+    assert same(capsys, model, tmp_path / "colour.png", tmp_path / "clear.png")
+    assert same(capsys, model, tmp_path / "grey.PNG", tmp_path / "moving.gif")
+
+
+def test_a_folder_may_hold_other_things(capsys, model, tmp_path):
+    folder = tmp_path / "mixed"
+    for inner in ("sub", ".thumbnails", "a.png"):  # a folder that is called like an image, too
+        (folder / inner).mkdir(parents=True)
+    for name in ("b.png", "sub/A.JPG", ".hidden.png", ".thumbnails/c.png", "a.png/d.gif"):
+        eight().save(folder / name)
+    for name in ("notes.txt", "Thumbs.db", "sub/e.png.part"):
+        (folder / name).write_text("no image")
+    os.mkfifo(folder / "pipe.png")
+    code, out, err = command(capsys, "predict", model, folder, "--json")
+    assert code == 0
+    assert [each["image"] for each in json.loads(out)] == ["a.png/d.gif", "b.png", "sub/A.JPG"]
+    assert err == "passed over, for they are no images by their names: 3\n"
+
+
+def test_a_folder_of_images_alone_needs_no_remark(capsys, model, image):
+    assert command(capsys, "predict", model, image.parent)[2] == ""
+
+
+def write_odd_files(folder):
+    (folder / "empty").mkdir()
+    (folder / "others").mkdir()
+    (folder / "others" / "a.txt").write_text("")
+    (folder / "one-bad").mkdir()
+    eight().save(folder / "one-bad" / "a.png")
+    (folder / "one-bad" / "\x1b[2Jb\n.png").write_bytes(b"no image")
+    (folder / "text.png").write_text("no image")
+    (folder / "nothing.png").write_bytes(b"")
+    eight().save(folder / "whole.png")
+    (folder / "cut.png").write_bytes((folder / "whole.png").read_bytes()[:60])
+    (folder / "program.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n")
+    Image.new("L", (9, 8)).save(folder / "wide.png")
+    Image.new("L", (1, 1)).save(folder / "dot.png")
+    Image.new("1", (12_000, 12_000)).save(folder / "large.png")
+    Image.new("1", (20_000, 20_000)).save(folder / "bomb.png")
+    Image.fromarray(np.zeros((8, 8), np.uint16)).save(folder / "sixteen.png")
+    Image.fromarray(np.zeros((8, 8), np.float32)).save(folder / "floats.tiff")
+    np.savez(folder / "floats.npz", x=np.zeros((2, 8, 8)))
+    np.savez(folder / "none.npz", x=np.zeros((0, 8, 8), np.uint8))
+    np.savez(folder / "scalar.npz", x=np.uint8(3))
+    np.savez(folder / "other.npz", y=np.zeros(2))
+    np.savez(folder / "objects.npz", x=np.array([print], dtype=object))
+    np.save(folder / "single.npy", np.zeros((2, 8, 8), np.uint8))
+    (folder / "single.npy").rename(folder / "single.npz")
+    (folder / "damaged.npz").write_bytes(b"PK")
+    (folder / "pickle.npz").write_bytes(b"\x80\x04cos\nsystem\n.")
+
+
+ODD = {
+    "absent.png": "expected an image (No such file or directory)",
+    "absent": "expected an image (No such file or directory)",
+    "x" * 300: "expected an image, or a folder of them (File name too long)",
+    "empty": "expected a folder with images in it (.bmp, .gif, .jpeg, .jpg, .pgm, .png, .ppm, .tif, .tiff, .webp)",
+    "others": "expected a folder with images in it (.bmp,",
+    "one-bad": None,
+    "text.png": "expected an image (its format is not known)",
+    "nothing.png": "expected an image (its format is not known)",
+    "cut.png": "expected an image (damaged)",
+    "program.png": "expected an image (its format is not known)",
+    "wide.png": "9x8 pixels, expected 8x8",
+    "dot.png": "1x1 pixels, expected 8x8",
+    "large.png": "12000x12000 pixels, expected 8x8",
+    "bomb.png": "far more pixels than 8x8, which is expected",
+    "sixteen.png": "expected 8 bits a channel, and it has more (mode I;16)",
+    "floats.tiff": "expected 8 bits a channel, and it has more (mode F)",
+    "floats.npz": "x is float64 [2, 8, 8, 1], expected uint8 [n, 8, 8, 1]",
+    "none.npz": "x is uint8 [0, 8, 8, 1], expected uint8 [n, 8, 8, 1]",
+    "scalar.npz": "x is uint8 [], expected uint8 [n, 8, 8, 1]",
+    "other.npz": "expected an array x or x_test in it",
+    "objects.npz": "expected an npz file of plain arrays (ValueError: Object arrays cannot be loaded",
+    "single.npz": "expected an npz file, which names its arrays, and this is a single array without a name",
+    "damaged.npz": "expected an npz file of plain arrays (",
+    "pickle.npz": "expected an npz file of plain arrays (ValueError: ",
+    "absent.npz": "expected an npz file of plain arrays (FileNotFoundError",
+}
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("odd")
+    write_odd_files(folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_images_that_cannot_be_used_are_named_in_a_line(capsys, monkeypatch, model, odd, name):
+    monkeypatch.chdir(odd)
+    line, where = ODD[name], name
+    if line is None:
+        line, where = "expected an image (its format is not known)", r"one-bad/\x1b[2Jb .png"
+    assert refused(capsys, "predict", model, name).startswith(f"{where}: {line}")
+
+
+def test_a_large_image_is_not_unpacked(model, odd):
+    with pytest.raises(prediction.ImageError) as caught:
+        prediction.read_images(odd / "large.png", (1, 8, 8))
+    assert "12000x12000" in str(caught.value)
+    tracemalloc.start()
+    with pytest.raises(prediction.ImageError):
+        prediction.read_images(odd / "large.png", (1, 8, 8))
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    tracemalloc.stop()
+
+
+def test_what_may_not_be_read_is_a_line(capsys, monkeypatch, model, image):
+    def forbidden(*_, **__):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Image, "open", forbidden)  # root may read anything
+    assert refused(capsys, "predict", model, image).endswith("image.png: expected an image (Permission denied)")
+    monkeypatch.setattr("pathlib.Path.is_dir", forbidden)
+    assert refused(capsys, "predict", model, image.parent).endswith(
+        "expected an image, or a folder of them (Permission denied)"
+    )
+
+
+@pytest.mark.parametrize("top", ["0", "-1", "1.5", "all"])
+def test_how_many_labels_is_a_whole_number(capsys, model, image, top):
+    assert refused(capsys, "predict", model, image, "--top", top).startswith("Invalid value for '--top':")
+
+
+def test_more_labels_than_there_are_are_all_of_them(capsys, model, image):
+    _, out, _ = command(capsys, "predict", model, image, "--top", 99, "--json")
+    assert sorted(label["label"] for label in json.loads(out)[0]["labels"]) == sorted("0123456789")
