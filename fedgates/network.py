@@ -65,7 +65,7 @@ class Network:
             if getattr(layer, "running_mean", None) is not None:
                 raise NetworkError(
                     f"layer {name or 'network'!r} ({type(layer).__name__}) keeps running statistics, which nobody would "
-                    "federate; use track_running_stats=False"
+                    "federate; use fedgates.models.batch_norm.BatchNorm"
                 )
         self.module = module.to(device)
         self.device = torch.device(device)

@@ -17,7 +17,7 @@ def find(key: str, reference: str) -> object:
     module_name, _, name = reference.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError(key, reference, f"a module that can be imported; {error_line(error)}") from error
     try:
         return getattr(module, name)

@@ -93,7 +93,11 @@ def _called(own: _Builder, facts: Facts) -> nn.Module:
     if not isinstance(built, nn.Module):
         raise NetworkError(f"network = {_name(own)}: expected {asked}; it returned {type(built).__name__}")
     if any(isinstance(parameter, nn.UninitializedParameter) for parameter in built.parameters()):
-        raise NetworkError(f"network = {_name(own)}: expected {asked}; its parameters have no shape yet")
+        try:
+            with torch.no_grad():  # lazy layers have the shapes that an image gives them, as where the model was trained
+                built.eval()(torch.zeros(2, *facts.input_shape))
+        except Exception as error:
+            raise NetworkError(f"network = {_name(own)}: expected {asked}; it raised {error_line(error)}") from error
     return built
 
 

@@ -12,6 +12,8 @@ Open = dict[str, Message]
 """Questions without an answer yet, by their message ids."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 1.0
 """Seconds between two looks for replies: short at first, for simulations, then easy on a server's network."""
+_RAISED = " occurred. Message: "
+"""Flower's words before those of an exception of a client's."""
 _UNKNOWN = 0
 """Flower's error code for what has no other."""
 
@@ -74,5 +76,6 @@ def _instead(question: Message, why: str) -> Message:
 
 
 def reason(reply: Message) -> str:
-    """Why a reply is an error, in one line."""
-    return one_line(f"error {reply.error.code}: {reply.error.reason or 'no reason given'}")
+    """Why a reply is an error, in one line: what the client raised, without the traceback that Ray puts before it."""
+    why = (reply.error.reason or "no reason given").rpartition(_RAISED)[2]
+    return one_line(f"error {reply.error.code}: {why}")

@@ -86,7 +86,9 @@ def _facts(strategy: AnyStrategy, dataset: Dataset, lines: Sequence[dict[str, An
 def _write_predictions(strategy: AnyStrategy, dataset: Dataset, run: RunFolder) -> None:
     """What the file's model, as anybody loads it, makes of test images: of those it gets wrong up to half, and others."""
     module = strategy.network.module if is_reference(strategy.config.model) else None
-    model = artifact.load(run.path / MODEL, network=None if module is None else lambda *_: deepcopy(module))
+    model = artifact.load(
+        run.path / MODEL, network=None if module is None else lambda *_: deepcopy(module), max_gates=strategy.network.size
+    )
     order = np.argsort(keys.words(len(dataset.test), strategy.config.seed, "samples"), kind="stable")[:_TRIED]
     tried = dataset.test.take(order)
     images, _ = to_tensors(tried, "cpu")

@@ -9,8 +9,9 @@ import torch
 from fedgates import models
 from fedgates.config import UPLINKS, ConfigError, RunConfig, Value, is_reference, key_names, parse
 from fedgates.flower.strategy import GateStrategy
-from fedgates.network import Network
+from fedgates.network import Network, NetworkError
 from fedgates.references import find
+from fedgates.text import error_line
 from fedgates.wire.channel import DECODE_BYTES_A_GATE
 
 AnyStrategy = GateStrategy[Any, Any]
@@ -65,7 +66,13 @@ def build(method: type[AnyStrategy], config: RunConfig, input_shape: tuple[int, 
         _expect_size(size, method, config)
     network = Network(models.build(config.model, input_shape, num_classes, seed=config.seed), device)
     _expect_size(network.size, method, config)
-    strategy = method(config, network)
+    try:
+        strategy = method(config, network)
+    except (ConfigError, NetworkError):
+        raise
+    except Exception as error:  # the user's code may raise anything, and may leave out a rule
+        expected = f"a class that is built from (config, network); {error_line(error)}"
+        raise ConfigError("strategy", config.strategy, expected) from error
     strategy.input_shape, strategy.num_classes = input_shape, num_classes
     return strategy
 

@@ -57,7 +57,7 @@ def test_it_takes_no_torch(file):
         ({"layers": [["a", "b", [85_001]]]}, "its layers have 85,001 parameters, and its weights are 85,002"),
         ({"digest": "no number"}, "its digest is 'no number', expected a number in hexadecimal"),
         ({"digest": "00" * 8}, "network digest"),
-        ({"weight_scale": ""}, "payload of another kind"),
+        ({"weight_scale": ""}, "mask"),
     ],
 )
 def test_facts_that_are_not_of_its_weights_are_a_line(file, changes, message):

@@ -66,7 +66,11 @@ def keeps_statistics(input_shape, num_outputs):
 
 
 def lazy(input_shape, num_outputs):
-    return nn.LazyLinear(num_outputs)
+    return nn.Sequential(nn.Flatten(), nn.LazyLinear(num_outputs))
+
+
+def lazy_for_others(input_shape, num_outputs):
+    return nn.Sequential(nn.Linear(3, 3), nn.LazyLinear(num_outputs))
 
 
 def raising(input_shape, num_outputs):
@@ -91,7 +95,7 @@ ASKED = r"expected a function that builds a network from \(\(1, 8, 8\), 10\)"
         (another, "the network that was given has 385 parameters, expected the 650 that its weights are for"),
         (of_other_names, r"another network than the file's model_files:own: digest \w{16}, expected \w{16}$"),
         (keeps_statistics, "layer '0' .BatchNorm2d. keeps running statistics"),
-        (lazy, f"network = lazy: {ASKED}; its parameters have no shape yet"),
+        (lazy_for_others, f"network = lazy_for_others: {ASKED}; it raised RuntimeError: .*mat1 and mat2 shapes"),
         (raising, f"network = raising: {ASKED}; it raised KeyError: 'of.nthe function'"),
         (nothing, f"network = nothing: {ASKED}; it returned NoneType"),
         (takes_none, rf"network = takes_none: {ASKED}; it raised TypeError: takes_none\(\) takes 0 positional arguments"),
@@ -102,6 +106,11 @@ def test_another_function_than_the_files_is_found_out(tmp_path, gated, function,
     with pytest.raises(ModelFileError, match=message) as caught:
         fedgates.load(path, network=function)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_lazy_layers_have_the_shapes_that_an_image_gives_them(tmp_path):
+    path, expected = own_file(tmp_path)
+    torch.testing.assert_close(fedgates.load(path, network=lazy)(images()), expected, rtol=0, atol=0)
 
 
 def test_what_a_function_raised_can_be_looked_at(tmp_path):

@@ -7,9 +7,10 @@ from runs import D
 
 from client_app import app
 from fedgates.config import ConfigError
-from fedgates.flower import LoopbackGrid, run_federation
+from fedgates.flower import LoopbackGrid, MaskStrategy, run_federation
 from fedgates.flower.registry import build, configure
 from strategies import STRATEGIES
+from strategies.fedpm import FedPM
 
 DIGITS = (1, 8, 8), 10
 NEEDED = 32 * D / 1e6
@@ -100,3 +101,27 @@ def test_a_limit_that_is_none_is_refused(key, value, expected):
 
 def test_no_relay_at_all_can_be_asked_for():
     assert configure({"max-relay-updates": 0}, STRATEGIES)[1].max_relay_updates == 0
+
+
+class Unfinished(MaskStrategy):
+    """A method that leaves out a rule."""
+
+    def local_update(self, state, task):
+        return None
+
+
+class Raising(FedPM):
+    def __init__(self, config, network):
+        raise KeyError("of the method")
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("Unfinished", "TypeError: Can't instantiate abstract class Unfinished"), ("Raising", "KeyError: 'of the method'")],
+)
+def test_a_class_that_cannot_be_built_is_a_line(name, why):
+    method, config = configure({"strategy": f"test_registry:{name}"}, STRATEGIES)
+    with pytest.raises(ConfigError) as error:
+        build(method, config, (1, 8, 8), 10)
+    expected = f"strategy = 'test_registry:{name}': expected a class that is built from (config, network); {why}"
+    assert str(error.value).startswith(expected)

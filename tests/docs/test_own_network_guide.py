@@ -1,0 +1,187 @@
+"""docs/own_network.md, followed; and what it says of layers, held against the code."""
+
+import copy
+import importlib.util
+import json
+import sys
+import zipfile
+
+import pytest
+import torch
+from engines import Sandbox
+from guide import blocks, prepared, runs, steps
+from torch import nn
+
+import fedgates
+from client_app import app
+from fedgates.config import ConfigError
+from fedgates.data import to_tensors
+from fedgates.data.digits import digits
+from fedgates.flower import LoopbackGrid, run_federation
+from fedgates.flower.server import prepare
+from fedgates.gates import Gates
+from fedgates.models.batch_norm import BatchNorm
+from fedgates.network import Network, NetworkError
+from strategies import STRATEGIES
+
+PAGE = "own_network"
+
+
+@pytest.fixture(scope="module")
+def followed(tmp_path_factory):
+    with Sandbox(tmp_path_factory.mktemp("guide") / "sandbox") as sandbox:
+        yield steps(PAGE, sandbox), runs(sandbox)
+
+
+@pytest.mark.slow
+def test_every_command_does_what_the_page_says(followed):
+    (run, inspect, look, fails), folders = followed
+    assert [bool(step.shown) for step in followed[0]] == [True] * 4
+    (folder,) = folders  # what will not do leaves nothing
+    lines = [json.loads(line) for line in (folder / "rounds.jsonl").read_text().splitlines()]
+    assert len(lines) == 5
+    assert lines[-1]["accuracy"] > 0.88
+    assert f"accuracy {100 * lines[-1]['accuracy']:.1f} %" in run.printed
+    assert "network 21de1fb96d941562" in run.printed  # whichever machine it is
+    assert f"{100 * lines[-1]['accuracy']:.1f}% of 360 test images" in look.printed
+    assert "29,066 parameters" in inspect.printed
+    assert "results:" not in fails.printed
+
+
+def test_what_is_packed_and_what_stays_behind(tmp_path):
+    with Sandbox(tmp_path / "sandbox") as sandbox:
+        app = prepared(sandbox)
+        (app / "nets").mkdir()
+        for name in ("my_network.py", "nets/mine.py", "test_mine.py", "mine_test.py", "secret.py"):
+            (app / name).write_text("")
+        (app / ".gitignore").write_text("secret.py\n")
+        assert packed(sandbox, app) & MINE == {"my_network.py"}
+        settings = (app / "pyproject.toml").read_text()
+        assert settings.count('fab-include = ["/*.py", ') == 1
+        (app / "pyproject.toml").write_text(
+            settings.replace('fab-include = ["/*.py", ', 'fab-include = ["/*.py", "/nets/**/*.py", ')
+        )
+        assert packed(sandbox, app) & MINE == {"my_network.py", "nets/mine.py"}
+
+
+MINE = {"my_network.py", "nets/mine.py", "test_mine.py", "mine_test.py", "secret.py"}
+
+
+def packed(sandbox, app):
+    for old in app.glob("*.fab"):
+        old.unlink()
+    code, out = sandbox.run("flwr", "build", "--app", ".", cwd=app)
+    assert code == 0, out
+    (bundle,) = app.glob("*.fab")
+    with zipfile.ZipFile(bundle) as opened:
+        return set(opened.namelist())
+
+
+@pytest.mark.parametrize(
+    ("strategy", "norm", "depends"),
+    [("fedpm", BatchNorm(32), False), ("fedavg", nn.BatchNorm2d(32, track_running_stats=False), True)],
+    ids=["without weights", "with weights"],
+)
+def test_whether_a_finished_model_goes_by_the_batch(my_network, monkeypatch, raw, strategy, norm, depends):
+    monkeypatch.setattr(my_network, "normed", lambda shape, outputs: with_layer(my_network, copy.deepcopy(norm)))
+    monkeypatch.setitem(sys.modules, "my_network", my_network)
+    settings = raw(strategy=strategy, model="my_network:normed")
+    _, folder = run_federation(LoopbackGrid(app, settings, 3), settings, STRATEGIES)
+    model = fedgates.load(folder.path / "model.fedgates", network=my_network.normed)
+    images, _ = to_tensors(digits().test, "cpu")
+    assert torch.allclose(model(images[:1]), model(images[:50])[:1], atol=1e-4) != depends
+
+
+def test_other_errors_are_those_that_the_page_shows(my_network, monkeypatch):
+    (shown,) = (block.text for block in blocks(PAGE) if block.text.startswith("fedgates: layer '1' (PReLU)"))
+    monkeypatch.setattr(my_network, "bent", lambda shape, outputs: with_layer(my_network, nn.PReLU()), raising=False)
+    monkeypatch.setitem(sys.modules, "my_network", my_network)
+    said = []
+    for name in ("my_network:bent", "my_network:tiny", "nets.mine:small"):
+        with pytest.raises((NetworkError, ConfigError)) as error:
+            prepare({"model": name}, STRATEGIES, lambda: 10)
+        said.append(f"fedgates: {error.value}")
+    assert shown.splitlines() == said
+
+
+@pytest.fixture(scope="module")
+def my_network(tmp_path_factory):
+    (block,) = (block for block in blocks(PAGE) if block.file == "my_network.py")
+    file = tmp_path_factory.mktemp("beside") / block.file
+    file.write_text(block.text)
+    spec = importlib.util.spec_from_file_location("my_network", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def with_layer(my_network, layer, place=1):
+    return my_network.small((1, 8, 8), 10).insert(place, layer)
+
+
+def of_module(layer):
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.shift = layer, nn.Parameter(torch.zeros(10))
+
+        def forward(self, x):
+            return self.body(x) + self.shift
+
+    return Own()
+
+
+def twice():
+    layer = nn.Linear(64, 64)
+    return nn.Sequential(nn.Flatten(), layer, nn.ReLU(), layer, nn.ReLU(), nn.Linear(64, 10))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv2d(32, 32, 3, padding=1, groups=4, bias=False),
+        nn.ConvTranspose2d(32, 32, 3, padding=1),
+        nn.Dropout(),
+        nn.GroupNorm(8, 32, affine=False),
+        BatchNorm(32),
+    ],
+    ids=repr,
+)
+def test_layers_of_the_first_rows_have_gates(my_network, layer):
+    network = Network(with_layer(my_network, layer))
+    gates = Gates(network, seed=1)
+    gates.load(torch.ones(network.size))
+    assert network(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
+    biases = [slot for slot in network.slots if slot.name.endswith("bias")]
+    assert all(gates.frozen[slot.offset : slot.offset + slot.size].abs().min() > 0 for slot in biases)
+
+
+def test_a_layer_used_twice_counts_once():
+    assert Network(twice()).size == 64 * 64 + 64 + 640 + 10
+    Gates(Network(twice()), seed=1)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda mine: with_layer(mine, nn.GroupNorm(8, 32)),
+        lambda mine: with_layer(mine, nn.BatchNorm2d(32, track_running_stats=False)),
+        lambda mine: with_layer(mine, nn.PReLU()),
+        lambda mine: with_layer(mine, nn.Sequential(nn.Flatten(2), nn.MultiheadAttention(64, 2)), 0),
+        lambda mine: with_layer(mine, nn.Embedding(3, 3)),
+        lambda mine: with_layer(mine, nn.LSTM(3, 3)),
+        lambda mine: of_module(mine.small((1, 8, 8), 10)),
+        lambda mine: with_layer(mine, nn.Conv2d(32, 32, 1).requires_grad_(False)),
+    ],
+    ids=["group norm", "batch norm", "prelu", "attention", "embedding", "lstm", "parameter", "fixed"],
+)
+def test_layers_of_the_middle_rows_are_federated_but_have_no_gates(my_network, build):
+    network = Network(build(my_network))
+    with pytest.raises(NetworkError):
+        Gates(network, seed=1)
+
+
+@pytest.mark.parametrize("build", [lambda mine: mine.normed((1, 8, 8), 10), lambda mine: mine.small((1, 8, 8), 10).double()])
+def test_layers_of_the_last_row_are_not_federated(my_network, build):
+    with pytest.raises(NetworkError):
+        Network(build(my_network))
