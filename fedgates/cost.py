@@ -66,7 +66,7 @@ def device_round(lines: Sequence[dict[str, Any]]) -> DeviceRound | None:
     ups = [(line["uplink_bytes"], line["clients_counted"] + line["clients_rejected"]) for line in lines]
     downs = [(sent_down(line), line["clients_selected"]) for line in lines]
     questions = sum(line["clients_selected"] + line.get("clients_evaluating", 0) for line in lines)
-    if not any(n for _, n in ups):
+    if not any(n for _, n in ups) or not any(n for _, n in downs):
         return None
     seconds = [(line["client_seconds"], line["clients_counted"]) for line in lines if line.get("client_seconds") is not None]
     answers = sum(n for _, n in seconds)

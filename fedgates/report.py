@@ -7,8 +7,11 @@ from pathlib import Path
 from statistics import median
 
 from fedgates.ledger import Ledger
-from fedgates.text import columns
-from fedgates.totals import DIRECTIONS, Line, moved, sent_down, sorts
+from fedgates.text import columns, one_line
+from fedgates.totals import DIRECTIONS, WRONG, Line, metric, moved, number, sent_down, sorts
+
+_MOST_REASONS, _MOST_NAMES = 8, 12
+"""Reasons below one round's line, and clients in one reason's."""
 
 
 class Clock:
@@ -17,30 +20,62 @@ class Clock:
     def __init__(self, last_round: int) -> None:
         self._last = last_round
         self._seconds: deque[float] = deque(maxlen=9)
+        self._seen = 0
 
     def line(self, round_line: Line) -> str:
         """The tidy line of a round, with the reasons of what went wrong, one a line, below it."""
-        self._seconds.append(round_line["seconds"])
-        left = round(median(self._seconds) * (self._last - round_line["round"]))
-        width = len(str(self._last))
+        attempt = round_line.get("attempt", 1)
         parts = [
-            f"round {round_line['round']:{width}}/{self._last}",
-            " ".join(_headline(round_line)),
-            f"density {_number(round_line['density'], '.3f')}",
-            f"bpp up {_number(round_line['uplink_bpp'], '.3f')} down {_number(round_line['downlink_bpp'], '.3f')}",
+            f"round {round_line['round']:{len(str(self._last))}}/{self._last}",
+            " ".join(reached(round_line)),
+            f"density {kept(round_line)}",
+            f"bpp up {number(round_line.get('uplink_bpp'))} down {number(round_line.get('downlink_bpp'))}",
             f"clients {round_line['clients_counted']}/{round_line['clients_selected']}",
-            f"{left // 60}:{left % 60:02d} left",
+            *([f"attempt {attempt}"] if attempt > 1 else []),
+            f"{self.left(round_line)} left",
         ]
-        wrong = [
-            f"    client {client} {what}: {reason}"
-            for what in ("rejected", "failed")
-            for client, reason in round_line[what].items()
-        ]
-        evaluation = round_line.get("evaluation_failed", {})
-        wrong += [f"    client {client} did not evaluate: {reason}" for client, reason in evaluation.items()]
-        if not round_line["quorum"]:
-            wrong.append("    no quorum: the round changes nothing and is repeated")
-        return "\n".join(["  ".join(parts), *wrong])
+        return "\n".join(["  ".join(parts), *(f"    {told}" for told in wrong(round_line))])
+
+    def left(self, round_line: Line) -> str:
+        """Hours, minutes and seconds after this round, to be asked once for each. One without a quorum is still to be done."""
+        self._seen += 1
+        if self._seen == 2:  # while the first round ran, processes started and data was loaded
+            self._seconds.clear()
+        self._seconds.append(round_line["seconds"])
+        rounds = max(0, self._last - round_line["round"] + (not round_line.get("quorum", True)))
+        minutes, seconds = divmod(round(median(self._seconds) * rounds), 60)
+        return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}" if minutes >= 60 else f"{minutes}:{seconds:02d}"
+
+
+def reached(round_line: Line) -> tuple[str, str]:
+    """What a round is first of all judged by, and its value: accuracy, for regression r2; without test data the devices'."""
+    judged = metric([round_line])
+    return judged.word, judged.told(round_line.get(judged.key))
+
+
+def kept(round_line: Line) -> str:
+    """The density of what clients send; where that is all of it, the model's beside it."""
+    sent, model = number(round_line.get("density")), number(round_line.get("model_density"))
+    return f"{sent} model {model}" if sent == "1.000" and model not in {"-", "1.000"} else sent
+
+
+def wrong(round_line: Line, most: int = _MOST_REASONS) -> list[str]:
+    """Who was rejected, failed or did not evaluate, `most` reasons with theirs; and whether the round counted for nothing."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for key, what in WRONG:
+        for client, reason in (round_line.get(key) or {}).items():
+            groups.setdefault((what, one_line(reason)), []).append(one_line(client, 20))
+    told = [f"{_clients(names)} {what}: {reason}" for (what, reason), names in groups.items()]
+    if len(told) > most:
+        told[most - 1 :] = [f"and {len(told) - most + 1:,} other reasons, in rounds.jsonl"]
+    return told if round_line.get("quorum", True) else [*told, "no quorum: the round changes nothing"]
+
+
+def _clients(names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return f"client {names[0]}"
+    more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
+    return f"clients {', '.join(names[:_MOST_NAMES])}{more}"
 
 
 def summary(lines: Sequence[Line], strategy: str, size: int) -> str:
@@ -50,16 +85,19 @@ def summary(lines: Sequence[Line], strategy: str, size: int) -> str:
     """
     m = moved(lines, size)
     counted = [line for line in lines if line.get("quorum", True)]
-    reached = _headline(counted[-1]) if counted else ("accuracy", "-")
-    name = f"{strategy}, {len(counted)} rounds"
+    judged = metric(counted)
+    last = counted[-1].get(judged.key) if counted else None
+    name = f"{one_line(strategy, 40)}, {len(counted)} round{'s' * (len(counted) != 1)}"
     rows = [
-        ("", reached[0], "bytes up", "bytes down", "both"),
-        (name, reached[1], *(f"{n:,}" for n in (m.up, m.down, m.both))),
+        ("", judged.word, "bytes up", "bytes down", "both"),
+        (name, judged.told(last), *(f"{n:,}" for n in (m.up, m.down, m.both))),
         ("dense float32 FedAvg would move", "", *(f"{n:,}" for n in (m.dense_up, m.dense_down, m.dense))),
         ("times less", "", *(_times(a, b) for a, b in ((m.dense_up, m.up), (m.dense_down, m.down), (m.dense, m.both)))),
     ]
     ways = dict(DIRECTIONS)
-    travelled = [f"{ways[s.way]}: {s.messages:,} x {s.name}, {s.total / s.messages:,.0f} bytes each" for s in sorts(lines)]
+    travelled = [
+        f"{ways[s.way]}: {s.messages:,} x {one_line(s.name, 60)}, {s.total / s.messages:,.0f} bytes each" for s in sorts(lines)
+    ]
     return "\n".join([*columns(rows, left=1), *travelled])
 
 
@@ -73,8 +111,9 @@ def draw_curves(folder: Path, size: int) -> Path:
 
     every = Ledger(folder).read()
     total = dict(zip((x["round"] for x in every), accumulate(x["uplink_bytes"] + sent_down(x) for x in every), strict=True))
-    headline, label = _drawn(every)
-    scale = 1 if headline == "r2" else 100
+    judged = metric(every)
+    headline, scale = judged.key, 100 if judged.is_share else 1
+    label = judged.name[0].lower() + judged.name[1:] + (", %" if judged.is_share else "")
     lines = [line for line in every if line.get(headline) is not None]
     rounds = [line["round"] for line in lines]
     so_far = [total[r] for r in rounds]
@@ -102,32 +141,6 @@ def draw_curves(folder: Path, size: int) -> Path:
         target = folder / "curves.png"
         figure.savefig(target, dpi=130)
     return target
-
-
-def _drawn(lines: Sequence[Line]) -> tuple[str, str]:
-    """The key of the curve, and what its axis says."""
-    if any("r2" in line for line in lines):
-        return "r2", "test r2"
-    if not any(line["accuracy"] is not None for line in lines) and any("client_accuracy" in line for line in lines):
-        return "client_accuracy", "accuracy on devices' held-out images, %"
-    return "accuracy", "test accuracy, %"
-
-
-def _headline(line: Line) -> tuple[str, str]:
-    """What a round is first of all judged by, and its value: accuracy, for regression r2; without test data the devices'."""
-    if "r2" in line:
-        return "r2", _number(line["r2"], ".3f")
-    if line["accuracy"] is None and "client_accuracy" in line:
-        return "devices' accuracy", _percent(line["client_accuracy"])
-    return "accuracy", _percent(line["accuracy"])
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f} %"
-
-
-def _number(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)
 
 
 def _times(dense: float, ours: float) -> str:

@@ -1,5 +1,6 @@
 """The runs that lie in a folder, and how far each of them came."""
 
+import fcntl
 import json
 import time
 from collections.abc import Iterator, Sequence
@@ -9,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from fedgates.config import ConfigError, RunConfig, folder
-from fedgates.disk import locked
-from fedgates.ledger import Ledger
-from fedgates.text import columns
-from fedgates.totals import metric, moved
+from fedgates.lines import Lines, read
+from fedgates.text import columns, one_line
+from fedgates.totals import metric, moved, number
 
 LAST = "last"
 """Stands for the newest run."""
@@ -36,10 +36,14 @@ class Entry:
     """Both ways, all clients."""
     model_bytes: int | None
     """Of ``model.fedgates``, where there is one."""
+    under_way: bool
+    """Whether a process is still at it."""
+    problems: tuple[str, ...]
+    """Lines of its ledger that cannot be read, and are left out of all this."""
 
 
 def entries(base: Path) -> Iterator[Entry]:
-    """The runs in a folder, the oldest first; folders that hold no run, or a damaged one, are passed over."""
+    """The runs in a folder, the oldest first; folders that hold no run are passed over."""
     if not base.is_dir():
         return
     for path in _newest_last(base):
@@ -67,12 +71,11 @@ def entry(path: Path) -> Entry:
         config = json.loads((path / "config.json").read_text(encoding="utf-8"))
         strategy, dataset = str(config["strategy"]), str(config["dataset"])
         seed, of_rounds = int(config["seed"]), int(config["num-server-rounds"])
-    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         raise ConfigError("run", str(path), "a run's folder, with its config.json") from None
-    lines = rounds(path)
-    counted = [line for line in lines if line.get("quorum", True)]
-    last = counted[-1] if counted else {}
-    judged = metric(lines)
+    found = read(path)
+    counted = [line for line in found.sound if line.get("quorum", True)]
+    judged = metric(counted)
     model = path / "model.fedgates"
     return Entry(
         path.name,
@@ -82,36 +85,33 @@ def entry(path: Path) -> Entry:
         rounds=max((line["round"] for line in counted), default=0),
         of_rounds=of_rounds,
         metric=judged.key,
-        reached=last.get(judged.key),
-        bytes=moved(lines, 0).both,
+        reached=counted[-1].get(judged.key) if counted else None,
+        bytes=moved(found.sound, 0).both,
         model_bytes=model.stat().st_size if model.is_file() else None,
+        under_way=under_way(path),
+        problems=tuple(found.problems),
     )
 
 
 def rounds(path: Path) -> list[dict[str, Any]]:
-    """The lines of a run's ledger that are rounds.
+    """The lines of a run's ledger, all of which are rounds.
 
     Raises
     ------
     ConfigError
         There is something else in them.
     """
-    try:
-        lines = Ledger(path).read()
-        for line in lines:
-            _ = moved([line], 0), int(line["round"]), line["accuracy"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise ConfigError("run", str(path), "a run whose rounds.jsonl has a round in each line") from None
-    return lines
+    found = read(path)
+    if found.problems:
+        raise ConfigError("run", str(path), f"a run whose rounds.jsonl has a round in each line; {found.problems[0]}")
+    return found.sound
 
 
-def _under_way(path: Path) -> bool:
-    """Whether a process holds the run's folder, as long as a run lasts."""
-    lock = path / ".lock"
+def under_way(path: Path) -> bool:
+    """Whether a process holds the run's folder, as one does as long as a run lasts."""
     try:
-        if lock.is_file():
-            with locked(lock):
-                return False
+        with (path / ".lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: two that look are not in each other's way
     except BlockingIOError:
         return True
     except OSError:
@@ -149,10 +149,10 @@ def table(found: Sequence[Entry]) -> str:
 
 def _row(each: Entry) -> tuple[str, ...]:
     return (
-        each.name,
-        each.strategy,
-        each.dataset,
-        f"{each.rounds}/{each.of_rounds}",
+        one_line(each.name, 80),
+        one_line(each.strategy, 40),
+        one_line(each.dataset, 40),
+        f"{each.rounds}/{each.of_rounds}{', running' if each.under_way else ''}",
         _reached(each),
         f"{each.bytes / 1e6:,.2f}",
         "-" if each.model_bytes is None else f"{each.model_bytes:,}",
@@ -162,7 +162,7 @@ def _row(each: Entry) -> tuple[str, ...]:
 def _reached(each: Entry) -> str:
     if each.reached is None:
         return "-"
-    return f"{100 * each.reached:.1f} %" if "accuracy" in each.metric else f"{each.metric} {each.reached:.3f}"
+    return f"{100 * each.reached:.1f} %" if "accuracy" in each.metric else f"{each.metric} {number(each.reached)}"
 
 
 def as_values(found: Sequence[Entry]) -> list[dict[str, Any]]:
@@ -170,19 +170,15 @@ def as_values(found: Sequence[Entry]) -> list[dict[str, Any]]:
     return [asdict(each) for each in found]
 
 
-def follow(path: Path, pause: float = 0.5) -> Iterator[list[dict[str, Any]]]:
-    """The lines of a run's ledger, again whenever there are more, until its last round is there or its process has ended.
+def follow(path: Path, pause: float = 0.5) -> Iterator[tuple[Lines, bool, bool]]:
+    """A run's lines again and again, whether they have changed, and whether its process has ended, which is the last time.
 
     A run that is resumed takes lines back; whoever looks sees that, too.
     """
-    seen: int | None = None
+    lines = Lines(path)
     while True:
-        over = not _under_way(path)
-        lines = rounds(path)
-        if len(lines) != seen:
-            seen = len(lines)
-            yield lines
-        now = entry(path)
-        if now.rounds >= now.of_rounds or over:
+        over = not under_way(path)
+        yield lines, lines.look(), over
+        if over:
             return
         time.sleep(pause)

@@ -129,7 +129,7 @@ def _outputs(layer: nn.Linear | nn.Conv2d) -> int:
 
 def _alive(stages: list[_Stage]) -> list[Tensor]:
     """For each layer, which of its units are on a path; of a layer that has none one is left, so that it stays a layer."""
-    alive = [torch.ones(_outputs(stage.layer), dtype=torch.bool) for stage in stages]
+    alive = [torch.ones(_outputs(stage.layer), dtype=torch.bool, device=stage.layer.weight.device) for stage in stages]
     while True:
         before = [kept.clone() for kept in alive]
         for i, incoming in enumerate(_incoming(stages, alive)):

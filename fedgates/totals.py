@@ -1,12 +1,16 @@
 """What a run moved and what it reached: the arithmetic of :func:`fedgates.report.summary`, as numbers."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 Line = Mapping[str, Any]
 DIRECTIONS = (("uplink", "up"), ("downlink", "down"), ("evaluation_downlink", "to evaluate"))
 """Keys of a line that hold what travelled, and what they are called."""
+WRONG = (("rejected", "rejected"), ("failed", "failed"), ("evaluation_failed", "did not evaluate"))
+"""Keys of a line that say what went wrong with which client, and what that is called."""
+_LARGEST = 1e12
+"""Parameters; a ledger that implies more is damaged."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +57,17 @@ def parameters(lines: Iterable[Line]) -> int:
         for way in ("downlink", "uplink"):
             rate = line.get(f"{way}_bpp")
             messages = sum(of_sort["messages"] for of_sort in line.get(way, {}).values())
-            if rate and messages:
-                size: float = 8 * line[f"{way}_bytes"] / (messages * rate)
+            size: float = 8 * line[f"{way}_bytes"] / (messages * rate) if rate and messages else 0
+            if 0 < size < _LARGEST:
                 return round(size)
     return 0
+
+
+def number(value: float | None) -> str:
+    """With three digits behind the point; large ones, of a run that diverged, with an exponent; a dash for none."""
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if abs(value) < 1e6 else f"{value:.3g}"
 
 
 @dataclass(frozen=True)
@@ -65,23 +76,30 @@ class Metric:
 
     key: str
     name: str
-    is_share: bool
+    word: str
+    """The name in a line of a terminal."""
+    is_share: bool = False
     """Of 1, so that it is read as percent."""
 
+    def told(self, value: float | None) -> str:
+        """A value as a person reads it, or a dash."""
+        return f"{100 * value:.1f} %" if self.is_share and value is not None else number(value)
 
-_ACCURACY = Metric("accuracy", "Test accuracy", is_share=True)
+
+_ACCURACY = Metric("accuracy", "Test accuracy", "accuracy", is_share=True)
 _BY_PREFERENCE = (
-    Metric("r2", "Test r2", is_share=False),
+    Metric("r2", "Test r2", "r2"),
     _ACCURACY,
-    Metric("client_accuracy", "Accuracy on devices' held-out images", is_share=True),
-    Metric("loss", "Test loss", is_share=False),
-    Metric("client_loss", "Loss on devices' held-out images", is_share=False),
-    Metric("train_loss", "Training loss, as clients say", is_share=False),
+    Metric("client_accuracy", "Accuracy on devices' held-out images", "devices' accuracy", is_share=True),
+    Metric("loss", "Test loss", "loss"),
+    Metric("client_loss", "Loss on devices' held-out images", "devices' loss"),
+    Metric("train_loss", "Training loss, as clients say", "training loss"),
 )
 
 
-def metric(lines: Sequence[Line]) -> Metric:
+def metric(lines: Iterable[Line]) -> Metric:
     """Accuracy, for regression r2; without test data the devices'; without either what else was measured."""
+    lines = list(lines)
     return next((m for m in _BY_PREFERENCE if any(line.get(m.key) is not None for line in lines)), _ACCURACY)
 
 

@@ -45,8 +45,35 @@ def test_the_tidy_line():
 
 
 def test_what_nobody_could_measure_is_a_dash():
-    found = Clock(3).line(line(3, accuracy=None, density=None, uplink_bpp=None, downlink_bpp=None))
+    nothing = {"accuracy": None, "loss": None, "train_loss": None, "density": None, "uplink_bpp": None, "downlink_bpp": None}
+    found = Clock(3).line(line(3, **nothing))
     assert found == "round 3/3  accuracy -  density -  bpp up - down -  clients 3/4  0:00 left"
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"accuracy": None, "client_accuracy": 0.875}, "devices' accuracy 87.5 %"),
+        ({"accuracy": None, "loss": 0.25}, "loss 0.250"),
+        ({"accuracy": None, "loss": None, "client_loss": 0.5}, "devices' loss 0.500"),
+        ({"accuracy": None, "loss": None}, "training loss 0.700"),
+        ({"accuracy": None, "r2": -1.5e9}, "r2 -1.5e+09"),
+    ],
+)
+def test_without_an_accuracy_a_round_is_told_by_what_else_was_measured(changes, says):
+    assert f"round 1/9  {says}  density 0.457" in Clock(9).line(line(1, **changes))
+
+
+def test_the_models_density_stands_beside_that_of_methods_that_send_all():
+    assert "  density 1.000 model 0.274  bpp" in Clock(9).line(line(1, density=1.0, model_density=0.274))
+    assert "  density 1.000  bpp" in Clock(9).line(line(1, density=1.0, model_density=1.0))
+    assert "  density 0.457  bpp" in Clock(9).line(line(1, model_density=0.274))
+
+
+def test_a_line_of_an_older_ledger_is_told_by_what_it_has():
+    had = ("round", "seconds", "uplink_bytes", "downlink_bytes", "clients_selected", "clients_counted")
+    found = Clock(9).line({key: value for key, value in line(2).items() if key in had})
+    assert found == "round 2/9  accuracy -  density -  bpp up - down -  clients 3/4  0:14 left"
 
 
 def test_reasons_stand_below_one_a_line():
@@ -56,23 +83,55 @@ def test_reasons_stand_below_one_a_line():
         "    client 2 rejected: round 6, expected 7",
         "    client 11 rejected: checksum does not match",
         "    client 5 failed: no reply within 60 s",
-        "    no quorum: the round changes nothing and is repeated",
+        "    no quorum: the round changes nothing",
     ]
 
 
-def test_time_left_is_the_median_of_the_last_nine_rounds():
+def test_clients_of_one_reason_stand_together_and_many_reasons_are_cut():
+    failed = {str(i): "no reply within 60 s" for i in range(1000)}
+    assert Clock(30).line(line(7, failed=failed)).splitlines()[1:] == [
+        "    clients 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 988 more failed: no reply within 60 s"
+    ]
+    failed = {str(i): f"reason {i}" for i in range(1000)}
+    found = Clock(30).line(line(7, failed=failed, evaluation_failed={"3": "gone"})).splitlines()
+    assert len(found) == 1 + 8
+    assert found[-1] == "    and 994 other reasons, in rounds.jsonl"
+
+
+def test_a_repeated_attempt_is_called_so_and_its_round_is_still_to_be_done():
+    clock = Clock(3)
+    assert clock.line(line(2, seconds=10.0, quorum=False)).splitlines()[0].endswith("clients 3/4  0:20 left")
+    assert (
+        clock.line(line(2, seconds=10.0, quorum=False, attempt=2)).splitlines()[0].endswith("clients 3/4  attempt 2  0:20 left")
+    )
+    assert clock.line(line(2, seconds=10.0, attempt=3)).endswith("clients 3/4  attempt 3  0:10 left")
+    assert clock.line(line(3, seconds=10.0, quorum=False)).splitlines()[0].endswith("0:10 left")
+
+
+def test_what_a_ledger_says_cannot_move_the_cursor():
+    hostile = "\x1b[2J\r\u202e\x00\nround 9/9"
+    found = Clock(9).line(line(1, failed={hostile: hostile}))
+    assert len(found.splitlines()) == 2
+    assert found.replace("\n", "").isprintable()
+    assert summary([line(1, uplink={hostile: {"messages": 1, "bytes": 5}})], hostile, 10).replace("\n", "").isprintable()
+
+
+def test_time_left_is_the_median_of_the_last_nine_rounds_and_the_first_is_forgotten():
     clock = Clock(100)
-    seconds = [500, 10, 10, 10, 10, 10, 10, 10, 10, 20, 20, 20, 20, 20]
+    seconds = [500, 10, 30, 10, 10, 10, 10, 10, 10, 10, 20, 20, 20, 20, 20]
     left = [clock.line(line(r, seconds=s)).rpartition("  ")[2] for r, s in enumerate(seconds, 1)]
-    assert left[0] == f"{500 * 99 // 60}:00 left"
-    assert left[1] == f"{255 * 98 // 60}:30 left"  # the median of two is between them
-    assert left[9] == "15:00 left"  # ten seconds a round, ninety rounds: the first is an outlier, and forgotten
-    assert left[13] == f"{20 * 86 // 60}:40 left"
+    assert left[0] == "13:45:00 left"
+    assert left[1] == f"{10 * 98 // 60}:20 left"  # ten seconds a round: in the first one, processes started
+    assert left[2] == f"{20 * 97 // 60}:20 left"  # the median of two is between them
+    assert left[9] == "15:00 left"
+    assert left[14] == f"{20 * 85 // 60}:20 left"
 
 
 def test_minutes_are_not_lost_in_rounding():
-    assert Clock(2).line(line(1, seconds=59.6)).endswith("1:00 left")
-    assert Clock(2).line(line(1, seconds=7200)).endswith("120:00 left")
+    assert Clock(2).line(line(1, seconds=59.6)).endswith("  1:00 left")
+    assert Clock(2).line(line(1, seconds=3599.6)).endswith("  1:00:00 left")
+    assert Clock(2).line(line(1, seconds=7205)).endswith("  2:00:05 left")
+    assert Clock(2).line(line(5, seconds=10)).endswith("  0:00 left")
 
 
 # --- the table
@@ -101,9 +160,9 @@ def test_summary_names_each_sort_of_payload():
 
 
 def test_summary_of_a_run_that_never_answered():
-    lines = [line(uplink_bytes=0, clients_counted=0, accuracy=None)]
+    lines = [line(uplink_bytes=0, clients_counted=0, accuracy=None, loss=None, train_loss=None)]
     rows = summary(lines, "fedpm", size=1000).splitlines()
-    assert rows[1].split() == ["fedpm,", "1", "rounds", "-", "0", "3,000", "3,000"]
+    assert rows[1].split() == ["fedpm,", "1", "round", "-", "0", "3,000", "3,000"]
     assert rows[3].split() == ["times", "less", "-", "5.3x", "5.3x"]
 
 

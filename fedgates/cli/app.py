@@ -1,5 +1,6 @@
 """The typer app that commands hang on, and what they share."""
 
+import sys
 from pathlib import Path
 
 import click
@@ -11,6 +12,11 @@ cli = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 @cli.callback()
 def _fedgates() -> None:
     """Federated learning that sends gates, not weights. Runs themselves are started with `flwr run`."""
+
+
+def import_from_here() -> None:
+    """Let the user's own code lie in the current folder, as it may for ``python -m``."""
+    sys.path.insert(0, str(Path.cwd()))
 
 
 def writable(out: Path) -> Path:

@@ -1,6 +1,5 @@
 """What a finished model is, says, and can be made into."""
 
-import sys
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import click
 import typer
 
-from fedgates.cli.app import cli
+from fedgates.cli.app import cli, import_from_here
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -146,13 +145,13 @@ def _loaded(path: Path, network: str | None) -> "Model":
 
 
 def _builder(reference: str) -> "Callable[..., Any]":
-    """The user's own function, whose module may lie in the current folder, as it does for ``python -m``."""
+    """The user's own function."""
     from fedgates.config import ConfigError, is_reference  # noqa: PLC0415
     from fedgates.references import find  # noqa: PLC0415
 
     if not is_reference(reference):
         raise ConfigError("--network", reference, '"module:function"')
-    sys.path.insert(0, str(Path.cwd()))
+    import_from_here()
     function = find("--network", reference)
     if not callable(function):
         raise ConfigError("--network", reference, f"a function, not {type(function).__name__}")

@@ -1,13 +1,14 @@
 """What runs have left: the list of them, one told again, and what a round costs a device."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import click
 import typer
 
-from fedgates.cli.app import cli
+from fedgates.cli.app import cli, import_from_here
 
 _Run = Annotated[str, typer.Argument(metavar="RUN", help='A run\'s folder, its name, or "last".', show_default=False)]
 _Json = Annotated[bool, typer.Option("--json", help="For scripts.")]
@@ -27,6 +28,8 @@ def runs(
     if not folder.expanduser().is_dir():
         raise click.UsageError(f"--folder = {str(folder)!r}: expected a folder; the first run makes it")
     found = list(entries(folder.expanduser()))
+    for each in found:
+        _tell_problems(each.problems, f"{each.name}: ")
     typer.echo(json.dumps(as_values(found), indent=2) if as_json else table(found))
 
 
@@ -34,44 +37,49 @@ def runs(
 def report(
     run: _Run,
     *,
-    follow: Annotated[bool, typer.Option("--follow", help="Keep a view of the run up to date until it ends.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Keep a view of it and its page up to date until it ends.")] = False,
+    trackers: Annotated[
+        str,
+        typer.Option(
+            help="Tell it, from its first round on, to wandb, say: as the key (docs/trackers.md).", show_default=False
+        ),
+    ] = "",
     as_json: _Json = False,
 ) -> None:
     """Tell a run: its rounds and what they cost, and write its page, report.html."""
     import json  # noqa: PLC0415
 
-    from fedgates.page import write_page  # noqa: PLC0415
+    from fedgates.cli.follow import show, write_current_page  # noqa: PLC0415
+    from fedgates.lines import read  # noqa: PLC0415
     from fedgates.report import summary  # noqa: PLC0415
-    from fedgates.run_list import as_values, entry, find, rounds  # noqa: PLC0415
+    from fedgates.run_list import as_values, entry, find  # noqa: PLC0415
     from fedgates.totals import parameters  # noqa: PLC0415
 
     path = find(run)
     if follow:
-        _follow(path)
-    written = write_page(path)
-    lines, found = rounds(path), entry(path)
+        show(path)
+    if trackers:
+        from fedgates.trackers import retell  # noqa: PLC0415
+
+        import_from_here()
+        typer.echo(f"told: {retell(trackers, path)} rounds, to {trackers}", err=True)
+    written = write_current_page(path)
+    lines, found = read(path).sound, entry(path)
+    _tell_problems(found.problems)
     if as_json:
         typer.echo(json.dumps({**as_values([found])[0], "page": str(written)}, indent=2))
         return
     typer.echo(summary(lines, found.strategy, parameters(lines)))
+    if found.under_way or found.rounds < found.of_rounds:
+        how = "still running" if found.under_way else f"ended early; to go on: resume = {str(path.resolve())!r}"
+        typer.echo(f"{found.rounds} of {found.of_rounds} rounds are done, {how}")
     typer.echo(f"written: {written}")
 
 
-def _follow(path: Path) -> None:
-    """Show the last rounds of a run, and the time left, until it ends."""
-    from rich.console import Console  # noqa: PLC0415
-    from rich.live import Live  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    from fedgates.report import Clock  # noqa: PLC0415
-    from fedgates.run_list import entry, follow  # noqa: PLC0415
-
-    console = Console(highlight=False)
-    with Live(Text(f"{path}: no round yet"), console=console, auto_refresh=False) as view:
-        for lines in follow(path):
-            clock = Clock(entry(path).of_rounds)
-            told = [clock.line(line) for line in lines][-max(3, console.height - 3) :]
-            view.update(Text("\n".join([str(path), *(told or ["no round yet"])])), refresh=True)
+def _tell_problems(problems: Sequence[str], where: str = "") -> None:
+    if problems:
+        more = f", and {len(problems) - 1:,} more" if len(problems) > 1 else ""
+        typer.echo(f"fedgates: {where}left out, because it cannot be read: {problems[0]}{more}", err=True)
 
 
 @cli.command(epilog="Example: fedgates cost last --up 20 --down 100 --slower 10")

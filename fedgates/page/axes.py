@@ -7,6 +7,12 @@ from dataclasses import dataclass, replace
 _MOST_TICKS = 6
 _ROOM = 50
 """Units of the drawing between two texts below an axis."""
+_LEAST = 0.01
+"""What an axis spans at least, as a share of its largest value."""
+_NOTHING = 1e-300
+"""Below this, a value is 0."""
+_EVERY = 10
+"""Rounds of which each has its tick."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +50,25 @@ class Axis:
         return self.start + share * (self.stop - self.start)
 
 
-def linear(values: Iterable[float], start: float, stop: float, says: Callable[[float], str], *, zero: bool = False) -> Axis:
-    """An axis whose ends are ticks, around `values`; from 0 with `zero`."""
+def linear(
+    values: Iterable[float],
+    start: float,
+    stop: float,
+    says: Callable[[float], str],
+    *,
+    zero: bool = False,
+    most: float = math.inf,
+) -> Axis:
+    """An axis whose ends are ticks, around `values`, which are at most `most`; from 0 with `zero`."""
     values = [0.0, *values] if zero else list(values)
     low, high = min(values), max(values)
-    if low == high:
-        low, high = (low, low + 1) if zero else (low - abs(low) / 10 - 1e-3, high + abs(high) / 10 + 1e-3)
-    step = _step((high - low) / (_MOST_TICKS - 1))
+    room = _LEAST * max(abs(low), abs(high)) - (high - low)
+    if max(abs(low), abs(high)) < _NOTHING:
+        low, high = (0.0, 1.0) if zero else (-1e-3, 1e-3)
+    elif room > 0:  # so that the ticks' texts differ
+        high = min(high + room / 2, most)
+        low = min(low, high - _LEAST * abs(high))
+    step = next_step((high - low) / (_MOST_TICKS - 1))
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     ticks = tuple(i * step for i in range(first, last + 1))
     return Axis(ticks[0], ticks[-1], start, stop, ticks, says)
@@ -60,7 +78,7 @@ def whole(values: Iterable[int], start: float, stop: float) -> Axis:
     """An axis of rounds: it ends where they end, and whole numbers alone are ticks."""
     values = list(values)
     low, high = min(values), max(values)
-    step = max(1, round(_step((high - low) / _MOST_TICKS))) if high > low else 1
+    step = max(1, round(next_step((high - low) / _MOST_TICKS))) if high - low > _EVERY else 1
     ticks = {low, *range(step * math.ceil(low / step), high + 1, step)}
     crowded = {low} if any(0 < tick - low < 0.6 * step for tick in ticks) and low not in {1, 0} else set()
     ticks = {tick for tick in ticks - crowded if tick == low or tick - low >= 0.6 * step}
@@ -92,7 +110,7 @@ def _apart(axis: Axis, marks: Iterable[float]) -> Iterator[float]:
             last = axis(mark)
 
 
-def _step(atleast: float) -> float:
+def next_step(atleast: float) -> float:
     """The next of 1, 2, 5, 10, 20, ... (and their tenths)."""
     power = 10.0 ** math.floor(math.log10(atleast))
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= atleast * (1 - 1e-9))

@@ -14,7 +14,9 @@ from fedgates.page.markup import Html, el, join
 T = TypeVar("T")
 WIDTH, HEIGHT = 400, 230
 LEFT, RIGHT, TOP, BOTTOM = 50, 388, 12, 196
-_MOST_POINTS, _MOST_DOTS = 400, 60
+_MOST_POINTS, _MOST_DOTS = 400, 31
+_ROOM = 32
+"""Units between the labels of two columns."""
 
 
 @dataclass(frozen=True)
@@ -102,9 +104,8 @@ def columns(
                 place = {"x": LEFT + (i + 0.5) * step - width / 2, "y": upper, "width": width, "height": lower - upper}
                 drawn.append(el("rect", el("title", title), class_=f"{palette}{k}", **place))
             bottom += part
-    room = max(1, math.ceil(len(found) / 8))
-    labels = [(LEFT + (i + 0.5) * step, column.label) for i, column in enumerate(found) if column.label and i % room == 0]
-    return _svg(says, [*drawn, *_x_ticks(labels, x_name)])
+    labels = [(LEFT + (i + 0.5) * step, column.label) for i, column in enumerate(found) if column.label]
+    return _svg(says, [*drawn, *_x_ticks(_apart(labels), x_name)])
 
 
 def bar(share: float, title: str) -> Html:
@@ -157,6 +158,15 @@ def _frame(y: Axis) -> list[Html]:
         for tick in y.ticks
     ]
     return [el("g", *marks)]
+
+
+def _apart(labels: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
+    """Those that do not touch the one before."""
+    kept: list[tuple[float, str]] = []
+    for at, label in labels:
+        if not kept or at - kept[-1][0] >= _ROOM:
+            kept.append((at, label))
+    return kept
 
 
 def _x_ticks(labels: Sequence[tuple[float, str]], name: str) -> list[Html]:

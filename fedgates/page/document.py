@@ -1,12 +1,14 @@
 """The whole page around its sections."""
 
-from fedgates.page.clients import clients, devices
+from fedgates.page.clients import clients
+from fedgates.page.devices import devices
 from fedgates.page.gates import gates
 from fedgates.page.headline import headline, title
 from fedgates.page.learned import learned
 from fedgates.page.markup import Html, el
 from fedgates.page.samples import samples
 from fedgates.page.settings import again, settings
+from fedgates.page.status import progress
 from fedgates.page.story import Story
 from fedgates.page.style import STYLE
 from fedgates.page.traffic import traffic
@@ -14,6 +16,8 @@ from fedgates.page.traffic import traffic
 _SECTIONS = (learned, traffic, gates, clients, devices, samples, settings, again)
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 """Should a text ever become markup after all, the browser runs no script and asks for nothing."""
+_ANEW = 5
+"""Seconds after which the page of a run under way loads itself again; the one that the run writes at its end does not."""
 
 
 def document(story: Story) -> str:
@@ -25,14 +29,14 @@ def document(story: Story) -> str:
         el("meta", name="viewport", content="width=device-width, initial-scale=1"),
         el("meta", name="color-scheme", content="light dark"),
         el("meta", name="referrer", content="no-referrer"),
-        el("title", f"{title(story)} – fedgates"),  # noqa: RUF001
+        el("meta", http_equiv="refresh", content=str(_ANEW)) if story.under_way else None,
+        el("title", ", ".join(filter(None, (title(story), progress(story)))) + " – fedgates"),  # noqa: RUF001
         el("link", rel="icon", href="data:,"),
         el("style", Html(STYLE)),
     )
     problems = [el("p", f"Left out, because it cannot be read: {problem}", class_="problem") for problem in story.problems]
-    empty = None if story.lines else el("p", "No round has ended yet.")
     sections = [make(story) for make in _SECTIONS]
-    main = el("main", headline(story), *problems, empty, *sections, _footer())
+    main = el("main", headline(story), *problems, *sections, _footer())
     return "<!DOCTYPE html>\n" + el("html", head, "\n", el("body", "\n", main, "\n"), lang="en") + "\n"
 
 

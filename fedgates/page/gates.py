@@ -7,8 +7,9 @@ from fedgates.page import charts, numbers
 from fedgates.page.axes import linear, whole
 from fedgates.page.charts import BOTTOM, LEFT, RIGHT, TOP, Column, Series
 from fedgates.page.markup import Html
-from fedgates.page.parts import figure, figures, note, section, table
-from fedgates.page.story import Layer, ModelFile, Story
+from fedgates.page.model_file import Layer, ModelFile
+from fedgates.page.parts import figure, figures, section, table
+from fedgates.page.story import Story
 from fedgates.page.traffic import grouped, label, named
 from fedgates.text import one_line
 
@@ -36,7 +37,7 @@ def _density(story: Story) -> Html | None:
     drawn = [(name, points) for _, name, points in found if points]
     if not drawn or all(value == 1 for _, points in drawn for _, value in points):
         return None
-    target = story.config.get("target-density") or 0
+    target = story.target
     series = [
         Series(name, points, [f"round {at}: {name} {numbers.percent(value)}" for at, value in points], style)
         for style, (name, points) in enumerate(drawn, 1)
@@ -89,27 +90,31 @@ def _shares(histogram: Sequence[int]) -> list[float]:
 def _model(model: ModelFile | None) -> list[Html | None]:
     if model is None:
         return []
-    if not model.layers:
-        return [note(f"The model's file is of a network of somebody's own, {one_line(model.facts.model, 80)}: not built here.")]
-    return [_layers(model.layers), _sizes(model)]
+    return [_layers(model.layers, _when(model)), _sizes(model)]
 
 
-def _layers(layers: Sequence[Layer]) -> Html:
+def _when(model: ModelFile) -> str:
+    return "" if model.round is None else f" after round {model.round}"
+
+
+def _layers(layers: Sequence[Layer], when: str) -> Html:
     rows: list[tuple[Html | str, ...]] = []
     for layer in layers[:_MOST_LAYERS]:
         share = layer.kept / layer.parameters if layer.parameters else 0.0
-        kind = f"{one_line(layer.name, 60)} {layer.kind}"
+        kind = f"{one_line(layer.name, 60)} {one_line(layer.kind, 40)}"
         percent = numbers.percent(share)
         rows.append((kind, charts.bar(share, percent), percent, f"{layer.kept:,} of {layer.parameters:,}"))
     if len(layers) > _MOST_LAYERS:
         rows.append((f"and {len(layers) - _MOST_LAYERS} more", "", "", ""))
-    return table(("layer", "", "kept", "parameters"), rows, words=2, name="Density of each layer of the finished model")
+    return table(("layer", "", "kept", "parameters"), rows, words=2, name=f"Density of each layer of the model{when}")
 
 
 def _sizes(model: ModelFile) -> Html | None:
-    if model.dense is None:
+    facts = model.contents.facts
+    found = (("As it is, dense", facts.whole), ("Without units that no path uses", facts.slim))
+    kept = f"{sum(layer.kept for layer in model.layers):,}"  # what no path uses is not in the file
+    rows = [(name, f"{work.parameters:,}", kept, f"{work.multiply_adds:,}") for name, work in found if work is not None]
+    if not rows:
         return None
-    found = [("As it is, dense", model.dense), *([("Without units that no path uses", model.slim)] if model.slim else [])]
-    rows = [(name, f"{s.parameters:,}", f"{s.nonzero:,}", f"{s.multiply_adds:,}") for name, s in found]
     head = ("", "parameters", "not zero", "multiply-adds")
-    return table(head, rows, name="Size of the finished model; multiply-adds are for one image")
+    return table(head, rows, name=f"Size of the model{_when(model)}; multiply-adds are for one example")

@@ -1,8 +1,9 @@
-"""The top of the page: which run it is, what it reached, what that cost."""
+"""The top of the page: which run it is, how far it is, what it reached, what that cost."""
 
 from fedgates.page import numbers
 from fedgates.page.markup import Html, el
 from fedgates.page.parts import table
+from fedgates.page.status import status
 from fedgates.page.story import CLIENTS, Story
 from fedgates.text import one_line
 from fedgates.totals import Line, Metric
@@ -15,6 +16,7 @@ def headline(story: Story) -> Html:
         el("p", story.name, class_="eyebrow"),
         el("h1", title(story)),
         el("p", _about(story)),
+        status(story),
         _tiles(story),
         _versus(story),
     )
@@ -26,30 +28,24 @@ def title(story: Story) -> str:
     return f"{strategy} on {dataset}" if strategy and dataset else story.name
 
 
-def shown(metric: Metric, value: float) -> str:
-    """A value of what the run is judged by."""
-    return numbers.percent(value) if metric.is_share else f"{value:.3f}"
-
-
 def _about(story: Story) -> str:
     parts = []
     if "model" in story.config:
         parts.append(one_line(story.config["model"], 80) + (f" with {story.size:,} parameters" if story.size else ""))
     if CLIENTS in story.config:
         clients = story.config[CLIENTS]
-        parts.append("real devices" if clients is None else numbers.count(int(clients), "simulated client"))
-    parts.append(_how_far(story))
-    if story.lines:
-        parts.append(numbers.duration(sum(line["seconds"] for line in story.lines)))
+        parts.append("real devices" if clients is None else numbers.count(clients, "simulated client"))
+    took = numbers.duration(sum(line["seconds"] for line in story.lines))
+    parts.append(_how_far(story) + (f" in {took}" if story.lines else ""))
     return ", ".join(parts) + "."
 
 
 def _how_far(story: Story) -> str:
-    asked, done = story.config.get("num-server-rounds"), len(story.rounds)
+    asked, done = story.asked, len(story.rounds)
     attempts = len(story.lines) - done
     repeated = f", and {numbers.count(attempts, 'attempt')} without a quorum" if attempts else ""
-    if isinstance(asked, int) and done != asked:
-        return f"{done} of {numbers.count(asked, 'round')}{repeated}"
+    if asked is not None and done != asked:
+        return f"{done:,} of {numbers.count(asked, 'round')}{repeated}"
     return numbers.count(done, "round") + repeated
 
 
@@ -60,13 +56,16 @@ def _tiles(story: Story) -> Html:
     tiles = []
     if reached:
         last = reached[-1]
-        tiles.append(_tile(metric.name, shown(metric, last[metric.key]), f"after round {last['round']}{best}"))
+        tiles.append(_tile(metric.name, metric.told(last[metric.key]), f"after round {last['round']}{best}"))
     if story.lines:
         ways = f"{numbers.size(moved.up)} up, {numbers.size(moved.down)} down"
-        tiles.append(_tile("Moved, both ways", numbers.size(moved.both), ways))
+        name = "Moved so far, both ways" if story.under_way else "Moved, both ways"
+        tiles.append(_tile(name, numbers.size(moved.both), ways))
     if moved.dense and moved.both:
         would = f"dense float32 FedAvg would move {numbers.size(moved.dense)}"
-        tiles.append(_tile("Less than dense FedAvg", numbers.times(moved.dense, moved.both), would))
+        less = moved.both <= moved.dense
+        name, times = ("Less", (moved.dense, moved.both)) if less else ("More", (moved.both, moved.dense))
+        tiles.append(_tile(f"{name} than dense FedAvg", numbers.times(*times), would))
     if story.model:
         tiles.append(_tile("The model's file", numbers.size(story.model.file_bytes), _file_note(story)))
     return el("dl", *tiles, class_="tiles")
@@ -79,15 +78,16 @@ def _best(reached: list[Line], metric: Metric) -> str:
     best = max(reached, key=lambda line: float(line[metric.key]))
     if best[metric.key] <= reached[-1][metric.key]:
         return ""
-    return f"; best {shown(metric, best[metric.key])} in round {best['round']}"
+    return f"; best {metric.told(best[metric.key])} in round {best['round']}"
 
 
 def _file_note(story: Story) -> str:
     """Whose size the file's is to be held against."""
-    parameters = story.size or (story.model.dense.parameters if story.model and story.model.dense else 0)
-    return (
-        f"its {parameters:,} parameters in float32: {numbers.size(4 * parameters)}" if parameters else "with all that it needs"
-    )
+    written = story.model.round if story.model else None
+    when = f", of round {written}" if written not in {None, story.done} else ""
+    if not story.size:
+        return f"with all that it needs{when}"
+    return f"its {story.size:,} parameters in float32: {numbers.size(4 * story.size)}{when}"
 
 
 def _tile(name: str, value: str, beside: str) -> Html:

@@ -5,14 +5,15 @@ from itertools import accumulate
 from fedgates.page import charts, numbers
 from fedgates.page.axes import Axis, linear, logarithmic, whole
 from fedgates.page.charts import BOTTOM, LEFT, RIGHT, TOP, Series
-from fedgates.page.headline import shown
 from fedgates.page.markup import Html
-from fedgates.page.parts import figure, figures, folded, section, table
+from fedgates.page.parts import figure, figures, folded, more, section, table
 from fedgates.page.story import Story
+from fedgates.text import one_line
 from fedgates.totals import Line, Metric, sent_down
 
 _OTHERS = (("_sample", "one sampled mask"), ("_mean", "mean network"), ("_ensemble", "ensemble of masks"))
 """What the server evaluates beside the thresholded mask; keys are the metric's with this behind."""
+_MOST_ROWS = 200
 
 
 def learned(story: Story) -> Html | None:
@@ -29,7 +30,7 @@ def learned(story: Story) -> Html | None:
     named = _named(measured, metric)
     y = _y_axis([line[key] for key, _ in named for line in measured], metric)
     legend = charts.legend([(f"s{i}", name) for i, (_, name) in enumerate(named, 1)])
-    says = f"{metric.name}, from {shown(metric, measured[0][metric.key])} to {shown(metric, measured[-1][metric.key])}"
+    says = f"{metric.name}, from {metric.told(measured[0][metric.key])} to {metric.told(measured[-1][metric.key])}"
     by_round = charts.lines(
         _series(measured, rounds, named, metric), whole(rounds, LEFT, RIGHT), y, says=f"{says}, by round", x_name="round"
     )
@@ -45,8 +46,10 @@ def learned(story: Story) -> Html | None:
 
 def _every_figure(story: Story) -> Html:
     """Every single number of the last round's line, for what no chart shows."""
-    rows = [(key, numbers.plain(value)) for key, value in story.rounds[-1].items() if not isinstance(value, dict | list)]
-    return folded(f"All figures of round {story.rounds[-1]['round']}", table(("key", "value"), rows, name="From rounds.jsonl"))
+    last = story.rounds[-1]
+    rows = [(one_line(key, 60), numbers.plain(value)) for key, value in last.items() if not isinstance(value, dict | list)]
+    figures_of_it = table(("key", "value"), rows[:_MOST_ROWS], name="From rounds.jsonl")
+    return folded(f"All figures of round {last['round']}", figures_of_it, more(len(rows) - _MOST_ROWS, "and {} more keys"))
 
 
 def _by_bytes(story: Story, measured: list[Line], moved: list[int], named: list[tuple[str, str]], y: Axis, says: str) -> Html:
@@ -58,7 +61,7 @@ def _by_bytes(story: Story, measured: list[Line], moved: list[int], named: list[
         logarithmic([*moved, dense] if dense else moved, LEFT, RIGHT, numbers.tick),
         y,
         says=f"{says}, by bytes moved, from {numbers.size(moved[0])} to {numbers.size(moved[-1])}",
-        x_name="moved so far, both ways, all clients",
+        x_name="moved so far, both ways, all clients; log scale",
         upright=(dense, f"one round of dense float32 FedAvg: {numbers.size(dense)}") if dense else None,
     )
     return figure(f"{story.metric.name} by bytes moved", chart, note=note)
@@ -74,7 +77,7 @@ def _named(measured: list[Line], metric: Metric) -> list[tuple[str, str]]:
 def _series(measured: list[Line], x: list[int], named: list[tuple[str, str]], metric: Metric) -> list[Series]:
     """Lines, the strong one on top; its dots tell of all."""
     titles = [
-        f"round {line['round']}: " + ", ".join(f"{name} {shown(metric, line[key])}" for key, name in named) for line in measured
+        f"round {line['round']}: " + ", ".join(f"{name} {metric.told(line[key])}" for key, name in named) for line in measured
     ]
     drawn = [
         Series(name, [(at, line[key]) for at, line in zip(x, measured, strict=True)], titles if i == 1 else (), i)
@@ -84,6 +87,6 @@ def _series(measured: list[Line], x: list[int], named: list[tuple[str, str]], me
 
 
 def _y_axis(values: list[float], metric: Metric) -> Axis:
-    return linear(
-        values, BOTTOM, TOP, (lambda tick: f"{100 * tick:.4g} %") if metric.is_share else (lambda tick: f"{tick:.4g}")
-    )
+    if metric.is_share:
+        return linear(values, BOTTOM, TOP, lambda tick: f"{100 * tick:.4g} %", most=1)
+    return linear(values, BOTTOM, TOP, lambda tick: f"{tick:.4g}")

@@ -1,5 +1,7 @@
 """Numbers as a person reads them."""
 
+from fedgates.text import one_line
+
 _UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
@@ -35,6 +37,11 @@ def times(dense: float, ours: float) -> str:
     return f"{three(dense / ours)} ×" if ours else "–"  # noqa: RUF001  # the sign, not a letter
 
 
+def unit(longest: float) -> tuple[int, str]:
+    """The unit of a scale of so many seconds: how many of them it is, and its name."""
+    return (3600, "h") if longest >= 7200 else (60, "min") if longest >= 120 else (1, "s")
+
+
 def count(number: int, one: str, many: str | None = None) -> str:
     """``1 round``, ``12 rounds``."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
@@ -49,9 +56,9 @@ def duration(seconds: float) -> str:
 
 
 def plain(value: object) -> str:
-    """Any value of a configuration or a ledger."""
+    """Any single value of a configuration or a ledger; of a long text its beginning."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if value is None:
         return "–"  # noqa: RUF001
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return f"{value:.6g}" if isinstance(value, float) else one_line(value)

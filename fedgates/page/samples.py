@@ -1,9 +1,10 @@
 """Test images, and what the finished model makes of them."""
 
 from fedgates.page import numbers
+from fedgates.page.files import Sample
 from fedgates.page.markup import Html, el
 from fedgates.page.parts import note, section
-from fedgates.page.story import Sample, Story
+from fedgates.page.story import Story
 
 
 def samples(story: Story) -> Html | None:
@@ -12,7 +13,9 @@ def samples(story: Story) -> Html | None:
         return None
     wrong = sum(not sample.right for sample in story.samples)
     right = len(story.samples) - wrong
-    about = f"{wrong} wrong ones first, then {right} right ones: chosen to be looked at, so how many there are says nothing."
+    what = f"The model after round {story.model.round}" if story.model and story.model.round is not None else "The model"
+    chosen = f"{what}, {wrong} wrong ones first, then {right} right ones"
+    about = f"{chosen}: chosen to be looked at, so how many there are says nothing."
     return section("Some predictions", note(about), el("ul", *map(_card, story.samples), class_="samples"))
 
 

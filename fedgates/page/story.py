@@ -1,20 +1,19 @@
 """What a run's folder tells, read once. What is missing is left out; what is damaged is left out and named."""
 
-import base64
-import binascii
-import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import fedgates
-from fedgates import artifact, totals
+from fedgates import totals
 from fedgates.config import ConfigError, RunConfig, to_dict
-from fedgates.ledger import FILE_NAME, Ledger
-from fedgates.slim import Size, size, slim
+from fedgates.ledger import FILE_NAME
+from fedgates.lines import read, shown
+from fedgates.page.files import Sample, json_object, read_samples
+from fedgates.page.model_file import ModelFile, read_model
 from fedgates.text import one_line
 from fedgates.totals import Line, Metric, Moved
 
@@ -23,59 +22,23 @@ CLIENTS = "simulated-clients"
 """The key of ``config.json`` that is no key of the run config: how many clients a simulation had; null for real devices."""
 _WHERE = frozenset({"output-dir", "resume", CLIENTS})
 """Keys that say where a run lies, not what it is, and the one that is no key of the run config."""
-_NEEDED = frozenset(
-    {
-        *("round", "seconds", "uplink_bytes", "downlink_bytes"),
-        *("clients_selected", "clients_counted", "clients_rejected", "clients_failed"),
-    }
-)
-"""Keys without which a line is no round; what other keys say is left out where they are not there."""
-_PNG = b"\x89PNG\r\n\x1a\n"
-_MOST_SAMPLES, _MOST_IMAGE_BYTES = 36, 150_000
-"""Samples on a page, and bytes of all their images, so that the page stays small whatever the images are."""
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One layer of the finished model that has weights."""
-
-    name: str
-    kind: str
-    parameters: int
-    kept: int
-    """Those that are not zero."""
-
-
-@dataclass(frozen=True)
-class ModelFile:
-    """What ``model.fedgates`` says."""
-
-    file_bytes: int
-    facts: artifact.Facts
-    layers: tuple[Layer, ...]
-    """Empty where the network cannot be built here: it is somebody's own."""
-    dense: Size | None
-    slim: Size | None
-    """Without units that no path uses; None of a network that is no chain."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A test image and what the model makes of it."""
-
-    image: str
-    """A PNG file in base64, checked to be one."""
-    label: str
-    predicted: str
-    probability: float | None
-    right: bool
+_ROUNDS, _TARGET = "num-server-rounds", "target-density"
+_FITS: dict[str, Callable[[Any], bool]] = {
+    _ROUNDS: lambda value: type(value) is int and value >= 0,
+    _TARGET: lambda value: type(value) in {int, float} and 0 <= value <= 1,
+    CLIENTS: lambda value: value is None or (type(value) is int and value >= 0),
+}
+"""Whether a value is one to compute with."""
+_MOST_PROBLEMS = 8
 
 
 @dataclass(frozen=True)
 class Story:
     """All that the page is made from."""
 
-    name: str
+    folder: Path
+    under_way: bool
+    """Whether a process is still at the run."""
     config: Mapping[str, Any]
     defaults: Mapping[str, Any]
     lines: Sequence[Line]
@@ -83,7 +46,37 @@ class Story:
     model: ModelFile | None
     samples: Sequence[Sample]
     problems: Sequence[str]
-    """Files that could not be read."""
+    """What could not be read."""
+
+    @property
+    def name(self) -> str:
+        """The folder's."""
+        return self.folder.name
+
+    @property
+    def asked(self) -> int | None:
+        """How many rounds the run was to have; None where nothing says."""
+        return self.config.get(_ROUNDS)
+
+    @property
+    def target(self) -> float:
+        """The density that was asked for, or 0."""
+        return self.config.get(_TARGET) or 0.0
+
+    @cached_property
+    def done(self) -> int:
+        """The last round that counted."""
+        return max((line["round"] for line in self.rounds), default=0)
+
+    @cached_property
+    def repeated(self) -> int:
+        """How often the round after that was tried, in vain."""
+        return sum(line["round"] > self.done for line in self.lines)
+
+    @property
+    def ended_early(self) -> bool:
+        """Whether nobody is at it any more, and rounds are missing."""
+        return not self.under_way and self.asked is not None and self.done < self.asked
 
     @cached_property
     def rounds(self) -> list[Line]:
@@ -93,7 +86,7 @@ class Story:
     @cached_property
     def size(self) -> int:
         """The network's parameters d; 0 where nothing says."""
-        return totals.parameters(self.lines) or (self.model.dense.parameters if self.model and self.model.dense else 0)
+        return totals.parameters(self.lines) or (self.model.parameters if self.model else 0)
 
     @cached_property
     def moved(self) -> Moved:
@@ -111,7 +104,7 @@ class Story:
         return [key for key in self.config if key not in _WHERE and self.config[key] != self.defaults.get(key)]
 
 
-def gather(folder: Path, defaults: Mapping[str, Any] | None = None) -> Story:
+def gather(folder: Path, defaults: Mapping[str, Any] | None = None, *, under_way: bool = False) -> Story:
     """Read a run's folder.
 
     Parameters
@@ -120,6 +113,8 @@ def gather(folder: Path, defaults: Mapping[str, Any] | None = None) -> Story:
         As a run left it, whether it has ended or not.
     defaults : mapping, optional
         Default of each key of the configuration. By default the app's beside this package, and those that every method shares.
+    under_way : bool
+        Whether a process is still at the run.
 
     Raises
     ------
@@ -130,12 +125,13 @@ def gather(folder: Path, defaults: Mapping[str, Any] | None = None) -> Story:
         raise ConfigError("run", str(folder), f"a run's folder, with its {CONFIG} or {FILE_NAME}")
     problems: list[str] = []
     return Story(
-        name=folder.resolve().name,
-        config=_object(folder / CONFIG, problems),
+        folder=folder.resolve(),
+        under_way=under_way,
+        config=_config(folder / CONFIG, problems),
         defaults=_app_defaults() if defaults is None else defaults,
         lines=_lines(folder, problems),
-        model=_model(folder / MODEL, problems),
-        samples=_samples(_object(folder / PREDICTIONS, problems), problems),
+        model=read_model(folder / MODEL, problems),
+        samples=read_samples(folder / PREDICTIONS, problems),
         problems=problems,
     )
 
@@ -150,92 +146,23 @@ def _app_defaults() -> dict[str, Any]:
         return shared
 
 
-def _object(path: Path, problems: list[str]) -> dict[str, Any]:
-    """A JSON object; empty where there is no such file."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError):
-        found = None
-    if not isinstance(found, dict):
-        problems.append(f"{path.name}: no JSON object")
-        return {}
-    return found
+def _config(path: Path, problems: list[str]) -> dict[str, Any]:
+    """The configuration without values that no run has, and those that the page would compute with and cannot."""
+    config = json_object(path, problems)
+    wrong = [key for key, value in config.items() if not _fits(key, value)]
+    problems += [f"{CONFIG}: {one_line(key, 40)} = {shown(config[key])}" for key in wrong[:_MOST_PROBLEMS]]
+    if len(wrong) > _MOST_PROBLEMS:
+        problems.append(f"{CONFIG}: {len(wrong) - _MOST_PROBLEMS:,} more keys")
+    return {key: value for key, value in config.items() if _fits(key, value)}
+
+
+def _fits(key: str, value: object) -> bool:
+    return not isinstance(value, dict | list) and (key not in _FITS or _FITS[key](value))
 
 
 def _lines(folder: Path, problems: list[str]) -> list[dict[str, Any]]:
-    try:
-        found = Ledger(folder).read()
-    except (OSError, ValueError) as error:
-        problems.append(one_line(error))
-        return []
-    lines = [line for line in found if isinstance(line, dict) and line.keys() >= _NEEDED]
-    if len(lines) < len(found):
-        problems.append(f"{FILE_NAME}: lines that are no rounds, {len(found) - len(lines)} of {len(found)}")
-    return lines
-
-
-def _model(path: Path, problems: list[str]) -> ModelFile | None:
-    if not path.is_file():
-        return None
-    file_bytes = path.stat().st_size
-    try:
-        facts, _, _ = artifact.read(path)
-    except artifact.ModelFileError as error:
-        problems.append(one_line(error))
-        return None
-    try:
-        network = artifact.load(path).network
-    except artifact.ModelFileError:
-        return ModelFile(file_bytes, facts, (), None, None)
-    layers = []
-    for name, module in network.named_modules():
-        own = list(module.parameters(recurse=False))
-        if own:
-            kept = sum(int((parameter != 0).sum()) for parameter in own)
-            layers.append(Layer(name or "network", type(module).__name__, sum(p.numel() for p in own), kept))
-    smaller = slim(network)
-    return ModelFile(
-        file_bytes,
-        facts,
-        tuple(layers),
-        dense=size(network, facts.input_shape),
-        slim=None if smaller is None else size(smaller, facts.input_shape),
-    )
-
-
-def _samples(told: Mapping[str, Any], problems: list[str]) -> list[Sample]:
-    """The samples, as many as there is room for; wrong ones first, because they are what one looks at."""
-    if not told:
-        return []
-    try:
-        found = [_sample(sample, told["classes"]) for sample in told["samples"][:_MOST_SAMPLES]]
-    except (KeyError, TypeError, ValueError, OverflowError):
-        problems.append(f"{PREDICTIONS}: not samples with image, label and predicted class")
-        return []
-    kept, room = [], _MOST_IMAGE_BYTES
-    for sample in sorted(found, key=lambda sample: sample.right):
-        room -= len(sample.image)
-        if room >= 0:
-            kept.append(sample)
-    return kept
-
-
-def _sample(told: Mapping[str, Any], classes: Sequence[str]) -> Sample:
-    label, predicted = int(told["label"]), int(told["predicted"])
-    try:
-        image = base64.b64decode(told["image"], validate=True)
-    except binascii.Error as error:
-        raise ValueError("no base64") from error
-    if not image.startswith(_PNG):
-        raise ValueError("no PNG")
-    names = [one_line(classes[i], 60) if 0 <= i < len(classes) else str(i) for i in (label, predicted)]
-    probability = told.get("probability")
-    return Sample(
-        image=base64.b64encode(image).decode(),
-        label=names[0],
-        predicted=names[1],
-        probability=None if probability is None else float(probability),
-        right=label == predicted,
-    )
+    found = read(folder)
+    problems += found.problems[:_MOST_PROBLEMS]
+    if len(found.problems) > _MOST_PROBLEMS:
+        problems.append(f"{FILE_NAME}: {len(found.problems) - _MOST_PROBLEMS:,} more lines")
+    return found.sound

@@ -64,15 +64,15 @@ th, td { text-align: left; padding: 5px 14px 5px 0; border-top: 1px solid var(--
 td:last-child, th:last-child { padding-right: 0; }
 thead th { border-top: 0; color: var(--soft); font-weight: 500; white-space: nowrap; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-td:first-child { min-width: 6.5rem; }
+td:first-child { min-width: 6.5rem; unicode-bidi: isolate; }
 code { font: .8125rem ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; overflow-wrap: anywhere; }
-pre { background: var(--code); border: 1px solid var(--edge); border-radius: 10px; padding: 14px; margin: 0; }
+pre { background: var(--code); border: 1px solid var(--edge); border-radius: 10px; padding: 14px; margin: 0 0 16px; }
 pre { white-space: pre-wrap; }
 details { margin: 0 0 16px; }
 summary { cursor: pointer; padding: 6px 0; font-weight: 500; }
 details h3 { margin-top: 12px; }
 .reasons { margin: 4px 0; padding-left: 20px; font-size: .875rem; }
-.reasons b { font-weight: 500; color: var(--soft); }
+.reasons b { font-weight: 500; color: var(--soft); unicode-bidi: isolate; }
 .samples { list-style: none; margin: 0; padding: 0; }
 .samples { display: grid; grid-template-columns: repeat(auto-fill, minmax(92px, 1fr)); gap: 10px; }
 .samples li { background: var(--card); border: 1px solid var(--edge); border-radius: 10px; padding: 8px; }
@@ -82,16 +82,26 @@ details h3 { margin-top: 12px; }
 .samples span { display: block; color: var(--soft); }
 .samples b { font-weight: 600; display: block; }
 .right b { color: var(--good); } .wrong b { color: var(--bad); }
-.problem { border-left: 3px solid var(--bad); padding-left: 12px; }
+.status, .problem { border-left: 3px solid var(--c2); padding: 2px 0 2px 12px; margin: 16px 0; }
+.problem { border-color: var(--bad); }
 footer { margin-top: 56px; border-top: 1px solid var(--edge); padding-top: 12px; }
 @media (max-width: 480px) {
   main { padding: 24px 12px 48px; }
   h2 { margin-top: 44px; }
   table { font-size: .8125rem; }
   th, td { padding-right: 8px; }
+  thead th, thead .number { white-space: normal; vertical-align: bottom; }
+  td:first-child { min-width: 4.5rem; overflow-wrap: anywhere; }
   svg text { font-size: 14px; }
   .tiles div, figure, .card { padding-left: 10px; padding-right: 10px; }
   .tiles .value { font-size: 1.5rem; }
 }
-@media print { details { display: block; } section { break-inside: avoid; } }
+@media print {
+  :root { --page: #ffffff; }
+  main { max-width: none; padding: 0; }
+  h2 { break-after: avoid; margin-top: 32px; }
+  .figures { grid-template-columns: 1fr 1fr; }
+  figure, .card, .samples li, tr, pre { break-inside: avoid; }
+  .wide { overflow: visible; }
+}
 """

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from fedgates.page import charts, numbers
+from fedgates.page.axes import next_step
 from fedgates.page.charts import Column
 from fedgates.page.markup import Html, el
 from fedgates.page.parts import figure, figures, section, table
@@ -29,9 +30,9 @@ def traffic(story: Story) -> Html | None:
 
 
 def grouped(lines: Sequence[Line], most: int = _MOST_COLUMNS) -> list[Sequence[Line]]:
-    """Neighbouring lines together, where a chart has no room for each."""
-    each = -(-len(lines) // most) or 1
-    return [lines[i : i + each] for i in range(0, len(lines), each)]
+    """Neighbouring lines together, by twos, fives, tens, ..., where a chart has no room for each."""
+    size = int(next_step(-(-len(lines) // most) or 1))
+    return [lines[i : i + size] for i in range(0, len(lines), size)]
 
 
 def named(group: Sequence[Line]) -> str:
@@ -41,6 +42,13 @@ def named(group: Sequence[Line]) -> str:
         return f"rounds {first['round']} to {last['round']}"
     attempt = first.get("attempt", 1)
     return f"round {first['round']}" + (f", attempt {attempt}" if attempt > 1 or not first.get("quorum", True) else "")
+
+
+def each(groups: Sequence[Sequence[Line]]) -> str:
+    """What a column stands for; of several rounds it is their mean, so that the last of them is not low for being short."""
+    first = all(line.get("attempt", 1) == 1 for group in groups for line in group)
+    mean = f", means of {len(groups[0])}" if len(groups[0]) > 1 else ""
+    return ("a round" if first else "an attempt at a round") + mean
 
 
 def label(group: Sequence[Line]) -> str:
@@ -57,18 +65,17 @@ def _chart(title: str, lines: Sequence[Line], kinds: Kinds) -> Html | None:
     groups = grouped(lines)
     columns = []
     for group in groups:
-        parts = [sum(_bytes(line, way, name) for line in group) for way, name in shown]
+        parts = [sum(_bytes(line, way, name) for line in group) / len(group) for way, name in shown]
         if len(kinds) > len(shown):
-            parts.append(sum(_bytes(line, way, name) for line in group for way, name in kinds[len(shown) :]))
+            parts.append(sum(_bytes(line, way, name) for line in group for way, name in kinds[len(shown) :]) / len(group))
         titles = [f"{named(group)}: {numbers.size(part)}, {name}" for name, part in zip(names, parts, strict=True)]
         columns.append(Column(label(group), parts, titles))
-    each = "a round" if len(groups) == len(lines) else f"a column of {len(groups[0])} rounds"
-    total = sum(sum(column.parts) for column in columns)
-    chart = charts.columns(
-        columns, numbers.tick, says=f"{title} {each}: {numbers.size(total)} in all", x_name="round", palette="c"
-    )
+    total = sum(_bytes(line, way, name) for line in lines for way, name in kinds)
+    says = f"{title} {each(groups)}: {numbers.size(total)} in all"
+    chart = charts.columns(columns, numbers.tick, says=says, x_name="round", palette="c")
     legend = charts.legend([(f"c{k}", name) for k, name in enumerate(names, 1)])
-    return figure(f"{title}, {each}", chart, legend=legend)
+    alone = f"All of it {names[0]}." if len(names) == 1 else None
+    return figure(f"{title}, {each(groups)}", chart, note=alone, legend=legend)
 
 
 def _bytes(line: Line, way: str, name: str) -> int:
@@ -83,8 +90,7 @@ def _table(found: list[Sort], size: int) -> Html:
     ways = dict(DIRECTIONS)
     rows = [
         (
-            ways[sort.way],
-            one_line(sort.name, 60),
+            f"{ways[sort.way]}: {one_line(sort.name, 60)}",
             f"{sort.messages:,}",
             numbers.size(sort.total),
             numbers.size(sort.total / sort.messages),
@@ -93,7 +99,11 @@ def _table(found: list[Sort], size: int) -> Html:
         for sort in found[:_MOST_ROWS]
     ]
     if len(found) > _MOST_ROWS:
-        rows.append(("", f"and {len(found) - _MOST_ROWS} other sorts", "", "", "", ""))
-    head = ("way", "payload", "messages", "in all", "each", "bits a parameter")
-    about = el("p", "Whole payloads, headers included; what Flower adds around them is not counted.", class_="note")
-    return el("div", table(head, rows, words=2, name="Payloads by direction and codec"), about)
+        rows.append((f"and {len(found) - _MOST_ROWS} other sorts", "", "", "", ""))
+    head = ("payload", "messages", "in all", "each", "bpp")
+    about = el(
+        "p",
+        "Whole payloads, headers included; what Flower adds around them is not counted. bpp: bits a parameter.",
+        class_="note",
+    )
+    return el("div", table(head, rows, name="Payloads by direction and codec"), about)

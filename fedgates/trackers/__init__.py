@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
-from fedgates.config import ConfigError, Value, split_trackers
+from fedgates.config import ConfigError, RunConfig, Value, parse, split_trackers
 from fedgates.ledger import Ledger
 from fedgates.references import find
 from fedgates.run_list import rounds
@@ -46,8 +46,9 @@ def retell(trackers: str, folder: Path) -> int:
     Raises
     ------
     ConfigError
-        It is no run's folder, or a tracker cannot be opened.
+        There are no such trackers, it is no run's folder, or a tracker cannot be opened.
     """
+    parse(RunConfig, {_KEY: trackers})
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

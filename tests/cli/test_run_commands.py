@@ -42,20 +42,56 @@ def test_where_there_is_no_run_the_list_is_empty(capsys, tmp_path):
     assert (code, err) == (2, f"fedgates: --folder = '{tmp_path}/absent': expected a folder; the first run makes it\n")
 
 
-@pytest.mark.parametrize("damage", [b"null\n", b"[]\n", b"{}\n", b"no json\n", b'{"round": null}\n', b"\xff\xfe\n"])
-def test_a_damaged_run_is_passed_over_and_named_where_it_is_asked_for(capsys, trained, tmp_path, damage):
+@pytest.mark.parametrize(
+    ("damage", "wrong"),
+    [
+        (b"null\n", "no JSON object"),
+        (b"[]\n", "no JSON object"),
+        (b"{}\n", "no round"),
+        (b"no json\n", "no JSON object"),
+        (b'{"round": null}\n', "round = null: expected a whole number from 1 to 1,000,000,000"),
+        (b"\xff\xfe\n", "no JSON object"),
+        (b"[" * 100_000 + b"\n", "no JSON object"),
+    ],
+)
+def test_a_damaged_ledger_is_named_wherever_it_is_read(capsys, trained, tmp_path, damage, wrong):
     (tmp_path / "sound").symlink_to(trained)
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "config.json").write_text((trained / "config.json").read_text())
     (tmp_path / "bad" / "rounds.jsonl").write_bytes(damage)
-    code, out, _ = command(capsys, "runs", "--folder", tmp_path, "--json")
+    named = f"left out, because it cannot be read: rounds.jsonl, line 1: {wrong}\n"
+    code, out, err = command(capsys, "runs", "--folder", tmp_path, "--json")
+    assert (code, err) == (0, f"fedgates: bad: {named}")
+    assert {each["name"]: each["rounds"] for each in json.loads(out)} == {"sound": 8, "bad": 0}
+    code, out, err = command(capsys, "report", tmp_path / "bad")
+    assert (code, err) == (0, f"fedgates: {named}")
+    assert "0 of 8 rounds are done, ended early" in out
+    code, out, err = command(capsys, "cost", tmp_path / "bad")
+    assert (code, out) == (2, "")
+    expected = f"a run whose rounds.jsonl has a round in each line; rounds.jsonl, line 1: {wrong}"
+    assert err == f"fedgates: run = '{tmp_path}/bad': expected {expected}\n"
+
+
+@pytest.mark.parametrize("config", ["", "[]", "{}", '{"seed": 1}', '{"strategy": 1, "dataset": 2, "seed": "x"}', "[" * 100_000])
+def test_a_folder_whose_config_is_no_runs_is_passed_over_and_named_where_it_is_asked_for(capsys, tmp_path, config):
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "config.json").write_text(config)
+    assert command(capsys, "runs", "--folder", tmp_path, "--json") == (0, "[]\n", "")
+    code, out, err = command(capsys, "report", tmp_path / "bad")
+    assert (code, out) == (2, "")
+    assert err == f"fedgates: run = '{tmp_path}/bad': expected a run's folder, with its config.json\n"
+
+
+def test_names_in_the_list_cannot_move_the_cursor(capsys, trained, tmp_path):
+    (tmp_path / "run\x1b[2J").mkdir()
+    config = json.loads((trained / "config.json").read_text()) | {"strategy": "x\x1b[2J\n\u202e", "dataset": "y" * 500}
+    (tmp_path / "run\x1b[2J" / "config.json").write_text(json.dumps(config))
+    code, out, _ = command(capsys, "runs", "--folder", tmp_path)
     assert code == 0
-    assert [each["name"] for each in json.loads(out)] == ["sound"]
-    for name in ("report", "cost"):
-        code, out, err = command(capsys, name, tmp_path / "bad")
-        assert (code, out) == (2, "")
-        assert err == f"fedgates: run = '{tmp_path}/bad': expected a run whose rounds.jsonl has a round in each line\n"
+    assert len(out.splitlines()) == 2
+    assert out.replace("\n", "").isprintable()
+    assert len(out) < 500
 
 
 def test_the_last_run_is_the_one_that_started_last_whatever_was_looked_at_since(tmp_path, trained):
@@ -87,7 +123,7 @@ def test_what_is_no_run_is_a_line(capsys, tmp_path, name):
 
 
 @pytest.mark.parametrize("until", [8, 5])
-def test_a_run_is_followed_until_its_last_round_or_its_processes_end(trained, tmp_path, until):
+def test_a_run_is_followed_until_its_process_has_ended(trained, tmp_path, until):
     lines = Ledger(trained).path.read_text().splitlines(keepends=True)
     (tmp_path / "config.json").write_text((trained / "config.json").read_text())
     ledger = tmp_path / "rounds.jsonl"
@@ -99,15 +135,18 @@ def test_a_run_is_followed_until_its_last_round_or_its_processes_end(trained, tm
                 with ledger.open("a") as file:
                     file.write(line)
                 time.sleep(0.05)
+            time.sleep(0.2)  # the run writes what it leaves
 
     started, writer = threading.Event(), threading.Thread(target=write)
     writer.start()
     started.wait()
-    seen = [len(found) for found in follow(tmp_path, pause=0.01)]
+    seen = [(len(lines.sound), changed, over) for lines, changed, over in follow(tmp_path, pause=0.01)]
     writer.join()
-    assert seen[-1] == until
-    assert seen == sorted(set(seen))
-    assert len(seen) > 2
+    counts = [count for count, changed, _ in seen if changed]
+    assert counts[-1] == until
+    assert counts == sorted(set(counts))
+    assert len(counts) > 2
+    assert [over for *_, over in seen] == [False] * (len(seen) - 1) + [True]
 
 
 # --- cost

@@ -18,8 +18,8 @@ def test_every_command_does_what_the_page_says(tmp_path):
         (folder,) = runs(sandbox)
         lines = [json.loads(line) for line in (folder / "rounds.jsonl").read_text().splitlines()]
         assert len(lines) == 3
-        assert re.search(r"scalars +accuracy", inspected), inspected
-        assert re.search(r"histograms +theta", inspected), inspected
+        assert re.search(r"scalars\s+accuracy", inspected), inspected
+        assert re.search(r"histograms\s+theta", inspected), inspected
         rows = [row.split(",") for row in table.splitlines() if re.fullmatch(r"\d,[\d.]+,[\d.]+", row)]
         assert [(int(n), float(accuracy)) for n, accuracy, _ in rows] == [(n + 1, lines[n]["accuracy"]) for n in range(3)]
 

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from engines import Sandbox, config_override
+from engines import ROOT, Sandbox, config_override
 
 from client_app import app
 from fedgates.checkpoint import RunFolder
@@ -14,11 +14,18 @@ from strategies import STRATEGIES
 pytestmark = pytest.mark.slow
 
 
-def flwr_run(sandbox, config, clients):
+def flwr_run(sandbox, config, clients, cwd):
     federation = f"num-supernodes={clients} client-resources-num-cpus=1"
-    return sandbox.run(
-        "flwr", "run", ".", "--stream", "--federation-config", federation, "--run-config", config_override(config)
-    )
+    command = ("flwr", "run", str(ROOT), "--stream", "--federation-config", federation)
+    return sandbox.run(*command, "--run-config", config_override(config), cwd=cwd)
+
+
+def another_clone(folder):
+    """Where the SuperLink is started: what lies there is not what was sent, and nobody is to run it."""
+    for package in ("fedgates", "strategies"):
+        (folder / package).mkdir(parents=True)
+        (folder / package / "__init__.py").write_text("raise RuntimeError('another clone')")
+    return folder
 
 
 SAMPLED = {"uplink": "sampled", "downlink": "relay", "num-server-rounds": 3}
@@ -28,9 +35,10 @@ def test_ray_and_loopback_give_the_same_bytes_and_bad_config_ends_before_ray(raw
     plain = raw(round_timeout=120.0, fraction_train=0.75)
     sampled = plain | SAMPLED
     with Sandbox(tmp_path / "sandbox") as sandbox:
-        _, out = flwr_run(sandbox, plain, 4)
-        _, out_sampled = flwr_run(sandbox, sampled, 4)
-        _, refused = flwr_run(sandbox, plain | {"partition": "classes", "classes-per-client": 11}, 4)
+        cwd = another_clone(tmp_path / "another")
+        _, out = flwr_run(sandbox, plain, 4, cwd)
+        _, out_sampled = flwr_run(sandbox, sampled, 4, cwd)
+        _, refused = flwr_run(sandbox, plain | {"partition": "classes", "classes-per-client": 11}, 4, cwd)
         statuses = [run["status"] for run in sandbox.runs()]
 
     for config, printed in ((plain, out), (sampled, out_sampled)):

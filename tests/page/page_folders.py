@@ -22,7 +22,7 @@ def line(server_round=1, **changes):
     return {
         "round": server_round,
         "seconds": 2.0,
-        "accuracy": 0.5 + server_round / 100,
+        "accuracy": min(0.5 + server_round / 100, 0.99),
         "loss": 1.0,
         "density": 0.4567,
         "uplink_bytes": 3_000,
@@ -72,13 +72,15 @@ def write_folder(path, lines=None, config=None, samples=None, model=False):
     return path
 
 
-def write_model(path, name="mlp", classes=10, density=0.5):
+def write_model(path, name="mlp", classes=10, density=0.5, called=None):
+    """A model's file; how many weights it keeps, and of how many. `called` is what it says its network is."""
     network = Network(models.build(name, (1, 8, 8), classes, seed=3))
     gates = Gates(network, 3, "kaiming")
     kept = torch.rand(network.size, generator=torch.Generator().manual_seed(1)) < density
-    facts = artifact.Facts(name, (1, 8, 8), tuple(map(str, range(classes))), 3, "", "", {"strategy": "fedpm"})
+    training = {"strategy": "fedpm", "rounds": 3, "fedgates": "0.1.0"}
+    facts = artifact.Facts(called or name, (1, 8, 8), tuple(map(str, range(classes))), 3, "", "", training)
     artifact.save(path / "model.fedgates", network, facts, gates.frozen * kept, gates=gates)
-    found = artifact.load(path / "model.fedgates")
+    found = artifact.load(path / "model.fedgates", network=lambda *asked: models.build(name, *asked))
     return sum(int((parameter != 0).sum()) for parameter in found.parameters()), network.size
 
 

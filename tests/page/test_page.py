@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 from page_folders import CONFIG, Page, full, line, page_of, predictions, without, write_folder, write_model
@@ -31,7 +32,12 @@ def test_the_whole_story(tmp_path):
         "45.5 kB",  # 4 * 11,000 and 3 * 500
         "12.0 kB up, 33.5 kB down",
         "2.90 ×",  # noqa: RUF001  # 4,000 bytes for 11 replies and 22 states: 132,000 / 45,500
-        "1 attempt had too few, changed nothing, and was repeated.",
+        "3 rounds, and 1 attempt without a quorum in 8.00 s",
+        "1 attempt had too few that count, and changed nothing.",
+        "4 replies of 1 client, the last in round 3, failed: no reply within 5 s",
+        "1 reply of 1 client, the last in round 2, attempt 1, rejected: stale",
+        "up: mask, side-info 12 12.0 kB 1.00 kB 8.000",
+        "to evaluate: relay, side-info",
         "What went wrong: 8 replies, in 4 attempts at a round",
         "Round 2, attempt 1, no quorum",
         "client 1 rejected: stale",
@@ -48,9 +54,9 @@ def test_charts_say_what_they_show(tmp_path):
     found = labels(page_of(full(tmp_path)))
     assert "Test accuracy, from 51.0 % to 53.0 %, by round" in found
     assert "Test accuracy, from 51.0 % to 53.0 %, by bytes moved, from 11.5 kB to 45.5 kB" in found
-    assert "Bytes down a round: 33.5 kB in all" in found
+    assert "Bytes down an attempt at a round: 33.5 kB in all" in found
     assert "Gates below .05 or above .95: 20.0 % after the first round, 20.0 % after the last" in found
-    assert "Replies a round; in all 10 counted, 1 rejected, 5 failed" in found
+    assert "Replies an attempt at a round; in all 10 counted, 1 rejected, 5 failed" in found
 
 
 def test_bytes_of_a_failed_attempt_count_and_what_it_found_does_not(tmp_path):
@@ -76,6 +82,43 @@ def test_each_layer_of_the_model_with_its_density(tmp_path):
     assert "Without units that no path uses" in page.says
 
 
+def test_a_run_that_moves_more_than_dense_fedavg_is_not_said_to_move_less(tmp_path):
+    less = page_of(write_folder(tmp_path, [line()], CONFIG)).says
+    assert "Less than dense FedAvg 2.55 ×" in less  # noqa: RUF001
+    more = page_of(write_folder(tmp_path, [line(uplink_bytes=100_000, uplink_bpp=800 / 3)], CONFIG)).says
+    assert "More than dense FedAvg 3.86 ×" in more  # noqa: RUF001
+    assert "Less than" not in more
+
+
+def test_columns_of_attempts_are_labelled_where_rounds_begin(tmp_path):
+    lines = [line(r, attempt=a, quorum=a == 3) for r in range(1, 9) for a in (1, 2, 3)]
+    page = write_page(write_folder(tmp_path, lines, CONFIG)).read_text()
+    chart = page.partition('aria-label="Replies an attempt at a round')[2].partition("</svg>")[0]
+    assert re.findall(r'text-anchor="middle">(\w+)<', chart) == [str(r) for r in range(1, 9)]
+
+
+def test_one_codec_alone_is_named_too(tmp_path):
+    page = page_of(write_folder(tmp_path, [line()], CONFIG))
+    assert "Bytes up, a round All of it mask, side-info." in page.says
+    assert "Bytes down, a round All of it votes." in page.says
+
+
+@pytest.mark.parametrize(("seconds", "unit"), [(3.0, "s"), (900.0, "min"), (30_000.0, "h")])
+def test_long_rounds_are_told_in_minutes_and_hours(tmp_path, seconds, unit):
+    page = write_page(write_folder(tmp_path, [line(i, seconds=seconds) for i in (1, 2)], CONFIG)).read_text()
+    chart = page.partition('aria-label="Time a round')[2].partition("</svg>")[0]
+    ticks = re.findall(r'text-anchor="end">([^<]+)<', chart)[:-1]
+    assert ticks
+    assert all(tick.endswith(f" {unit}") and "e+" not in tick for tick in ticks)
+
+
+def test_a_run_that_diverged_is_drawn(tmp_path):
+    lines = [without(line(i, accuracy=None, r2=-(10.0 ** (9 * i)), loss=10.0 ** (9 * i)), "accuracy_mean") for i in (1, 2, 3)]
+    page = page_of(write_folder(tmp_path, lines, CONFIG))
+    assert "Test r2 -1e+27 after round 3" in page.says
+    assert len(page.says) < 5000
+
+
 # --- what is not there is left out
 
 
@@ -95,7 +138,11 @@ def test_each_layer_of_the_model_with_its_density(tmp_path):
         ([line(density=None, uplink={}, downlink={}, uplink_bytes=0, downlink_bytes=0)], ["What travelled"], []),
         ([line(failed={})], [], ["No reply was rejected and no client failed."]),
         ([line(quorum=False), line(quorum=False, attempt=2)], ["What it learned", "The network"], ["0 of 3 rounds"]),
-        ([], ["What it learned", "What travelled", "The network", "Clients"], ["No round has ended yet."]),
+        (
+            [],
+            ["What it learned", "What travelled", "The network", "Clients"],
+            ["Ended early, before the first of its 3 rounds."],
+        ),
     ],
 )
 def test_parts_without_a_source_are_left_out(tmp_path, lines, gone, there):
@@ -138,8 +185,10 @@ def test_a_thousand_rounds_with_hundreds_of_reasons_each(tmp_path):
     assert len(page.text) < 400_000
     assert "and 188 more" in page.says
     assert "and 960 more attempts" in page.says
-    assert "Bytes up, a column of 17 rounds" in page.says
-    assert "rounds 1 to 17: 51.0 kB, mask, side-info" in page.text
+    assert "Bytes up, a round, means of 20" in page.says
+    assert "rounds 1 to 20: 3.00 kB, mask, side-info" in page.text
+    assert "rounds 981 to 1000: 3 counted" in page.text
+    assert "Bytes up a round, means of 20: 3.00 MB in all" in labels(page)
 
 
 def test_sorts_of_payloads_beyond_those_with_colours_are_one(tmp_path):

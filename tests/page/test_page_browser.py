@@ -3,8 +3,11 @@
 import html
 import json
 import os
+import re
 import shutil
 import subprocess
+import time
+import urllib.request
 
 import pytest
 from page_folders import full, line
@@ -29,6 +32,7 @@ onload = () => {{
       wide: page.documentElement.scrollWidth - frame.clientWidth,
       background: style.backgroundColor, ink: style.color,
       cut: [...page.querySelectorAll(".tiles div, .card")].filter((box) => box.scrollWidth > box.clientWidth + 1).length,
+      scrolled: [...page.querySelectorAll(".wide")].filter((box) => box.scrollWidth > box.clientWidth + 1).length,
       images: [...page.images].filter((image) => image.naturalWidth > 0).length,
     }};
   }}));
@@ -37,19 +41,17 @@ onload = () => {{
 """
 
 
+def flags(folder):
+    """What every start of the browser has."""
+    own = ["--headless", "--disable-gpu", "--no-first-run", "--hide-scrollbars", "--disable-background-networking"]
+    own += ["--no-sandbox"] if os.geteuid() == 0 else []
+    return [*own, f"--user-data-dir={folder / 'profile'}", "--host-resolver-rules=MAP * ~NOTFOUND"]
+
+
 def chromium(folder, page, *options):
     """What the browser writes to standard output and error."""
-    flags = [
-        "--headless",
-        "--disable-gpu",
-        "--no-first-run",
-        "--hide-scrollbars",
-        "--disable-background-networking",
-        f"--user-data-dir={folder / 'profile'}",
-    ]
-    flags += ["--no-sandbox"] if os.geteuid() == 0 else []
-    flags += ["--host-resolver-rules=MAP * ~NOTFOUND", "--enable-logging=stderr", "--virtual-time-budget=4000"]
-    done = subprocess.run([CHROMIUM, *flags, *options, page.as_uri()], capture_output=True, text=True, timeout=120, check=False)
+    command = [CHROMIUM, *flags(folder), "--enable-logging=stderr", "--virtual-time-budget=4000", *options, page.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     return done.stdout, done.stderr
 
 
@@ -63,12 +65,42 @@ def page(tmp_path_factory):
     return write_page(full(folder, [line(i, **hostile) for i in range(1, 31)]))
 
 
-def test_it_opens_without_a_request_or_a_complaint(page, tmp_path):
-    dom, told, urls = opened(tmp_path, page)
+@pytest.mark.parametrize("under_way", [False, True])
+def test_it_opens_without_a_request_or_a_complaint(page, tmp_path, under_way):
+    dom, told, urls = opened(tmp_path, write_page(page.parent, under_way=under_way))
     assert "<h1>fedpm on digits</h1>" in dom
     assert "<title>fedpm on digits" in dom
+    assert ("Still running" in dom) == under_way
     assert "CONSOLE" not in told
     assert not urls
+
+
+def test_an_open_page_of_a_run_under_way_becomes_that_of_its_end(page, tmp_path):
+    config = (page.parent / "config.json").read_text()
+    (page.parent / "config.json").write_text(config.replace('"num-server-rounds": 3', '"num-server-rounds": 30'))
+    shown = write_page(page.parent, under_way=True)
+    command = [CHROMIUM, *flags(tmp_path), "--remote-debugging-port=0", shown.as_uri()]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as browser:
+        try:
+            port = next(filter(None, (re.search(r"ws://127\.0\.0\.1:(\d+)/", told) for told in browser.stderr))).group(1)
+            wait_for_title(port, "fedpm on digits, round 30 of 30")
+            write_page(page.parent)
+            wait_for_title(port, "fedpm on digits – fedgates")  # noqa: RUF001
+        finally:
+            browser.terminate()
+    (page.parent / "config.json").write_text(config)
+
+
+def wait_for_title(port, title):
+    """Wait until the browser's one page has a title that begins so."""
+    end = time.monotonic() + 30
+    while True:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list") as answer:
+            titles = [tab["title"] for tab in json.load(answer) if tab["type"] == "page"]
+        if any(found.startswith(title) for found in titles):
+            return
+        assert time.monotonic() < end, titles
+        time.sleep(0.1)
 
 
 def test_a_request_would_be_seen(tmp_path):
@@ -98,6 +130,6 @@ def test_it_fits_a_phone_and_follows_the_colour_scheme(page, tmp_path, scheme):
     dom, told = chromium(tmp_path, harness, "--dump-dom", f"--blink-settings=preferredColorScheme={scheme}")
     found = json.loads(html.unescape(dom.partition('<pre id="found">')[2].partition("</pre>")[0]))
     colours = {LIGHT: ("rgb(251, 250, 248)", "rgb(31, 35, 40)"), DARK: ("rgb(22, 24, 27)", "rgb(230, 228, 223)")}
-    assert [(one["wide"], one["cut"], one["images"]) for one in found] == [(0, 0, 2)] * 3
+    assert [(one["wide"], one["cut"], one["scrolled"], one["images"]) for one in found] == [(0, 0, 0, 2)] * 3
     assert {(one["background"], one["ink"]) for one in found} == {colours[scheme]}
     assert "CONSOLE" not in told

@@ -84,22 +84,31 @@ def test_numbers(made, expected):
 
 # --- axes
 
-finite = st.floats(-1e9, 1e9).map(lambda value: round(value, 6))
+finite = st.floats(-1e100, 1e100)
+close = st.tuples(st.floats(-10, 10), st.lists(st.floats(0, 1e-6), min_size=1)).map(lambda made: [made[0] + d for d in made[1]])
 
 
-@given(st.lists(finite, min_size=1, max_size=20), st.booleans())
-def test_a_linear_axis_holds_its_values_and_has_a_few_ticks(values, zero):
-    axis = linear(values, 0, 100, str, zero=zero)
+@given(st.lists(finite, min_size=1, max_size=20) | close, st.booleans())
+def test_a_linear_axis_holds_its_values_and_has_a_few_ticks_whose_texts_differ(values, zero):
+    axis = linear(values, 0, 100, lambda tick: f"{tick:.4g}", zero=zero)
     assert all(-1e-6 <= axis(value) <= 100 + 1e-6 for value in values)
     assert 2 <= len(axis.ticks) <= 8
     assert (axis(axis.ticks[0]), axis(axis.ticks[-1])) == pytest.approx((0, 100))
+    assert len({axis.says(tick) for tick in axis.ticks}) == len(axis.ticks)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1))
+def test_an_axis_of_shares_ends_with_all(shares):
+    axis = linear(shares, 0, 100, str, most=1)
+    assert axis.high <= 1 + 1e-9
+    assert all(-1e-6 <= axis(share) <= 100 + 1e-6 for share in shares)
 
 
 @given(st.lists(st.integers(1, 5000), min_size=1, max_size=20))
 def test_an_axis_of_rounds_has_whole_ticks_within_it(rounds):
     axis = whole(rounds, 0, 100)
     assert all(0 <= axis(value) <= 100 for value in rounds)
-    assert 1 <= len(axis.ticks) <= 8
+    assert 1 <= len(axis.ticks) <= 11
     assert all(float(tick).is_integer() and min(rounds) <= tick <= max(rounds) for tick in axis.ticks)
 
 
@@ -115,6 +124,7 @@ def test_a_logarithmic_axis_holds_its_values_and_its_texts_do_not_touch(values):
 def test_ticks_by_hand():
     assert linear([0.51, 0.95], 0, 1, str).ticks == pytest.approx((0.5, 0.6, 0.7, 0.8, 0.9, 1.0))
     assert whole(range(1, 31), 0, 1).ticks == (1, 5, 10, 15, 20, 25, 30)
+    assert whole(range(1, 9), 0, 1).ticks == (1, 2, 3, 4, 5, 6, 7, 8)
     assert logarithmic([5e4, 3e6], 0, 340, str).ticks == (1e5, 3e5, 1e6, 3e6)
 
 

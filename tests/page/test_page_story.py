@@ -2,6 +2,8 @@
 
 import json
 import shlex
+import subprocess
+import sys
 
 import pytest
 from flwr.common.config import parse_config_args
@@ -58,11 +60,22 @@ def test_wrong_samples_come_first_and_large_images_are_left_out(tmp_path):
     assert sum(len(s.image) for s in found) <= 150_000
 
 
-def test_a_network_of_somebodys_own_is_not_imported(tmp_path, monkeypatch):
+def test_a_network_of_somebodys_own_is_told_by_its_file_and_not_imported(tmp_path):
     folder = write_folder(tmp_path, [line()], CONFIG)
-    write_model(folder)
-    monkeypatch.setattr("fedgates.artifact.MODELS", ())
-    assert "is of a network of somebody's own, mlp: not built here" in page_of(folder).says
+    write_model(folder, called="nowhere:network")
+    assert "Density of each layer of the model after round 3" in page_of(folder).says
+
+
+def test_a_page_takes_no_torch(tmp_path):
+    code = f"""
+import sys
+from pathlib import Path
+from fedgates.page import write_page
+write_page(Path({str(full(tmp_path))!r}))
+print({{"torch", "flwr", "matplotlib", "PIL"}} & {{*sys.modules}})
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("set()\n", "")
 
 
 # --- configuration
@@ -79,9 +92,9 @@ def test_what_was_changed(tmp_path):
 
 
 def test_every_key_as_it_is_by_default(tmp_path):
-    page = page_of(write_folder(tmp_path, [], to_dict(RunConfig()) | {"simulated-clients": 3}))
-    assert "Every key has its default." in page.says
-    assert "--run-config" not in page.says
+    folder = write_folder(tmp_path, [], to_dict(RunConfig()) | {"simulated-clients": 3})
+    assert "Every key has its default." in page_of(folder).says
+    assert "--run-config" not in command(gather(folder))
 
 
 @pytest.mark.parametrize(

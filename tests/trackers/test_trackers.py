@@ -9,7 +9,7 @@ from engines import ROOT
 from tracked import run
 
 from fedgates.config import ConfigError, RunConfig, parse
-from fedgates.trackers import check, following, numbers
+from fedgates.trackers import check, following, numbers, retell
 
 told = []
 
@@ -139,9 +139,7 @@ def test_what_may_be_asked_for(value):
 
 @pytest.mark.parametrize("value", ["comet", "wandb,", "wandb,wandb", "tensorboard=/tmp/x", ",", "wandb mlflow", "=x"])
 def test_what_may_not(value):
-    with pytest.raises(
-        ConfigError, match="nothing, or with commas between them: tensorboard, wandb or"
-    ):
+    with pytest.raises(ConfigError, match="nothing, or with commas between them: tensorboard, wandb or"):
         parse(RunConfig, {"trackers": value})
 
 
@@ -171,3 +169,23 @@ print(*[name for name in sys.modules if name.split(".")[0] in ("tensorboard", "w
     command = [sys.executable, "-c", script, json.dumps(raw(num_server_rounds=1))]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.splitlines()[-1] == ""
+
+
+def test_a_run_that_has_ended_can_be_told_from_its_first_round_on(raw):
+    folder = run(raw(num_server_rounds=2, seed=3))
+    assert retell("test_trackers:Noting=later", folder.path) == 2
+    lines = folder.ledger.read()
+    moved = [line["uplink_bytes"] + line["downlink_bytes"] for line in lines]
+    assert told == [
+        ("opened", 1, "later", 3, True),
+        ("told", 1, moved[0] / 1e6, lines[0]["accuracy"]),
+        ("told", 2, sum(moved) / 1e6, lines[1]["accuracy"]),
+        ("closed", True),
+    ]
+
+
+def test_it_is_told_nowhere_if_there_is_no_such_run_or_tracker(tmp_path):
+    with pytest.raises(ConfigError, match="expected a run's folder, with its config"):
+        retell("test_trackers:Noting", tmp_path)
+    with pytest.raises(ConfigError, match="trackers = 'comet': expected nothing, or"):
+        retell("comet", tmp_path)

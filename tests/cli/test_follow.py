@@ -1,0 +1,227 @@
+"""`fedgates report` of a run under way: followed in terminals of two sizes and in a pipe, stopped, and its page meanwhile."""
+
+import fcntl
+import os
+import pty
+import re
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from contextlib import ExitStack
+
+import pytest
+from command_line import command
+
+from fedgates.cli import follow
+from fedgates.cli.follow import write_current_page
+from fedgates.disk import locked
+from fedgates.ledger import Ledger
+from fedgates.run_list import entry, under_way
+
+FOLLOW = (sys.executable, "-c", "from fedgates.cli import main; main()", "report", "--follow")
+ESCAPES = re.compile(r"\x1b\[[?0-9;]*[a-zA-Z]")
+
+
+class Running:
+    """A run under way: this process holds its folder, and writes lines when it is told to."""
+
+    def __init__(self, path, trained):
+        path.mkdir()
+        shutil.copy(trained / "config.json", path)
+        self.path, self._done = path, ExitStack()
+        self._lines = (trained / "rounds.jsonl").read_text().splitlines(keepends=True)
+        self._done.enter_context(locked(path / ".lock"))
+
+    def write(self, *rounds):
+        with (self.path / "rounds.jsonl").open("a") as file:
+            file.writelines(self._lines[server_round - 1] for server_round in rounds)
+
+    def end(self):
+        self._done.close()
+
+    @property
+    def page(self):
+        target = self.path / "report.html"
+        return target.read_text() if target.exists() else ""
+
+
+@pytest.fixture
+def running(tmp_path, trained):
+    run = Running(tmp_path / "run", trained)
+    yield run
+    run.end()
+
+
+def until(condition, seconds=30):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+# --- in a pipe
+
+
+def test_in_a_pipe_each_round_is_a_line_as_it_ends(running):
+    running.write(1, 2)
+    with subprocess.Popen([*FOLLOW, running.path], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        told = [process.stdout.readline() for _ in range(2)]
+        running.write(3, 4, 5)
+        told += [process.stdout.readline() for _ in range(3)]
+        running.write(6, 7, 8)
+        told += [process.stdout.readline() for _ in range(3)]
+        time.sleep(1)
+        assert process.poll() is None  # all rounds have ended, but the run still writes what it leaves
+        running.end()
+        rest, complaints = process.communicate(timeout=30)
+    assert [line.split()[:2] for line in told] == [["round", f"{i}/8"] for i in range(1, 9)]
+    assert all(line.endswith(" left\n") for line in told)
+    assert (process.returncode, complaints) == (0, "")
+    assert "fedpm, 8 rounds" in rest
+    assert "\x1b" not in "".join([*told, rest])
+
+
+def test_rounds_that_a_resumed_run_does_again_are_told_again(running):
+    running.write(1, 2, 3)
+    with subprocess.Popen([*FOLLOW, running.path], stdout=subprocess.PIPE, text=True) as process:
+        told = [process.stdout.readline() for _ in range(3)]
+        Ledger(running.path).forget_after(1)
+        time.sleep(1.2)
+        running.write(2, 3)
+        told += [process.stdout.readline() for _ in range(2)]
+        running.end()
+        rest, _ = process.communicate(timeout=30)
+    assert [line.split()[1] for line in told] == [f"{i}/8" for i in (1, 2, 3, 2, 3)]
+    assert "3 of 8 rounds are done, ended early; to go on: resume = " in rest
+
+
+# --- in a terminal
+
+
+def terminal(columns, rows):
+    """Both ends of a terminal of this size."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+    return ours, theirs
+
+
+class Screen:
+    """What a command writes to a terminal."""
+
+    def __init__(self, arguments, columns, rows):
+        self._end, theirs = terminal(columns, rows)
+        environment = {k: v for k, v in os.environ.items() if k not in {"COLUMNS", "LINES", "NO_COLOR"}} | {"TERM": "xterm"}
+        self.process = subprocess.Popen(
+            arguments, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True
+        )
+        os.close(theirs)
+        os.set_blocking(self._end, False)
+        self.written = ""
+
+    @property
+    def text(self):
+        try:
+            while part := os.read(self._end, 65536):
+                self.written += part.decode()
+        except OSError:  # nothing more yet, or the other end is closed
+            pass
+        return self.written
+
+    @property
+    def views(self):
+        """Each picture of the run, without what moves the cursor."""
+        return [ESCAPES.sub("", part).replace("\r", "") for part in re.split(r"(?:\x1b\[2K\x1b\[1A)+\x1b\[2K", self.text)]
+
+    def close(self):
+        self.process.wait(30)
+        last = self.text
+        os.close(self._end)
+        return last
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(80, 24), (40, 12), (20, 5)])
+def test_a_terminal_shows_the_last_rounds_and_none_of_its_rows_is_too_long(running, columns, rows):
+    running.write(1, 2, 3)
+    screen = Screen([*FOLLOW, running.path], columns, rows)
+    until(lambda: "3/8" in screen.text)
+    running.write(*range(4, 9))
+    until(lambda: "8/8" in screen.text)
+    running.end()
+    written = screen.close()
+    assert screen.process.returncode == 0
+    assert "fedpm, 8 rounds" in written
+    shown = [view.splitlines() for view in screen.views[:-1]]
+    assert all(len(row) <= columns for view in shown for row in view)
+    assert all(len(view) < rows for view in shown)
+    assert len([row for row in shown[-1] if "/8 " in row]) == min(8, rows - 4)
+    assert any(row.startswith("last round ended ") for row in shown[0])
+    assert written.index("the run has ended") < written.index("fedpm, 8 rounds")
+
+
+def test_ctrl_c_ends_the_view_and_leaves_the_terminal_as_it_was(running):
+    running.write(1)
+    screen = Screen([*FOLLOW, running.path], 80, 24)
+    until(lambda: "1/8" in screen.text)
+    os.killpg(screen.process.pid, signal.SIGINT)
+    written = screen.close()
+    assert screen.process.returncode == 130
+    assert ESCAPES.sub("", written).splitlines()[-1] == "fedgates: stopped"
+    assert written.rindex("\x1b[?25h") > written.rindex("\x1b[?25l")  # the cursor is there again
+    assert under_way(running.path)
+
+
+# --- the page meanwhile
+
+
+def test_the_page_follows_too_and_says_that_it_is_of_a_run_under_way(running):
+    running.write(1)
+    with subprocess.Popen([*FOLLOW, running.path], stdout=subprocess.PIPE, text=True) as process:
+        until(lambda: "Still running: round 1 of 8 has ended" in running.page)
+        assert '<meta http-equiv="refresh"' in running.page
+        running.write(2, 3)
+        until(lambda: "Still running: round 3 of 8 has ended" in running.page)
+        running.end()
+        process.communicate(timeout=30)
+    assert "Ended early, after round 3 of 8." in running.page
+    assert '<meta http-equiv="refresh"' not in running.page
+
+
+def test_a_page_is_not_left_behind_that_says_the_run_goes_on_when_it_has_ended(running, monkeypatch):
+    running.write(1)
+    real = follow.write_page
+
+    def slow(path, **how):
+        written = real(path, **how)
+        running.end()
+        return written
+
+    monkeypatch.setattr(follow, "write_page", slow)
+    write_current_page(running.path)
+    assert "Ended early, after round 1 of 8." in running.page
+    assert sorted(path.name for path in running.path.iterdir()) == [".lock", "config.json", "report.html", "rounds.jsonl"]
+
+
+def test_a_run_under_way_is_called_so(capsys, running):
+    running.write(1, 2)
+    assert "2 of 8 rounds are done, still running" in command(capsys, "report", running.path)[1]
+    assert command(capsys, "runs", "--folder", running.path.parent)[1].splitlines()[1].split()[3:5] == ["2/8,", "running"]
+    assert entry(running.path).under_way
+    running.end()
+    assert "2 of 8 rounds are done, ended early; to go on: resume = " in command(capsys, "report", running.path)[1]
+    assert not entry(running.path).under_way
+
+
+def test_looking_at_a_run_needs_no_right_to_write_and_is_in_nobodys_way(running):
+    lock = running.path / ".lock"
+    lock.chmod(0o444)
+    assert under_way(running.path)
+    running.end()
+    with lock.open() as another:
+        fcntl.flock(another, fcntl.LOCK_SH)  # somebody else looks at the same moment
+        assert not under_way(running.path)
+    assert not under_way(running.path / "nowhere")
+    assert not (running.path / "nowhere").exists()
