@@ -29,7 +29,7 @@ from fedgates.slim import slim
 from strategies import STRATEGIES
 
 _SPARSE: Mapping[str, Value] = {"strategy": "one-bit-gates", "target-density": 0.05}
-_MNIST: Mapping[str, Value] = {"dataset": "mnist", "model": "conv4", "samples-per-client": 100, "local-epochs": 2}
+_MNIST: Mapping[str, Value] = {"dataset": "mnist", "model": "conv4", "samples-per-client": 200, "num-server-rounds": 12}
 ROWS: Mapping[str, tuple[int, Mapping[str, Value]]] = {
     "digits, mlp, fedpm": (10, {"num-server-rounds": 30}),
     "digits, mlp, fedpm, density-penalty 10": (10, {"num-server-rounds": 30, "density-penalty": 10.0}),
@@ -38,8 +38,8 @@ ROWS: Mapping[str, tuple[int, Mapping[str, Value]]] = {
         10,
         {"strategy": "fediht", "target-density": 0.1, "learning-rate": 0.3, "num-server-rounds": 30},
     ),
-    "MNIST, conv4, fedpm": (4, {**_MNIST, "num-server-rounds": 3}),
-    "MNIST, conv4, one-bit gates, .05": (4, {**_MNIST, **_SPARSE, "num-server-rounds": 12}),
+    "MNIST, conv4, fedpm": (4, _MNIST),
+    "MNIST, conv4, one-bit gates, .05": (4, {**_MNIST, **_SPARSE}),
 }
 _HEADER = (
     "run",

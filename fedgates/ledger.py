@@ -120,8 +120,8 @@ class Tally:
         own: dict[str, Any] = {
             "round": self.server_round,
             "seconds": round(seconds, 3),
-            "accuracy": evaluation.get("accuracy"),
-            "loss": evaluation.get("loss"),
+            "accuracy": _finite(evaluation.get("accuracy")),
+            "loss": _finite(evaluation.get("loss")),
             "density": _mean(self.densities),
             "uplink_bytes": up,
             "downlink_bytes": down,
@@ -156,7 +156,7 @@ class Tally:
                 str(client): {"examples": examples, **found} for client, (examples, found) in sorted(self.evaluations.items())
             }
         further = {key: value for key, value in {**self.measures, **evaluation}.items() if key not in own}
-        return own | {key: float(value) if math.isfinite(value) else None for key, value in further.items()}
+        return own | {key: _finite(value) for key, value in further.items()}
 
 
 class Ledger:
@@ -219,6 +219,10 @@ def _messages(traffic: Traffic) -> int:
 
 def _bytes(traffic: Traffic) -> int:
     return sum(of_sort["bytes"] for of_sort in traffic.values())
+
+
+def _finite(value: float | None) -> float | None:
+    return float(value) if value is not None and math.isfinite(value) else None
 
 
 def _mean(values: Iterable[float]) -> float | None:

@@ -93,7 +93,7 @@ _BY_PREFERENCE = (
     Metric("client_accuracy", "Accuracy on devices' held-out images", "devices' accuracy", is_share=True),
     Metric("loss", "Test loss", "loss"),
     Metric("client_loss", "Loss on devices' held-out images", "devices' loss"),
-    Metric("train_loss", "Training loss, as clients say", "training loss"),
+    Metric("train_loss", "Training loss of the clients", "training loss"),
 )
 
 

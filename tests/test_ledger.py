@@ -100,8 +100,8 @@ def test_masks_of_several_vectors_have_the_density_of_all():
 def test_what_is_not_finite_is_null_and_numbers_of_numpy_are_numbers():
     kept = tally()
     kept.measures = {"one": float("nan"), "two": np.float32(0.5)}
-    line = kept.line(1.0, {"three": float("inf")})
-    assert (line["one"], line["two"], line["three"]) == (None, 0.5, None)
+    line = kept.line(1.0, {"three": float("inf"), "loss": float("nan"), "accuracy": np.float64(0.5)})
+    assert (line["one"], line["two"], line["three"], line["loss"], line["accuracy"]) == (None, 0.5, None, None, 0.5)
     json.dumps(line, allow_nan=False)
 
 

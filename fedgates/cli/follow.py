@@ -1,7 +1,8 @@
 """A run told while it goes on: its last rounds in the terminal, and its page."""
 
 import time
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import typer
@@ -14,8 +15,11 @@ from fedgates.page import write_page
 from fedgates.report import Clock
 from fedgates.run_list import entry, follow, under_way
 from fedgates.text import one_line
+from fedgates.totals import Line
 from fedgates.view import view
 
+_Tell = Callable[[Sequence[Line], bool], None]
+"""Takes the lines so far, and whether the run has ended."""
 _PAGE_EVERY, _SHARE = 5.0, 0.05
 """Seconds between two pages at least, and the share of the time that may go into writing them."""
 
@@ -23,16 +27,39 @@ _PAGE_EVERY, _SHARE = 5.0, 0.05
 def show(path: Path) -> None:
     """Show a run until it ends: the last rounds and the time left; where there is no terminal, each round as it ends."""
     console, page = Console(highlight=False), _Page(path)
-    of_rounds = entry(path).of_rounds
-    if not console.is_terminal or console.is_dumb_terminal:
-        _print(path, Clock(of_rounds), page)
-        return
-    with Live(console=console, auto_refresh=False) as live:
+    plain = not console.is_terminal or console.is_dumb_terminal
+    with _lines(path) if plain else _view(path, console) as tell:
         for lines, changed, over in follow(path):
-            last = "the run has ended" if over else _last_row(path)
-            rows = view(lines.sound, of_rounds, one_line(path.name), last, *console.size)
-            live.update(Text(rows, no_wrap=True, overflow="ellipsis"), refresh=True)
+            tell(lines.sound, over)
             page.keep(changed=changed)
+
+
+@contextmanager
+def _lines(path: Path) -> Iterator[_Tell]:
+    """Each round is a line; those that a resumed run does again are told again."""
+    clock, told = Clock(entry(path).of_rounds), 0
+
+    def tell(lines: Sequence[Line], over: bool) -> None:  # noqa: ARG001, FBT001  # as a view's
+        nonlocal told
+        for line in lines[told:]:
+            typer.echo(clock.line(line))
+        told = len(lines)
+
+    yield tell
+
+
+@contextmanager
+def _view(path: Path, console: Console) -> Iterator[_Tell]:
+    """A picture of the last rounds, drawn again and again."""
+    of_rounds = entry(path).of_rounds
+    with Live(console=console, auto_refresh=False) as live:
+
+        def tell(lines: Sequence[Line], over: bool) -> None:  # noqa: FBT001
+            last = "the run has ended" if over else _last_row(path)
+            rows = view(lines, of_rounds, one_line(path.name), last, *console.size)
+            live.update(Text(rows, no_wrap=True, overflow="ellipsis"), refresh=True)
+
+        yield tell
 
 
 def write_current_page(path: Path) -> Path:
@@ -60,16 +87,6 @@ class _Page:
         self._stale = False
         ended = time.monotonic()
         self._next = ended + max(_PAGE_EVERY, (ended - started) / _SHARE)
-
-
-def _print(path: Path, clock: Clock, page: _Page) -> None:
-    told = 0
-    for lines, changed, _ in follow(path):
-        told = min(told, len(lines.sound))  # a run that is resumed takes lines back
-        for line in lines.sound[told:]:
-            typer.echo(clock.line(line))
-        told = len(lines.sound)
-        page.keep(changed=changed)
 
 
 def _last_row(path: Path) -> str:

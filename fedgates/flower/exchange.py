@@ -77,5 +77,6 @@ def _instead(question: Message, why: str) -> Message:
 
 def reason(reply: Message) -> str:
     """Why a reply is an error, in one line: what the client raised, without the traceback that Ray puts before it."""
-    why = (reply.error.reason or "no reason given").rpartition(_RAISED)[2]
+    _, wrapped, why = (reply.error.reason or "no reason given").rpartition(_RAISED)
+    why = why.removesuffix("'>") if wrapped else why  # Flower quotes what came from Ray
     return one_line(f"error {reply.error.code}: {why}")

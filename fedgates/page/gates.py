@@ -54,7 +54,8 @@ def _density(story: Story) -> Html | None:
     )
     names = [(f"s{style}", name) for style, (name, _) in enumerate(drawn, 1)]
     legend = charts.legend([*names, *([("mark", "target-density")] if target else [])])
-    return figure("Density by round", chart, note="The share of the parameters that is kept.", legend=legend)
+    alone = f": {name}" if legend is None else ""
+    return figure("Density by round", chart, note=f"The share of the parameters that is kept{alone}.", legend=legend)
 
 
 def _decided(story: Story) -> Html | None:

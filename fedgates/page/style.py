@@ -90,7 +90,6 @@ footer { margin-top: 56px; border-top: 1px solid var(--edge); padding-top: 12px;
   h2 { margin-top: 44px; }
   table { font-size: .8125rem; }
   th, td { padding-right: 8px; }
-  thead th, thead .number { white-space: normal; vertical-align: bottom; }
   td:first-child { min-width: 4.5rem; overflow-wrap: anywhere; }
   svg text { font-size: 14px; }
   .tiles div, figure, .card { padding-left: 10px; padding-right: 10px; }

@@ -179,13 +179,13 @@ def test_ctrl_c_ends_the_view_and_leaves_the_terminal_as_it_was(running):
 
 def test_the_page_follows_too_and_says_that_it_is_of_a_run_under_way(running):
     running.write(1)
-    with subprocess.Popen([*FOLLOW, running.path], stdout=subprocess.PIPE, text=True) as process:
-        until(lambda: "Still running: round 1 of 8 has ended" in running.page)
-        assert '<meta http-equiv="refresh"' in running.page
-        running.write(2, 3)
-        until(lambda: "Still running: round 3 of 8 has ended" in running.page)
-        running.end()
-        process.communicate(timeout=30)
+    screen = Screen([*FOLLOW, running.path], 80, 24)
+    until(lambda: "Still running: round 1 of 8 has ended" in running.page)
+    assert '<meta http-equiv="refresh"' in running.page
+    running.write(2, 3)
+    until(lambda: "Still running: round 3 of 8 has ended" in running.page)
+    running.end()
+    screen.close()
     assert "Ended early, after round 3 of 8." in running.page
     assert '<meta http-equiv="refresh"' not in running.page
 

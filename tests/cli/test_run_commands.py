@@ -178,6 +178,13 @@ def test_what_is_sent_to_evaluate_costs_too(trained):
     assert seconds(found, 8, 8).framing == pytest.approx(1.5 * seconds(plain, 8, 8).framing)
 
 
+def test_a_ledger_in_which_nobody_was_asked_or_answered_says_no_cost(trained):
+    line = rounds(trained)[0]
+    assert device_round([]) is None
+    assert device_round([{**line, "clients_selected": 0}]) is None
+    assert device_round([{**line, "clients_counted": 0, "clients_rejected": 0}]) is None
+
+
 def test_cost_as_a_table(capsys, trained):
     code, out, _ = command(capsys, "cost", trained)
     assert code == 0

@@ -160,7 +160,7 @@ def test_where_nobody_evaluates_there_is_no_accuracy_and_still_a_report(raw, tmp
     for line in folder.ledger.read():
         assert not [key for key in line if key.startswith("client_") and "seconds" not in key]
         assert line["accuracy"] is None
-    assert "  accuracy -  density " in caplog.text
+    assert "  training loss " in caplog.text
     assert "no report" not in caplog.text
     assert (folder.path / "curves.png").is_file()
 

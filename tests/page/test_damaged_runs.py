@@ -76,7 +76,9 @@ def test_another_file(folder, lines, data, name):
     check(folder)
 
 
-@given(data=st.binary(max_size=200) | st.sampled_from([b"[" * 100_000, b'{"round":' + b"9" * 5000 + b"}\n", b"\n" * 100]))
+@given(
+    data=st.binary(max_size=200) | st.sampled_from([b"[" * 100_000 + b"\n", b'{"round":' + b"9" * 5000 + b"}\n", b"\n" * 100])
+)
 @settings(THOROUGH, max_examples=30)
 def test_a_ledger_of_anything(folder, lines, data):
     write(folder, lines)

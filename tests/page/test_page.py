@@ -131,7 +131,7 @@ def test_a_run_that_diverged_is_drawn(tmp_path):
             [],
             ["Test r2 0.250 after round 1"],
         ),
-        ([line(accuracy=None, loss=None)], [], ["Training loss, as clients say 0.700"]),
+        ([line(accuracy=None, loss=None)], [], ["Training loss of the clients 0.700"]),
         ([line(accuracy=None, loss=None, train_loss=None)], ["What it learned"], []),
         ([without(line(density=1.0, model_density=1.0), "theta_histogram")], ["The network"], []),
         ([without(line(), "theta_histogram", "attempt", "quorum")], [], ["Density by round"]),

@@ -123,6 +123,7 @@ def test_a_logarithmic_axis_holds_its_values_and_its_texts_do_not_touch(values):
 
 def test_ticks_by_hand():
     assert linear([0.51, 0.95], 0, 1, str).ticks == pytest.approx((0.5, 0.6, 0.7, 0.8, 0.9, 1.0))
+    assert linear([1.0, 1.0], 0, 1, str, most=1).ticks == pytest.approx((0.99, 0.992, 0.994, 0.996, 0.998, 1.0))
     assert whole(range(1, 31), 0, 1).ticks == (1, 5, 10, 15, 20, 25, 30)
     assert whole(range(1, 9), 0, 1).ticks == (1, 2, 3, 4, 5, 6, 7, 8)
     assert logarithmic([5e4, 3e6], 0, 340, str).ticks == (1e5, 3e5, 1e6, 3e6)
@@ -160,6 +161,12 @@ def test_a_ledger_implies_the_networks_size(size):
     answered.received("mask", 333)
     answered.count(Update(mask=pack(np.ones(size if size < 100 else 8, dtype=bool))))
     assert totals.parameters([silent, answered.line(1.0, {})]) == size
+
+
+@pytest.mark.parametrize("rate", [None, 0, 1e-300])
+def test_a_ledger_that_implies_no_size_that_can_be_tells_none(rate):
+    assert totals.parameters([line(downlink_bpp=rate, uplink_bpp=rate)]) == 0
+    assert totals.parameters([line(downlink_bpp=rate)]) == 1000
 
 
 def test_what_travelled_is_ordered_by_direction_and_bytes():
