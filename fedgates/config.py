@@ -161,7 +161,7 @@ class RunConfig:
     max_decode_mb: float = number(2048.0, 0, above=True)
     max_relay_updates: int = number(256, 0, 1_000_000)
     output_dir: str = text("~/fedgates/runs", _is_path, _PATH)
-    trackers: str = text("", _are_trackers, f"nothing, or with commas between them: {_TRACKER_NAMES}")
+    trackers: str = text("", _are_trackers, f"nothing, or each once, with commas between them: {_TRACKER_NAMES}")
     resume: str = text("", lambda v: not v or _is_path(v), "empty, or the folder of a stopped run: " + _PATH)
 
     unused: ClassVar[frozenset[str]] = frozenset({"trim"})

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from fedgates.artifact.facts import Work
 from fedgates.models.shapes import Shape
+from fedgates.work import Work
 
 
 @dataclass(frozen=True)
@@ -65,18 +65,24 @@ def without_dead(network: nn.Module) -> None:
             before = kept
 
 
-def work(network: nn.Module, input_shape: Shape) -> Work:
-    """Count parameters, and multiply-adds of linear and convolution layers for one image (C, H, W)."""
+def work(network: nn.Module, input_shape: Shape) -> Work | None:
+    """Count parameters, and multiply-adds of linear and convolution layers for one image (C, H, W).
+
+    None of a network that can be tried neither by shapes alone nor on an image of zeros.
+    """
     try:  # shapes alone: an image may be large, and what matters of it is its size
-        operations = _operations(copy.deepcopy(network).to("meta"), torch.zeros(1, *input_shape, device="meta"))
-    except (RuntimeError, NotImplementedError):  # somebody's own network that needs numbers
-        operations = _operations(network, torch.zeros(1, *input_shape))
+        operations = _operations(copy.deepcopy(network).to("meta"), "meta", input_shape)
+    except Exception:  # noqa: BLE001  # somebody's own network may need numbers, and may not bear being copied
+        try:
+            operations = _operations(network, next(network.parameters()).device, input_shape)
+        except Exception:  # noqa: BLE001  # a statistic is not worth a model
+            return None
     return Work(sum(parameter.numel() for parameter in network.parameters()), operations)
 
 
-def _operations(network: nn.Module, image: Tensor) -> int:
-    """Multiply-adds that linear and convolution layers do for an image."""
-    operations = 0
+def _operations(network: nn.Module, device: torch.device | str, input_shape: Shape) -> int:
+    """Multiply-adds that linear and convolution layers do for an image; two are shown, for norms that want more than one."""
+    operations, training = 0, network.training
 
     def count(layer: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal operations
@@ -86,8 +92,9 @@ def _operations(network: nn.Module, image: Tensor) -> int:
     handles = [layer.register_forward_hook(count) for layer in network.modules()]
     try:
         with torch.no_grad():
-            network(image)
+            network.eval()(torch.zeros(2, *input_shape, device=device))
     finally:
+        network.train(training)
         for handle in handles:
             handle.remove()
     return operations

@@ -15,7 +15,7 @@ Value = bool | int | float | str
 
 def pytest_xdist_auto_num_workers() -> int:
     """One more than there are cores: tests that start engines mostly wait."""
-    return min(4, (os.cpu_count() or 1) + 1)
+    return int(os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS", min(4, (os.cpu_count() or 1) + 1)))
 
 
 @pytest.fixture(autouse=True)

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from fedgates import models
-from fedgates.artifact.facts import Work
 from fedgates.slim import slim, without_dead, work
+from fedgates.work import Work
 
 SHAPES = {"mlp": (1, 8, 8), "cnn": (3, 16, 16), "conv4": (1, 16, 16), "conv6": (3, 16, 16), "leaf-cnn": (1, 12, 12)}
 

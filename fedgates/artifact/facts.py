@@ -8,6 +8,7 @@ from typing import Any
 
 from fedgates.artifact.layout import ModelFileError
 from fedgates.config import WEIGHT_SCALES
+from fedgates.work import Work
 
 _MOST_PIXELS = 1 << 24
 """Numbers of one image: more than any network of ours takes, and few enough to be tried."""
@@ -27,15 +28,6 @@ class Layer:
     def size(self) -> int:
         """How many numbers it has."""
         return math.prod(self.shape)
-
-
-@dataclass(frozen=True)
-class Work:
-    """What a network is and does, whatever its weights are."""
-
-    parameters: int
-    multiply_adds: int
-    """Of its linear and convolution layers, for one image."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +53,8 @@ class Facts:
     layers : tuple of Layer
         In the order of the weights in the payload; a reader that builds the network compares them with its own.
     whole, slim : Work or None
-        What the writer found of the whole network, and of it without units that no path uses; None where it is no chain.
+        What the writer found of the whole network, and of it without units that no path uses; None where it is no
+        chain, and of a network that could not be tried.
     """
 
     model: str

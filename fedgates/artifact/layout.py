@@ -43,9 +43,13 @@ def split(data: bytes) -> tuple[bytes, bytes, bytes]:
         raise ModelFileError("it ends before its statistics")
     statistics, rest = _section("statistics", body, rest + _LENGTH.size, _LENGTH.unpack_from(body, rest)[0], len(body))
     try:
-        facts = zlib.decompressobj().decompress(packed, LONGEST_FACTS)
+        stream = zlib.decompressobj()
+        facts = stream.decompress(packed, LONGEST_FACTS)
+        whole = stream.eof and not stream.unused_data
     except zlib.error:
-        raise ModelFileError("its facts are not those of a model") from None
+        whole = False
+    if not whole:
+        raise ModelFileError("its facts are not those of a model")
     return facts, statistics, body[rest:]
 
 

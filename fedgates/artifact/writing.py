@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fedgates.artifact.batch_norms import measured
 from fedgates.artifact.facts import Facts, to_json
-from fedgates.artifact.layout import join
+from fedgates.artifact.layout import LONGEST_FACTS, join
 from fedgates.artifact.model import layers_of
 from fedgates.gates import Gates
 from fedgates.network import Network
@@ -60,7 +60,10 @@ def save(
         whole=work(network.module, facts.input_shape),
         slim=None if small is None else work(small, facts.input_shape),
     )
-    whole = join(to_json(told), statistics, payload)
+    described = to_json(told)
+    if len(described) > LONGEST_FACTS:
+        raise ValueError(f"facts of {len(described):,} bytes, expected at most {LONGEST_FACTS:,}: no reader would take them")
+    whole = join(described, statistics, payload)
     write_atomically(path, whole)
     return len(whole)
 

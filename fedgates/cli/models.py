@@ -28,8 +28,11 @@ _Network = Annotated[
         show_default=False,
     ),
 ]
+_MaxGates = Annotated[int, typer.Option("--max-gates", min=1, help="Refuse networks with more parameters.")]
 _Json = Annotated[bool, typer.Option("--json", help="For scripts.")]
 _LONGEST_LINE = 1000
+_MOST_GATES = 50_000_000
+"""As `fedgates.load` has it, which takes torch to be asked."""
 
 
 class Form(StrEnum):
@@ -40,7 +43,7 @@ class Form(StrEnum):
 
 
 @cli.command(epilog="Example: fedgates inspect last")
-def inspect(model: _File, *, as_json: _Json = False) -> None:
+def inspect(model: _File, max_gates: _MaxGates = _MOST_GATES, *, as_json: _Json = False) -> None:
     """What a model file holds: how it was trained, its layers and how dense they are, its bytes, and what it shrinks to."""
     import json  # noqa: PLC0415
 
@@ -49,7 +52,7 @@ def inspect(model: _File, *, as_json: _Json = False) -> None:
 
     file = _file(model)
     try:
-        found = facts_of(file, look(file))
+        found = facts_of(file, look(file, max_gates=max_gates))
     except ModelFileError as error:
         _refuse(f"MODEL = {error}")
     typer.echo(json.dumps(found, indent=2) if as_json else table(found))
@@ -61,6 +64,7 @@ def predict(
     images: Annotated[Path, typer.Argument(metavar="IMAGE|FOLDER|NPZ", show_default=False)],
     top: Annotated[int, typer.Option(min=1, help="How many labels an image.")] = 1,
     network: _Network = None,
+    max_gates: _MaxGates = _MOST_GATES,
     *,
     as_json: _Json = False,
 ) -> None:
@@ -70,7 +74,7 @@ def predict(
     from fedgates.config import folder  # noqa: PLC0415
     from fedgates.prediction import ImageError, predictions, read_images, told  # noqa: PLC0415
 
-    loaded = _loaded(_file(model), network)
+    loaded = _loaded(_file(model), network, max_gates)
     try:
         read = read_images(folder(str(images)), loaded.facts.input_shape)
     except ImageError as error:
@@ -89,13 +93,14 @@ def export(
     ],
     out: Annotated[Path | None, typer.Option(help="The file.", show_default="named like the model, beside it")] = None,
     network: _Network = None,
+    max_gates: _MaxGates = _MOST_GATES,
 ) -> None:
     """Write a model for other programs. ONNX is without the units that no path uses, and needs the extra named onnx."""
     from fedgates.export import ExportError, write_onnx, write_safetensors  # noqa: PLC0415
 
     file = _file(model)
     target = _target(file, out, to)
-    loaded = _loaded(file, network)
+    loaded = _loaded(file, network, max_gates)
     try:
         size = (write_onnx if to is Form.ONNX else write_safetensors)(loaded, target)
     except ExportError as error:
@@ -135,11 +140,11 @@ def _target(file: Path, out: Path | None, to: Form) -> Path:
     return target
 
 
-def _loaded(path: Path, network: str | None) -> "Model":
+def _loaded(path: Path, network: str | None, max_gates: int) -> "Model":
     from fedgates.artifact import ModelFileError, load  # noqa: PLC0415
 
     try:
-        return load(path, network=None if network is None else _builder(network))
+        return load(path, network=None if network is None else _builder(network), max_gates=max_gates)
     except ModelFileError as error:
         _refuse(f"MODEL = {error}")
 

@@ -71,6 +71,8 @@ def build(method: type[AnyStrategy], config: RunConfig, input_shape: tuple[int, 
     except (ConfigError, NetworkError):
         raise
     except Exception as error:  # the user's code may raise anything, and may leave out a rule
+        if not is_reference(config.strategy):
+            raise
         expected = f"a class that is built from (config, network); {error_line(error)}"
         raise ConfigError("strategy", config.strategy, expected) from error
     strategy.input_shape, strategy.num_classes = input_shape, num_classes

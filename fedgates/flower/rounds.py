@@ -64,14 +64,16 @@ def run_rounds(
             if run is not None:
                 run.ledger.append(line)
             log.info(clock.line(line))
-            if follow is not None:
-                follow(line)
             if strategy.tally.quorum:
                 break
+            if follow is not None:
+                follow(line)
             if attempt >= strategy.config.max_failed_rounds:  # of this process: a resumed run may try as often again
                 raise QuorumError(_message(strategy, server_round, attempt))
         if run is not None:
             run.save(strategy.state, server_round, strategy.digest)
+        if follow is not None:  # last: whatever becomes of it, the round is kept
+            follow(line)
     return result
 
 

@@ -104,7 +104,8 @@ def _run(grid: Grid, strategy: AnyStrategy, dataset: data.Dataset, run: RunFolde
     evaluate_fn = None
     if len(dataset.test):
         evaluate_fn = strategy.evaluate_on(*data.to_tensors(dataset.test, strategy.network.device))
-    with trackers.following(config.trackers, run.path, to_dict(config), first_round) as follow:
+    resumed = bool(config.resume)
+    with trackers.following(config.trackers, run.path, to_dict(config), first_round, resumed=resumed) as follow:
         try:
             result = strategy.start(grid, arrays, evaluate_fn=evaluate_fn, first_round=first_round, run=run, follow=follow)
             keep_model(strategy, dataset, run)

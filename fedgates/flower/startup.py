@@ -22,15 +22,20 @@ def config_is_checked() -> None:
 
 
 def wait_for_check() -> None:
-    """Hold the main thread of Flower's simulation process until :func:`config_is_checked`; elsewhere do nothing.
-
-    Then leave the folder in which the SuperLink happened to be started: nothing that a run reads or writes lies there.
-    """
+    """Hold the main thread of Flower's simulation process until :func:`config_is_checked`; elsewhere do nothing."""
     if Path(sys.argv[0]).name == "flwr-simulation" and threading.current_thread() is threading.main_thread():
         warnings.filterwarnings("ignore", message="Tip: In future versions of Ray", category=FutureWarning)
+        _leave_folder()
         while not _checked.wait(0.1) and any(_SERVER_THREAD in thread.name for thread in threading.enumerate()):
             pass
-        os.chdir("/")  # Ray's workers look for modules in this folder first, and it may be another clone of the app
+
+
+def _leave_folder() -> None:
+    """Leave the folder in which the SuperLink happened to be started: nothing that a run reads or writes lies there.
+
+    Ray's workers would look for modules in it before they look in the app that was sent, and it may be another clone of it.
+    """
+    os.chdir("/")
 
 
 def end_flower_process() -> None:

@@ -7,9 +7,9 @@ Each has a file here, which is imported, and its package with it, where `tracker
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from fedgates.config import ConfigError, RunConfig, Value, parse, split_trackers
 from fedgates.ledger import Ledger
@@ -17,7 +17,7 @@ from fedgates.references import find
 from fedgates.run_list import rounds
 from fedgates.text import error_line
 from fedgates.totals import Line, moved
-from fedgates.trackers.base import Run, Tracker, numbers
+from fedgates.trackers.base import Run, Tracker, numbers, without_secrets
 
 log = logging.getLogger("fedgates")
 _KEY = "trackers"
@@ -26,6 +26,10 @@ _OURS = {
     "wandb": "fedgates.trackers.weights_and_biases:WeightsAndBiases",
     "mlflow": "fedgates.trackers.mlflow_run:MLflow",
 }
+
+
+class TrackerError(RuntimeError):
+    """A tracker failed while it was told something."""
 
 
 def check(trackers: str) -> None:
@@ -47,22 +51,31 @@ def retell(trackers: str, folder: Path) -> int:
     ------
     ConfigError
         There are no such trackers, it is no run's folder, or a tracker cannot be opened.
+    TrackerError
+        One fails.
     """
     parse(RunConfig, {_KEY: trackers})
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise ConfigError("run", str(folder), "a run's folder, with its config.json") from None
-    lines = rounds(folder)
-    check(trackers)
-    with following(trackers, folder, config, 1) as tell:
+    lines, folder = rounds(folder), folder.resolve()
+    with following(trackers, folder, config, lenient=False) as tell:
         for line in lines:
             tell(line)
     return len(lines)
 
 
 @contextmanager
-def following(trackers: str, folder: Path, config: Mapping[str, Value], first_round: int) -> Iterator[Callable[[Line], None]]:
+def following(
+    trackers: str,
+    folder: Path,
+    config: Mapping[str, Value],
+    first_round: int = 1,
+    *,
+    resumed: bool = False,
+    lenient: bool = True,
+) -> Iterator[Callable[[Line], None]]:
     """Open the trackers that `trackers` names; gives what is to be called with each line that has gone into the ledger.
 
     Parameters
@@ -74,15 +87,21 @@ def following(trackers: str, folder: Path, config: Mapping[str, Value], first_ro
     config : mapping
         The run's, kebab-case.
     first_round : int
-        The one that is done next.
+        The one that is told next.
+    resumed : bool
+        Whether the folder has lines that were told before.
+    lenient : bool
+        Leave out a tracker that fails later, with a warning, instead of raising.
 
     Raises
     ------
     ConfigError
-        One cannot be opened; names `trackers`. Those that fail later are left out, with a warning.
+        One cannot be opened; names `trackers`.
+    TrackerError
+        One fails later, and that is not to be borne.
     """
     opened: dict[str, Tracker] = {}
-    total = moved(Ledger(folder).read(), 0).both if first_round > 1 else 0
+    total = moved(Ledger(folder).read(), 0).both if resumed else 0
     finished = False
 
     def tell(line: Line) -> None:
@@ -90,21 +109,22 @@ def following(trackers: str, folder: Path, config: Mapping[str, Value], first_ro
         total += moved([line], 0).both
         if line.get("quorum", True):
             for name in list(opened):
-                with _left_out_if_it_fails(name, opened):
+                with _failing(name, opened, lenient=lenient):
                     opened[name].tell({**line, "megabytes": total / 1e6})
 
     try:
         for name, where in split_trackers(trackers):
             made = _class(name)
             try:
-                opened[name] = made(Run(folder, config, first_round, where))
-            except Exception as error:
-                raise ConfigError(_KEY, name, f"a tracker that can be reached; {error_line(error)}") from error
+                opened[name] = made(Run(folder, config, first_round, resumed, where))
+            except (Exception, SystemExit) as error:
+                why = without_secrets(error_line(error))
+                raise ConfigError(_KEY, name, f"a tracker that can be reached; {why}") from error
         yield tell
         finished = True
     finally:
         for name in list(opened):
-            with _left_out_if_it_fails(name, opened):
+            with _failing(name, opened, lenient=lenient):
                 opened[name].close(finished=finished)
 
 
@@ -122,12 +142,17 @@ def _class(name: str) -> Callable[[Run], Tracker]:
 
 
 @contextmanager
-def _left_out_if_it_fails(name: str, opened: dict[str, Any]) -> Iterator[None]:
+def _failing(name: str, opened: dict[str, Tracker], *, lenient: bool) -> Iterator[None]:
+    """Leave a tracker out that fails, whatever it raises: it is not the run's. Where that is not to be borne, say so."""
     try:
         yield
-    except Exception as error:  # noqa: BLE001  # whatever it is, it is not the run's
-        log.warning("tracker %s: %s; the run goes on without it", name, error_line(error))
-        del opened[name]
+    except (Exception, SystemExit) as error:
+        failed, why = opened.pop(name), without_secrets(error_line(error))
+        with suppress(Exception, SystemExit):
+            failed.close(finished=False)
+        if not lenient:
+            raise TrackerError(f"tracker {name}: {why}") from error
+        log.warning("tracker %s: %s; the run goes on without it", name, why)
 
 
-__all__ = ["Run", "Tracker", "check", "following", "numbers", "retell"]
+__all__ = ["Run", "Tracker", "TrackerError", "check", "following", "numbers", "retell"]

@@ -1,6 +1,7 @@
 """What a tracker is, and what it is given."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,9 @@ class Run:
     folder: Path
     config: Mapping[str, Value]
     first_round: int
-    """Above 1 where a run is resumed: what was told of this round and later ones is void."""
+    """The one that is told next."""
+    resumed: bool
+    """Whether the run was told before, up to some round; what was told of `first_round` and later ones is void."""
     where: str
     """What stands after the tracker's name and "=" in `trackers`; empty without."""
 
@@ -39,3 +42,8 @@ def numbers(line: Line) -> dict[str, float]:
     """The figures of a line that can be drawn over rounds."""
     told = {key: value for key, value in line.items() if type(value) in (int, float) and key not in ("round", "attempt")}
     return {key: float(value) for key, value in told.items() if math.isfinite(value)}
+
+
+def without_secrets(text: str) -> str:
+    """The text, with addresses that have a name or a password in them shown without."""
+    return re.sub(r"//[^/@\s]*@", "//", text)

@@ -14,11 +14,11 @@ class TensorBoard:
     """Scalars under the ledger's own names, theta as a histogram, the config as text."""
 
     def __init__(self, run: Run) -> None:
-        folder, resumed = run.folder / FOLDER, run.first_round > 1
-        if not resumed:  # a run that is told again is told once
+        folder = run.folder / FOLDER
+        if not run.resumed:  # a run that is told again is told once
             for old in folder.glob("events.out.tfevents.*"):
                 old.unlink()
-        self._writer = SummaryWriter(str(folder), purge_step=run.first_round if resumed else None)
+        self._writer = SummaryWriter(str(folder), purge_step=run.first_round if run.resumed else None)
         lines = [f"    {key} = {value!r}" for key, value in run.config.items()]  # indented: a block of code in Markdown
         self._writer.add_text("config", "\n".join(lines), run.first_round - 1)
 

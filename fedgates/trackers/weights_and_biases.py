@@ -1,12 +1,15 @@
 """Weights & Biases: a run in the project "fedgates", or where `trackers="wandb=entity/project"` says."""
 
 import logging
+import re
 
 import wandb
 
 from fedgates.totals import Line
 from fedgates.trackers.base import PROJECT, Run, numbers
 
+_PATIENCE = 60
+"""Seconds to reach the server at first, and to send what is left in the end; between them W&B sends on its own."""
 log = logging.getLogger("fedgates")
 
 
@@ -18,12 +21,14 @@ class WeightsAndBiases:
         self._run = wandb.init(
             entity=entity or None,
             project=project or PROJECT,
-            id=run.folder.name,
+            id=re.sub(r"[^\w.-]", "-", run.folder.name)[:64],
             name=run.folder.name,
             resume="allow",
             dir=str(run.folder),
             config=dict(run.config),
-            settings=wandb.Settings(silent=True, console="off"),
+            settings=wandb.Settings(
+                silent=True, console="off", init_timeout=_PATIENCE, finish_timeout=_PATIENCE, finish_timeout_raises=True
+            ),
         )
         log.info("wandb: %s", self._run.url or self._run.dir)
 

@@ -309,3 +309,19 @@ def test_the_size_of_a_network_is_bounded_before_it_is_built(file, monkeypatch):
     assert refused(file, max_gates=85_001) == "a network of 85,002 parameters, expected at most max_gates = 85,001"
     monkeypatch.undo()
     assert torch.equal(fedgates.load(file, max_gates=85_002)(images()), fedgates.load(file)(images()))
+
+
+@pytest.mark.parametrize("change", [lambda packed: packed + bytes(40), lambda packed: packed[:-4]])
+def test_facts_are_one_whole_stream(file, change):
+    data = file.read_bytes()
+    (length,) = struct.unpack_from("<I", data, 6)
+    packed = change(data[10 : 10 + length])
+    file.write_bytes(resealed(data[:6] + struct.pack("<I", len(packed)) + packed + data[10 + length :]))
+    assert refused(file) == NONE
+
+
+def test_facts_that_no_reader_would_take_are_not_written(tmp_path):
+    network, gates, weights = masked()
+    with pytest.raises(ValueError, match=r"facts of [\d,]+ bytes, expected at most 1,048,576"):
+        artifact.save(tmp_path / "m", network, facts(classes=("x" * 110_000,) * 10), weights, gates=gates)
+    assert not (tmp_path / "m").exists()

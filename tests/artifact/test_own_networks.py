@@ -2,6 +2,7 @@
 
 import functools
 import math
+import threading
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from fedgates import artifact
 from fedgates.artifact import ModelFileError
 from fedgates.gates import Gates
 from fedgates.network import Network
+from fedgates.slim import work
 
 
 def own_file(folder, name="model_files:own", gated=False):
@@ -142,3 +144,36 @@ def test_one_that_is_built_larger_takes_no_more_than_itself(tmp_path, monkeypatc
     monkeypatch.setattr("fedgates.artifact.reading.Network", lambda _: pytest.fail("its vectors were made"))
     with pytest.raises(ModelFileError, match="has 66 parameters, expected the 650"):
         fedgates.load(path, network=lambda *_: nn.Linear(65, 1))
+
+
+class Awkward(nn.Sequential):
+    """Of somebody's own, and not made to be tried on images without numbers, nor to be copied."""
+
+    def __init__(self, how):
+        super().__init__(nn.Flatten(), nn.Linear(64, 10))
+        self.how, self.lock = how, threading.Lock() if how == "lock" else None
+
+    def forward(self, x):
+        if self.how == "numpy":
+            x.detach().numpy()
+        if self.how == "assert":
+            assert float(x.sum()) == float(x.sum())
+        if self.how == "never" and not float(x.abs().sum()):
+            raise KeyError("zeros")
+        return super().forward(x)
+
+
+@pytest.mark.parametrize(("how", "known"), [("numpy", True), ("assert", True), ("lock", True), ("never", False)])
+def test_a_network_that_cannot_be_measured_is_a_model_all_the_same(tmp_path, how, known):
+    network = Network(Awkward(how))
+    artifact.save(tmp_path / "m", network, facts("a:b"), network.weights.clone())
+    found = artifact.look(tmp_path / "m").facts
+    assert (found.whole is not None) == known
+    assert network.module.training
+    fedgates.load(tmp_path / "m", network=lambda *_: Awkward(how))
+
+
+def test_a_norm_over_single_values_is_measured_too(tmp_path):
+    norm = nn.BatchNorm2d(4, affine=False, track_running_stats=False)
+    module = nn.Sequential(nn.Conv2d(1, 4, 8), norm, nn.Flatten(), nn.Linear(4, 10))
+    assert work(module, (1, 8, 8)).multiply_adds == 4 * 64 + 40

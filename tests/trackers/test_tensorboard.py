@@ -3,6 +3,8 @@
 import pytest
 from tracked import run
 
+from fedgates.trackers import retell
+
 pytest.importorskip("tensorboard", reason="no tensorboard: uv sync --extra tensorboard")
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -44,3 +46,10 @@ def test_a_resumed_run_tells_no_round_twice(raw):
     (folder.path / "checkpoint-00003.safetensors").unlink()  # as if it had been killed after round 3's line
     run(raw(trackers="tensorboard", num_server_rounds=4, resume=str(folder.path)))
     assert [e.step for e in read(folder).Scalars("accuracy")] == [1, 2, 3, 4]
+
+
+def test_a_run_that_is_told_again_replaces_its_files(raw):
+    folder = run(raw(trackers="tensorboard", num_server_rounds=2))
+    retell("tensorboard", folder.path)
+    assert len(list((folder.path / "tensorboard").iterdir())) == 1
+    assert [e.step for e in read(folder).Scalars("accuracy")] == [1, 2]

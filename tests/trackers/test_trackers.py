@@ -9,7 +9,8 @@ from engines import ROOT
 from tracked import run
 
 from fedgates.config import ConfigError, RunConfig, parse
-from fedgates.trackers import check, following, numbers, retell
+from fedgates.trackers import TrackerError, check, following, numbers, retell
+from fedgates.trackers.base import without_secrets
 
 told = []
 
@@ -33,9 +34,14 @@ class Failing(Noting):
         raise OSError("the network\nis gone")
 
 
+class Leaving(Noting):
+    def tell(self, line):
+        sys.exit("enough")
+
+
 class Unreachable(Noting):
     def __init__(self, run):
-        raise TimeoutError("nobody answers")
+        raise TimeoutError("nobody answers at http://me:secret@host/")
 
 
 @pytest.fixture(autouse=True)
@@ -43,8 +49,8 @@ def _nothing_told():
     told.clear()
 
 
-def tell_all(trackers, folder, lines, first_round=1):
-    with following(trackers, folder, {"seed": 7}, first_round) as tell:
+def tell_all(trackers, folder, lines, **how):
+    with following(trackers, folder, {"seed": 7}, **how) as tell:
         for line in lines:
             tell(line)
 
@@ -91,7 +97,7 @@ def test_attempts_without_a_quorum_count_their_bytes_and_are_not_told(tmp_path):
 def test_one_that_fails_is_left_out_with_a_line_and_the_others_go_on(tmp_path, caplog):
     tell_all("test_trackers:Failing,test_trackers:Noting", tmp_path, [line(1), line(2)])
     assert caplog.messages == ["tracker test_trackers:Failing: OSError: the network is gone; the run goes on without it"]
-    assert [t[0] for t in told] == ["opened", "opened", "told", "told", "closed"]
+    assert [t[0] for t in told] == ["opened", "opened", "closed", "told", "told", "closed"]  # the failed one, too
 
 
 def test_a_run_that_ends_early_is_said_to_have(tmp_path):
@@ -104,7 +110,8 @@ def test_one_that_cannot_be_opened_ends_the_run_before_it_starts_and_closes_the_
     with pytest.raises(ConfigError) as error:
         run(raw(trackers="test_trackers:Noting,test_trackers:Unreachable"))
     assert str(error.value) == (
-        "trackers = 'test_trackers:Unreachable': expected a tracker that can be reached; TimeoutError: nobody answers"
+        "trackers = 'test_trackers:Unreachable': expected a tracker that can be reached; TimeoutError: nobody "
+        "answers at http://host/"
     )
     assert told[-1] == ("closed", False)
     assert not list(tmp_path.glob("runs/*/rounds.jsonl"))
@@ -139,7 +146,7 @@ def test_what_may_be_asked_for(value):
 
 @pytest.mark.parametrize("value", ["comet", "wandb,", "wandb,wandb", "tensorboard=/tmp/x", ",", "wandb mlflow", "=x"])
 def test_what_may_not(value):
-    with pytest.raises(ConfigError, match="nothing, or with commas between them: tensorboard, wandb or"):
+    with pytest.raises(ConfigError, match="nothing, or each once, with commas between them: tensorboard"):
         parse(RunConfig, {"trackers": value})
 
 
@@ -187,5 +194,44 @@ def test_a_run_that_has_ended_can_be_told_from_its_first_round_on(raw):
 def test_it_is_told_nowhere_if_there_is_no_such_run_or_tracker(tmp_path):
     with pytest.raises(ConfigError, match="expected a run's folder, with its config"):
         retell("test_trackers:Noting", tmp_path)
-    with pytest.raises(ConfigError, match="trackers = 'comet': expected nothing, or"):
+    with pytest.raises(ConfigError, match="trackers = 'comet': expected nothing, or each once"):
         retell("comet", tmp_path)
+
+
+def test_one_that_ends_the_process_costs_the_run_nothing(raw, caplog):
+    folder = run(raw(trackers="test_trackers:Leaving"))
+    assert len(folder.ledger.read()) == 2
+    assert "tracker test_trackers:Leaving: SystemExit: enough; the run goes on without it" in caplog.messages
+
+
+def test_a_round_is_told_when_it_is_kept(raw):
+    kept = []
+
+    class Looking(Noting):
+        def tell(self, line):
+            kept.append(max(path.name for path in self.folder.glob("checkpoint-*")))
+
+        def __init__(self, run):
+            super().__init__(run)
+            self.folder = run.folder
+
+    globals()["Looking"] = Looking
+    run(raw(trackers="test_trackers:Looking"))
+    assert kept == ["checkpoint-00001.safetensors", "checkpoint-00002.safetensors"]
+
+
+def test_a_run_that_is_resumed_in_its_first_round_counts_the_attempts_before(tmp_path):
+    attempt = line(1, quorum=False)
+    (tmp_path / "rounds.jsonl").write_text(json.dumps(attempt) + "\n")
+    tell_all("test_trackers:Noting", tmp_path, [line(1, attempt=2)], resumed=True)
+    assert [t[2] for t in told if t[0] == "told"] == [1.0]
+
+
+def test_telling_a_finished_run_fails_if_the_tracker_does(raw):
+    folder = run(raw(num_server_rounds=1))
+    with pytest.raises(TrackerError, match="tracker test_trackers:Failing: OSError: the network is gone"):
+        retell("test_trackers:Failing", folder.path)
+
+
+def test_addresses_are_shown_without_names_and_passwords():
+    assert without_secrets("at https://me:secret@host:1/x?a@b, a@b") == "at https://host:1/x?a@b, a@b"

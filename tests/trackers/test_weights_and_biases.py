@@ -2,11 +2,15 @@
 
 import json
 import struct
+from contextlib import suppress
 
 import pytest
 from tracked import run
 
+from fedgates.trackers import following
+
 pytest.importorskip("wandb", reason="no wandb: uv sync --extra wandb")
+import wandb
 from wandb.proto import wandb_internal_pb2
 
 _BLOCK, _OPENING, _HEADER = 32768, 7, struct.Struct("<IHB")
@@ -67,3 +71,25 @@ def test_a_resumed_run_goes_on_in_the_same(raw):
     found = records(folder)
     assert {record.run.run_id for record in found if record.WhichOneof("record_type") == "run"} == {folder.path.name}
     assert [line["_step"] for line in history(found)] == [1, 2]
+
+
+def test_what_wandb_is_asked_for(tmp_path, monkeypatch):
+    asked, ended = {}, []
+
+    class Made:
+        url = "there"
+
+        def finish(self, exit_code):
+            ended.append(exit_code)
+
+    monkeypatch.setattr(wandb, "init", lambda **how: asked.update(how) or Made())
+    folder = tmp_path / "a:run"
+    folder.mkdir()
+    for stops in (False, True):
+        with suppress(RuntimeError), following("wandb=project", folder, {"seed": 1}):
+            if stops:
+                raise RuntimeError
+    assert ended == [0, 1]
+    assert (asked["id"], asked["project"], asked["entity"], asked["resume"]) == ("a-run", "project", None, "allow")
+    settings = asked["settings"]
+    assert (settings.init_timeout, settings.finish_timeout, settings.finish_timeout_raises) == (60, 60, True)
