@@ -1,7 +1,6 @@
 """What tests share."""
 
 import logging
-import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -11,11 +10,6 @@ import pytest
 import torch
 
 Value = bool | int | float | str
-
-
-def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: tests that start engines mostly wait."""
-    return int(os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS", min(4, (os.cpu_count() or 1) + 1)))
 
 
 @pytest.fixture(autouse=True)
