@@ -9,6 +9,9 @@ from fedgates.artifact import Contents
 from fedgates.measures import entropy
 from fedgates.text import columns, one_line
 
+_MOST_FACTS, _MOST_LAYERS = 40, 1000
+"""More of either than any model of ours has: so many are shown, and how many more there are. Scripts are told all."""
+
 
 def facts_of(path: Path, contents: Contents) -> dict[str, Any]:
     """What a model's file says as plain values, for people and for scripts."""
@@ -38,26 +41,31 @@ def facts_of(path: Path, contents: Contents) -> dict[str, Any]:
 
 def table(found: Mapping[str, Any]) -> str:
     """The same as text."""
-    training = ", ".join(f"{one_line(key)} {_value(key, value)}" for key, value in found["training"].items())
+    facts, layers = found["training"], found["layers"]
+    training = [f"{one_line(key)} {_value(key, facts[key])}" for key in list(facts)[:_MOST_FACTS]]
     kept = f"{found['parameters']:,} parameters of which {found['kept']:,} are kept"
     lines = [
         f"{found['file']}: {found['bytes']:,} bytes; dense float32 weights would be {found['dense_float32_bytes']:,}",
         f"{one_line(found['model'])}, {kept}; weights {found['weights']}",
         f"images {_times(found['input_shape'])} (C x H x W), {_outputs(found['classes'])}",
-        f"training: {training}",
+        f"training: {', '.join(training + _more(len(facts) - _MOST_FACTS))}",
         "",
     ]
     rows = [
         (one_line(layer["name"]), _times(layer["shape"]), f"{layer['parameters']:,}", f"density {layer['density']:.3f}")
-        for layer in found["layers"]
+        for layer in layers[:_MOST_LAYERS]
     ]
-    lines += columns(rows, left=1)
+    lines += columns(rows, left=1) + _more(len(layers) - _MOST_LAYERS)
     whole, small = found["whole"], found["slim"]
     if small is not None and whole is not None:
         left = f"{small['parameters']:,} of {whole['parameters']:,} parameters"
         work = f"{small['multiply_adds']:,} of {whole['multiply_adds']:,} multiply-adds an image"
         lines += ["", f"without units that no path uses: {left}, {work}"]
     return "\n".join(lines)
+
+
+def _more(left_out: int) -> list[str]:
+    return [f"and {left_out:,} more"] if left_out > 0 else []
 
 
 def _outputs(classes: Sequence[str]) -> str:

@@ -115,7 +115,7 @@ def _stages(network: nn.Module) -> list[_Stage] | None:
             rectified = True
         elif type(layer) is nn.Flatten and (layer.start_dim, layer.end_dim) == (1, -1):
             flat = True
-        elif type(layer) is nn.MaxPool2d and not flat and not layer.return_indices:
+        elif type(layer) is nn.MaxPool2d and not flat:
             continue
         elif (type(layer) is nn.Linear and flat) or (type(layer) is nn.Conv2d and layer.groups == 1 and not flat):
             inputs, units = layer.weight.shape[1], _outputs(stages[-1].layer) if stages else 0

@@ -10,6 +10,8 @@ _OPENING = struct.Struct("<4sHI")
 _LENGTH = struct.Struct("<I")
 LONGEST_FACTS = 1 << 20
 """Bytes of the facts, compressed or not."""
+_PART = 1 << 20
+"""Bytes that are asked for at once: Python sets aside what is asked for, however short the file is."""
 _BYTES_A_GATE = 16
 """More than a weight, its place in a mask, and its share of tables and statistics ever take."""
 
@@ -66,14 +68,16 @@ def read_bytes(path: str | Path, max_gates: int) -> bytes:
         with Path(path).expanduser().open("rb") as file:
             opening = file.read(_OPENING.size)
             _expect_opening(opening)
-            data = opening + file.read(most)
+            data = bytearray(opening)
+            while len(data) <= most and (part := file.read(_PART)):
+                data += part
     except OSError as error:
         raise ModelFileError(error.strerror or str(error)) from None
     except (RuntimeError, MemoryError) as error:  # ~ of somebody unknown; more than this machine holds
         raise ModelFileError(str(error) or "it does not fit into memory") from None
     if len(data) > most:
         raise ModelFileError(f"more than {most:,} bytes, which no model of max_gates = {max_gates:,} parameters has")
-    return data
+    return bytes(data)
 
 
 def _expect_opening(data: bytes) -> None:
@@ -90,6 +94,8 @@ def _expect_opening(data: bytes) -> None:
 
 def _section(name: str, body: bytes, start: int, length: int, most: int) -> tuple[bytes, int]:
     """The section from `start` on, and where it ends."""
-    if length > most or start + length > len(body):
+    if length > most:
+        raise ModelFileError(f"{name} of {length:,} bytes, expected at most {most:,}")
+    if start + length > len(body):
         raise ModelFileError(f"{name} of {length:,} bytes, in a file of {len(body) + _LENGTH.size:,}")
     return body[start : start + length], start + length

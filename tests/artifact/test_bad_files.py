@@ -102,9 +102,10 @@ def test_what_never_ends_is_not_read():
 @pytest.mark.parametrize(
     ("place", "value", "message"),
     [
-        (6, 2**32 - 1, r"facts of 4,294,967,295 bytes, in a file of"),
-        (6, 1 << 21, r"facts of 2,097,152 bytes, in a file of"),
-        ("statistics", 2**32 - 1, r"statistics of 4,294,967,295 bytes, in a file of"),
+        (6, 2**32 - 1, r"facts of 4,294,967,295 bytes, expected at most 1,048,576"),
+        (6, 1 << 20, r"facts of 1,048,576 bytes, in a file of"),
+        ("statistics", 2**32 - 1, r"statistics of 4,294,967,295 bytes, expected at most"),
+        ("statistics", 9500, r"statistics of 9,500 bytes, in a file of"),
         ("statistics", 1, "(1 bytes of statistics, expected 0|magic)"),
     ],
 )
@@ -174,6 +175,7 @@ NONE = "its facts are not those of a model"
         ({"layers": [["1.weight", "Linear", [2, -1]]]}, NONE),
         ({"layers": [["1.weight", "Linear", [2, True]]]}, NONE),
         ({"layers": [["1.weight", "Linear", [1 << 20] * 99]]}, NONE),
+        ({"layers": [["1.weight", "Linear", [1] * 17]]}, NONE),
         ({"layers": 1}, NONE),
         ({"whole": {"parameters": 1}}, NONE),
         ({"whole": {"parameters": 1, "multiply_adds": -1}}, NONE),
@@ -195,6 +197,22 @@ def test_facts_that_do_not_fit(file, changes, message):
 def test_facts_that_are_none(file, told):
     file.write_bytes(with_facts(file.read_bytes(), told))
     assert refused(file) == NONE
+
+
+def test_facts_that_unpack_to_very_much_are_not_unpacked(file):
+    file.write_bytes(with_facts(file.read_bytes(), b" " * (1 << 27)))
+    tracemalloc.start()
+    assert refused(file) == NONE
+    assert tracemalloc.get_traced_memory()[1] < 8_000_000
+    tracemalloc.stop()
+
+
+def test_facts_are_no_longer_than_they_may_be(file):
+    data = file.read_bytes()
+    (length,) = struct.unpack_from("<I", data, 6)
+    longer = data[10 : 10 + length] + bytes((1 << 20) + 1 - length)
+    file.write_bytes(resealed(data[:6] + struct.pack("<I", len(longer)) + longer + data[10 + length :]))
+    assert refused(file) == "facts of 1,048,577 bytes, expected at most 1,048,576"
 
 
 def test_facts_that_are_not_compressed(file):

@@ -5,11 +5,12 @@ import math
 
 import pytest
 import torch
-from model_files import SHAPE, facts, images, logits, masked
+from model_files import SHAPE, facts, images, logits, masked, payload_at
 
 import fedgates
 from fedgates import artifact, models
 from fedgates.network import Network
+from fedgates.wire.header import ENTROPY, PACKED, peek
 
 
 @pytest.mark.parametrize(("model", "shape"), [("mlp", SHAPE), ("conv4", (1, 28, 28)), ("cnn", (3, 32, 32))])
@@ -40,6 +41,20 @@ def test_kept_values_come_back_and_cost_themselves(tmp_path):
     assert size <= 4 * int((values != 0).sum()) + network.size / 8 + 2000
     assert fedgates.load(path).facts.weight_scale == ""
     torch.testing.assert_close(fedgates.load(path)(images()), logits(network, values, images()), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("density", "codec"), [(0.5, PACKED), (0.3, ENTROPY)])
+def test_a_mask_is_coded_as_is_smaller(tmp_path, density, codec):
+    network, gates, weights = masked("cnn", (3, 32, 32), density)
+    artifact.save(tmp_path / "m", network, facts("cnn", (3, 32, 32)), weights, gates=gates)
+    data = (tmp_path / "m").read_bytes()
+    assert peek(data[payload_at(data) : -4]).codec == codec
+
+
+def test_a_model_holds_its_weights_once(file):
+    parameters = list(fedgates.load(file).parameters())
+    assert all(parameter.grad is None for parameter in parameters)
+    assert [p.untyped_storage().nbytes() for p in parameters] == [4 * p.numel() for p in parameters]
 
 
 def test_dense_weights_come_back(tmp_path):

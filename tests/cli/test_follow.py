@@ -22,7 +22,9 @@ from fedgates.disk import locked
 from fedgates.ledger import Ledger
 from fedgates.run_list import entry, under_way
 
-FOLLOW = (sys.executable, "-c", "from fedgates.cli import main; main()", "report", "--follow")
+AS_IN_A_TERMINAL = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+"""Whoever was started in the background by a shell without job control ignores SIGINT, and so do its children."""
+FOLLOW = (sys.executable, "-c", f"{AS_IN_A_TERMINAL}; from fedgates.cli import main; main()", "report", "--follow")
 ESCAPES = re.compile(r"\x1b\[[?0-9;]*[a-zA-Z]")
 
 

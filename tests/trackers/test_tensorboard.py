@@ -3,7 +3,7 @@
 import pytest
 from tracked import run
 
-from fedgates.trackers import retell
+from fedgates.trackers import following, retell
 
 pytest.importorskip("tensorboard", reason="no tensorboard: uv sync --extra tensorboard")
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -33,6 +33,14 @@ def test_scalars_histograms_and_config_are_the_ledgers(raw):
     )
     (text,) = events.Tensors("config/text_summary")
     assert b"num-server-rounds = 3" in text.tensor_proto.string_val[0]
+
+
+def test_a_round_can_be_read_as_soon_as_it_was_told(raw):
+    folder = run(raw(num_server_rounds=1))
+    (line,) = folder.ledger.read()
+    with following("tensorboard", folder.path, {"seed": 1}) as tell:
+        tell(line)
+        assert [e.step for e in read(folder).Scalars("accuracy")] == [1]
 
 
 def test_a_method_without_gates_has_no_histogram(raw):
