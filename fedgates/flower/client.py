@@ -229,8 +229,7 @@ def _own_data(config: RunConfig, context: Context, message: Message) -> tuple[da
         raise ConfigError(_OWN_DATA, path, "a node config with data-path, or with partition-id and num-partitions")
     if not 0 <= partition_id < clients:
         raise ConfigError("partition-id", partition_id, f"a number from 0 to {clients - 1}, below num-partitions")
-    train = data.load_once(config).train
-    return _divided(train, _partition(config, clients)[partition_id], config)
+    return _divided(data.load_once(config).train, data.shares(config, clients)[partition_id], config)
 
 
 def _divided(train: data.Examples, mine: NDArray[np.int64], config: RunConfig) -> tuple[data.Examples, data.Examples]:
@@ -242,8 +241,3 @@ def _divided(train: data.Examples, mine: NDArray[np.int64], config: RunConfig) -
 
 
 _device_data = lru_cache(maxsize=1)(data.own)
-
-
-@lru_cache(maxsize=2)
-def _partition(config: RunConfig, clients: int) -> list[NDArray[np.int64]]:
-    return data.partition(data.load_once(config).train.strata, clients, config)
