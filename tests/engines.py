@@ -37,6 +37,7 @@ class Sandbox:
             "FLWR_LOCAL_CONTROL_API_PORT": str(control),
             "FLWR_TELEMETRY_ENABLED": "0",
             "FLWR_DISABLE_UPDATE_CHECK": "1",
+            "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",  # that takes longer than a run; the README's commands do it
             "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.1",
             "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
             "PATH": f"{BIN}:{os.environ['PATH']}",

@@ -1,4 +1,4 @@
-"""Guides are followed on Flower's engines where that is asked for: each takes a minute or two."""
+"""The pages for machines that are not here are followed, as far as that goes, where it is asked for: it takes minutes."""
 
 import os
 
@@ -7,7 +7,7 @@ import pytest
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip them, with the reason, where it is not."""
-    if not os.environ.get("FEDGATES_TEST_GUIDES"):
+    if not os.environ.get("FEDGATES_TEST_REHEARSALS"):
         for item in items:
-            if item.get_closest_marker("guide"):
-                item.add_marker(pytest.mark.skip(reason="FEDGATES_TEST_GUIDES is not set"))
+            if item.get_closest_marker("rehearsal"):
+                item.add_marker(pytest.mark.skip(reason="FEDGATES_TEST_REHEARSALS is not set"))

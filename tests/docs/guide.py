@@ -123,7 +123,6 @@ def prepared(sandbox):
         sandbox.env |= {
             "HOME": str(folder / "home"),
             "PATH": f"{folder / 'bin'}:{sandbox.env['PATH']}",
-            "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
         }
     return app
 

@@ -59,7 +59,7 @@ def noted(notes):
     return found
 
 
-@pytest.mark.guide
+@pytest.mark.rehearsal
 @pytest.mark.slow
 def test_four_clients_share_a_gpu_others_see_none_and_too_much_is_refused(sandbox):
     app, notes = noting(sandbox)
@@ -81,7 +81,7 @@ def test_four_clients_share_a_gpu_others_see_none_and_too_much_is_refused(sandbo
         until(lambda: not sandbox.processes("flwr-simulation"), "the end of a run without a GPU")
 
 
-@pytest.mark.guide
+@pytest.mark.rehearsal
 @pytest.mark.slow
 def test_who_is_kept_off_the_gpu_trains_on_the_cpu(sandbox):
     app, notes = noting(sandbox)
@@ -90,7 +90,7 @@ def test_who_is_kept_off_the_gpu_trains_on_the_cpu(sandbox):
     assert run(ASK, sandbox, app).strip() == (torch.cuda.get_device_name() if GPU else "False")
 
 
-@pytest.mark.guide
+@pytest.mark.rehearsal
 @pytest.mark.slow
 @pytest.mark.skipif(not GPU, reason="there is no GPU here")
 def test_the_commands_as_they_stand(sandbox):

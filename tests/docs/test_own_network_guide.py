@@ -33,7 +33,6 @@ def followed(tmp_path_factory):
         yield steps(PAGE, sandbox), runs(sandbox)
 
 
-@pytest.mark.guide
 @pytest.mark.slow
 def test_every_command_does_what_the_page_says(followed):
     (run, inspect, look, fails), folders = followed

@@ -19,7 +19,7 @@ from fedgates.checkpoint import RunFolder
 from fedgates.flower import LoopbackGrid, run_federation
 from strategies import STRATEGIES
 
-pytestmark = [pytest.mark.guide, pytest.mark.slow]
+pytestmark = [pytest.mark.rehearsal, pytest.mark.slow]
 FIRST, OTHER, STATUS, RUN, TIMELINE, STOP = (block.text for block in blocks("ray_cluster") if block.language == "bash")
 ADDRESS = "192.168.1.10:6379"
 """Of the first machine, on the page."""

@@ -66,7 +66,6 @@ def json_of(folder):
 @pytest.mark.slow
 def test_flwr_runs_it_outside_the_repository(copy, tmp_path):
     with Sandbox(tmp_path / "sandbox") as sandbox:
-        sandbox.env["FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION"] = "1"
         federation = "num-supernodes=3 client-resources-num-cpus=1"
         config = f'num-server-rounds=2 fade=3 output-dir="{tmp_path / "out"}"'
         code, out = sandbox.run(
