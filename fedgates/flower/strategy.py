@@ -1,16 +1,14 @@
-"""The shared base of all methods: a Flower Strategy that chooses clients, codes, checks, counts, records and resumes.
+"""A method as a Flower Strategy: it chooses clients, codes, checks, counts, records and resumes, for all methods alike.
 
-A method derives from :class:`GateStrategy` and adds four functions of plain values: ``initial_state``, ``local_update``
-(the client's rule), ``aggregate`` (the server's rule) and ``model`` (the weights that a state stands for). Everything around
-them is done here and in ``fedgates.flower.rounds``, once. docs/own_strategy.md says what a method may count on.
+A method derives from :class:`GateStrategy` and adds the four functions of :class:`~fedgates.method.Method`. Everything
+around them is done here, in ``fedgates.flower.poll`` and in ``fedgates.flower.rounds``, once.
 """
 
 import logging
 import math
-from abc import abstractmethod
 from collections.abc import Iterable
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar, cast
+from typing import Generic, cast
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 from flwr.serverapp import Grid
@@ -19,141 +17,51 @@ from torch import Tensor
 
 from fedgates import keys
 from fedgates.checkpoint import RunFolder
-from fedgates.config import RunConfig
 from fedgates.flower.messages import SHAPE, from_record, shape_record, to_record
 from fedgates.flower.poll import Poll
 from fedgates.flower.roster import Roster, choose, is_simulation
 from fedgates.flower.rounds import EvaluateFn, Follow, QuorumError, run_rounds
 from fedgates.ledger import LARGEST_LOSS, Tally
-from fedgates.measures import MaskCounts, consensus, support_scores
+from fedgates.measures import MaskCounts
+from fedgates.method import Cfg, Method, S
 from fedgates.network import Network
 from fedgates.privacy import epsilon
-from fedgates.state import State, Update, UpdateKind
-from fedgates.training import Task, isolated, predict, score
+from fedgates.training import isolated
 from fedgates.wire import Known
-from fedgates.wire.channel import Channel
 from fedgates.wire.downlink import Downlink
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
 log = logging.getLogger("fedgates")
-Cfg = TypeVar("Cfg", bound=RunConfig)
-S = TypeVar("S", bound=State)
 
 
-class GateStrategy(Strategy, Generic[Cfg, S]):
-    """A method of communication-efficient federated learning, as a Flower Strategy.
-
-    The same class serves both ends: a client builds it to call ``local_update``, the server to run the rounds.
+class GateStrategy(Method[Cfg, S], Strategy, Generic[Cfg, S]):
+    """A method as a Flower Strategy; what somebody's own method derives from. On a client only its method is used.
 
     Parameters
     ----------
-    config : RunConfig
-        An instance of the class's ``Config``.
-    network : Network
-        The dense network to federate; the method may overwrite its weights at any time.
+    config, network
+        As of :class:`~fedgates.method.Method`.
 
     Attributes
     ----------
-    Config : type
-        The method's configuration: :class:`~fedgates.config.RunConfig` or a subclass with the method's own keys.
-    sends : str
-        What an update is on the wire: "mask", "values" or "mask and values"; anything else is rejected. Masks are
-        aggregated as they come, in memory that does not grow with the number of clients. Updates with values are read in the
-        order of the clients' names, so that float sums repeat; the server holds a round's coded replies to do so.
-    samples : bool
-        Whether its updates' masks are samples of their ``theta``, so that `uplink` "sampled" may choose another.
-    vectors, scalars : int
-        How many vectors of the network's size its state's array is made of, one after another, and how many numbers the
-        state has beside it.
-    remembers : bool
-        Whether its clients keep something of their own from round to round, which a resumed run does not have.
-    digest : bytes
-        Eight bytes that name the network both ends must hold; a method that adds to the network's own layout sets another.
     state
         The server's present state; what travels is its coded form.
     input_shape, num_classes
         (C, H, W) of an image and the number of classes: what the server tells the clients with every state, because their own
-        data must fit it. Set on the server.
-    support : numpy.ndarray, optional
-        Which weights are truly not zero, bool ``[d]``, where the data set says so and the network has one weight a feature.
-        Set on the server.
+        data must fit it.
     tally : Tally
         What the present round has counted so far.
     """
 
-    Config: ClassVar[type[RunConfig]] = RunConfig
-    sends: ClassVar[UpdateKind] = "mask"
-    samples: ClassVar[bool] = False
-    vectors: ClassVar[int] = 1
-    scalars: ClassVar[int] = 0
-    remembers: ClassVar[bool] = False
     state: S
 
     def __init__(self, config: Cfg, network: Network) -> None:
-        self.config = config
-        self.network = network
-        self.digest = network.digest()
+        super().__init__(config, network)
         self.input_shape: tuple[int, int, int] = (0, 0, 0)
         self.num_classes = 0
-        self.support: NDArray[np.bool_] | None = None
         self.tally = self._new_tally(0)
         self._roster = Roster()
         self._poll: Poll | None = None
         """The exchange under way."""
-
-    # --- what a method adds
-
-    @abstractmethod
-    def initial_state(self) -> S:
-        """The server's state before the first round."""
-
-    @abstractmethod
-    def local_update(self, state: S, task: Task) -> Update:
-        """The client's rule: train from the state, which it leaves as it is, on ``task``'s own images."""
-
-    @abstractmethod
-    def aggregate(self, state: S, updates: Iterable[Update], server_round: int) -> S:
-        """The server's rule: a new state from checked updates, read once, one by one; leaves `state` as it is.
-
-        Masks come in any order, which must not matter; updates with values in the order of the clients' names. With
-        `downlink` "relay" clients apply it, too, to states and updates that they were sent: it is a function of its arguments,
-        and of an update's mask, values and `num_examples` alone.
-        """
-
-    @abstractmethod
-    def model(self, state: S) -> Tensor:
-        """The weights, ``[d]`` float32, of the network that a state stands for; those that it drops are zero."""
-
-    def evaluate(self, state: S, x: Tensor, y: Tensor, server_round: int) -> dict[str, float]:  # noqa: ARG002
-        """What is measured of a state on images ``[n, C, H, W]`` with labels ``[n]``; a method may add to it.
-
-        ``accuracy`` (0 to 1) and ``loss`` (cross-entropy in nats), for regression ``r2`` and ``loss`` (mean squared error);
-        ``model_density``, the share of the weights that are not zero; where the true support is known, how well it is met.
-        """
-        weights = self.model(state)
-        found = {**self.measured(weights, x, y), "model_density": float((weights != 0).double().mean())}
-        return found if self.support is None else found | support_scores((weights != 0).cpu().numpy(), self.support)
-
-    def measure(self, before: S, after: S, masks: MaskCounts) -> dict[str, float]:  # noqa: ARG002
-        """What is said of a round that changed the state, for its line in the ledger; a method may add to it.
-
-        ``mask_consensus`` of the clients' masks.
-        """
-        return {"mask_consensus": consensus(masks)} if masks.masks > 1 else {}
-
-    def histogram(self, state: S) -> list[int]:  # noqa: ARG002
-        """How many gates' probabilities lie in each of some equal parts of 0 to 1; empty for a method without gates."""
-        return []
-
-    # --- the wire
-
-    @cached_property
-    def channel(self) -> Channel:
-        """How states and updates are coded, on either end."""
-        return Channel(self.config, self.network, self.digest, self.sends, vectors=self.vectors, scalars=self.scalars)
 
     @cached_property
     def _downlink(self) -> Downlink:
@@ -316,11 +224,6 @@ class GateStrategy(Strategy, Generic[Cfg, S]):
         return evaluate_fn
 
     # --- helpers
-
-    def measured(self, weights: Tensor, x: Tensor, y: Tensor) -> dict[str, float]:
-        """Accuracy (or r2) and loss of the network with weights ``[d]``, which it holds afterwards."""
-        self.network.weights.copy_(weights)
-        return score(predict(self.network, x, self.config.precision), y)
 
     def _new_tally(self, server_round: int, attempt: int = 1) -> Tally:
         return Tally(server_round, self.network.size, self.vectors, attempt)
