@@ -27,11 +27,11 @@ from sweep import ROOT, Line, arguments, spread, table
 
 from fedgates import keys
 from fedgates.config import Value
+from fedgates.flower.app import load_app
 from fedgates.flower.loopback import LoopbackGrid
 from fedgates.flower.messages import STATE, UPDATE, from_record, to_record
 from fedgates.flower.registry import AnyStrategy, build, configure
 from fedgates.flower.server import run_federation
-from fedgates.flower.study import load_app
 from fedgates.state import pack
 
 Gates = NDArray[np.uint8]

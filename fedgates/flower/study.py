@@ -5,21 +5,19 @@ its final name is a whole run.
 """
 
 import hashlib
-import importlib
 import multiprocessing
 import os
 import shutil
 import signal
 import sys
 import threading
-import tomllib
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
@@ -27,19 +25,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from flwr.app import Context, RecordDict
-from flwr.clientapp import ClientApp
-from flwr.common.config import flatten_dict
 
-from fedgates.checkpoint import RunFolder
 from fedgates.compare.runs import CLIENTS, NOT_COMPARED, read_run
 from fedgates.compare.study import Job
-from fedgates.config import ConfigError, Value, to_dict
+from fedgates.config import ConfigError, to_dict
 from fedgates.disk import locked
-from fedgates.flower.loopback import LoopbackGrid
-from fedgates.flower.server import FederationApp, prepare
+from fedgates.flower.app import AppError, load_app, run_one
+from fedgates.flower.server import prepare
 from fedgates.network import NetworkError
-from fedgates.references import find
 from fedgates.text import error_line
 
 _LOG = "log.txt"
@@ -58,17 +51,7 @@ if isinstance(_FRESH, ForkServerContext):  # in torch's threads nothing runs yet
 
 
 class StudyError(RuntimeError):
-    """A study, or a run of it, cannot be done; the message is one line."""
-
-
-@dataclass(frozen=True)
-class App:
-    """A Flower app whose ServerApp is made by :func:`fedgates.flower.make_server_app`."""
-
-    server: FederationApp
-    client: ClientApp
-    config: Mapping[str, Value]
-    """Its ``[tool.flwr.app.config]``."""
+    """A run of a study cannot be done as it stands; the message is one line."""
 
 
 @dataclass(frozen=True)
@@ -78,59 +61,6 @@ class Outcome:
     folders: dict[Job, Path]
     failed: dict[Job, str]
     logs: dict[Job, Path]
-
-
-@lru_cache(maxsize=1)
-def load_app(folder: Path) -> App:
-    """The app in a folder, as its ``pyproject.toml`` describes it; puts the folder first on the path of modules.
-
-    Raises
-    ------
-    ConfigError
-        There is no such app, or it cannot be loaded.
-    """
-    try:
-        described = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["flwr"]["app"]
-        server, client = (str(described["components"][name]) for name in ("serverapp", "clientapp"))
-        config = flatten_dict(dict(described.get("config", {})))
-    except (OSError, ValueError, KeyError, TypeError):
-        expected = "the folder of a Flower app, with a pyproject.toml that has [tool.flwr.app.components]"
-        raise ConfigError("app", str(folder), expected) from None
-    sys.path.insert(0, str(folder))
-    importlib.invalidate_caches()
-    server_app, client_app = find("serverapp", server), find("clientapp", client)
-    if not isinstance(server_app, FederationApp):
-        raise ConfigError("serverapp", server, "what fedgates.flower.make_server_app gives")
-    if not isinstance(client_app, ClientApp):
-        raise ConfigError("clientapp", client, "a Flower ClientApp")
-    return App(server_app, client_app, config)
-
-
-def run_one(app: App, config: Mapping[str, Value], clients: int, folder: Path) -> RunFolder:
-    """Run one federation in this process, by the app's own ServerApp on a loopback grid of its own ClientApp.
-
-    Parameters
-    ----------
-    app : App
-        As :func:`load_app` gives it.
-    config : mapping
-        Run config on top of the app's.
-    clients : int
-        How many clients are simulated.
-    folder : Path
-        Where the run's folder is made; it must hold no other.
-
-    Raises
-    ------
-    StudyError
-        The app has left no run, or more than one. Besides, whatever the app raises.
-    """
-    raw = {**app.config, **config, "output-dir": str(folder.absolute())}
-    app.server(LoopbackGrid(app.client, raw, clients), Context(1, 0, {}, RecordDict(), raw))
-    found = list(folder.glob("*/config.json"))
-    if len(found) != 1:
-        raise StudyError(f"{folder} holds {len(found)} runs where the app should have left one")
-    return RunFolder(found[0].parent)
 
 
 def home(runs: Path, app: Path, study: Path) -> Path:
@@ -294,7 +224,7 @@ def _work(app: Path, job: Job, part: Path) -> None:
         run_one(load_app(app), job.config, job.clients, part)
     except Exception as error:  # noqa: BLE001  # whatever an app raises ends this run alone
         traceback.print_exc()
-        print(str(error) if isinstance(error, ConfigError | StudyError) else error_line(error))  # noqa: T201  # into the log
+        print(str(error) if isinstance(error, ConfigError | AppError) else error_line(error))  # noqa: T201  # into the log
         sys.exit(1)
 
 

@@ -8,90 +8,22 @@ import sys
 from pathlib import PurePath
 
 import pytest
+from apps import forget_apps, write_app
 
-from client_app import app
 from fedgates.compare import Job
 from fedgates.config import ConfigError
-from fedgates.flower import LoopbackGrid, run_federation
-from fedgates.flower.study import (
-    Outcome,
-    StudyError,
-    _check,
-    _close,
-    check_jobs,
-    finished,
-    held,
-    home,
-    load_app,
-    run_jobs,
-    run_one,
-)
-from strategies import STRATEGIES
+from fedgates.flower.app import load_app, run_one
+from fedgates.flower.study import Outcome, StudyError, _check, _close, check_jobs, finished, held, home, run_jobs
 
 
 @pytest.fixture(autouse=True)
 def _as_before(monkeypatch):
-    """Loading an app changes the path of modules, and what is loaded."""
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.delitem(sys.modules, "server_of_study", raising=False)
-    load_app.cache_clear()
+    forget_apps(monkeypatch)
 
 
 def job(method="fedpm", seed=1, clients=4, **config):
     raw = {key.replace("_", "-"): value for key, value in config.items()} | {"seed": seed}
     return Job("A", method, seed, clients, raw, PurePath("a", method, f"seed{seed}"))
-
-
-def write_app(folder, server="server_of_study:app", client="client_app:app", config="learning-rate = 0.05"):
-    """An app of its own, that uses the repository's client app."""
-    components = f"[tool.flwr.app.components]\nserverapp = '{server}'\nclientapp = '{client}'\n"
-    (folder / "pyproject.toml").write_text(f"{components}[tool.flwr.app.config]\n{config}\n")
-    source = (
-        "from fedgates.flower import make_server_app\nfrom strategies import STRATEGIES\napp = make_server_app(STRATEGIES)\n"
-    )
-    broken = """
-class Broken(GateStrategy):
-    initial_state = local_update = aggregate = model = None
-    def __init__(self, config, network):
-        raise RuntimeError("no such day")
-"""
-    (folder / "server_of_study.py").write_text(source + "other = 3\nfrom fedgates.flower import GateStrategy\n" + broken)
-    return folder
-
-
-def comparable(folder):
-    return [{k: v for k, v in line.items() if "seconds" not in k} for line in folder.ledger.read()]
-
-
-# --- one run
-
-
-def test_a_run_of_the_app_is_a_run_of_the_app(raw, tmp_path):
-    config = raw(learning_rate=0.05)
-    _, direct = run_federation(LoopbackGrid(app, config, 4), config, STRATEGIES)
-    (tmp_path / "app").mkdir()
-    own = load_app(write_app(tmp_path / "app"))
-    found = run_one(own, {k: v for k, v in raw().items() if k != "output-dir"}, 4, tmp_path / "study")
-    assert found.path.parent == tmp_path / "study"
-    assert len(comparable(found)) == 2
-    assert comparable(found) == comparable(direct)  # with the app's learning rate
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        (None, "app = .+: expected the folder of a Flower app"),
-        ({"server": "nosuch:app"}, "serverapp = 'nosuch:app': expected a module that can be imported"),
-        ({"server": "server_of_study:nosuch"}, "serverapp = .+ expected something called nosuch in the module"),
-        ({"server": "server_of_study:other"}, "serverapp = .+ expected what fedgates.flower.make_server_app gives"),
-        ({"client": "server_of_study:app"}, "clientapp = .+ expected a Flower ClientApp"),
-    ],
-)
-def test_what_is_no_app(tmp_path, changes, message):
-    if changes is not None:
-        write_app(tmp_path, **changes)
-    with pytest.raises(ConfigError, match=message):
-        load_app(tmp_path)
 
 
 # --- checks

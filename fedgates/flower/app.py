@@ -1,0 +1,86 @@
+"""A Flower app by the folder that it lies in, and a whole run of it in this process."""
+
+import importlib
+import sys
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from flwr.app import Context, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.common.config import flatten_dict
+
+from fedgates.checkpoint import RunFolder
+from fedgates.config import ConfigError, Value
+from fedgates.flower.loopback import LoopbackGrid
+from fedgates.flower.server import FederationApp
+from fedgates.references import find
+
+
+class AppError(RuntimeError):
+    """An app has not done what it should have; the message is one line."""
+
+
+@dataclass(frozen=True)
+class App:
+    """A Flower app whose ServerApp is made by :func:`fedgates.flower.make_server_app`."""
+
+    server: FederationApp
+    client: ClientApp
+    config: Mapping[str, Value]
+    """Its ``[tool.flwr.app.config]``."""
+
+
+@lru_cache(maxsize=1)
+def load_app(folder: Path) -> App:
+    """The app in a folder, as its ``pyproject.toml`` describes it; puts the folder first on the path of modules.
+
+    Raises
+    ------
+    ConfigError
+        There is no such app, or it cannot be loaded.
+    """
+    try:
+        described = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["flwr"]["app"]
+        server, client = (str(described["components"][name]) for name in ("serverapp", "clientapp"))
+        config = flatten_dict(dict(described.get("config", {})))
+    except (OSError, ValueError, KeyError, TypeError):
+        expected = "the folder of a Flower app, with a pyproject.toml that has [tool.flwr.app.components]"
+        raise ConfigError("app", str(folder), expected) from None
+    sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()
+    server_app, client_app = find("serverapp", server), find("clientapp", client)
+    if not isinstance(server_app, FederationApp):
+        raise ConfigError("serverapp", server, "what fedgates.flower.make_server_app gives")
+    if not isinstance(client_app, ClientApp):
+        raise ConfigError("clientapp", client, "a Flower ClientApp")
+    return App(server_app, client_app, config)
+
+
+def run_one(app: App, config: Mapping[str, Value], clients: int, folder: Path) -> RunFolder:
+    """Run one federation in this process, by the app's own ServerApp on a loopback grid of its own ClientApp.
+
+    Parameters
+    ----------
+    app : App
+        As :func:`load_app` gives it.
+    config : mapping
+        Run config on top of the app's.
+    clients : int
+        How many clients are simulated.
+    folder : Path
+        Where the run's folder is made; it must hold no other.
+
+    Raises
+    ------
+    AppError
+        The app has left no run, or more than one. Besides, whatever the app raises.
+    """
+    raw = {**app.config, **config, "output-dir": str(folder.absolute())}
+    app.server(LoopbackGrid(app.client, raw, clients), Context(1, 0, {}, RecordDict(), raw))
+    found = list(folder.glob("*/config.json"))
+    if len(found) != 1:
+        raise AppError(f"{folder} holds {len(found)} runs where the app should have left one")
+    return RunFolder(found[0].parent)

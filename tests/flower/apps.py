@@ -1,0 +1,29 @@
+"""Apps in folders of their own, with the repository's client app."""
+
+import sys
+
+from fedgates.flower.app import load_app
+
+
+def forget_apps(monkeypatch):
+    """Have the path of modules, and what is loaded, as before, when the test has ended."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "server_of_study", raising=False)
+    load_app.cache_clear()
+
+
+def write_app(folder, server="server_of_study:app", client="client_app:app", config="learning-rate = 0.05"):
+    """An app of its own, that uses the repository's client app."""
+    components = f"[tool.flwr.app.components]\nserverapp = '{server}'\nclientapp = '{client}'\n"
+    (folder / "pyproject.toml").write_text(f"{components}[tool.flwr.app.config]\n{config}\n")
+    source = (
+        "from fedgates.flower import make_server_app\nfrom strategies import STRATEGIES\napp = make_server_app(STRATEGIES)\n"
+    )
+    broken = """
+class Broken(GateStrategy):
+    initial_state = local_update = aggregate = model = None
+    def __init__(self, config, network):
+        raise RuntimeError("no such day")
+"""
+    (folder / "server_of_study.py").write_text(source + "other = 3\nfrom fedgates.flower import GateStrategy\n" + broken)
+    return folder

@@ -1,0 +1,47 @@
+"""An app by its folder: a run of it, and what is none."""
+
+import pytest
+from apps import forget_apps, write_app
+
+from client_app import app
+from fedgates.config import ConfigError
+from fedgates.flower import LoopbackGrid, run_federation
+from fedgates.flower.app import load_app, run_one
+from strategies import STRATEGIES
+
+
+@pytest.fixture(autouse=True)
+def _as_before(monkeypatch):
+    forget_apps(monkeypatch)
+
+
+def comparable(folder):
+    return [{k: v for k, v in line.items() if "seconds" not in k} for line in folder.ledger.read()]
+
+
+def test_a_run_of_the_app_is_a_run_of_the_app(raw, tmp_path):
+    config = raw(learning_rate=0.05)
+    _, direct = run_federation(LoopbackGrid(app, config, 4), config, STRATEGIES)
+    (tmp_path / "app").mkdir()
+    own = load_app(write_app(tmp_path / "app"))
+    found = run_one(own, {k: v for k, v in raw().items() if k != "output-dir"}, 4, tmp_path / "study")
+    assert found.path.parent == tmp_path / "study"
+    assert len(comparable(found)) == 2
+    assert comparable(found) == comparable(direct)  # with the app's learning rate
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (None, "app = .+: expected the folder of a Flower app"),
+        ({"server": "nosuch:app"}, "serverapp = 'nosuch:app': expected a module that can be imported"),
+        ({"server": "server_of_study:nosuch"}, "serverapp = .+ expected something called nosuch in the module"),
+        ({"server": "server_of_study:other"}, "serverapp = .+ expected what fedgates.flower.make_server_app gives"),
+        ({"client": "server_of_study:app"}, "clientapp = .+ expected a Flower ClientApp"),
+    ],
+)
+def test_what_is_no_app(tmp_path, changes, message):
+    if changes is not None:
+        write_app(tmp_path, **changes)
+    with pytest.raises(ConfigError, match=message):
+        load_app(tmp_path)
