@@ -32,14 +32,18 @@ def unknown(key: str, value: object, known: Iterable[str]) -> ConfigError:
 
 def number(default: float, low: float, high: float = math.inf, *, above: bool = False) -> Any:  # noqa: ANN401
     """A field for an int or float (as the field's annotation says) from low (not included if `above`) to high."""
-    bounds = [] if low == -math.inf else [f"above {low:g}" if above else f"of at least {low:g}"]
+    bounds = [] if low == -math.inf else [f"{'above' if above else 'of at least'} {_plain(low)}"]
     if high != math.inf:
-        bounds.append(f"at most {high:g}")
+        bounds.append(f"at most {_plain(high)}")
 
     def check(value: float) -> bool:
         return abs(value) < math.inf and (value > low if above else value >= low) and value <= high
 
     return field(default=default, metadata={"check": check, "expected": " and ".join(bounds)})
+
+
+def _plain(bound: float) -> str:
+    return f"{bound:,}" if isinstance(bound, int) else f"{bound:g}"
 
 
 def choice(default: str, *names: str, reference: bool = False) -> Any:  # noqa: ANN401

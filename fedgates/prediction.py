@@ -1,5 +1,6 @@
 """Images from files, and what a finished model makes of them."""
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ _ARRAYS = ("x", "x_test")
 """Names that images have in an npz file, in the order in which they are looked for."""
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """Of all that Pillow knows; some of the rest are read by other programs, which a picture is not to start."""
+_MOST_PIXELS = 1 << 26
+"""Of a picture that is scaled; one that is not is unpacked only if it has as many as the model takes."""
 _ENDINGS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 """Of the names of images in a folder."""
 
@@ -39,18 +42,19 @@ class Images:
     """Files of their folder whose names do not end like those of images."""
 
 
-def read_images(path: Path, shape: Shape) -> Images:
+def read_images(path: Path, shape: Shape, *, resize: bool = False) -> Images:
     """Read an image, all images below a folder (in the order of their paths), or those of an npz file.
 
     Parameters
     ----------
     path : Path
         A colour image becomes grey, and a grey one coloured, where the model wants it so, as in training: transparency is not
-        looked at, and of an animation there is the first picture. The size must be the model's. In a folder hidden files, and
-        files whose names do not end like those of images, are passed over. In an npz file ``x`` or ``x_test`` is uint8
-        ``[n, H, W]`` or ``[n, H, W, C]``.
+        looked at, and of an animation there is the first picture. In a folder hidden files, and files whose names do not end
+        like those of images, are passed over. In an npz file ``x`` or ``x_test`` is uint8 ``[n, H, W]`` or ``[n, H, W, C]``.
     shape : tuple of int
         (C, H, W) of the model's images.
+    resize : bool
+        Scale pictures of another size, whatever the proportions, linearly between pixels or over those that become one.
 
     Raises
     ------
@@ -64,11 +68,11 @@ def read_images(path: Path, shape: Shape) -> Images:
     if files is not None:
         if not files:
             raise ImageError(f"{path}: expected a folder with images in it ({', '.join(sorted(_ENDINGS))})")
-        pixels = np.stack([_image(file, shape) for file in files])
+        pixels = np.stack([_image(file, shape, resize=resize) for file in files])
         return Images([str(file.relative_to(path)) for file in files], pixels, others)
     if path.suffix == ".npz":
         return _from_npz(path, shape)
-    return Images([path.name], _image(path, shape)[None])
+    return Images([path.name], _image(path, shape, resize=resize)[None])
 
 
 def _listed(folder: Path) -> tuple[list[Path], int]:
@@ -79,7 +83,7 @@ def _listed(folder: Path) -> tuple[list[Path], int]:
     return files, len(seen) - len(files)
 
 
-def _image(file: Path, shape: Shape) -> NDArray[np.uint8]:
+def _image(file: Path, shape: Shape, *, resize: bool) -> NDArray[np.uint8]:
     from PIL import Image, UnidentifiedImageError  # noqa: PLC0415  # comes with torchvision; loading a model needs neither
 
     channels, height, width = shape
@@ -89,15 +93,19 @@ def _image(file: Path, shape: Shape) -> NDArray[np.uint8]:
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(file, formats=_FORMATS) as image:
             found, mode = image.size, image.mode
-            if found == (width, height) and not mode.startswith(WIDE):  # of no other are the pixels unpacked
-                pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"), dtype=np.uint8)
+            fits = found == (width, height)
+            if (fits or (resize and math.prod(found) <= _MOST_PIXELS)) and not mode.startswith(WIDE):  # no other is unpacked
+                same = image.convert("L" if channels == 1 else "RGB")
+                pixels = np.asarray(same if fits else same.resize((width, height), Image.Resampling.BILINEAR), dtype=np.uint8)
     except Image.DecompressionBombError:
         raise ImageError(f"{file}: far more pixels than {width}x{height}, which is expected") from None
     except Exception as error:  # Pillow raises a dozen kinds for a damaged file, all meaning the same
         known = "its format is not known" if isinstance(error, UnidentifiedImageError) else "damaged"
         raise ImageError(f"{file}: expected an image ({getattr(error, 'strerror', None) or known})") from error
-    if pixels is None and found != (width, height):
-        raise ImageError(f"{file}: {found[0]}x{found[1]} pixels, expected {width}x{height}")
+    if pixels is None and not fits and not resize:
+        raise ImageError(f"{file}: {found[0]}x{found[1]} pixels, expected {width}x{height} (--resize scales pictures)")
+    if pixels is None and not mode.startswith(WIDE):
+        raise ImageError(f"{file}: {found[0]}x{found[1]} pixels, expected at most {_MOST_PIXELS:,} to scale")
     if pixels is None:
         raise ImageError(f"{file}: expected 8 bits a channel, and it has more (mode {mode})")
     return pixels.reshape(height, width, channels).transpose(2, 0, 1)

@@ -43,7 +43,7 @@ class FedPMConfig(MaskConfig):
 
     straight_through: str = choice("identity", "identity", "released")
     eps: float = number(0.001, 1e-6, 0.499)
-    prior: float = number(1.0, 1, 1e6)
+    prior: float = number(1.0, 1, 1_000_000)
     reset_every: int = number(0, 0, 1_000_000_000)
     score_init: str = choice("half", "half", "normal")
 

@@ -66,6 +66,7 @@ def predict(
     network: _Network = None,
     max_gates: _MaxGates = _MOST_GATES,
     *,
+    resize: Annotated[bool, typer.Option("--resize", help="Scale pictures of another size to the network's.")] = False,
     as_json: _Json = False,
 ) -> None:
     """Labels, with probabilities, of an image, of all images in a folder, or of x (or x_test) in an npz file."""
@@ -76,7 +77,7 @@ def predict(
 
     loaded = _loaded(_file(model), network, max_gates)
     try:
-        read = read_images(folder(str(images)), loaded.facts.input_shape)
+        read = read_images(folder(str(images)), loaded.facts.input_shape, resize=resize)
     except ImageError as error:
         _refuse(error)
     found = predictions(loaded, read, top)

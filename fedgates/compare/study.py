@@ -103,7 +103,9 @@ def read_study(path: Path) -> Study:
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ConfigError("study", str(path), f"a TOML file that can be read ({error})") from None
+        raise ConfigError(
+            "study", str(path), f"a TOML file that can be read ({getattr(error, 'strerror', None) or error})"
+        ) from None
     for key, value in raw.items():
         if key not in _KEYS:
             raise ConfigError(key, value, f"a key of a study file, one of {', '.join(_KEYS)}")

@@ -50,6 +50,18 @@ def test_digits_drawn_as_png_files_get_their_labels(capsys, model, drawn):
     assert all(0.1 <= each["labels"][0]["probability"] <= 1 for each in found)
 
 
+def test_larger_digits_get_their_labels_when_they_are_scaled(capsys, model, drawn):
+    folder, labels = drawn
+    for file in folder.iterdir():
+        with Image.open(file) as image:
+            image.resize((40, 40), Image.Resampling.BICUBIC).save(file)
+    assert (
+        refused(capsys, "predict", model, folder) == f"{folder}/000.png: 40x40 pixels, expected 8x8 (--resize scales pictures)"
+    )
+    found = json.loads(command(capsys, "predict", model, folder, "--json", "--resize")[1])
+    assert sum(each["labels"][0]["label"] == str(label) for each, label in zip(found, labels, strict=True)) >= 50
+
+
 def test_one_image_has_a_line(capsys, model, drawn):
     folder, _ = drawn
     code, out, _ = command(capsys, "predict", model, folder / "000.png", "--top", 3)

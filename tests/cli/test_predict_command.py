@@ -32,9 +32,9 @@ def eight(mode="L"):
     return Image.fromarray(pixels).convert(mode)
 
 
-def same(capsys, model, *files):
+def same(capsys, model, *files, more=()):
     """Whether the model says the same of all of them."""
-    told = [json.loads(command(capsys, "predict", model, file, "--json")[1])[0]["labels"] for file in files]
+    told = [json.loads(command(capsys, "predict", model, file, "--json", *more)[1])[0]["labels"] for file in files]
     return all(each == told[0] for each in told)
 
 
@@ -49,6 +49,27 @@ def test_images_are_read_as_in_training(capsys, model, tmp_path):
     eight().save(tmp_path / "grey.webp", lossless=True)
     assert same(capsys, model, tmp_path / "colour.png", tmp_path / "clear.png")
     assert same(capsys, model, tmp_path / "grey.PNG", tmp_path / "moving.gif")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("large.png", "12000x12000 pixels, expected at most 67,108,864 to scale"),
+        ("bomb.png", "far more pixels than 8x8, which is expected"),
+        ("sixteen-wide.png", "expected 8 bits a channel, and it has more (mode I;16)"),
+        ("sixteen.png", "expected 8 bits a channel, and it has more (mode I;16)"),
+    ],
+)
+def test_not_everything_is_scaled(capsys, model, odd, name, said):
+    assert refused(capsys, "predict", model, odd / name, "--resize") == f"{odd / name}: {said}"
+
+
+def test_a_picture_of_one_colour_is_so_at_every_size(capsys, model, tmp_path):
+    sizes = [(8, 8), (1, 1), (9, 8), (300, 200)]
+    files = [tmp_path / f"{w}x{h}.png" for w, h in sizes]
+    for file, size in zip(files, sizes, strict=True):
+        Image.new("RGB", size, (200, 10, 90)).save(file)
+    assert same(capsys, model, *files, more=("--resize",))
 
 
 def test_a_folder_may_hold_other_things(capsys, model, tmp_path):
@@ -87,6 +108,7 @@ def write_odd_files(folder):
     Image.new("1", (12_000, 12_000)).save(folder / "large.png")
     Image.new("1", (20_000, 20_000)).save(folder / "bomb.png")
     Image.fromarray(np.zeros((8, 8), np.uint16)).save(folder / "sixteen.png")
+    Image.fromarray(np.zeros((8, 9), np.uint16)).save(folder / "sixteen-wide.png")
     Image.fromarray(np.zeros((8, 8), np.float32)).save(folder / "floats.tiff")
     np.savez(folder / "floats.npz", x=np.zeros((2, 8, 8)))
     np.savez(folder / "none.npz", x=np.zeros((0, 8, 8), np.uint8))
@@ -110,9 +132,9 @@ ODD = {
     "nothing.png": "expected an image (its format is not known)",
     "cut.png": "expected an image (damaged)",
     "program.png": "expected an image (its format is not known)",
-    "wide.png": "9x8 pixels, expected 8x8",
-    "dot.png": "1x1 pixels, expected 8x8",
-    "large.png": "12000x12000 pixels, expected 8x8",
+    "wide.png": "9x8 pixels, expected 8x8 (--resize scales pictures)",
+    "dot.png": "1x1 pixels, expected 8x8 (--resize scales pictures)",
+    "large.png": "12000x12000 pixels, expected 8x8 (--resize scales pictures)",
     "bomb.png": "far more pixels than 8x8, which is expected",
     "sixteen.png": "expected 8 bits a channel, and it has more (mode I;16)",
     "floats.tiff": "expected 8 bits a channel, and it has more (mode F)",

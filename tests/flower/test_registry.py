@@ -82,14 +82,14 @@ def test_such_a_run_sends_nothing(raw, changes):
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
     [
-        ("max-gates", 0, "a whole number of at least 1 and at most 4.29497e+09"),
-        ("max-gates", 2**32, "a whole number of at least 1 and at most 4.29497e+09"),
-        ("max-gates", 1e6, "a whole number of at least 1 and at most 4.29497e+09"),
+        ("max-gates", 0, "a whole number of at least 1 and at most 4,294,967,295"),
+        ("max-gates", 2**32, "a whole number of at least 1 and at most 4,294,967,295"),
+        ("max-gates", 1e6, "a whole number of at least 1 and at most 4,294,967,295"),
         ("max-payload-mb", 0, "a number above 0"),
         ("max-payload-mb", float("inf"), "a number above 0"),
         ("max-decode-mb", -1.0, "a number above 0"),
-        ("max-relay-updates", -1, "a whole number of at least 0 and at most 1e+06"),
-        ("max-relay-updates", True, "a whole number of at least 0 and at most 1e+06"),
+        ("max-relay-updates", -1, "a whole number of at least 0 and at most 1,000,000"),
+        ("max-relay-updates", True, "a whole number of at least 0 and at most 1,000,000"),
     ],
 )
 def test_a_limit_that_is_none_is_refused(key, value, expected):
