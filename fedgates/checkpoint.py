@@ -2,7 +2,7 @@
 
 A checkpoint is a safetensors file with a checksum, ``checkpoint-00012.safetensors``: the state after round 12. Everything else
 that a round depends on is a function of the config and the round, so state and round are all that `resume` needs; but for what
-clients of some methods keep (``GateStrategy.remembers``), which starts anew.
+clients of some methods keep (``Method.remembers``), which starts anew.
 """
 
 import hashlib

@@ -46,8 +46,8 @@ def write_onnx(model: Model, target: Path) -> int:
     """
     try:
         import onnxscript  # noqa: F401, PLC0415  # an extra, and only this needs it
-    except ImportError:
-        raise ExportError("expected the packages of `pip install fedgates[onnx]`") from None
+    except ImportError as error:
+        raise ExportError(f"expected packages that are installed, as by uv sync --extra onnx; {error_line(error)}") from None
     example = torch.zeros(2, *model.facts.input_shape)
     try:
         with redirect_stderr(io.StringIO()):  # where torch fails it prints pages of its own graphs, and its exception says why

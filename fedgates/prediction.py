@@ -21,8 +21,9 @@ _ARRAYS = ("x", "x_test")
 """Names that images have in an npz file, in the order in which they are looked for."""
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """Of all that Pillow knows; some of the rest are read by other programs, which a picture is not to start."""
-_MOST_PIXELS = 1 << 26
+_LONGEST_SIDE, _MOST_PIXELS = 20_000, 1 << 26
 """Of a picture that is scaled; one that is not is unpacked only if it has as many as the model takes."""
+_SCALED = f"at most {_MOST_PIXELS:,} pixels, and {_LONGEST_SIDE:,} in a row or a column, to be scaled"
 _ENDINGS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 """Of the names of images in a folder."""
 
@@ -54,7 +55,8 @@ def read_images(path: Path, shape: Shape, *, resize: bool = False) -> Images:
     shape : tuple of int
         (C, H, W) of the model's images.
     resize : bool
-        Scale pictures of another size, whatever the proportions, linearly between pixels or over those that become one.
+        Scale pictures of another size, whatever the proportions, linearly between pixels or over those that become one. Arrays
+        of an npz file are not scaled.
 
     Raises
     ------
@@ -94,18 +96,20 @@ def _image(file: Path, shape: Shape, *, resize: bool) -> NDArray[np.uint8]:
         with warnings.catch_warnings(action="ignore"), Image.open(file, formats=_FORMATS) as image:
             found, mode = image.size, image.mode
             fits = found == (width, height)
-            if (fits or (resize and math.prod(found) <= _MOST_PIXELS)) and not mode.startswith(WIDE):  # no other is unpacked
+            scales = resize and math.prod(found) <= _MOST_PIXELS and max(found) <= _LONGEST_SIDE
+            if (fits or scales) and not mode.startswith(WIDE):  # of no other are the pixels unpacked
                 same = image.convert("L" if channels == 1 else "RGB")
                 pixels = np.asarray(same if fits else same.resize((width, height), Image.Resampling.BILINEAR), dtype=np.uint8)
     except Image.DecompressionBombError:
-        raise ImageError(f"{file}: far more pixels than {width}x{height}, which is expected") from None
+        expected = _SCALED if resize else f"{width}x{height}"
+        raise ImageError(f"{file}: far more pixels than can be looked at, expected {expected}") from None
     except Exception as error:  # Pillow raises a dozen kinds for a damaged file, all meaning the same
         known = "its format is not known" if isinstance(error, UnidentifiedImageError) else "damaged"
         raise ImageError(f"{file}: expected an image ({getattr(error, 'strerror', None) or known})") from error
     if pixels is None and not fits and not resize:
         raise ImageError(f"{file}: {found[0]}x{found[1]} pixels, expected {width}x{height} (--resize scales pictures)")
     if pixels is None and not mode.startswith(WIDE):
-        raise ImageError(f"{file}: {found[0]}x{found[1]} pixels, expected at most {_MOST_PIXELS:,} to scale")
+        raise ImageError(f"{file}: {found[0]}x{found[1]} pixels, expected {_SCALED}")
     if pixels is None:
         raise ImageError(f"{file}: expected 8 bits a channel, and it has more (mode {mode})")
     return pixels.reshape(height, width, channels).transpose(2, 0, 1)

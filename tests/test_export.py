@@ -106,5 +106,7 @@ def test_onnx_without_its_packages_is_a_line(tmp_path, monkeypatch):
         return imported(name, *more)
 
     monkeypatch.setattr(builtins, "__import__", absent)
-    with pytest.raises(ExportError, match=r"expected the packages of `pip install fedgates\[onnx\]`"):
+    with pytest.raises(
+        ExportError, match=r"expected packages that are installed, as by uv sync --extra onnx; ModuleNotFoundError: "
+    ):
         write_onnx(loaded(tmp_path, "mlp"), tmp_path / "o")

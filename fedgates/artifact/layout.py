@@ -68,16 +68,18 @@ def read_bytes(path: str | Path, max_gates: int) -> bytes:
         with Path(path).expanduser().open("rb") as file:
             opening = file.read(_OPENING.size)
             _expect_opening(opening)
-            data = bytearray(opening)
-            while len(data) <= most and (part := file.read(_PART)):
-                data += part
+            parts, length = [opening], len(opening)
+            while length <= most and (part := file.read(_PART)):
+                parts.append(part)
+                length += len(part)
+        data = b"".join(parts)
     except OSError as error:
         raise ModelFileError(error.strerror or str(error)) from None
     except (RuntimeError, MemoryError) as error:  # ~ of somebody unknown; more than this machine holds
         raise ModelFileError(str(error) or "it does not fit into memory") from None
     if len(data) > most:
         raise ModelFileError(f"more than {most:,} bytes, which no model of max_gates = {max_gates:,} parameters has")
-    return bytes(data)
+    return data
 
 
 def _expect_opening(data: bytes) -> None:

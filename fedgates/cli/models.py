@@ -66,7 +66,7 @@ def predict(
     network: _Network = None,
     max_gates: _MaxGates = _MOST_GATES,
     *,
-    resize: Annotated[bool, typer.Option("--resize", help="Scale pictures of another size to the network's.")] = False,
+    resize: Annotated[bool, typer.Option("--resize", help="Scale pictures (not arrays) of another size.")] = False,
     as_json: _Json = False,
 ) -> None:
     """Labels, with probabilities, of an image, of all images in a folder, or of x (or x_test) in an npz file."""

@@ -229,7 +229,8 @@ def _own_data(config: RunConfig, context: Context, message: Message) -> tuple[da
         raise ConfigError(_OWN_DATA, path, "a node config with data-path, or with partition-id and num-partitions")
     if not 0 <= partition_id < clients:
         raise ConfigError("partition-id", partition_id, f"a number from 0 to {clients - 1}, below num-partitions")
-    return _divided(data.load_once(config).train, data.shares(config, clients)[partition_id], config)
+    dataset = data.load_once(config)
+    return _divided(dataset.train, data.shares(dataset, config, clients)[partition_id], config)
 
 
 def _divided(train: data.Examples, mine: NDArray[np.int64], config: RunConfig) -> tuple[data.Examples, data.Examples]:

@@ -154,7 +154,7 @@ def check_partition(config: RunConfig, dataset: data.Dataset, clients: int) -> N
         raise ConfigError("dataset", config.dataset, "a data set that is here: simulated clients have none of their own")
     if clients < config.min_clients:
         raise ConfigError("min-clients", config.min_clients, f"at most {clients}, which is how many clients are simulated")
-    data.shares(config, clients)
+    data.shares(dataset, config, clients)
 
 
 def simulated_clients(grid: Grid) -> int | None:

@@ -85,9 +85,13 @@ def test_no_more_is_read_than_a_model_can_have(file):
     with file.open("ab") as longer:
         longer.truncate(1 << 36)  # 64 GB that take no room
     tracemalloc.start()
-    assert refused(file, max_gates=85_002) == "more than 3,457,184 bytes, which no model of max_gates = 85,002 parameters has"
-    assert tracemalloc.get_traced_memory()[1] < 20_000_000
-    tracemalloc.stop()
+    try:
+        assert (
+            refused(file, max_gates=85_002) == "more than 3,457,184 bytes, which no model of max_gates = 85,002 parameters has"
+        )
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_what_never_ends_is_not_read():
@@ -202,9 +206,11 @@ def test_facts_that_are_none(file, told):
 def test_facts_that_unpack_to_very_much_are_not_unpacked(file):
     file.write_bytes(with_facts(file.read_bytes(), b" " * (1 << 27)))
     tracemalloc.start()
-    assert refused(file) == NONE
-    assert tracemalloc.get_traced_memory()[1] < 8_000_000
-    tracemalloc.stop()
+    try:
+        assert refused(file) == NONE
+        assert tracemalloc.get_traced_memory()[1] < 8_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_facts_are_no_longer_than_they_may_be(file):

@@ -51,11 +51,15 @@ def test_images_are_read_as_in_training(capsys, model, tmp_path):
     assert same(capsys, model, tmp_path / "grey.PNG", tmp_path / "moving.gif")
 
 
+TO_SCALE = "expected at most 67,108,864 pixels, and 20,000 in a row or a column, to be scaled"
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("large.png", "12000x12000 pixels, expected at most 67,108,864 to scale"),
-        ("bomb.png", "far more pixels than 8x8, which is expected"),
+        ("large.png", f"12000x12000 pixels, {TO_SCALE}"),
+        ("bomb.png", f"far more pixels than can be looked at, {TO_SCALE}"),
+        ("thin.png", f"20001x1 pixels, {TO_SCALE}"),
         ("sixteen-wide.png", "expected 8 bits a channel, and it has more (mode I;16)"),
         ("sixteen.png", "expected 8 bits a channel, and it has more (mode I;16)"),
     ],
@@ -107,6 +111,7 @@ def write_odd_files(folder):
     Image.new("L", (1, 1)).save(folder / "dot.png")
     Image.new("1", (12_000, 12_000)).save(folder / "large.png")
     Image.new("1", (20_000, 20_000)).save(folder / "bomb.png")
+    Image.new("1", (20_001, 1)).save(folder / "thin.png")
     Image.fromarray(np.zeros((8, 8), np.uint16)).save(folder / "sixteen.png")
     Image.fromarray(np.zeros((8, 9), np.uint16)).save(folder / "sixteen-wide.png")
     Image.fromarray(np.zeros((8, 8), np.float32)).save(folder / "floats.tiff")
@@ -135,7 +140,7 @@ ODD = {
     "wide.png": "9x8 pixels, expected 8x8 (--resize scales pictures)",
     "dot.png": "1x1 pixels, expected 8x8 (--resize scales pictures)",
     "large.png": "12000x12000 pixels, expected 8x8 (--resize scales pictures)",
-    "bomb.png": "far more pixels than 8x8, which is expected",
+    "bomb.png": "far more pixels than can be looked at, expected 8x8",
     "sixteen.png": "expected 8 bits a channel, and it has more (mode I;16)",
     "floats.tiff": "expected 8 bits a channel, and it has more (mode F)",
     "floats.npz": "x is float64 [2, 8, 8, 1], expected uint8 [n, 8, 8, 1]",

@@ -4,8 +4,8 @@ import pytest
 
 from fedgates import data
 from fedgates.config import RunConfig
-from fedgates.data.partition import partition
-from fedgates.data.shares import _DIVIDED_BY, shares
+from fedgates.data import partition, shares
+from fedgates.data.shares import _DIVIDED_BY
 
 
 class Watched:
@@ -19,18 +19,40 @@ class Watched:
         return getattr(self._config, name)
 
 
+def divided(dataset, config, clients):
+    return [list(part) for part in partition(dataset.train.strata, clients, config)]
+
+
 @pytest.mark.parametrize("scheme", ["iid", "dirichlet", "classes"])
 def test_they_are_the_partition_and_hang_on_no_other_key(scheme):
-    config = RunConfig(partition=scheme, samples_per_client=20)
+    dataset, config = data.load(RunConfig()), RunConfig(partition=scheme, samples_per_client=20)
     watched = Watched(config)
-    direct = partition(data.load(config).train.strata, 5, watched)
-    assert [list(share) for share in shares(config, 5)] == [list(part) for part in direct]
+    direct = divided(dataset, watched, 5)
+    assert [list(share) for share in shares(dataset, config, 5)] == direct
     assert watched.read <= set(_DIVIDED_BY)
 
 
 def test_they_are_found_once_for_configs_that_divide_alike():
-    first = shares(RunConfig(), 7)
-    assert shares(RunConfig(strategy="fedavg", learning_rate=0.5, num_server_rounds=3), 7) is first
-    for other, clients in ((RunConfig(seed=2), 7), (RunConfig(samples_per_client=3), 7), (RunConfig(), 8)):
-        assert len(shares(other, clients)[0]) <= 1437 // 7 + 1
-        assert shares(other, clients) is not first
+    dataset = data.load(RunConfig())
+    first = shares(dataset, RunConfig(), 7)
+    assert shares(dataset, RunConfig(strategy="fedavg", learning_rate=0.5, num_server_rounds=3), 7) is first
+
+
+@pytest.mark.parametrize(
+    ("changes", "clients", "synthetic"),
+    [
+        ({"seed": 2}, 7, False),
+        ({"samples_per_client": 3}, 7, False),
+        ({"partition": "classes"}, 7, False),
+        ({"partition": "dirichlet", "dirichlet_alpha": 0.2}, 7, False),
+        ({}, 8, False),
+        ({}, 7, True),
+    ],
+)
+def test_what_divides_otherwise_is_not_taken_for_the_last(changes, clients, synthetic):
+    digits = data.load(RunConfig())
+    other = data.load(RunConfig(dataset="synthetic-linear")) if synthetic else digits
+    last = [list(share) for share in shares(digits, RunConfig(), 7)]
+    found = [list(share) for share in shares(other, RunConfig(**changes), clients)]
+    assert found == divided(other, RunConfig(**changes), clients)
+    assert found != last

@@ -1,14 +1,18 @@
 """Apps in folders of their own, with the repository's client app."""
 
 import sys
+from contextlib import contextmanager
 
 from fedgates.flower.app import load_app
 
 
-def forget_apps(monkeypatch):
-    """Have the path of modules, and what is loaded, as before, when the test has ended."""
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.delitem(sys.modules, "server_of_study", raising=False)
+@contextmanager
+def apps_forgotten():
+    """Have the path of modules, and what is loaded, as before, at the end."""
+    path = [*sys.path]
+    yield
+    sys.path[:] = path
+    sys.modules.pop("server_of_study", None)
     load_app.cache_clear()
 
 

@@ -1,7 +1,7 @@
 """An app by its folder: a run of it, and what is none."""
 
 import pytest
-from apps import forget_apps, write_app
+from apps import apps_forgotten, write_app
 
 from client_app import app
 from fedgates.config import ConfigError
@@ -11,8 +11,9 @@ from strategies import STRATEGIES
 
 
 @pytest.fixture(autouse=True)
-def _as_before(monkeypatch):
-    forget_apps(monkeypatch)
+def _as_before():
+    with apps_forgotten():
+        yield
 
 
 def comparable(folder):

@@ -8,7 +8,7 @@ import sys
 from pathlib import PurePath
 
 import pytest
-from apps import forget_apps, write_app
+from apps import apps_forgotten, write_app
 
 from fedgates.compare import Job
 from fedgates.config import ConfigError
@@ -17,8 +17,9 @@ from fedgates.flower.study import Outcome, StudyError, _check, _close, check_job
 
 
 @pytest.fixture(autouse=True)
-def _as_before(monkeypatch):
-    forget_apps(monkeypatch)
+def _as_before():
+    with apps_forgotten():
+        yield
 
 
 def job(method="fedpm", seed=1, clients=4, **config):
