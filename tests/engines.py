@@ -78,7 +78,7 @@ class Sandbox:
                 os.kill(pid, sig)
         return len(found)
 
-    def run(self, *command, cwd=ROOT, timeout=240):
+    def run(self, *command, cwd=ROOT, timeout=400):
         done = subprocess.run(
             command,
             cwd=cwd,
@@ -115,7 +115,7 @@ class Sandbox:
         return json.loads(out[out.index("{") :])
 
 
-def until(condition, what, seconds=60):
+def until(condition, what, seconds=120):
     """Wait until a condition holds; what it returned."""
     end = time.monotonic() + seconds
     while not (found := condition()):

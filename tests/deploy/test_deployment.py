@@ -86,7 +86,7 @@ def test_strangers_stay_outside(federation, devices, first_run):
         assert reason in log
         assert "SuperNode ID" not in log
         assert "Receiving" not in log
-        assert devices[number].wait(10) != 0
+        assert devices[number].wait(60) != 0
 
 
 def test_the_gate_passes_what_devices_say_and_nothing_else(federation):
@@ -115,16 +115,16 @@ def test_superlink_itself_refuses_a_supernode_without_a_key(federation):
     keyless = federation.start(
         *("flower-supernode", "--superlink", link, "--root-certificates", ca, "--port", port), name="keyless"
     )
-    assert keyless.wait(60) != 0
+    assert keyless.wait(120) != 0
     assert "All SuperNodes must be registered" in federation.log("keyless")
 
 
 def test_a_device_that_is_killed_in_mid_round_is_named_and_not_missed(federation, devices, first_run):
-    settings = federation.settings(fraction_evaluate=0.0, num_server_rounds=1, round_timeout=25.0)
+    settings = federation.settings(fraction_evaluate=0.0, num_server_rounds=1, round_timeout=50.0)
     run, folder = federation.begin_run("loss", settings)
     federation.in_round(folder, 1, *DATA)
     end_group(devices[2])
-    assert run.wait(90) == 0
+    assert run.wait(180) == 0
     (line,) = folder.ledger.read()
     assert (line["clients_selected"], line["clients_counted"], list(line["failed"])) == (3, 2, ["2"])
     assert federation.runs("fed")[0]["status"] == "finished:completed"
@@ -144,19 +144,19 @@ def test_a_run_whose_server_is_killed_ends_as_if_nothing_had_been(federation, de
     assert run["status"] == "running"  # for a while, to Flower
     federation.do("flwr log", RUN=run["run-id"], RESULTS=folder.path)
     federation.do("flwr stop", RUN=run["run-id"])
-    assert stopped.wait(20) is not None
+    assert stopped.wait(60) is not None
 
     stopped, same = federation.begin_run("killed again", settings, resume, RESULTS=folder.path)
     assert same == folder
     federation.in_round(folder, 2, 0, 1)
     for words in (("flower-superlink",), ("flower-superexec", str(federation.local)), ("flwr-serverapp",)):
         assert federation.kill(*words) == 1
-    assert stopped.wait(20) is not None
+    assert stopped.wait(60) is not None
     assert [line["round"] for line in folder.ledger.read()] == [1]
     federation.start_superlink("superlink again")
 
     last, _ = federation.begin_run("unharmed", settings, resume, RESULTS=folder.path)
-    assert last.wait(120) == 0
+    assert last.wait(240) == 0
     assert "resumed after round 1" in federation.log("unharmed")
 
     config = keys_of(settings) | {"output-dir": str(federation.root / "reference")}

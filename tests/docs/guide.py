@@ -97,7 +97,7 @@ def expect_shown(shown, printed):
         assert wanted == ["..."] or any(_alike(wanted, _PLACE.sub("", found).split()) for found in lines), f"{line}\n{printed}"
 
 
-def run(script, sandbox, app, timeout=300, *, fails=False):
+def run(script, sandbox, app, timeout=400, *, fails=False):
     """Run a block of bash; what it printed. One that `fails` may end as a command does that refuses a value."""
     code, out = sandbox.run("bash", "-euo", "pipefail", "-c", script, cwd=app, timeout=timeout)
     assert code == 0 or (fails and code == 2), f"{script}\n{out}"
