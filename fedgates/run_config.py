@@ -1,5 +1,6 @@
 """The config of an app as Flower would give it to a run: ``[tool.flwr.app.config]``, and what `--run-config` says on top."""
 
+import json
 import tomllib
 from pathlib import Path
 
@@ -33,6 +34,15 @@ def of_app(folder: Path, overrides: str = "") -> RunConfig:
             raise unknown(key, value, shared | raw.keys())
     raw.update(changed)
     return parse(RunConfig, {key: value for key, value in raw.items() if key in shared})
+
+
+def as_pair(key: str, value: Value | None) -> str:
+    """A key and its value as `flwr run --run-config` reads them: without spaces, texts in quotes that are not in them.
+
+    Flower passes over what has spaces around its "=", without a word.
+    """
+    quoted = f"'{value}'" if isinstance(value, str) and '"' in value else json.dumps(value, ensure_ascii=False)
+    return f"{key}={quoted}"
 
 
 def _pairs(text: str) -> dict[str, Value]:

@@ -52,6 +52,7 @@ def report(
     from fedgates.cli.follow import show, write_current_page  # noqa: PLC0415
     from fedgates.lines import read  # noqa: PLC0415
     from fedgates.report import summary  # noqa: PLC0415
+    from fedgates.run_config import as_pair  # noqa: PLC0415
     from fedgates.run_list import as_values, entry, find  # noqa: PLC0415
     from fedgates.totals import parameters  # noqa: PLC0415
 
@@ -71,7 +72,7 @@ def report(
         return
     typer.echo(summary(lines, found.strategy, parameters(lines)))
     if found.under_way or found.rounds < found.of_rounds:
-        how = "still running" if found.under_way else f"ended early; to go on: resume = {str(path.resolve())!r}"
+        how = "still running" if found.under_way else f"ended early; to go on: {as_pair('resume', str(path.resolve()))}"
         typer.echo(f"{found.rounds} of {found.of_rounds} rounds are done, {how}")
     typer.echo(f"written: {written}")
 

@@ -18,6 +18,7 @@ from fedgates.flower.roster import is_simulation
 from fedgates.flower.startup import config_is_checked, end_flower_process
 from fedgates.flower.strategy import QuorumError
 from fedgates.network import NetworkError
+from fedgates.run_config import as_pair
 
 log = logging.getLogger("fedgates")
 _SETTLING, _PATIENCE = 0.1, 30.0
@@ -81,12 +82,10 @@ def run_federation(grid: Grid, raw: Mapping[str, Value], strategies: Strategies)
     run = open_run(config, clients)
     log.info("results: %s", run.path)
     with run.held():
-        if config.resume:
-            run.note(config, clients)
-        return _run(grid, strategy, dataset, run), run
+        return _run(grid, strategy, dataset, run, clients), run
 
 
-def _run(grid: Grid, strategy: AnyStrategy, dataset: data.Dataset, run: RunFolder) -> Result:
+def _run(grid: Grid, strategy: AnyStrategy, dataset: data.Dataset, run: RunFolder, clients: int | None) -> Result:
     """All rounds of a run that are not done yet, and what it leaves."""
     config = strategy.config
     if dataset.support is not None and len(dataset.support) == strategy.network.size:
@@ -94,6 +93,10 @@ def _run(grid: Grid, strategy: AnyStrategy, dataset: data.Dataset, run: RunFolde
     first_round, arrays = 1, None
     if config.resume:
         state, done = run.load(strategy.digest) or (strategy.initial_state(), 0)
+        if config.num_server_rounds < done:
+            expected = f"at least {done}: so many are done in the run to resume"
+            raise ConfigError("num-server-rounds", config.num_server_rounds, expected)
+        run.note(config, clients)
         run.ledger.forget_after(done)
         first_round, arrays = done + 1, strategy.encode(state, done + 1)
         strategy.go_on(first_round, run.ledger.failed_attempts(first_round))
@@ -110,7 +113,7 @@ def _run(grid: Grid, strategy: AnyStrategy, dataset: data.Dataset, run: RunFolde
             result = strategy.start(grid, arrays, evaluate_fn=evaluate_fn, first_round=first_round, run=run, follow=follow)
             keep_model(strategy, dataset, run)
         except QuorumError as error:
-            raise QuorumError(f"{error}; to go on: resume = {str(run.path)!r}") from None
+            raise QuorumError(f"{error}; to go on: {as_pair('resume', str(run.path))}") from None
         finally:  # a run that ends early has cost something, too
             tell(strategy, run)
     return result

@@ -1,6 +1,5 @@
 """How the run was set up, and the commands that do it again."""
 
-import json
 import shlex
 from collections.abc import Sequence
 
@@ -8,6 +7,7 @@ from fedgates.page import numbers
 from fedgates.page.markup import Html, el, join
 from fedgates.page.parts import folded, more, note, section, table
 from fedgates.page.story import CLIENTS, Story
+from fedgates.run_config import as_pair
 from fedgates.text import one_line
 
 _MOST_ROWS, _MOST_CODE = 200, 4000
@@ -64,19 +64,12 @@ def command(story: Story, *, resume: bool = False) -> str:
     clients = story.config.get(CLIENTS)
     if clients is not None:
         parts.append(f"--federation-config {shlex.quote(f'num-supernodes={clients} client-resources-num-cpus=1')}")
-    asked = [f"{key}={_toml(story.config[key])}" for key in story.changed]
+    asked = [as_pair(key, story.config[key]) for key in story.changed]
     if resume:
-        asked.append(f"resume={_toml(str(story.folder))}")
+        asked.append(as_pair("resume", str(story.folder)))
     if asked:
         parts.append(f"--run-config {shlex.quote(' '.join(asked))}")
     return " \\\n  ".join(parts)
-
-
-def _toml(value: object) -> str:
-    """A value as flwr reads it: texts in quotes that are not in them."""
-    if isinstance(value, str):
-        return f"'{value}'" if '"' in value else json.dumps(value, ensure_ascii=False)
-    return json.dumps(value)
 
 
 def _shown(value: object) -> Html | str:

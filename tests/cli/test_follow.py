@@ -98,7 +98,7 @@ def test_rounds_that_a_resumed_run_does_again_are_told_again(running):
         running.end()
         rest, _ = process.communicate(timeout=30)
     assert [line.split()[1] for line in told] == [f"{i}/8" for i in (1, 2, 3, 2, 3)]
-    assert "3 of 8 rounds are done, ended early; to go on: resume = " in rest
+    assert '3 of 8 rounds are done, ended early; to go on: resume="/' in rest
 
 
 # --- in a terminal
@@ -213,7 +213,7 @@ def test_a_run_under_way_is_called_so(capsys, running):
     assert command(capsys, "runs", "--folder", running.path.parent)[1].splitlines()[1].split()[3:5] == ["2/8,", "running"]
     assert entry(running.path).under_way
     running.end()
-    assert "2 of 8 rounds are done, ended early; to go on: resume = " in command(capsys, "report", running.path)[1]
+    assert '2 of 8 rounds are done, ended early; to go on: resume="/' in command(capsys, "report", running.path)[1]
     assert not entry(running.path).under_way
 
 

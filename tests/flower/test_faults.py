@@ -371,7 +371,7 @@ def test_failed_rounds_are_counted_each_for_itself(raw):
 def test_without_a_quorum_the_state_stays_and_the_run_ends_in_time(raw):
     grid = with_faults({(1, name): garbage for name in range(3)})
     with pytest.raises(
-        QuorumError, match=r"^round 1 had fewer .*, 2 times .* 1 of 4 the last time, client 0: magic .*resume = '"
+        QuorumError, match=r"^round 1 had fewer .*, 2 times .* 1 of 4 the last time, client 0: magic .*resume=\""
     ):
         run(raw(max_failed_rounds=2), 4, grid)
 
@@ -380,7 +380,7 @@ def test_without_a_quorum_the_state_stays_and_the_run_ends_in_time(raw):
 def test_a_run_that_ended_without_a_quorum_can_go_on_as_if_nothing_had_been(raw, lost):
     with pytest.raises(QuorumError, match=rf"^round {lost} had fewer .*, 3 times") as error:
         with_outages(raw, {(lost, 1), (lost, 2), (lost, 3)}, fraction_train=0.5)
-    folder = RunFolder(Path(re.findall(r"resume = '(.+)'", str(error.value))[0]))
+    folder = RunFolder(Path(re.findall(r'resume="(.+)"', str(error.value))[0]))
     assert attempts(folder)[lost - 1 :] == [(lost, 1, False), (lost, 2, False), (lost, 3, False)]
     assert last_checkpoint(folder).name == f"checkpoint-{lost - 1:05d}.safetensors"
     assert votes_of(folder).any() == (lost > 1)

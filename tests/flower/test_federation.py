@@ -107,6 +107,17 @@ def test_resume_with_another_config_names_the_key(raw):
         run(raw(num_server_rounds=2, local_epochs=2, resume=str(folder.path)))
 
 
+def test_resume_with_fewer_rounds_than_are_done_is_refused_and_changes_nothing(raw):
+    folder = run(raw(num_server_rounds=2), 4)
+    before = (folder.path / "config.json").read_bytes()
+    with pytest.raises(
+        ConfigError, match=r"^num-server-rounds = 1: expected at least 2: so many are done in the run to resume"
+    ):
+        run(raw(num_server_rounds=1, resume=str(folder.path)), 4)
+    assert (folder.path / "config.json").read_bytes() == before
+    assert len(folder.ledger.read()) == 2
+
+
 def test_resume_with_another_number_of_clients_is_refused(raw):
     folder = run(raw(num_server_rounds=1))
     with pytest.raises(ConfigError, match=r"simulated-clients = 5: expected 4, as in the run to resume"):
