@@ -61,7 +61,7 @@ def inspect(model: _File, max_gates: _MaxGates = _MOST_GATES, *, as_json: _Json 
 @cli.command(epilog="Example: fedgates predict model.fedgates digit.png")
 def predict(
     model: _File,
-    images: Annotated[Path, typer.Argument(metavar="IMAGE|FOLDER|NPZ", show_default=False)],
+    images: Annotated[Path, typer.Argument(metavar="IMAGE|FOLDER|NPZ", help="Pictures, or arrays.", show_default=False)],
     top: Annotated[int, typer.Option(min=1, help="How many labels an image.")] = 1,
     network: _Network = None,
     max_gates: _MaxGates = _MOST_GATES,

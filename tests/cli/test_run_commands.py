@@ -265,6 +265,11 @@ def test_what_nobody_thought_of_is_a_line_too(capsys, monkeypatch, tmp_path):
     assert command(capsys, "runs", "--folder", tmp_path) == (1, "", "fedgates: RuntimeError: out of luck\n")
 
 
+ARGUMENTS = {"report": "A run's folder, its", "cost": "A run's folder, its", "predict": "Pictures, or arrays."} | dict.fromkeys(
+    ("inspect", "export"), "A model.fedgates; or of a run"
+)
+
+
 def test_help_needs_nothing_heavy():
     for name in ("runs", "report", "cost", "data", "inspect", "predict", "export", "compare"):
         code = f"""
@@ -278,4 +283,5 @@ except SystemExit as end:
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
         assert done.stderr == ""
         assert f"Example: fedgates {name} " in done.stdout
+        assert ARGUMENTS.get(name, "") in " ".join(done.stdout.split())
         assert done.stdout.splitlines()[-1] == "0 set()"
