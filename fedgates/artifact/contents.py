@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 
 from fedgates.artifact.facts import Facts, Layer, from_json
 from fedgates.artifact.layout import ModelFileError, read_bytes, split
+from fedgates.config import RunConfig
 from fedgates.state import Weights
 from fedgates.text import one_line
 from fedgates.wire import Shared, WireError, unpack_state, unpack_update
 from fedgates.wire.header import PACKED, peek
 
-MOST_GATES = 50_000_000
+MOST_GATES = RunConfig.max_gates
 """More parameters than so many are refused, unless a reader says otherwise."""
 
 

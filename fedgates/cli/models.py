@@ -9,6 +9,7 @@ import click
 import typer
 
 from fedgates.cli.app import cli, import_from_here
+from fedgates.config import RunConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,8 +32,8 @@ _Network = Annotated[
 _MaxGates = Annotated[int, typer.Option("--max-gates", min=1, help="Refuse networks with more parameters.")]
 _Json = Annotated[bool, typer.Option("--json", help="For scripts.")]
 _LONGEST_LINE = 1000
-_MOST_GATES = 50_000_000
-"""As `fedgates.load` has it, which takes torch to be asked."""
+_MOST_GATES = RunConfig.max_gates
+"""As `fedgates.load` and `look` have it, which take NumPy to be asked."""
 
 
 class Form(StrEnum):
