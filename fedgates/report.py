@@ -15,7 +15,10 @@ _MOST_REASONS, _MOST_NAMES = 8, 12
 
 
 class Clock:
-    """Says of each round what it did, and how long the rest will take, judged by the median of the last rounds."""
+    """Says of each round what it did, and how long the rest will take, judged by the median of the last rounds.
+
+    While the first that it is told ran, processes started and data was loaded: it says so, and forgets that one.
+    """
 
     def __init__(self, last_round: int) -> None:
         self._last = last_round
@@ -34,12 +37,14 @@ class Clock:
             *([f"attempt {attempt}"] if attempt > 1 else []),
             f"{self.left(round_line)} left",
         ]
+        if self._seen == 1 and not parts[-1].startswith("0:00 "):
+            parts[-1] += ", start included"
         return "\n".join(["  ".join(parts), *(f"    {told}" for told in wrong(round_line))])
 
     def left(self, round_line: Line) -> str:
         """Hours, minutes and seconds after this round, to be asked once for each. One without a quorum is still to be done."""
         self._seen += 1
-        if self._seen == 2:  # while the first round ran, processes started and data was loaded
+        if self._seen == 2:
             self._seconds.clear()
         self._seconds.append(round_line["seconds"])
         rounds = max(0, self._last - round_line["round"] + (not round_line.get("quorum", True)))

@@ -41,7 +41,9 @@ def line(server_round=1, **changes):
 
 def test_the_tidy_line():
     found = Clock(30).line(line(7, accuracy=0.9512, seconds=10.0))
-    assert found == "round  7/30  accuracy 95.1 %  density 0.457  bpp up 1.032 down 3.457  clients 3/4  3:50 left"
+    assert (
+        found == "round  7/30  accuracy 95.1 %  density 0.457  bpp up 1.032 down 3.457  clients 3/4  3:50 left, start included"
+    )
 
 
 def test_what_nobody_could_measure_is_a_dash():
@@ -73,7 +75,7 @@ def test_the_models_density_stands_beside_that_of_methods_that_send_all():
 def test_a_line_of_an_older_ledger_is_told_by_what_it_has():
     had = ("round", "seconds", "uplink_bytes", "downlink_bytes", "clients_selected", "clients_counted")
     found = Clock(9).line({key: value for key, value in line(2).items() if key in had})
-    assert found == "round 2/9  accuracy -  density -  bpp up - down -  clients 3/4  0:14 left"
+    assert found == "round 2/9  accuracy -  density -  bpp up - down -  clients 3/4  0:14 left, start included"
 
 
 def test_reasons_stand_below_one_a_line():
@@ -100,7 +102,7 @@ def test_clients_of_one_reason_stand_together_and_many_reasons_are_cut():
 
 def test_a_repeated_attempt_is_called_so_and_its_round_is_still_to_be_done():
     clock = Clock(3)
-    assert clock.line(line(2, seconds=10.0, quorum=False)).splitlines()[0].endswith("clients 3/4  0:20 left")
+    assert clock.line(line(2, seconds=10.0, quorum=False)).splitlines()[0].endswith("clients 3/4  0:20 left, start included")
     assert (
         clock.line(line(2, seconds=10.0, quorum=False, attempt=2)).splitlines()[0].endswith("clients 3/4  attempt 2  0:20 left")
     )
@@ -120,7 +122,7 @@ def test_time_left_is_the_median_of_the_last_nine_rounds_and_the_first_is_forgot
     clock = Clock(100)
     seconds = [500, 10, 30, 10, 10, 10, 10, 10, 10, 10, 20, 20, 20, 20, 20]
     left = [clock.line(line(r, seconds=s)).rpartition("  ")[2] for r, s in enumerate(seconds, 1)]
-    assert left[0] == "13:45:00 left"
+    assert left[0] == "13:45:00 left, start included"
     assert left[1] == f"{10 * 98 // 60}:20 left"  # ten seconds a round: in the first one, processes started
     assert left[2] == f"{20 * 97 // 60}:20 left"  # the median of two is between them
     assert left[9] == "15:00 left"
@@ -128,9 +130,9 @@ def test_time_left_is_the_median_of_the_last_nine_rounds_and_the_first_is_forgot
 
 
 def test_minutes_are_not_lost_in_rounding():
-    assert Clock(2).line(line(1, seconds=59.6)).endswith("  1:00 left")
-    assert Clock(2).line(line(1, seconds=3599.6)).endswith("  1:00:00 left")
-    assert Clock(2).line(line(1, seconds=7205)).endswith("  2:00:05 left")
+    assert Clock(2).line(line(1, seconds=59.6)).endswith("  1:00 left, start included")
+    assert Clock(2).line(line(1, seconds=3599.6)).endswith("  1:00:00 left, start included")
+    assert Clock(2).line(line(1, seconds=7205)).endswith("  2:00:05 left, start included")
     assert Clock(2).line(line(5, seconds=10)).endswith("  0:00 left")
 
 

@@ -3,6 +3,7 @@
 from fedgates.flower.client import make_client_app
 from fedgates.flower.loopback import LoopbackGrid
 from fedgates.flower.masks import MaskConfig, MaskStrategy, counted, threshold
+from fedgates.flower.rehearsal import rehearse
 from fedgates.flower.server import make_server_app, run_federation
 from fedgates.flower.strategy import GateStrategy, QuorumError
 from fedgates.flower.weights import WeightConfig, WeightStrategy, finite, largest, rounded, weighted_mean
@@ -20,6 +21,7 @@ __all__ = [
     "largest",
     "make_client_app",
     "make_server_app",
+    "rehearse",
     "rounded",
     "run_federation",
     "threshold",

@@ -39,7 +39,11 @@ class LoopbackGrid(Grid):
     ----------
     simulated : bool
         Whether the nodes share the server's data; not if all have their own.
+    complete : bool
+        Whether all nodes that will ever be are there from the start.
     """
+
+    complete = True
 
     def __init__(
         self,

@@ -25,13 +25,22 @@ _REST, _LONGEST_REST = 1.0, 600.0
 """Seconds after which a node is asked again that answered with an error, or not in time; twice as many each time."""
 _NAMES = 2**31
 """Names that clients give themselves are below it, so that none can take a node id, which is what others go by."""
-_SIMULATIONS = ("InMemoryGrid", "LoopbackGrid")
-"""Grids whose nodes are simulated; by name, because Flower does not export its own."""
+_LOCAL = ("InMemoryGrid", "LoopbackGrid")
+"""Grids whose nodes are all on this machine; by name, because Flower does not export its own."""
 
 
 def is_simulation(grid: Grid) -> bool:
-    """Whether nodes are simulated, so that all there will ever be are there soon; real ones come, go, and have their data."""
-    return any(kind.__name__ in _SIMULATIONS for kind in type(grid).__mro__) and getattr(grid, "simulated", True)
+    """Whether nodes are simulated, and share the server's data; real ones have their own."""
+    return _is_local(grid) and getattr(grid, "simulated", True)
+
+
+def is_complete(grid: Grid) -> bool:
+    """Whether all nodes there will ever be are there soon; real ones come and go."""
+    return _is_local(grid) and getattr(grid, "complete", True)
+
+
+def _is_local(grid: Grid) -> bool:
+    return any(kind.__name__ in _LOCAL for kind in type(grid).__mro__)
 
 
 def name_of(given: object, node: int) -> int:
@@ -49,6 +58,8 @@ class Roster:
     """The clients that are there and have introduced themselves."""
 
     def __init__(self) -> None:
+        self._there: set[int] = set()
+        """The nodes that there were at the last look."""
         self._names: dict[int, int] = {}
         """Node id to name."""
         self._left_out: dict[int, str] = {}
@@ -83,7 +94,13 @@ class Roster:
                 if answer.metadata.src_node_id in there:
                     self._enter(answer)
             if not strangers:
+                self._there = there
                 return {name: node for node, name in self._names.items() if node in there}
+
+    @property
+    def settled(self) -> bool:
+        """Whether all that were there at the last look have said who they are, or why they cannot take part."""
+        return self._there <= self._names.keys() | self._left_out.keys()
 
     @property
     def problem(self) -> str:

@@ -110,14 +110,17 @@ def wait_for_clients(strategy: "GateStrategy[Any, Any]", grid: Grid, timeout: fl
     Raises
     ------
     QuorumError
-        They have not within `timeout` seconds, or those that are there cannot take part.
+        They have not within `timeout` seconds; or, where no others can come, those that are there cannot take part.
     """
     wanted, started = strategy.config.min_clients, time.monotonic()
     told = -_TELL_EVERY
     while (there := len(strategy.present(grid))) < wanted:
         waited = time.monotonic() - started
+        others = f"; of the others the first says: {strategy.problem}" if strategy.problem else ""
+        if strategy.nobody_else_comes(grid):
+            every = len(list(grid.get_node_ids()))
+            raise QuorumError(f"min-clients = {wanted}: {there} of {every} clients can take part{others}")
         if waited > timeout:
-            others = f"; of the others the first says: {strategy.problem}" if strategy.problem else ""
             raise QuorumError(f"min-clients = {wanted}: {there} clients came within {timeout:g} s (round-timeout){others}")
         if waited - told >= _TELL_EVERY:
             log.info("waiting for clients: %d of min-clients = %d are there", there, wanted)

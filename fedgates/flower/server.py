@@ -21,6 +21,8 @@ from fedgates.network import NetworkError
 from fedgates.run_config import as_pair
 
 log = logging.getLogger("fedgates")
+REFUSALS = (ConfigError, NetworkError, QuorumError)
+"""What ends a run and says in one line why: a traceback would bury it."""
 _SETTLING, _PATIENCE = 0.1, 30.0
 """Seconds without a new node after which a simulation's nodes are all there, and after which it has none."""
 
@@ -43,8 +45,8 @@ def make_server_app(strategies: Strategies) -> FederationApp:
         log_to_stdout()
         try:
             run_federation(grid, context.run_config, strategies)
-        except (ConfigError, NetworkError, QuorumError) as error:
-            log.error("fedgates: %s", error)  # noqa: TRY400  # one line, the traceback would bury it
+        except REFUSALS as error:
+            log.error("fedgates: %s", error)  # noqa: TRY400  # one line
             end_flower_process()
             raise
         finally:

@@ -19,7 +19,7 @@ from fedgates import keys
 from fedgates.checkpoint import RunFolder
 from fedgates.flower.messages import SHAPE, from_record, shape_record, to_record
 from fedgates.flower.poll import Poll
-from fedgates.flower.roster import Roster, choose, is_simulation
+from fedgates.flower.roster import Roster, choose, is_complete
 from fedgates.flower.rounds import EvaluateFn, Follow, QuorumError, run_rounds
 from fedgates.ledger import LARGEST_LOSS, Tally
 from fedgates.measures import MaskCounts
@@ -83,21 +83,16 @@ class GateStrategy(Method[Cfg, S], Strategy, Generic[Cfg, S]):
             log.info(told, c.flip_probability, a_bit, f"{a_bit * size * self.vectors:,.0f}")
 
     def present(self, grid: Grid) -> dict[int, int]:
-        """Name to node id of the clients there now.
-
-        Raises
-        ------
-        QuorumError
-            None of a simulation's can take part; on real devices others may come.
-        """
-        present = self._roster.present(grid, RecordDict({SHAPE: self._shape()}), self.config.round_timeout)
-        if not present and self.problem and is_simulation(grid):
-            raise QuorumError(f"no client can take part; the first of them says: {self.problem}")
-        return present
+        """Name to node id of the clients there now."""
+        return self._roster.present(grid, RecordDict({SHAPE: self._shape()}), self.config.round_timeout)
 
     def go_on(self, server_round: int, failed_attempts: int) -> None:
         """Before the run: so many attempts at its first round have been made, so that the next asks others."""
         self.tally = self._new_tally(server_round, failed_attempts)
+
+    def nobody_else_comes(self, grid: Grid) -> bool:
+        """Whether all that will ever be there were there at the last look, and have said whether they can take part."""
+        return is_complete(grid) and self._roster.settled
 
     @property
     def problem(self) -> str:

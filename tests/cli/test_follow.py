@@ -81,7 +81,8 @@ def test_in_a_pipe_each_round_is_a_line_as_it_ends(running):
         running.end()
         rest, complaints = process.communicate(timeout=30)
     assert [line.split()[:2] for line in told] == [["round", f"{i}/8"] for i in range(1, 9)]
-    assert all(line.endswith(" left\n") for line in told)
+    assert told[0].endswith(" left, start included\n")
+    assert all(line.endswith(" left\n") for line in told[1:])
     assert (process.returncode, complaints) == (0, "")
     assert "fedpm, 8 rounds" in rest
     assert "\x1b" not in "".join([*told, rest])

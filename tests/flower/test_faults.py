@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from flwr.app import Context, RecordDict
+from flwr.app import Context, Error, Message, RecordDict
 from runs import (
     Noting,
     answer,
@@ -219,6 +219,7 @@ def test_two_nodes_of_one_name_are_one_client(raw, caplog):
 
 def test_who_cannot_take_part_does_not_end_the_run_for_those_who_come_later(raw, own):
     class Coming(LoopbackGrid):
+        complete = False
         looks = 0
 
         def get_node_ids(self):
@@ -229,6 +230,34 @@ def test_who_cannot_take_part_does_not_end_the_run_for_those_who_come_later(raw,
     nodes = [{"data-path": "/absent.npz"}, own, own]
     (line,) = run_on(Coming(app, config, node_configs=nodes), config).ledger.read()
     assert line["clients_counted"] == 2
+
+
+def test_nobody_is_waited_for_where_no_others_can_come(raw, own):
+    config = raw(samples_per_client=0, round_timeout=600.0, min_clients=2)
+    grid = LoopbackGrid(app, config, node_configs=[own, {"data-path": "/absent.npz", "partition-id": 1}])
+    started = time.monotonic()
+    with pytest.raises(
+        QuorumError, match=r"min-clients = 2: 1 of 2 clients can take part; of the others the first says: data-p"
+    ):
+        run_on(grid, config)
+    assert time.monotonic() - started < 60
+
+
+def test_one_that_is_to_be_asked_again_is_waited_for(raw, own):
+    class Starting(LoopbackGrid):
+        asked = 0
+
+        def deliver(self, message):
+            if message.metadata.dst_node_id == 1001 and message.metadata.message_type == "query":
+                self.asked += 1
+                if self.asked == 1:
+                    return Message(Error(2, "not yet"), reply_to=message)
+            return super().deliver(message)
+
+    config = raw(num_server_rounds=1, samples_per_client=0, min_clients=3, round_timeout=60.0)
+    nodes = [own, own, own | {"partition-id": 5}, {"data-path": "/absent.npz", "partition-id": 1}]
+    (line,) = run_on(Starting(app, config, node_configs=nodes), config).ledger.read()
+    assert line["clients_counted"] == 3
 
 
 def test_a_node_that_never_introduces_itself_costs_its_wait_once(raw):

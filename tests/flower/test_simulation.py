@@ -53,7 +53,9 @@ def test_ray_and_loopback_give_the_same_bytes_and_bad_config_ends_before_ray(raw
     assert "relay, sampled" in simulated.ledger.read()[-1]["downlink"]  # Ray's clients kept what they knew
 
     rounds = re.findall(
-        r"^round \d/2  accuracy .+ %  density .+  bpp up .+ down .+  clients 3/3  \d:\d\d left$", out, re.MULTILINE
+        r"^round \d/2  accuracy .+ %  density .+  bpp up .+ down .+  clients 3/3  \d:\d\d left(?:, start included)?$",
+        out,
+        re.MULTILINE,
     )
     assert len(rounds) == 2, out
     assert "dense float32 FedAvg would move" in out
