@@ -184,9 +184,7 @@ def _check_same(path: Path, config: RunConfig, clients: int | None) -> None:
     if not isinstance(before, dict):
         raise ConfigError("resume", config.resume, "a run's folder, with its config.json")
     if before.get(_CLIENTS) != clients:
-        raise ConfigError(
-            _CLIENTS, clients, f"{before.get(_CLIENTS)}, as in the run to resume (num-supernodes of a simulation)"
-        )
+        raise ConfigError("num-supernodes", clients, f"{before.get(_CLIENTS)}, as in the run to resume")
     now = to_dict(config)
     for f in fields(config):
         key = key_name(f.name)

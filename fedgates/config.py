@@ -55,8 +55,8 @@ def choice(default: str, *names: str, reference: bool = False) -> Any:  # noqa: 
     )
 
 
-def text(default: str, check: Callable[[str], bool], expected: str) -> Any:  # noqa: ANN401
-    """A field for a string that passes `check`."""
+def text(default: str, check: Callable[[str], bool], expected: str | Callable[[str], str]) -> Any:  # noqa: ANN401
+    """A field for a string that passes `check`; `expected` may depend on what was given instead."""
     return field(default=default, metadata={"check": check, "expected": expected})
 
 
@@ -71,6 +71,13 @@ def _is_dataset(value: str) -> bool:
     if kind == DEVICES:
         return devices_shape(value) is not None
     return value in DATASETS or (bool(colon) and kind in ("npz", "folder") and _is_path(rest))
+
+
+def _expected_dataset(value: str) -> str:
+    kind, colon, _ = value.partition(":")
+    if colon and kind in ("npz", "folder"):
+        return f'{_PATH}, after "{kind}:"'
+    return f"one of {', '.join(DATASETS)}, {OWN_DATASETS}"
 
 
 def devices_shape(value: str) -> tuple[tuple[int, int, int], int] | None:
@@ -126,7 +133,7 @@ class RunConfig:
     """What every method shares; each field is the key of the same name in `pyproject.toml`, where it is explained."""
 
     strategy: str = text("fedpm", bool, "a strategy's name")
-    dataset: str = text("digits", _is_dataset, f"one of {', '.join(DATASETS)}, {OWN_DATASETS}")
+    dataset: str = text("digits", _is_dataset, _expected_dataset)
     data_dir: str = text("~/fedgates/data", _is_path, _PATH)
     synthetic_features: int = number(1000, 1, 1_000_000)
     synthetic_support: int = number(20, 1, 1_000_000)
@@ -221,6 +228,7 @@ def parse(config: type[C], raw: Mapping[str, Value], foreign: Iterable[str] = ()
 
 def _checked(key: str, value: object, kind: type, f: Field[Any]) -> Value:
     rule = f.metadata.get("expected", "")
+    rule = rule(str(value)) if callable(rule) else rule
     noun = _NOUNS.get(kind)
     if noun is None:
         raise TypeError(f"config field of {key} is annotated {kind}, expected one of bool, int, float, str")

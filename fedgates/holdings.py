@@ -78,7 +78,7 @@ def table(found: Holdings) -> str:
     sizes = found.counts.sum(1)
     lines.append(
         f"{found.dataset}: {sizes.sum():,} of {found.total:,} training examples held by {len(sizes)} clients, "
-        f"{sizes.min():,} to {sizes.max():,} each"
+        + (f"{sizes.min():,} to {sizes.max():,} each" if sizes.min() < sizes.max() else f"{sizes.min():,} each")
     )
     return "\n".join(lines)
 

@@ -41,6 +41,8 @@ class Images:
     """Shape ``[n, C, H, W]``."""
     passed_over: int = 0
     """Files of their folder whose names do not end like those of images."""
+    left_out: Sequence[str] = ()
+    """Why others in their folder cannot be used, a line each."""
 
 
 def read_images(path: Path, shape: Shape, *, resize: bool = False) -> Images:
@@ -51,7 +53,8 @@ def read_images(path: Path, shape: Shape, *, resize: bool = False) -> Images:
     path : Path
         A colour image becomes grey, and a grey one coloured, where the model wants it so, as in training: transparency is not
         looked at, and of an animation there is the first picture. In a folder hidden files, and files whose names do not end
-        like those of images, are passed over. In an npz file ``x`` or ``x_test`` is uint8 ``[n, H, W]`` or ``[n, H, W, C]``.
+        like those of images, are passed over, and images that cannot be used are left out. In an npz file ``x`` or ``x_test``
+        is uint8 ``[n, H, W]`` or ``[n, H, W, C]``.
     shape : tuple of int
         (C, H, W) of the model's images.
     resize : bool
@@ -61,7 +64,7 @@ def read_images(path: Path, shape: Shape, *, resize: bool = False) -> Images:
     Raises
     ------
     ImageError
-        There is none, or one cannot be used.
+        There is none that can be used.
     """
     try:
         files, others = _listed(path) if path.is_dir() else (None, 0)
@@ -70,8 +73,15 @@ def read_images(path: Path, shape: Shape, *, resize: bool = False) -> Images:
     if files is not None:
         if not files:
             raise ImageError(f"{path}: expected a folder with images in it ({', '.join(sorted(_ENDINGS))})")
-        pixels = np.stack([_image(file, shape, resize=resize) for file in files])
-        return Images([str(file.relative_to(path)) for file in files], pixels, others)
+        usable, errors = {}, []
+        for file in files:
+            try:
+                usable[str(file.relative_to(path))] = _image(file, shape, resize=resize)
+            except ImageError as error:
+                errors.append(error)
+        if not usable:
+            raise errors[0]
+        return Images(list(usable), np.stack(list(usable.values())), others, list(map(str, errors)))
     if path.suffix == ".npz":
         return _from_npz(path, shape)
     return Images([path.name], _image(path, shape, resize=resize)[None])

@@ -41,6 +41,11 @@ class Entry:
     problems: tuple[str, ...]
     """Lines of its ledger that cannot be read, and are left out of all this."""
 
+    @property
+    def so_far(self) -> str:
+        """How far it is, for the error of a command that asks for more."""
+        return f"{one_line(self.name, 80)} has {self.rounds} of {self.of_rounds} rounds{', running' if self.under_way else ''}"
+
 
 def entries(base: Path) -> Iterator[Entry]:
     """The runs in a folder, the oldest first; folders that hold no run are passed over."""

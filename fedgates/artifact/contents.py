@@ -78,7 +78,7 @@ def expected_size(payload: bytes, max_gates: int) -> int:
     """
     size = peek(payload).size
     if size > max_gates:
-        raise ModelFileError(f"a network of {size:,} parameters, expected at most max_gates = {max_gates:,}")
+        raise ModelFileError(f"a network of {size:,} parameters, expected at most {max_gates:,} (max_gates, or --max-gates)")
     return size
 
 

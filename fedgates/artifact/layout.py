@@ -78,7 +78,9 @@ def read_bytes(path: str | Path, max_gates: int) -> bytes:
     except (RuntimeError, MemoryError) as error:  # ~ of somebody unknown; more than this machine holds
         raise ModelFileError(str(error) or "it does not fit into memory") from None
     if len(data) > most:
-        raise ModelFileError(f"more than {most:,} bytes, which no model of max_gates = {max_gates:,} parameters has")
+        raise ModelFileError(
+            f"more than {most:,} bytes, which no model of {max_gates:,} parameters has (max_gates, or --max-gates)"
+        )
     return data
 
 

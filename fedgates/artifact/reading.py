@@ -73,8 +73,8 @@ def _built(facts: Facts, own: _Builder | None, size: int) -> nn.Module:
         return built
     if is_reference(facts.model):
         raise NetworkError(
-            f"its network is somebody's own, {facts.model}, and what a file names is not imported: expected the function "
-            f"that builds it, as load(..., network=) or as --network {facts.model}"
+            f"its network is built by {facts.model}, which is not imported because a file says so: expected that function, as "
+            f"load(..., network=) or as --network {facts.model}"
         )
     if facts.model not in MODELS:
         raise NetworkError(f"its network is {facts.model!r}, expected one of {', '.join(MODELS)}, or a newer fedgates")

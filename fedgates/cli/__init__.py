@@ -14,7 +14,7 @@ from fedgates.cli import compare, data, models, runs  # noqa: F401  # they hang 
 from fedgates.cli.app import cli
 
 _INTERRUPTED = 130
-"""Typer's exit code for Ctrl-C."""
+"""The exit code for Ctrl-C, typer's, too."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -31,8 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = _fail(error.format_message(), error.exit_code)
     except ConfigError as error:
         code = _fail(str(error), 2)
-    except (click.Abort, KeyboardInterrupt):
-        code = _INTERRUPTED
+    except (click.Abort, KeyboardInterrupt) as error:
+        sys.exit(_fail(str(error) or "stopped", _INTERRUPTED))
     except Exception as error:  # noqa: BLE001  # whatever it is, a traceback is for those who debug this
         code = _fail(error_line(error), 1)
     if code == _INTERRUPTED:

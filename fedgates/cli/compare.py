@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 
 @cli.command(epilog="Example: fedgates compare benchmarks/study/digits_codecs.toml --workers 2")
 def compare(
-    sources: Annotated[list[Path], typer.Argument(metavar="STUDY.toml|RUN_FOLDER...", show_default=False)],
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="STUDY.toml|RUN...", help='A study; or runs: their folders, their names, or "last".', show_default=False
+        ),
+    ],
     app: Annotated[Path, typer.Option(help="Folder of the Flower app that a study runs.")] = Path(),
     runs: Annotated[Path, typer.Option(help="Where a study's runs are kept.")] = Path("~/fedgates/studies"),
     out: Annotated[
@@ -36,20 +41,22 @@ def compare(
     from fedgates.compare import by_what_differs, read_run, read_study, write_comparison  # noqa: PLC0415
     from fedgates.compare.numbers import has  # noqa: PLC0415
     from fedgates.compare.study import Question  # noqa: PLC0415
+    from fedgates.run_list import find  # noqa: PLC0415
 
-    command = shlex.join(["fedgates", "compare", *map(str, sources), *(["--app", str(app)] if app != Path() else [])])
-    if len(sources) == 1 and sources[0].suffix == ".toml":
-        study = read_study(sources[0])
-        out = writable(out or sources[0].with_suffix(""))
-        groups, failed = _run_study(study, app.expanduser(), sources[0], runs.expanduser(), workers)
+    command = shlex.join(["fedgates", "compare", *sources, *(["--app", str(app)] if app != Path() else [])])
+    if len(sources) == 1 and sources[0].endswith(".toml"):
+        file = Path(sources[0])
+        study = read_study(file)
+        out = writable(out or file.with_suffix(""))
+        groups, failed = _run_study(study, app.expanduser(), file, runs.expanduser(), workers)
         question = study.question
     else:
-        if any(source.suffix == ".toml" for source in sources):
+        if any(source.endswith(".toml") for source in sources):
             raise click.UsageError("one study file alone, or folders of finished runs")
         out = writable(out or Path("comparison"))
-        groups, failed = by_what_differs(map(read_run, sources)), []
+        groups, failed = by_what_differs(read_run(find(source)) for source in sources), []
         metric = "accuracy" if has(groups, "accuracy") else "loss"
-        question = Question(f"{sum(len(group.runs) for group in groups)} runs", metric)
+        question = Question(f"{len(sources)} run{'s' * (len(sources) != 1)}", metric)
     if groups:
         typer.echo(write_comparison(out, question, groups, command, failed))
         typer.echo(f"written: {out}")

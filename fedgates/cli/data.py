@@ -16,7 +16,7 @@ def data(
     app: Annotated[Path, typer.Option(help="Folder of the Flower app whose config it is.")] = Path(),
     out: Annotated[Path | None, typer.Option(help="Folder for the picture labels.png.", show_default="none")] = None,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
 ) -> None:
     """What each client would hold with the present config: a table of labels, and a picture of it."""
     import json  # noqa: PLC0415

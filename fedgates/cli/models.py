@@ -25,12 +25,12 @@ _Network = Annotated[
     typer.Option(
         "--network",
         metavar="MODULE:FUNCTION",
-        help="What builds a network of your own, in the current folder or installed. What a file names is not imported.",
+        help="What builds a network of your own, in the current folder or installed; what the file names is not imported.",
         show_default=False,
     ),
 ]
 _MaxGates = Annotated[int, typer.Option("--max-gates", min=1, help="Refuse networks with more parameters.")]
-_Json = Annotated[bool, typer.Option("--json", help="For scripts.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 _LONGEST_LINE = 1000
 _MOST_GATES = RunConfig.max_gates
 """As `fedgates.load` and `look` have it, which take NumPy to be asked."""
@@ -70,11 +70,15 @@ def predict(
     resize: Annotated[bool, typer.Option("--resize", help="Scale pictures (not arrays) of another size.")] = False,
     as_json: _Json = False,
 ) -> None:
-    """Labels, with probabilities, of an image, of all images in a folder, or of x (or x_test) in an npz file."""
+    """Labels, with probabilities, of an image, of all images in a folder, or of x (or x_test) in an npz file.
+
+    Pictures in a folder that cannot be used are left out and said, and the exit code is 1.
+    """
     import json  # noqa: PLC0415
 
     from fedgates.config import folder  # noqa: PLC0415
     from fedgates.prediction import ImageError, predictions, read_images, told  # noqa: PLC0415
+    from fedgates.text import one_line  # noqa: PLC0415
 
     loaded = _loaded(_file(model), network, max_gates)
     try:
@@ -84,7 +88,12 @@ def predict(
     found = predictions(loaded, read, top)
     typer.echo(json.dumps(found, indent=2) if as_json else told(found))
     if read.passed_over:
-        typer.echo(f"passed over, for they are no images by their names: {read.passed_over}", err=True)
+        names = "file, whose name does" if read.passed_over == 1 else "files, whose names do"
+        typer.echo(f"fedgates: passed over {read.passed_over:,} {names} not end like an image's", err=True)
+    if read.left_out:
+        more = f", and {len(read.left_out) - 1:,} more" if len(read.left_out) > 1 else ""
+        typer.echo(f"fedgates: left out {one_line(read.left_out[0], _LONGEST_LINE)}{more}", err=True)
+        raise typer.Exit(1)
 
 
 @cli.command(epilog="Example: fedgates export last --to onnx")
@@ -115,16 +124,20 @@ def export(
 def _file(model: str) -> Path:
     """The file that is meant."""
     from fedgates.config import ConfigError, folder  # noqa: PLC0415
-    from fedgates.run_list import find  # noqa: PLC0415
+    from fedgates.run_list import entry, find  # noqa: PLC0415
 
     path = folder(model)
     with suppress(OSError):  # a name that no file can have is perhaps a run's, and `find` says the rest
         if path.is_file():
             return path
     try:
-        return find(model) / "model.fedgates"
+        path = find(model)
+        run = entry(path)
     except ConfigError as error:
         _refuse(f"MODEL is no file, and {error}")
+    if run.model_bytes is None:
+        _refuse(f"MODEL = {model!r}: expected a run that has left its model.fedgates; {run.so_far}")
+    return path / "model.fedgates"
 
 
 def _target(file: Path, out: Path | None, to: Form) -> Path:

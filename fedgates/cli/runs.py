@@ -11,7 +11,7 @@ import typer
 from fedgates.cli.app import cli, import_from_here
 
 _Run = Annotated[str, typer.Argument(metavar="RUN", help='A run\'s folder, its name, or "last".', show_default=False)]
-_Json = Annotated[bool, typer.Option("--json", help="For scripts.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 
 @cli.command(epilog="Example: fedgates runs")
@@ -46,7 +46,7 @@ def report(
     ] = "",
     as_json: _Json = False,
 ) -> None:
-    """Tell a run: its rounds and what they cost, and write its page, report.html."""
+    """Tell what a run has reached and what it cost, and write its page, report.html."""
     import json  # noqa: PLC0415
 
     from fedgates.cli.follow import show, write_current_page  # noqa: PLC0415
@@ -58,7 +58,10 @@ def report(
 
     path = find(run)
     if follow:
-        show(path)
+        try:
+            show(path)
+        except KeyboardInterrupt:
+            raise click.Abort("the view has ended; the run has not") from None
     if trackers:
         from fedgates.trackers import retell  # noqa: PLC0415
 
@@ -96,17 +99,19 @@ def cost(
     import json  # noqa: PLC0415
     from dataclasses import asdict  # noqa: PLC0415
 
+    from fedgates.config import ConfigError  # noqa: PLC0415
     from fedgates.cost import LINKS, device_round, seconds, table  # noqa: PLC0415
-    from fedgates.run_list import find, rounds  # noqa: PLC0415
+    from fedgates.run_list import entry, find, rounds  # noqa: PLC0415
 
     if not all(math.isfinite(speed) for speed in (up or 1.0, down or 1.0, slower)):
         raise click.UsageError("--up, --down, --slower: expected numbers")
     if down is not None and up is None:
         raise click.UsageError("--down needs --up")
     links = LINKS if up is None else ((up, down or up),)
-    found = device_round(rounds(find(run)))
+    path = find(run)
+    found = device_round(rounds(path))
     if found is None:
-        raise click.UsageError(f"RUN = {run!r}: expected a run with replies in its rounds.jsonl")
+        raise ConfigError("run", run, f"a run in which clients have replied; {entry(path).so_far}")
     if not as_json:
         typer.echo(table(found, links, slower))
         return

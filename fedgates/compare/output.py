@@ -61,12 +61,17 @@ def _with_density(question: Question, groups: Sequence[Group]) -> Question:
 def _table(question: Question, columns: Sequence[str], found: Found, command: str, notes: Iterable[str]) -> str:
     seeds = sorted({len(runs) for of_scenario in found.values() for runs in of_scenario.values()})
     counts = " to ".join(dict.fromkeys(str(n) for n in (seeds[0], seeds[-1])))
+    averaged = ", of those called mean_ the mean over rounds" if any(key.startswith("mean_") for key in columns) else ""
     text = (
-        f"Mean and standard deviation over seeds ({counts} a method). {question.metric} and columns that follow it are of the "
-        "last round, those called mean_ averaged over rounds, as bpp are, bits a parameter and message; bytes are of all "
-        "clients and rounds, payloads alone, those sent to clients that evaluate included. Rounds and bytes (both ways) to a "
-        "target are means over the seeds that reached it, which stand behind them if they are not all."
+        f"Mean ± standard deviation over seeds ({counts} a method). {question.metric} and the columns from it to bpp: after "
+        f"the last round{averaged}. bpp: bits a parameter in a message, mean over rounds. bytes: payloads of all clients and "
+        "rounds, evaluation included."
     )
+    if question.targets:
+        text += (
+            " Rounds and bytes (both ways) to a target: means over the seeds that reached it, with how many these were where "
+            "some did not."
+        )
     lines = [f"# {question.title}", "", f"`{command}`", "", text, ""]
     for scenario, methods in found.items():
         if scenario != ONLY_SCENARIO:

@@ -87,7 +87,8 @@ def test_no_more_is_read_than_a_model_can_have(file):
     tracemalloc.start()
     try:
         assert (
-            refused(file, max_gates=85_002) == "more than 3,457,184 bytes, which no model of max_gates = 85,002 parameters has"
+            refused(file, max_gates=85_002)
+            == "more than 3,457,184 bytes, which no model of 85,002 parameters has (max_gates, or --max-gates)"
         )
         assert tracemalloc.get_traced_memory()[1] < 20_000_000
     finally:
@@ -145,7 +146,7 @@ NONE = "its facts are not those of a model"
         ({"model": "resnet99"}, "its network is 'resnet99', expected one of mlp, cnn, conv4, conv6, conv10, leaf-cnn"),
         ({"model": "\x1b[2J\nforged"}, "its network is '\\x1b[2J\\nforged', expected one of"),
         ({"model": "x" * 100_000}, "its network is 'xxxxxxxxx"),
-        ({"model": "os:system"}, "its network is somebody's own, os:system, and what a file names is not imported"),
+        ({"model": "os:system"}, "its network is built by os:system, which is not imported because a file says so"),
         ({"model": 3}, NONE),
         ({"model": "conv4"}, "conv4 as its facts have it has 458,698 parameters, expected the 85,002 that its weights"),
         ({"model": "conv10", "input_shape": [3, 64, 64]}, "parameters, expected the 85,002"),
@@ -239,7 +240,7 @@ def test_facts_that_are_not_compressed(file):
         (lambda p: p[:4] + b"\3" + p[5:], "format version 3, expected 2"),
         (lambda p: p[:5] + b"\2" + p[6:], "a payload of votes, entropy, expected mask, entropy"),
         (lambda p: p[:6] + b"\3" + p[7:], "a payload of mask, side-info, expected mask, entropy"),
-        (lambda p: p[:8] + b"\xff" * 4 + p[12:], "a network of 4,294,967,295 parameters, expected at most max_gates"),
+        (lambda p: p[:8] + b"\xff" * 4 + p[12:], "a network of 4,294,967,295 parameters, expected at most"),
         (lambda p: p[:8] + b"\1\0\0\0" + p[12:], "mlp as its facts have it has 85,002 parameters, expected the 1 that"),
         (lambda p: p[:12] + b"\1" + p[13:], "round 1, expected 0"),
         (lambda p: p[:16] + bytes(8) + p[24:], "network digest 0000000000000000, expected "),
@@ -330,7 +331,9 @@ def test_statistics_of_another_number(file, tmp_path, model):
 @pytest.mark.usefixtures("decoder")
 def test_the_size_of_a_network_is_bounded_before_it_is_built(file, monkeypatch):
     monkeypatch.setattr("fedgates.models.build", lambda *_, **__: pytest.fail("it was built"))
-    assert refused(file, max_gates=85_001) == "a network of 85,002 parameters, expected at most max_gates = 85,001"
+    assert (
+        refused(file, max_gates=85_001) == "a network of 85,002 parameters, expected at most 85,001 (max_gates, or --max-gates)"
+    )
     monkeypatch.undo()
     assert torch.equal(fedgates.load(file, max_gates=85_002)(images()), fedgates.load(file)(images()))
 

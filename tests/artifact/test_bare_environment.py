@@ -101,3 +101,11 @@ def test_it_loads_with_torch_and_numpy_alone(tmp_path):
         expected = fedgates.load(tmp_path / name)(torch.from_numpy(np.load(path))).numpy()
         assert expected.any()
         np.testing.assert_array_equal(np.load(tmp_path / f"{name}.found.npy"), expected, strict=True)
+
+
+def test_the_command_says_in_a_line_what_it_lacks(tmp_path):
+    code = "import sys; sys.path.append(sys.argv[1]); from fedgates.__main__ import main; main()"
+    command = [sys.executable, "-I", "-S", "-c", code, str(ROOT)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    lacking = "the command needs the package click, which is not installed; fedgates.load takes torch and numpy alone"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"fedgates: {lacking}\n")

@@ -37,8 +37,8 @@ def test_what_a_file_names_is_not_imported(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     path, _ = own_file(tmp_path, "trap:own")
     line = (
-        "its network is somebody's own, trap:own, and what a file names is not imported: expected the function that builds "
-        r"it, as load\(\.\.\., network=\) or as --network trap:own$"
+        "its network is built by trap:own, which is not imported because a file says so: expected that function, "
+        r"as load\(\.\.\., network=\) or as --network trap:own$"
     )
     with pytest.raises(ModelFileError, match=line):
         fedgates.load(path)
@@ -134,7 +134,7 @@ def test_a_network_of_ours_may_be_given_as_well(file):
 
 def test_one_that_is_larger_than_is_allowed_is_not_built(tmp_path):
     path, _ = own_file(tmp_path)
-    with pytest.raises(ModelFileError, match="a network of 650 parameters, expected at most max_gates = 649"):
+    with pytest.raises(ModelFileError, match=r"a network of 650 parameters, expected at most 649 \(max_gates"):
         fedgates.load(path, network=raising, max_gates=649)
     assert fedgates.load(path, network=own, max_gates=650)
 

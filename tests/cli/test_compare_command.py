@@ -53,7 +53,7 @@ except SystemExit as end:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.stderr == ""
-    assert "STUDY.toml|RUN_FOLDER" in done.stdout
+    assert "STUDY.toml|RUN" in done.stdout
     assert "Example: fedgates compare benchmarks/study/digits_codecs.toml" in done.stdout
     assert done.stdout.splitlines()[-1] == "0 set()"
 
@@ -178,5 +178,6 @@ def test_a_study_from_end_to_end(command, place):
     # the runs by themselves, as a comparison of their own
     code, said, told = command("compare", *(runs / name for name in names), "--out", place / "own")
     assert (code, told) == (0, "")
+    assert said.startswith("# 2 runs\n")
     named = [row.split(" | ")[0] for row in said.splitlines() if row.startswith("| ")][1:]
     assert named == ["| fedavg, learning-rate 0.2", "| fedpm, learning-rate 0.1"]

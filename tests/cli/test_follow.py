@@ -172,7 +172,7 @@ def test_ctrl_c_ends_the_view_and_leaves_the_terminal_as_it_was(running):
     os.killpg(screen.process.pid, signal.SIGINT)
     written = screen.close()
     assert screen.process.returncode == 130
-    assert ESCAPES.sub("", written).splitlines()[-1] == "fedgates: stopped"
+    assert ESCAPES.sub("", written).splitlines()[-1] == "fedgates: the view has ended; the run has not"
     assert written.rindex("\x1b[?25h") > written.rindex("\x1b[?25l")  # the cursor is there again
     assert under_way(running.path)
 

@@ -143,11 +143,6 @@ def test_a_run_stands_for_its_model(capsys, model, trained):
     assert command(capsys, "inspect", trained) == command(capsys, "inspect", model)
 
 
-def test_a_run_that_has_no_model_yet(capsys, tmp_path, trained):
-    (tmp_path / "config.json").write_bytes((trained / "config.json").read_bytes())
-    assert refused(capsys, "inspect", tmp_path) == f"MODEL = {tmp_path}/model.fedgates: No such file or directory"
-
-
 # --- the README's lines
 
 

@@ -56,8 +56,8 @@ def own_file(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("name", "more"), EVERY.items())
 def test_it_is_imported_from_the_current_folder_if_it_is_named(capsys, own_file, name, more):
     wanted = (
-        "MODEL = m: its network is somebody's own, own_networks:build, and what a file names is not imported: expected the "
-        "function that builds it, as load(..., network=) or as --network own_networks:build"
+        "MODEL = m: its network is built by own_networks:build, which is not imported because a file says so: expected that "
+        "function, as load(..., network=) or as --network own_networks:build"
     )
     assert refused(capsys, name, own_file, *more) == wanted
     assert "own_networks" not in sys.modules

@@ -88,7 +88,26 @@ def test_a_folder_may_hold_other_things(capsys, model, tmp_path):
     code, out, err = command(capsys, "predict", model, folder, "--json")
     assert code == 0
     assert [each["image"] for each in json.loads(out)] == ["a.png/d.gif", "b.png", "sub/A.JPG"]
-    assert err == "passed over, for they are no images by their names: 3\n"
+    assert err == "fedgates: passed over 3 files, whose names do not end like an image's\n"
+    (folder / "notes.txt").unlink()
+    (folder / "Thumbs.db").unlink()
+    err = command(capsys, "predict", model, folder, "--json")[2]
+    assert err == "fedgates: passed over 1 file, whose name does not end like an image's\n"
+
+
+def test_pictures_of_a_folder_that_cannot_be_used_cost_no_other_its_label(capsys, model, tmp_path):
+    folder = tmp_path / "some"
+    folder.mkdir()
+    (folder / "a\x1b[2J.png").write_bytes(b"no image")
+    eight().save(folder / "b.png")
+    Image.new("L", (9, 8)).save(folder / "c.png")
+    code, out, err = command(capsys, "predict", model, folder, "--json")
+    assert code == 1
+    assert [each["image"] for each in json.loads(out)] == ["b.png"]
+    assert err == f"fedgates: left out {folder}/a\\x1b[2J.png: expected an image (its format is not known), and 1 more\n"
+    code, out, err = command(capsys, "predict", model, folder, "--resize")
+    assert (code, len(out.splitlines())) == (1, 2)
+    assert err.endswith("(its format is not known)\n")
 
 
 def test_a_folder_of_images_alone_needs_no_remark(capsys, model, image):
@@ -99,9 +118,9 @@ def write_odd_files(folder):
     (folder / "empty").mkdir()
     (folder / "others").mkdir()
     (folder / "others" / "a.txt").write_text("")
-    (folder / "one-bad").mkdir()
-    eight().save(folder / "one-bad" / "a.png")
-    (folder / "one-bad" / "\x1b[2Jb\n.png").write_bytes(b"no image")
+    (folder / "bad").mkdir()
+    for name in ("\x1b[2Jb\n.png", "c.png"):
+        (folder / "bad" / name).write_bytes(b"no image")
     (folder / "text.png").write_text("no image")
     (folder / "nothing.png").write_bytes(b"")
     eight().save(folder / "whole.png")
@@ -132,7 +151,7 @@ ODD = {
     "x" * 300: "expected an image, or a folder of them (File name too long)",
     "empty": "expected a folder with images in it (.bmp, .gif, .jpeg, .jpg, .pgm, .png, .ppm, .tif, .tiff, .webp)",
     "others": "expected a folder with images in it (.bmp,",
-    "one-bad": None,
+    "bad": None,
     "text.png": "expected an image (its format is not known)",
     "nothing.png": "expected an image (its format is not known)",
     "cut.png": "expected an image (damaged)",
@@ -167,7 +186,7 @@ def test_images_that_cannot_be_used_are_named_in_a_line(capsys, monkeypatch, mod
     monkeypatch.chdir(odd)
     line, where = ODD[name], name
     if line is None:
-        line, where = "expected an image (its format is not known)", r"one-bad/\x1b[2Jb .png"
+        line, where = "expected an image (its format is not known)", r"bad/\x1b[2Jb .png"
     assert refused(capsys, "predict", model, name).startswith(f"{where}: {line}")
 
 

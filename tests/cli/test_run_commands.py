@@ -103,6 +103,40 @@ def test_the_last_run_is_the_one_that_started_last_whatever_was_looked_at_since(
     assert find("last", tmp_path) == tmp_path / "second"
 
 
+def test_a_run_without_rounds_or_a_model_says_how_far_it_is(capsys, monkeypatch, trained, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    run = tmp_path / "fedgates" / "runs" / "a-run"
+    run.mkdir(parents=True)
+    (run / "config.json").write_text((trained / "config.json").read_text())
+    (tmp_path / "image.png").write_text("")
+    (run / "rounds.jsonl").write_text("")
+    has = "a-run has 0 of 8 rounds"
+    expected = f"fedgates: MODEL = 'last': expected a run that has left its model.fedgates; {has}"
+    for arguments in (["inspect", "last"], ["predict", "last", tmp_path / "image.png"], ["export", "last", "--to", "onnx"]):
+        assert command(capsys, *arguments) == (2, "", f"{expected}\n")
+        with locked(run / ".lock"):
+            assert command(capsys, *arguments) == (2, "", f"{expected}, running\n")
+    expected = f"fedgates: run = 'a-run': expected a run in which clients have replied; {has}\n"
+    assert command(capsys, "cost", "a-run") == (2, "", expected)
+
+
+def test_runs_are_compared_by_name(capsys, monkeypatch, trained, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "fedgates" / "runs").mkdir(parents=True)
+    (tmp_path / "fedgates" / "runs" / "a-run").symlink_to(trained)
+    for name in ("last", "a-run"):
+        code, out, err = command(capsys, "compare", name)
+        assert (code, err) == (0, "")
+        assert out.startswith(f"# 1 run\n\n`fedgates compare {name}`\n")
+        assert "written: comparison" in out
+    code, out, err = command(capsys, "compare", "b-run")
+    assert (code, out) == (2, "")
+    assert (
+        err == f"fedgates: run = 'b-run': expected a run's folder, the name of one in {tmp_path}/fedgates/runs, or \"last\"\n"
+    )
+
+
 # --- report
 
 

@@ -146,9 +146,9 @@ def test_samples_per_client_is_an_upper_bound_for_dirichlet():
 @pytest.mark.parametrize(
     ("clients", "base", "message"),
     [
-        (0, config(), r"^num-partitions = 0: expected 1 to 300 clients"),
-        (301, config(), r"^num-partitions = 301: expected 1 to 300 clients"),
-        (301, config("classes"), "^num-partitions = 301: expected 1 to 300 clients"),
+        (0, config(), r"^clients = 0: expected 1 to 300, which is"),
+        (301, config(), r"^clients = 301: expected 1 to 300, which is"),
+        (301, config("classes"), "^clients = 301: expected 1 to 300, which is"),
         (7, config(samples_per_client=43), "^samples-per-client = 43: expected at most 42: .* iid and 7 clients"),
         (
             10,

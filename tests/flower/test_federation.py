@@ -120,7 +120,7 @@ def test_resume_with_fewer_rounds_than_are_done_is_refused_and_changes_nothing(r
 
 def test_resume_with_another_number_of_clients_is_refused(raw):
     folder = run(raw(num_server_rounds=1))
-    with pytest.raises(ConfigError, match=r"simulated-clients = 5: expected 4, as in the run to resume"):
+    with pytest.raises(ConfigError, match=r"num-supernodes = 5: expected 4, as in the run to resume"):
         run(raw(num_server_rounds=2, resume=str(folder.path)), clients=5)
 
 

@@ -1,0 +1,18 @@
+"""The command ``fedgates``, where what it is made with is installed: a model's file loads without."""
+
+import sys
+
+
+def main() -> None:
+    """Run the command; ends the process."""
+    try:
+        from fedgates.cli import main as command  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        sys.exit(
+            f"fedgates: the command needs the package {error.name}, which is not installed; fedgates.load takes torch and numpy alone"
+        )
+    command()
+
+
+if __name__ == "__main__":
+    main()
