@@ -8,9 +8,8 @@ def main() -> None:
     try:
         from fedgates.cli import main as command  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        sys.exit(
-            f"fedgates: the command needs the package {error.name}, which is not installed; fedgates.load takes torch and numpy alone"
-        )
+        lacking = f"the command needs the package {error.name}, which is not installed"
+        sys.exit(f"fedgates: {lacking}; fedgates.load takes torch and numpy alone")
     command()
 
 

@@ -141,6 +141,7 @@ def draw_curves(folder: Path, size: int) -> Path:
             by_bytes.axvline(dense, color="grey", linestyle="--", linewidth=1, label="one round of dense FedAvg")
         by_round.set(xlabel="round", ylabel=label)
         by_bytes.set(xlabel="megabytes moved, both ways, all clients", xscale="log" if any(so_far) else "linear")
+        by_bytes.xaxis.set_major_formatter("{x:g}")
         if lines:
             by_bytes.legend(frameon=False, fontsize=8)
         target = folder / "curves.png"
