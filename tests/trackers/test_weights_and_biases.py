@@ -54,7 +54,7 @@ def history(found):
 def test_figures_and_config_are_the_ledgers(raw):
     folder = run(raw(trackers="wandb=me/masks", num_server_rounds=2))
     found = records(folder)
-    told = [record.run for record in found if record.WhichOneof("record_type") == "run"]  # now and then wandb says it twice
+    told = [record.run for record in found if record.WhichOneof("record_type") == "run"]  # however often it is said
     assert {(each.entity, each.project, each.run_id) for each in told} == {("me", "masks", folder.path.name)}
     config = {update.key: json.loads(update.value_json) for each in told for update in each.config.update}
     assert config["num-server-rounds"] == 2
