@@ -2,8 +2,8 @@
 
 Each row is a run of its own on the loopback grid: digits with the MLP, and MNIST (from DIR, as torchvision lays it out) with
 conv4 on a few images, whose accuracy is not the point. Beside `model.fedgates` stand the same weights as dense float32 in
-safetensors, and as float16 in a zip file, which is what a zip makes of zeros. Speed is of 256 images, the network as it is
-beside the one without the units that no path uses, in turns; the ratio is of medians.
+safetensors, as `fedgates export` writes them, and as float16 in a zip file, which is what a zip makes of zeros. Speed is of 256
+images, the network as it is beside the one without the units that no path uses, in turns; the ratio is of medians.
 """
 
 import io
@@ -16,13 +16,13 @@ from statistics import median
 
 import numpy as np
 import torch
-from safetensors.torch import save
 from sweep import arguments, table
 
 import fedgates
 from client_app import app
 from fedgates.artifact import look
 from fedgates.config import Value
+from fedgates.export import write_safetensors
 from fedgates.flower import LoopbackGrid, run_federation
 from fedgates.model_report import facts_of
 from fedgates.slim import slim
@@ -71,7 +71,7 @@ def row(name: str, data_dir: str, folder: Path) -> tuple[str, ...]:
         f"{100 * found['kept'] / found['parameters']:.1f} %",
         f"{found['bytes']:,}",
         f"{found['mask_entropy_bytes']:,}",
-        f"{len(save(weights)):,}",
+        f"{write_safetensors(model, run.path / 'model.safetensors'):,}",
         f"{zipped(weights):,}",
         f"{100 * small['parameters'] / whole['parameters']:.1f} %",
         f"{100 * small['multiply_adds'] / whole['multiply_adds']:.1f} %",

@@ -2,6 +2,7 @@
 
 import copy
 import io
+import json
 from contextlib import redirect_stderr
 from pathlib import Path
 
@@ -26,18 +27,24 @@ def slimmed(model: Model) -> Model:
 
 
 def write_safetensors(model: Model, target: Path) -> int:
-    """Write all weights, dense float32, under their names in the whole network; the file's size."""
+    """Write all weights, dense float32, under their names in the whole network; the file's size.
+
+    Its metadata say what images the network takes, which are normalised ones, and the class names.
+    """
     from safetensors.torch import save  # noqa: PLC0415  # loading a model needs no safetensors
 
     whole = {name: value.contiguous() for name, value in model.network.state_dict().items()}
-    write_atomically(target, save(whole, metadata={"format": "pt", "fedgates": model.facts.model}))
+    mean, std = model.facts.normalisation
+    told = _metadata(model, f"(pixels from 0 to 1 - {mean:g}) / {std:g}")
+    write_atomically(target, save(whole, metadata={"format": "pt", **told}))
     return target.stat().st_size
 
 
 def write_onnx(model: Model, target: Path) -> int:
     """Write the network without the units that no path uses; the file's size.
 
-    Its input ``images`` is float32 ``[n, C, H, W]`` from 0 to 1, with any n, its output ``logits`` is ``[n, classes]``.
+    Its input ``images`` is float32 ``[n, C, H, W]`` from 0 to 1, with any n, its output ``logits`` is ``[n, classes]``. Its
+    metadata say so, and have the class names.
 
     Raises
     ------
@@ -45,7 +52,8 @@ def write_onnx(model: Model, target: Path) -> int:
         The packages for it are not installed, or torch cannot write this network.
     """
     try:
-        import onnxscript  # noqa: F401, PLC0415  # an extra, and only this needs it
+        import onnx  # noqa: PLC0415  # an extra, and only this needs it
+        import onnxscript  # noqa: F401, PLC0415
     except ImportError as error:
         raise ExportError(f"expected packages that are installed, as by uv sync --extra onnx; {error_line(error)}") from None
     example = torch.zeros(2, *model.facts.input_shape)
@@ -65,5 +73,17 @@ def write_onnx(model: Model, target: Path) -> int:
         raise ExportError(f"torch cannot write this network as ONNX ({error_line(error)})") from error
     if program is None:
         raise ExportError("torch gave no ONNX program")
-    write_atomically(target, program.model_proto.SerializeToString())
+    written = program.model_proto
+    onnx.helper.set_model_props(written, _metadata(model, "pixels from 0 to 1"))
+    write_atomically(target, written.SerializeToString())
     return target.stat().st_size
+
+
+def _metadata(model: Model, pixels: str) -> dict[str, str]:
+    """What a file says of its model."""
+    shape = ", ".join(map(str, model.facts.input_shape))
+    return {
+        "fedgates": model.facts.model,
+        "input": f"float32 [n, {shape}], {pixels}",
+        "class_names": json.dumps(model.facts.class_names),
+    }

@@ -172,13 +172,13 @@ class Ledger:
             file.flush()
             os.fsync(file.fileno())
 
-    def read(self) -> list[dict[str, Any]]:
+    def read(self, key: str = "run") -> list[dict[str, Any]]:
         """All whole lines; one cut short by a kill is not a round.
 
         Raises
         ------
         ConfigError
-            A line is no JSON object; names `resume`, because nothing else reads an old ledger.
+            A line is no JSON object; names `key`, which said whose ledger it is.
         """
         if not self.path.exists():
             return []
@@ -188,19 +188,17 @@ class Ledger:
             try:
                 found.append({**json.loads(line)})
             except (ValueError, TypeError):
-                raise ConfigError(
-                    "resume", str(self.path.parent), f"a whole {FILE_NAME}; its line {number} is damaged"
-                ) from None
+                raise ConfigError(key, str(self.path.parent), f"a whole {FILE_NAME}; its line {number} is damaged") from None
         return found
 
     def forget_after(self, server_round: int) -> None:
         """Drop the rounds after `server_round`, which a resumed run does again, but for failed attempts at the next one."""
-        kept = [line for line in self.read() if line["round"] <= server_round or self._failed(line, server_round + 1)]
+        kept = [line for line in self.read("resume") if line["round"] <= server_round or self._failed(line, server_round + 1)]
         write_atomically(self.path, "".join(json.dumps(line) + "\n" for line in kept).encode())
 
     def failed_attempts(self, server_round: int) -> int:
         """How often a round has missed its quorum."""
-        return sum(self._failed(line, server_round) for line in self.read())
+        return sum(self._failed(line, server_round) for line in self.read("resume"))
 
     @staticmethod
     def _failed(line: dict[str, Any], server_round: int) -> bool:

@@ -26,6 +26,7 @@ def facts_of(path: Path, contents: Contents) -> dict[str, Any]:
         "weights": f"frozen, {facts.weight_scale}, from seed {facts.seed}" if facts.weight_scale else "trained",
         "digest": facts.digest,
         "input_shape": list(facts.input_shape),
+        "normalisation": list(facts.normalisation),
         "classes": list(facts.class_names),
         "training": dict(facts.training),
         "parameters": total,
@@ -47,7 +48,7 @@ def table(found: Mapping[str, Any]) -> str:
     lines = [
         f"{found['file']}: {found['bytes']:,} bytes; dense float32 weights would be {found['dense_float32_bytes']:,}",
         f"{one_line(found['model'])}, {kept}; weights {found['weights']}",
-        f"images {_times(found['input_shape'])} (C x H x W), {_outputs(found['classes'])}",
+        f"images {_times(found['input_shape'])} (C x H x W), {_pixels(*found['normalisation'])}; {_outputs(found['classes'])}",
         f"training: {', '.join(training + _more(len(facts) - _MOST_FACTS))}",
         "",
     ]
@@ -66,6 +67,10 @@ def table(found: Mapping[str, Any]) -> str:
 
 def _more(left_out: int) -> list[str]:
     return [f"and {left_out:,} more"] if left_out > 0 else []
+
+
+def _pixels(mean: float, std: float) -> str:
+    return f"pixels from 0 to 1 normalised with mean {mean:g} and deviation {std:g}"
 
 
 def _outputs(classes: Sequence[str]) -> str:

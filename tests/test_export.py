@@ -1,10 +1,12 @@
 """A model for other programs: every network of ours in ONNX, and what cannot be written."""
 
 import builtins
+import json
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
@@ -68,6 +70,20 @@ def test_the_model_that_is_written_stays_as_it_is(tmp_path):
     slimmed(loaded(tmp_path, "resnet8")).network.to(torch.float16)
     write_onnx(model, tmp_path / "o")
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def test_files_say_what_they_take_and_what_classes_are_called(tmp_path):
+    model = loaded(tmp_path, "mlp")
+    onnx = pytest.importorskip("onnx")
+    write_onnx(model, tmp_path / "o")
+    write_safetensors(model, tmp_path / "s")
+    told = {prop.key: prop.value for prop in onnx.load(tmp_path / "o").metadata_props}
+    with safe_open(tmp_path / "s", framework="pt") as file:
+        also = file.metadata()
+    assert json.loads(told["class_names"]) == json.loads(also["class_names"]) == list("abcdefghij")
+    assert told["input"] == "float32 [n, 1, 16, 16], pixels from 0 to 1"
+    assert also["input"] == "float32 [n, 1, 16, 16], (pixels from 0 to 1 - 0.5) / 0.5"
+    assert told["fedgates"] == also["fedgates"] == "mlp"
 
 
 @pytest.mark.parametrize("name", ["mlp", "resnet8"])

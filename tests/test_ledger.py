@@ -214,5 +214,5 @@ def test_forget_after_of_nothing_yet(tmp_path):
 
 def test_a_damaged_line_is_named(tmp_path):
     (tmp_path / "rounds.jsonl").write_text('{"round": 1}\n{"round": \n{"round": 3}\n')
-    with pytest.raises(ConfigError, match=r"^resume = .*: expected a whole rounds.jsonl; its line 2 is damaged$"):
+    with pytest.raises(ConfigError, match=r"^run = .*: expected a whole rounds.jsonl; its line 2 is damaged$"):
         Ledger(tmp_path).read()

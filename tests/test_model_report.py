@@ -18,7 +18,7 @@ def test_it_says_what_is_in_the_file():
     assert table(facts_of(Path("m"), contents())).splitlines() == [
         "m: 1,234 bytes; dense float32 weights would be 800",
         "mlp, 200 parameters of which 50 are kept; weights frozen, kaiming, from seed 3",
-        "images 1x8x8 (C x H x W), 2 classes",
+        "images 1x8x8 (C x H x W), pixels from 0 to 1 normalised with mean 0.5 and deviation 0.5; 2 classes",
         "training: fact0 0",
         "",
         "0.weight  10x10  100  density 0.250",

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from fedgates.artifact.layout import ModelFileError
+from fedgates.data.tensors import normalise
 
 _BATCH = 64
 
@@ -32,7 +33,7 @@ def measured(module: nn.Module, images: Tensor) -> bytes:
     try:
         with torch.no_grad():
             for batch in batches:
-                module((batch / 255 - 0.5) / 0.5)
+                module(normalise(batch))
     finally:
         for handle in handles:
             handle.remove()

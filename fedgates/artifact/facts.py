@@ -8,6 +8,7 @@ from typing import Any
 
 from fedgates.artifact.layout import ModelFileError
 from fedgates.config import WEIGHT_SCALES
+from fedgates.data.tensors import NORMALISATION
 from fedgates.work import Work
 
 _MOST_PIXELS = 1 << 24
@@ -50,6 +51,8 @@ class Facts:
         Names the network, in hexadecimal.
     training : mapping
         How it came to be: method, data set, rounds, what it reached, what it cost.
+    normalisation : tuple of float
+        Mean and standard deviation: the network takes (pixels from 0 to 1 - mean) / std.
     layers : tuple of Layer
         In the order of the weights in the payload; a reader that builds the network compares them with its own.
     whole, slim : Work or None
@@ -64,6 +67,7 @@ class Facts:
     weight_scale: str
     digest: str
     training: Mapping[str, str | int | float | None]
+    normalisation: tuple[float, float] = NORMALISATION
     layers: tuple[Layer, ...] = ()
     whole: Work | None = None
     slim: Work | None = None
@@ -97,6 +101,7 @@ def from_json(text: bytes) -> Facts:
                 **told,
                 "input_shape": tuple(told["input_shape"]),
                 "class_names": tuple(told["class_names"]),
+                "normalisation": tuple(told["normalisation"]),
                 "layers": tuple(Layer(name, kind, tuple(shape)) for name, kind, shape in told["layers"]),
                 "whole": _work(told["whole"]),
                 "slim": _work(told["slim"]),
@@ -109,6 +114,7 @@ def from_json(text: bytes) -> Facts:
             and type(facts.seed) is int
             and 0 <= facts.seed < 2**63
             and facts.weight_scale in ("", *WEIGHT_SCALES)
+            and _is_normalisation(facts.normalisation)
             and isinstance(facts.training, dict)
             and all(_is_plain(value) for value in facts.training.values())
             and all(_is_layer(layer) for layer in facts.layers)
@@ -127,6 +133,11 @@ def _work(told: Any) -> Work | None:  # noqa: ANN401  # whatever is in the file
     if not all(type(number) is int and 0 <= number < 2**63 for number in (work.parameters, work.multiply_adds)):
         raise ValueError(told)
     return work
+
+
+def _is_normalisation(numbers: tuple[object, ...]) -> bool:
+    floats = [n for n in numbers if isinstance(n, float) and math.isfinite(n)]
+    return len(floats) == len(numbers) == 2 and floats[1] > 0
 
 
 def _is_layer(layer: Layer) -> bool:

@@ -4,7 +4,7 @@ import struct
 import zlib
 from pathlib import Path
 
-MAGIC, VERSION = b"FGMD", 2
+MAGIC, VERSION = b"FGMD", 3
 _OPENING = struct.Struct("<4sHI")
 """Magic, version, length of the facts."""
 _LENGTH = struct.Struct("<I")

@@ -13,7 +13,7 @@ class Model(nn.Module):
     Attributes
     ----------
     network : torch.nn.Module
-        The bare network, which takes images mapped to -1..1.
+        The bare network, which takes images normalised as the facts say.
     facts : Facts
         What the file says of it.
     """
@@ -30,7 +30,8 @@ class Model(nn.Module):
         if not images.is_floating_point() and images.dtype != torch.uint8:
             raise TypeError(f"images are {images.dtype}, expected torch.uint8 from 0 to 255, or floats from 0 to 1")
         scaled = images / 255 if images.dtype == torch.uint8 else images.to(torch.float32)
-        logits: Tensor = self.network((scaled - 0.5) / 0.5)
+        mean, std = self.facts.normalisation
+        logits: Tensor = self.network((scaled - mean) / std)
         return logits
 
 

@@ -32,6 +32,8 @@ def compare(
         typer.Option(help="Folder for table and figures.", show_default="named like the study, beside it; or ./comparison"),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Runs at a time.", show_default="cores")] = os.cpu_count() or 1,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print results.json, for scripts.")] = False,
 ) -> None:
     """Run a study, or take finished runs, and compare them: table.md, results.json and figures.
 
@@ -40,6 +42,7 @@ def compare(
     """
     from fedgates.compare import by_what_differs, read_run, read_study, write_comparison  # noqa: PLC0415
     from fedgates.compare.numbers import has  # noqa: PLC0415
+    from fedgates.compare.output import RESULTS  # noqa: PLC0415
     from fedgates.compare.study import Question  # noqa: PLC0415
     from fedgates.run_list import find  # noqa: PLC0415
 
@@ -58,8 +61,9 @@ def compare(
         metric = "accuracy" if has(groups, "accuracy") else "loss"
         question = Question(f"{len(sources)} run{'s' * (len(sources) != 1)}", metric)
     if groups:
-        typer.echo(write_comparison(out, question, groups, command, failed))
-        typer.echo(f"written: {out}")
+        table = write_comparison(out, question, groups, command, failed)
+        typer.echo((out / RESULTS).read_text(encoding="utf-8").strip() if as_json else table)
+        typer.echo(f"written: {out}", err=as_json)
     for line in failed:
         typer.echo(line, err=True)
     if failed:

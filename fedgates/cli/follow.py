@@ -24,25 +24,25 @@ _PAGE_EVERY, _SHARE = 5.0, 0.05
 """Seconds between two pages at least, and the share of the time that may go into writing them."""
 
 
-def show(path: Path) -> None:
+def show(path: Path, *, stderr: bool = False) -> None:
     """Show a run until it ends: the last rounds and the time left; where there is no terminal, each round as it ends."""
-    console, page = Console(highlight=False), _Page(path)
+    console, page = Console(highlight=False, stderr=stderr), _Page(path)
     plain = not console.is_terminal or console.is_dumb_terminal
-    with _lines(path) if plain else _view(path, console) as tell:
+    with _lines(path, stderr=stderr) if plain else _view(path, console) as tell:
         for lines, changed, over in follow(path):
             tell(lines.sound, over)
             page.keep(changed=changed)
 
 
 @contextmanager
-def _lines(path: Path) -> Iterator[_Tell]:
+def _lines(path: Path, *, stderr: bool) -> Iterator[_Tell]:
     """Each round is a line; those that a resumed run does again are told again."""
     clock, told = Clock(entry(path).of_rounds), 0
 
     def tell(lines: Sequence[Line], over: bool) -> None:  # noqa: ARG001, FBT001  # as a view's
         nonlocal told
         for line in lines[told:]:
-            typer.echo(clock.line(line))
+            typer.echo(clock.line(line), err=stderr)
         told = len(lines)
 
     yield tell

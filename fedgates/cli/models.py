@@ -105,8 +105,16 @@ def export(
     out: Annotated[Path | None, typer.Option(help="The file.", show_default="named like the model, beside it")] = None,
     network: _Network = None,
     max_gates: _MaxGates = _MOST_GATES,
+    *,
+    as_json: _Json = False,
 ) -> None:
-    """Write a model for other programs. ONNX is without the units that no path uses, and needs the extra named onnx."""
+    """Write a model for other programs.
+
+    ONNX is without the units that no path uses, takes pixels from 0 to 1, and needs the extra named onnx. The network that the
+    weights in safetensors are of takes them normalised. The metadata of both say so, and have the class names.
+    """
+    import json  # noqa: PLC0415
+
     from fedgates.export import ExportError, write_onnx, write_safetensors  # noqa: PLC0415
 
     file = _file(model)
@@ -118,7 +126,7 @@ def export(
         _refuse(f"--to {to.value}: {error}")
     except OSError as error:
         _refuse(f"--out = {str(target)!r}: expected a file that can be written ({error.strerror or error})")
-    typer.echo(f"written: {target}, {size:,} bytes")
+    typer.echo(json.dumps({"file": str(target), "bytes": size}) if as_json else f"written: {target}, {size:,} bytes")
 
 
 def _file(model: str) -> Path:

@@ -59,7 +59,7 @@ def report(
     path = find(run)
     if follow:
         try:
-            show(path)
+            show(path, stderr=as_json)
         except KeyboardInterrupt:
             raise click.Abort("the view has ended; the run has not") from None
     if trackers:
@@ -67,17 +67,25 @@ def report(
 
         import_from_here()
         typer.echo(f"told: {retell(trackers, path)} rounds, to {trackers}", err=True)
-    written = write_current_page(path)
+    written, unwritten = None, ""
+    try:
+        written = write_current_page(path)
+    except OSError as error:  # the folder may be somebody else's
+        unwritten = f"its page cannot be written ({error.strerror or error})"
     lines, found = read(path).sound, entry(path)
     _tell_problems(found.problems)
     if as_json:
-        typer.echo(json.dumps({**as_values([found])[0], "page": str(written)}, indent=2))
-        return
-    typer.echo(summary(lines, found.strategy, parameters(lines)))
-    if found.under_way or found.rounds < found.of_rounds:
-        how = "still running" if found.under_way else f"ended early; to go on: {as_pair('resume', str(path.resolve()))}"
-        typer.echo(f"{found.rounds} of {found.of_rounds} rounds are done, {how}")
-    typer.echo(f"written: {written}")
+        typer.echo(json.dumps({**as_values([found])[0], "page": None if written is None else str(written)}, indent=2))
+    else:
+        typer.echo(summary(lines, found.strategy, parameters(lines)))
+        if found.under_way or found.rounds < found.of_rounds:
+            how = "still running" if found.under_way else f"ended early; to go on: {as_pair('resume', str(path.resolve()))}"
+            typer.echo(f"{found.rounds} of {found.of_rounds} rounds are done, {how}")
+        if written is not None:
+            typer.echo(f"written: {written}")
+    if unwritten:
+        typer.echo(f"fedgates: {unwritten}", err=True)
+        raise typer.Exit(1)
 
 
 def _tell_problems(problems: Sequence[str], where: str = "") -> None:

@@ -15,6 +15,7 @@ from fedgates.disk import write_atomically
 
 Found = Mapping[str, Mapping[str, Sequence[Numbers]]]
 """Scenario to method to the numbers of its runs."""
+RESULTS = "results.json"
 
 
 def write_comparison(out: Path, question: Question, groups: Sequence[Group], command: str, notes: Iterable[str] = ()) -> str:
@@ -43,7 +44,7 @@ def write_comparison(out: Path, question: Question, groups: Sequence[Group], com
     out.mkdir(parents=True, exist_ok=True)
     table = _table(question, columns, found, command, notes)
     write_atomically(out / "table.md", table.encode())
-    write_atomically(out / "results.json", (json.dumps(_results(question, found, command), indent=2) + "\n").encode())
+    write_atomically(out / RESULTS, (json.dumps(_results(question, found, command), indent=2) + "\n").encode())
     _figures(out, question, groups)
     return table
 

@@ -46,17 +46,17 @@ def read_run(folder: Path) -> Run:
     Raises
     ------
     ConfigError
-        It is no run's folder, or the run has not finished.
+        It is no run's folder, its ledger is damaged, or the run has not finished.
     """
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        seed, rounds = config["seed"], config["num-server-rounds"]
+        seed, asked = config["seed"], config["num-server-rounds"]
     except (OSError, ValueError, TypeError, KeyError):
         raise ConfigError("run", str(folder), "a run's folder, with its config.json, or a study file *.toml") from None
     lines = Ledger(folder).read()
     done = max((line["round"] for line in lines if line.get("quorum", True)), default=0)
-    if type(seed) is not int or done != rounds:
-        raise ConfigError("run", str(folder), f"a finished run; it has {done} of its {rounds} rounds")
+    if type(seed) is not int or done != asked:
+        raise ConfigError("run", str(folder), f"a finished run; it has {done} of its {asked} rounds")
     return Run(folder, config, lines)
 
 

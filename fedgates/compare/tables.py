@@ -2,7 +2,9 @@
 
 import os
 import platform
+import sys
 from collections.abc import Iterable, Sequence
+from importlib.metadata import version
 from statistics import mean, stdev
 
 from fedgates.compare.numbers import Numbers, over_seeds, worst
@@ -85,12 +87,10 @@ def markdown(names: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str
 
 
 def machine() -> str:
-    """Where and with what a table was made."""
-    import numpy as np  # noqa: PLC0415  # these two take a second, and only the end of a table needs them
-    import torch  # noqa: PLC0415
-
-    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
-    versions = f"Python {platform.python_version()}, torch {torch.__version__}, NumPy {np.__version__}"
+    """Where and with what a table was made; the GPU only where torch has been imported, which a table alone does not need."""
+    torch = sys.modules.get("torch")
+    gpu = f", {torch.cuda.get_device_name()}" if torch is not None and torch.cuda.is_available() else ""
+    versions = f"Python {platform.python_version()}, torch {version('torch')}, NumPy {version('numpy')}"
     return f"{os.cpu_count()} cores ({platform.machine()}){gpu}, {versions}."
 
 

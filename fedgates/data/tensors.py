@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     import torch
 
 
+NORMALISATION = (0.5, 0.5)
+"""Mean and standard deviation that every network takes pixels from 0 to 1 normalised with, whatever the data set's own are."""
+
+
 def to_tensors(examples: Examples, device: "torch.device | str") -> "tuple[torch.Tensor, torch.Tensor]":
     """Copy examples to a device; images stay bytes there, a quarter of what floats would take.
 
@@ -27,5 +31,6 @@ def to_tensors(examples: Examples, device: "torch.device | str") -> "tuple[torch
 
 
 def normalise(x: "torch.Tensor") -> "torch.Tensor":
-    """Map bytes 0..255 to float32 -1..1: ``(x / 255 - .5) / .5``, of the same shape."""
-    return x.float().div_(255).sub_(0.5).div_(0.5)
+    """Map bytes 0..255 to float32 -1..1: ``(x / 255 - mean) / std`` of :data:`NORMALISATION`, of the same shape."""
+    mean, std = NORMALISATION
+    return x.float().div_(255).sub_(mean).div_(std)

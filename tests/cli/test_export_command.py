@@ -1,6 +1,7 @@
 """`fedgates export`: the file that comes of it, and where it cannot go."""
 
 import errno
+import json
 import os
 import resource
 
@@ -34,6 +35,8 @@ def test_onnx_is_written_beside_the_model(capsys, model):
     code, out, err = command(capsys, "export", model, "--to", "onnx")
     target = model.with_suffix(".onnx")
     assert (code, out, err) == (0, f"written: {target}, {target.stat().st_size:,} bytes\n", "")
+    out = command(capsys, "export", model, "--to", "onnx", "--json")[1]
+    assert json.loads(out) == {"file": str(target), "bytes": target.stat().st_size}
 
 
 def test_another_form_is_refused(capsys, model):

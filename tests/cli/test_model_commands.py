@@ -124,7 +124,7 @@ def test_inspect_says_layers_densities_and_bytes(capsys, model, trained):
     ("file", "line"),
     [
         ("text", "MODEL = {}: no model file of fedgates (it begins with b'not ', expected b'FGMD')"),
-        ("newer", "MODEL = {}: model file version 3, expected 2: it takes the newer fedgates that wrote it"),
+        ("newer", "MODEL = {}: model file version 4, expected 3: it takes the newer fedgates that wrote it"),
         ("cut", "MODEL = {}: damaged, or cut short: its checksum does not match"),
         ("absent", "MODEL is no file, and run = '{}': expected a run's folder, the name of one in"),
         ("x" * 300, "MODEL is no file, and run = '{}': expected a run's folder, the name of one in"),
@@ -134,7 +134,7 @@ def test_what_is_no_model_is_a_line(capsys, tmp_path, monkeypatch, model, name, 
     monkeypatch.chdir(tmp_path)
     data = model.read_bytes()
     Path("text").write_bytes(b"not a model at all")
-    Path("newer").write_bytes(data[:4] + b"\3" + data[5:])
+    Path("newer").write_bytes(data[:4] + b"\4" + data[5:])
     Path("cut").write_bytes(data[:-100])
     assert refused(capsys, name, file, *more).startswith(line.format(file))
 

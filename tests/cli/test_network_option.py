@@ -137,4 +137,4 @@ def test_a_regression_has_one_number(capsys, own_file):
     own_model(Path(), outputs=())
     code, out, _ = command(capsys, "inspect", own_file)
     assert code == 0
-    assert "images 1x2x2 (C x H x W), one number each" in out
+    assert "images 1x2x2 (C x H x W), pixels from 0 to 1 normalised with mean 0.5 and deviation 0.5; one number each" in out

@@ -1,6 +1,8 @@
 """`fedgates runs`, `report`, `cost` and `data`."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -126,6 +128,9 @@ def test_runs_are_compared_by_name(capsys, monkeypatch, trained, tmp_path):
     (tmp_path / "fedgates" / "runs").mkdir(parents=True)
     (tmp_path / "fedgates" / "runs" / "a-run").symlink_to(trained)
     for name in ("last", "a-run"):
+        code, out, err = command(capsys, "compare", name, "--json")
+        assert (code, err) == (0, "written: comparison\n")
+        assert json.loads(out) == json.loads((tmp_path / "comparison" / "results.json").read_text())
         code, out, err = command(capsys, "compare", name)
         assert (code, err) == (0, "")
         assert out.startswith(f"# 1 run\n\n`fedgates compare {name}`\n")
@@ -147,6 +152,28 @@ def test_a_report_tells_the_run_and_writes_its_page(capsys, trained):
     assert "fedpm, 8 rounds" in out
     assert f"written: {trained / 'report.html'}" in out
     assert (trained / "report.html").read_text().lower().startswith("<!doctype html>")
+
+
+def test_a_run_is_told_though_its_page_cannot_be_written(capsys, monkeypatch, trained):
+    def forbidden(*_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr("fedgates.cli.follow.write_page", forbidden)  # root may write anywhere
+    unwritten = "fedgates: its page cannot be written (Read-only file system)\n"
+    code, out, err = command(capsys, "report", trained)
+    assert (code, err) == (1, unwritten)
+    assert "fedpm, 8 rounds" in out
+    assert "written" not in out
+    code, out, err = command(capsys, "report", trained, "--json")
+    assert (code, err) == (1, unwritten)
+    assert json.loads(out)["page"] is None
+
+
+def test_what_scripts_read_is_json_alone_though_the_run_is_followed(capsys, trained):
+    code, out, err = command(capsys, "report", trained, "--follow", "--json")
+    assert code == 0
+    assert json.loads(out)["rounds"] == 8
+    assert [row.split()[:2] for row in err.splitlines()] == [["round", f"{i}/8"] for i in range(1, 9)]
 
 
 @pytest.mark.parametrize("name", ["report", "cost"])
