@@ -10,6 +10,8 @@ def main() -> None:
     except ModuleNotFoundError as error:
         lacking = f"the command needs the package {error.name}, which is not installed"
         sys.exit(f"fedgates: {lacking}; fedgates.load takes torch and numpy alone")
+    except KeyboardInterrupt:  # so soon
+        sys.exit(130)
     command()
 
 

@@ -73,15 +73,16 @@ def read_images(path: Path, shape: Shape, *, resize: bool = False) -> Images:
     if files is not None:
         if not files:
             raise ImageError(f"{path}: expected a folder with images in it ({', '.join(sorted(_ENDINGS))})")
-        usable, errors = {}, []
+        usable: dict[str, NDArray[np.uint8]] = {}
+        left_out = []
         for file in files:
             try:
                 usable[str(file.relative_to(path))] = _image(file, shape, resize=resize)
             except ImageError as error:
-                errors.append(error)
+                left_out.append(str(error))  # not the error itself, which holds on to the picture
         if not usable:
-            raise errors[0]
-        return Images(list(usable), np.stack(list(usable.values())), others, list(map(str, errors)))
+            raise ImageError(left_out[0])
+        return Images(list(usable), np.stack(list(usable.values())), others, left_out)
     if path.suffix == ".npz":
         return _from_npz(path, shape)
     return Images([path.name], _image(path, shape, resize=resize)[None])

@@ -140,6 +140,7 @@ def draw_curves(folder: Path, size: int) -> Path:
             dense = 4 * size * (2 * first + lines[0].get("clients_evaluating", 0)) / 1e6
             by_bytes.axvline(dense, color="grey", linestyle="--", linewidth=1, label="one round of dense FedAvg")
         by_round.set(xlabel="round", ylabel=label)
+        by_round.xaxis.get_major_locator().set_params(integer=True)
         by_bytes.set(xlabel="megabytes moved, both ways, all clients", xscale="log" if any(so_far) else "linear")
         by_bytes.xaxis.set_major_formatter("{x:g}")
         if lines:

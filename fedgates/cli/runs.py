@@ -53,7 +53,7 @@ def report(
     from fedgates.lines import read  # noqa: PLC0415
     from fedgates.report import summary  # noqa: PLC0415
     from fedgates.run_config import as_pair  # noqa: PLC0415
-    from fedgates.run_list import as_values, entry, find  # noqa: PLC0415
+    from fedgates.run_list import as_values, entry, find, under_way  # noqa: PLC0415
     from fedgates.totals import parameters  # noqa: PLC0415
 
     path = find(run)
@@ -61,7 +61,7 @@ def report(
         try:
             show(path, stderr=as_json)
         except KeyboardInterrupt:
-            raise click.Abort("the view has ended; the run has not") from None
+            raise click.Abort("the view has ended; the run has not" if under_way(path) else "stopped") from None
     if trackers:
         from fedgates.trackers import retell  # noqa: PLC0415
 
