@@ -11,6 +11,7 @@ def main() -> None:
         lacking = f"the command needs the package {error.name}, which is not installed"
         sys.exit(f"fedgates: {lacking}; fedgates.load takes torch and numpy alone")
     except KeyboardInterrupt:  # so soon
+        sys.stderr.write("fedgates: stopped\n")
         sys.exit(130)
     command()
 

@@ -176,6 +176,10 @@ def _write_config(path: Path, config: RunConfig, clients: int | None) -> None:
     write_atomically(path / "config.json", (json.dumps(whole, indent=2) + "\n").encode())
 
 
+def _kind(clients: object) -> str:
+    return "real devices" if clients is None else f"{clients} simulated clients"
+
+
 def _check_same(path: Path, config: RunConfig, clients: int | None) -> None:
     try:
         before = json.loads((path / "config.json").read_text(encoding="utf-8"))
@@ -184,7 +188,10 @@ def _check_same(path: Path, config: RunConfig, clients: int | None) -> None:
     if not isinstance(before, dict):
         raise ConfigError("resume", config.resume, "a run's folder, with its config.json")
     if before.get(_CLIENTS) != clients:
-        raise ConfigError("num-supernodes", clients, f"{before.get(_CLIENTS)}, as in the run to resume")
+        if clients is None or before.get(_CLIENTS) is None:
+            expected = f"a run of {_kind(clients)}, as this is, not of {_kind(before.get(_CLIENTS))}"
+            raise ConfigError("resume", config.resume, expected)
+        raise ConfigError("num-supernodes", clients, f"{before[_CLIENTS]}, as in the run to resume")
     now = to_dict(config)
     for f in fields(config):
         key = key_name(f.name)

@@ -81,7 +81,7 @@ def read_images(path: Path, shape: Shape, *, resize: bool = False) -> Images:
             except ImageError as error:
                 left_out.append(str(error))  # not the error itself, which holds on to the picture
         if not usable:
-            raise ImageError(left_out[0])
+            raise ImageError(left_out[0] + (f"; nor can {len(left_out) - 1:,} others be used" if len(left_out) > 1 else ""))
         return Images(list(usable), np.stack(list(usable.values())), others, left_out)
     if path.suffix == ".npz":
         return _from_npz(path, shape)

@@ -7,11 +7,13 @@ from pathlib import Path
 from statistics import median
 
 from fedgates.ledger import Ledger
+from fedgates.log_axis import log_x
 from fedgates.text import columns, one_line
 from fedgates.totals import DIRECTIONS, WRONG, Line, metric, moved, number, sent_down, sorts
 
 _MOST_REASONS, _MOST_NAMES = 8, 12
 """Reasons below one round's line, and clients in one reason's."""
+_NO_TIME = "0:00"
 
 
 class Clock:
@@ -35,10 +37,9 @@ class Clock:
             f"bpp up {number(round_line.get('uplink_bpp'))} down {number(round_line.get('downlink_bpp'))}",
             f"clients {round_line['clients_counted']}/{round_line['clients_selected']}",
             *([f"attempt {attempt}"] if attempt > 1 else []),
-            f"{self.left(round_line)} left",
         ]
-        if self._seen == 1 and not parts[-1].startswith("0:00 "):
-            parts[-1] += ", start included"
+        left = self.left(round_line)
+        parts.append(f"{left} left, start included" if self._seen == 1 and left != _NO_TIME else f"{left} left")
         return "\n".join(["  ".join(parts), *(f"    {told}" for told in wrong(round_line))])
 
     def left(self, round_line: Line) -> str:
@@ -141,8 +142,9 @@ def draw_curves(folder: Path, size: int) -> Path:
             by_bytes.axvline(dense, color="grey", linestyle="--", linewidth=1, label="one round of dense FedAvg")
         by_round.set(xlabel="round", ylabel=label)
         by_round.xaxis.get_major_locator().set_params(integer=True)
-        by_bytes.set(xlabel="megabytes moved, both ways, all clients", xscale="log" if any(so_far) else "linear")
-        by_bytes.xaxis.set_major_formatter("{x:g}")
+        by_bytes.set(xlabel="megabytes moved, both ways, all clients")
+        if any(so_far):
+            log_x(by_bytes)
         if lines:
             by_bytes.legend(frameon=False, fontsize=8)
         target = folder / "curves.png"

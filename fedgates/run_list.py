@@ -83,7 +83,7 @@ def entry(path: Path) -> Entry:
     judged = metric(counted)
     model = path / "model.fedgates"
     return Entry(
-        path.name,
+        path.absolute().name,
         strategy,
         dataset,
         seed=seed,

@@ -333,3 +333,15 @@ def test_who_waits_for_another_process_goes_on_at_its_end(tmp_path, caplog):
     first.join()
     assert order == ["first", "second"]
     assert caplog.text.count("another process is still at this run") == 1
+
+
+def test_a_simulation_is_not_resumed_on_real_devices_nor_the_other_way_round(tmp_path):
+    run = open_run(config(tmp_path), 4)
+    again = replace(config(tmp_path), resume=str(run.path))
+    for before, now, said in (
+        (4, None, "expected a run of real devices, as this is, not of 4 simulated clients"),
+        (None, 3, "expected a run of 3 simulated clients, as this is, not of real devices"),
+    ):
+        run.note(config(tmp_path), before)
+        with pytest.raises(ConfigError, match=f"^resume = .*: {said}$"):
+            open_run(again, now)

@@ -12,16 +12,15 @@ import typer
 
 from fedgates.cli import compare, data, models, runs  # noqa: F401  # they hang themselves on the app
 from fedgates.cli.app import cli
+from fedgates.config import ConfigError
+from fedgates.text import error_line
 
-_INTERRUPTED = 130
-"""The exit code for Ctrl-C, typer's, too."""
+_INTERRUPTED, _STOPPED = 130, "stopped"
+"""The exit code for Ctrl-C, typer's, too, and what is said then."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; ends the process."""
-    from fedgates.config import ConfigError  # noqa: PLC0415
-    from fedgates.text import error_line  # noqa: PLC0415
-
     try:
         code = cli(arguments, standalone_mode=False) or 0  # the code of typer.Exit, or nothing
     except click.exceptions.NoArgsIsHelpError as error:
@@ -32,11 +31,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ConfigError as error:
         code = _fail(str(error), 2)
     except (click.Abort, KeyboardInterrupt) as error:
-        sys.exit(_fail(str(error) or "stopped", _INTERRUPTED))
+        code = _fail(str(error) or _STOPPED, _INTERRUPTED)
     except Exception as error:  # noqa: BLE001  # whatever it is, a traceback is for those who debug this
         code = _fail(error_line(error), 1)
-    if code == _INTERRUPTED:
-        _fail("stopped", code)
+    else:
+        if code == _INTERRUPTED:  # typer has caught it
+            _fail(_STOPPED, code)
     sys.exit(code)
 
 

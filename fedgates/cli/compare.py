@@ -55,7 +55,7 @@ def compare(
         question = study.question
     else:
         if any(source.endswith(".toml") for source in sources):
-            raise click.UsageError("one study file alone, or folders of finished runs")
+            raise click.UsageError("expected one study file (*.toml) alone, or runs that have finished")
         out = writable(out or Path("comparison"))
         groups, failed = by_what_differs(read_run(find(source)) for source in sources), []
         metric = "accuracy" if has(groups, "accuracy") else "loss"

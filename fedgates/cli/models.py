@@ -9,7 +9,7 @@ import click
 import typer
 
 from fedgates.cli.app import cli, import_from_here
-from fedgates.config import RunConfig
+from fedgates.config import ConfigError, RunConfig, folder, is_reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ _Network = Annotated[
 ]
 _MaxGates = Annotated[int, typer.Option("--max-gates", min=1, help="Refuse networks with more parameters.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
-_LONGEST_LINE = 1000
+_LONGEST_LINE, _MOST_REASONS = 1000, 20
 _MOST_GATES = RunConfig.max_gates
 """As `fedgates.load` and `look` have it, which take NumPy to be asked."""
 
@@ -72,11 +72,10 @@ def predict(
 ) -> None:
     """Labels, with probabilities, of an image, of all images in a folder, or of x (or x_test) in an npz file.
 
-    Pictures in a folder that cannot be used are left out and said, and the exit code is 1.
+    Pictures in a folder that cannot be used are left out and named, and the exit code is 1.
     """
     import json  # noqa: PLC0415
 
-    from fedgates.config import folder  # noqa: PLC0415
     from fedgates.prediction import ImageError, predictions, read_images, told  # noqa: PLC0415
     from fedgates.text import one_line  # noqa: PLC0415
 
@@ -91,8 +90,10 @@ def predict(
         names = "file, whose name does" if read.passed_over == 1 else "files, whose names do"
         typer.echo(f"fedgates: passed over {read.passed_over:,} {names} not end like an image's", err=True)
     if read.left_out:
-        more = f", and {len(read.left_out) - 1:,} more" if len(read.left_out) > 1 else ""
-        typer.echo(f"fedgates: left out {one_line(read.left_out[0], _LONGEST_LINE)}{more}", err=True)
+        for reason in read.left_out[:_MOST_REASONS]:
+            typer.echo(f"fedgates: left out {one_line(reason, _LONGEST_LINE)}", err=True)
+        if len(read.left_out) > _MOST_REASONS:
+            typer.echo(f"fedgates: left out {len(read.left_out) - _MOST_REASONS:,} more", err=True)
         raise typer.Exit(1)
 
 
@@ -131,7 +132,6 @@ def export(
 
 def _file(model: str) -> Path:
     """The file that is meant."""
-    from fedgates.config import ConfigError, folder  # noqa: PLC0415
     from fedgates.run_list import entry, find  # noqa: PLC0415
 
     path = folder(model)
@@ -139,19 +139,17 @@ def _file(model: str) -> Path:
         if path.is_file():
             return path
     try:
-        path = find(model)
-        run = entry(path)
+        run = find(model)
+        file = run / "model.fedgates"
+        if not file.is_file():
+            _refuse(f"MODEL = {model!r}: expected a run that has left its model.fedgates; {entry(run).so_far}")
     except ConfigError as error:
         _refuse(f"MODEL is no file, and {error}")
-    if run.model_bytes is None:
-        _refuse(f"MODEL = {model!r}: expected a run that has left its model.fedgates; {run.so_far}")
-    return path / "model.fedgates"
+    return file
 
 
 def _target(file: Path, out: Path | None, to: Form) -> Path:
     """Where an export goes, found out to be possible before the work is done."""
-    from fedgates.config import folder  # noqa: PLC0415
-
     target = file.with_suffix(f".{to.value}") if out is None else folder(str(out))
     try:
         if target.is_dir() or not target.parent.is_dir():
@@ -174,7 +172,6 @@ def _loaded(path: Path, network: str | None, max_gates: int) -> "Model":
 
 def _builder(reference: str) -> "Callable[..., Any]":
     """The user's own function."""
-    from fedgates.config import ConfigError, is_reference  # noqa: PLC0415
     from fedgates.references import find  # noqa: PLC0415
 
     if not is_reference(reference):

@@ -9,6 +9,7 @@ import click
 import typer
 
 from fedgates.cli.app import cli, import_from_here
+from fedgates.config import ConfigError
 
 _Run = Annotated[str, typer.Argument(metavar="RUN", help='A run\'s folder, its name, or "last".', show_default=False)]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
@@ -107,7 +108,6 @@ def cost(
     import json  # noqa: PLC0415
     from dataclasses import asdict  # noqa: PLC0415
 
-    from fedgates.config import ConfigError  # noqa: PLC0415
     from fedgates.cost import LINKS, device_round, seconds, table  # noqa: PLC0415
     from fedgates.run_list import entry, find, rounds  # noqa: PLC0415
 

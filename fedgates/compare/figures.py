@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 from fedgates.compare.numbers import Curve
 from fedgates.compare.study import ONLY_SCENARIO
 from fedgates.compare.tables import is_share
+from fedgates.log_axis import log_x
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,8 +69,7 @@ def draw(panels: Panels, key: str, against: Literal["rounds", "bytes"]) -> "Figu
             if against == "rounds":
                 panel.xaxis.get_major_locator().set_params(integer=True)
             elif any(n > 0 for curve in curves.values() for n in curve.bytes):
-                panel.set_xscale("log")
-                panel.xaxis.set_major_formatter("{x:g}")
+                log_x(panel)
         for panel in axes[len(panels) :]:
             panel.set_axis_off()
         for first in range(0, len(panels), across):

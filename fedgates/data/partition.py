@@ -43,9 +43,7 @@ def partition(labels: Indices, num_clients: int, config: RunConfig) -> list[Indi
         The scheme cannot be met with these examples and so many clients.
     """
     if not 1 <= num_clients <= len(labels):
-        expected = (
-            f"1 to {len(labels)}, which is how many training examples there are (clients: num-supernodes of a simulation)"
-        )
+        expected = f"1 to {len(labels)}, which is how many training examples there are (num-supernodes of a simulation)"
         raise ConfigError("clients", num_clients, expected)
     order = _permutation(len(labels), config.seed, "partition")
     parts = _divided(labels, order, num_clients, config)

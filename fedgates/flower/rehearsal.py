@@ -46,6 +46,9 @@ def rehearse(
         The run cannot be done or cannot go on: a line on standard error, and exit code 1. What else is raised in the server's
         rule comes as it is.
     """
+    node_configs = list(node_configs or [])
+    if not num_clients and not node_configs:
+        raise SystemExit("fedgates: num_clients = 0: expected how many clients share the data set, or node_configs instead")
     log_to_stdout()
     try:
         _, folder = run_federation(LoopbackGrid(client_app, settings, num_clients, node_configs), settings, strategies)

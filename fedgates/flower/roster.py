@@ -23,6 +23,8 @@ _PATIENCE = 120.0
 
 _REST, _LONGEST_REST = 1.0, 600.0
 """Seconds after which a node is asked again that answered with an error, or not in time; twice as many each time."""
+_FAILING = 8.0
+"""One that is to rest so long the next time has answered with three errors."""
 _NAMES = 2**31
 """Names that clients give themselves are below it, so that none can take a node id, which is what others go by."""
 _LOCAL = ("InMemoryGrid", "LoopbackGrid")
@@ -35,7 +37,7 @@ def is_simulation(grid: Grid) -> bool:
 
 
 def is_complete(grid: Grid) -> bool:
-    """Whether all nodes there will ever be are there soon; real ones come and go."""
+    """Whether all nodes there will ever be are there when a run begins; real ones come and go."""
     return _is_local(grid) and getattr(grid, "complete", True)
 
 
@@ -67,8 +69,8 @@ class Roster:
         self._doubles: set[int] = set()
         """Those of them whose name another node had: asked again when a name becomes free."""
         self._open: Open = {}
-        self._again: dict[int, tuple[float, float]] = {}
-        """Node id to when it may be asked again that did not answer, and how long after that the next time."""
+        self._again: dict[int, tuple[float, float, str]] = {}
+        """Node id to when it may be asked again that did not answer, how long after that the next time, and why it did not."""
 
     def present(self, grid: Grid, content: RecordDict, timeout: float) -> dict[int, int]:
         """Name to node id of every client there now; asks nodes that are new with `content`.
@@ -83,7 +85,7 @@ class Roster:
             self._forget_absent(there)
             asked |= {question.metadata.dst_node_id for question in self._open.values()}
             now = time.monotonic()
-            resting = {node for node, (until, _) in self._again.items() if now < until}
+            resting = {node for node, (until, *_) in self._again.items() if now < until}
             strangers = sorted(there - set(self._names) - set(self._left_out) - asked - resting)
             asked.update(strangers)
             new = push(grid, [Message(content, node, MessageType.QUERY, ttl=timeout) for node in strangers])
@@ -99,13 +101,15 @@ class Roster:
 
     @property
     def settled(self) -> bool:
-        """Whether all that were there at the last look have said who they are, or why they cannot take part."""
-        return self._there <= self._names.keys() | self._left_out.keys()
+        """Whether all that were there at the last look have said who they are or why they cannot take part, or fail at it."""
+        failing = {node for node, (_, rest, _) in self._again.items() if rest >= _FAILING}
+        return self._there <= self._names.keys() | self._left_out.keys() | failing
 
     @property
     def problem(self) -> str:
-        """Why nobody can take part, if all that were asked have answered: the first reason, or nothing."""
-        return "" if self._open else next(iter(self._left_out.values()), "")
+        """Why a node cannot take part, if all that were asked have answered: the first reason, or nothing."""
+        failed = [why for node, (*_, why) in self._again.items() if node in self._there]
+        return "" if self._open else next(iter([*self._left_out.values(), *failed]), "")
 
     def _forget_absent(self, there: set[int]) -> None:
         self._open = {key: question for key, question in self._open.items() if question.metadata.dst_node_id in there}
@@ -118,9 +122,10 @@ class Roster:
     def _enter(self, reply: Message) -> None:
         node = reply.metadata.src_node_id
         if reply.has_error():
-            _, rest = self._again.get(node, (0.0, _REST))
-            self._again[node] = (time.monotonic() + rest, min(2 * rest, _LONGEST_REST))
-            log.warning("node %d did not introduce itself, and is asked again in %g s: %s", node, rest, reason(reply))
+            _, rest, _ = self._again.get(node, (0.0, _REST, ""))
+            why = reason(reply)
+            self._again[node] = (time.monotonic() + rest, min(2 * rest, _LONGEST_REST), why)
+            log.warning("node %d did not introduce itself, and is asked again in %g s: %s", node, rest, why)
             return
         self._again.pop(node, None)
         answer = reply.content.config_records.get("introduction", ConfigRecord())

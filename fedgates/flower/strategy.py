@@ -91,12 +91,12 @@ class GateStrategy(Method[Cfg, S], Strategy, Generic[Cfg, S]):
         self.tally = self._new_tally(server_round, failed_attempts)
 
     def nobody_else_comes(self, grid: Grid) -> bool:
-        """Whether all that will ever be there were there at the last look, and have said whether they can take part."""
+        """Whether none come after those of the last look, and these have said whether they can take part, or fail at it."""
         return is_complete(grid) and self._roster.settled
 
     @property
     def problem(self) -> str:
-        """Why no client can take part, if all that are there have said so: the first one's reason, or nothing."""
+        """Why a client that is there cannot take part: the first one's reason, or nothing."""
         return self._roster.problem
 
     def configure_train(

@@ -79,7 +79,7 @@ def command(capsys):
         (["compare", "--workers", "0", "a.toml"], "Invalid value for '--workers'"),
         (["compare", "/nosuch.toml"], "study = '/nosuch.toml': expected a TOML file"),
         (["compare", "/nosuch"], "run = '/nosuch': expected a run's folder"),
-        (["compare", "/nosuch.toml", "/nosuch"], "one study file alone, or folders of finished runs"),
+        (["compare", "/nosuch.toml", "/nosuch"], "expected one study file (*.toml) alone, or runs that have finished"),
         (["compare", "/nosuch", "--out", "/dev/null"], "--out = '/dev/null': expected a folder that can be written"),
     ],
 )

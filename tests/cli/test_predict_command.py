@@ -1,9 +1,11 @@
 """`fedgates predict`, on whatever people give it."""
 
 import errno
+import gc
 import json
 import os
 import tracemalloc
+import weakref
 
 import numpy as np
 import pytest
@@ -104,10 +106,41 @@ def test_pictures_of_a_folder_that_cannot_be_used_cost_no_other_its_label(capsys
     code, out, err = command(capsys, "predict", model, folder, "--json")
     assert code == 1
     assert [each["image"] for each in json.loads(out)] == ["b.png"]
-    assert err == f"fedgates: left out {folder}/a\\x1b[2J.png: expected an image (its format is not known), and 1 more\n"
-    code, out, err = command(capsys, "predict", model, folder, "--resize")
-    assert (code, len(out.splitlines())) == (1, 2)
-    assert err.endswith("(its format is not known)\n")
+    assert err.splitlines() == [
+        f"fedgates: left out {folder}/a\\x1b[2J.png: expected an image (its format is not known)",
+        f"fedgates: left out {folder}/c.png: 9x8 pixels, expected 8x8 (--resize scales pictures)",
+    ]
+    for i in range(25):
+        (folder / f"{i}.png").write_bytes(b"no image")
+    err = command(capsys, "predict", model, folder)[2].splitlines()
+    assert (len(err), err[-1]) == (21, "fedgates: left out 7 more")
+    for file in folder.glob("?.png"):
+        file.unlink()
+    (folder / "a\x1b[2J.png").unlink()
+    assert refused(capsys, "predict", model, folder).endswith("(its format is not known); nor can 14 others be used")
+    eight().save(folder / "b.png")
+    code, out, _ = command(capsys, "predict", model, folder, "--resize")
+    assert (code, len(out.splitlines())) == (1, 1)
+
+
+def test_pictures_that_cannot_be_used_are_let_go_of(monkeypatch, tmp_path):
+    Image.new("L", (1000, 1000)).save(tmp_path / "0.png")
+    cut = (tmp_path / "0.png").read_bytes()[:200]
+    opened, open_it = [], Image.open
+
+    def noted(*arguments, **how):
+        image = open_it(*arguments, **how)
+        opened.append(weakref.ref(image))
+        return image
+
+    monkeypatch.setattr(Image, "open", noted)
+    for i in range(3):
+        (tmp_path / f"{i}.png").write_bytes(cut)
+    eight().save(tmp_path / "3.png")
+    read = prediction.read_images(tmp_path, (1, 8, 8), resize=True)
+    gc.collect()
+    assert (len(read.left_out), len(opened)) == (3, 4)
+    assert not any(image() for image in opened)
 
 
 def test_a_folder_of_images_alone_needs_no_remark(capsys, model, image):
