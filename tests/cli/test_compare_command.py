@@ -178,6 +178,6 @@ def test_a_study_from_end_to_end(command, place):
     # the runs by themselves, as a comparison of their own
     code, said, told = command("compare", *(runs / name for name in names), "--out", place / "own")
     assert (code, told) == (0, "")
-    assert said.startswith("# 2 runs\n")
+    assert said.startswith("# 4 runs\n")
     named = [row.split(" | ")[0] for row in said.splitlines() if row.startswith("| ")][1:]
     assert named == ["| fedavg, learning-rate 0.2", "| fedpm, learning-rate 0.1"]
