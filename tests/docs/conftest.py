@@ -1,4 +1,4 @@
-"""The pages for machines that are not here are followed, as far as that goes, where it is asked for: it takes minutes."""
+"""Four pages, two of them for machines that are not here, are followed where it is asked for: it takes minutes."""
 
 import os
 

@@ -14,6 +14,7 @@ from fedgates.data.folders import read_folder
 PAGE = "own_data"
 
 
+@pytest.mark.rehearsal
 @pytest.mark.slow
 def test_every_command_does_what_the_page_says(tmp_path):
     with Sandbox(tmp_path / "sandbox") as sandbox:

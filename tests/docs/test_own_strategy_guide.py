@@ -23,6 +23,7 @@ PAGE = "own_strategy"
 EXAMPLE = ROOT / "examples" / "own_strategy" / "own_strategy.py"
 
 
+@pytest.mark.rehearsal
 @pytest.mark.slow
 def test_every_command_does_what_the_page_says(tmp_path):
     with Sandbox(tmp_path / "sandbox") as sandbox:
