@@ -1,6 +1,7 @@
 """What tests share."""
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,14 @@ import pytest
 import torch
 
 Value = bool | int | float | str
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip rehearsals, with the reason, where nobody asks for them."""
+    if not os.environ.get("FEDGATES_TEST_REHEARSALS"):
+        for item in items:
+            if item.get_closest_marker("rehearsal"):
+                item.add_marker(pytest.mark.skip(reason="FEDGATES_TEST_REHEARSALS is not set"))
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ import pytest
 from engines import until
 from federation import Federation, write_npz
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.rehearsal, pytest.mark.slow]
 
 SERVER = "10.77.0.1"
 DATA = {1: (0, 120), 2: (120, 240)}

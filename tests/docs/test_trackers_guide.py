@@ -9,7 +9,7 @@ from engines import Sandbox, free_ports, until
 from guide import follow, runs
 
 pytest.importorskip("tensorboard", reason="no tensorboard: uv sync --extra tensorboard")
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.rehearsal, pytest.mark.slow]
 
 
 def test_every_command_does_what_the_page_says(tmp_path):

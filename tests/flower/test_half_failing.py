@@ -55,6 +55,7 @@ def lines_of(raw, seed, grid=LoopbackGrid, **changes):
     return run(config, CLIENTS, grid).ledger.read()
 
 
+@pytest.mark.rehearsal
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 def test_half_of_the_clients_failing_costs_no_more_than_their_absence(raw, seed):
