@@ -33,8 +33,8 @@ class WeightsAndBiases:
         log.info("wandb: %s", self._run.url or self._run.dir)
 
     def tell(self, line: Line) -> None:
-        """Log a round's figures at its step."""
-        self._run.log(numbers(line), step=line["round"])
+        """Log a round's figures at its step; W&B would otherwise keep them back until the next round's."""
+        self._run.log(numbers(line), step=line["round"], commit=True)
 
     def close(self, *, finished: bool) -> None:
         """Send what is left."""

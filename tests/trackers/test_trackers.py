@@ -6,7 +6,7 @@ import sys
 
 import pytest
 from engines import ROOT
-from tracked import run
+from tracked import line, run
 
 from fedgates.config import ConfigError, RunConfig, parse
 from fedgates.trackers import TrackerError, check, following, numbers, retell
@@ -53,20 +53,6 @@ def tell_all(trackers, folder, lines, **how):
     with following(trackers, folder, {"seed": 7}, **how) as tell:
         for line in lines:
             tell(line)
-
-
-def line(server_round, **changes):
-    counts = {"clients_selected": 2, "clients_counted": 2, "clients_rejected": 0}
-    return {
-        "round": server_round,
-        "accuracy": 0.5,
-        "uplink_bytes": 300_000,
-        "downlink_bytes": 200_000,
-        "quorum": True,
-        "attempt": 1,
-        **counts,
-        **changes,
-    }
 
 
 def test_a_tracker_of_ones_own_is_told_each_round_of_a_run_and_how_it_ended(raw):
