@@ -20,14 +20,12 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from fedgates.config import LIMITS, ConfigError, RunConfig, devices_shape, field_name, folder, key_name, to_dict
+from fedgates.config import CLIENTS, LIMITS, ConfigError, RunConfig, devices_shape, field_name, folder, key_name, to_dict
 from fedgates.disk import locked, write_atomically
 from fedgates.ledger import Ledger
 from fedgates.state import State, Votes, Weights
 
 log = logging.getLogger("fedgates")
-_CLIENTS = "simulated-clients"
-"""Beside the config's keys in ``config.json``: how many clients a simulation shares the data among; null for real devices."""
 _PATIENCE = 60
 """Seconds: a ServerApp outlives its SuperLink by some of them."""
 _KEPT = 2
@@ -172,7 +170,7 @@ def _plain(value: str) -> str:
 
 
 def _write_config(path: Path, config: RunConfig, clients: int | None) -> None:
-    whole = {**to_dict(config), _CLIENTS: clients}
+    whole = {**to_dict(config), CLIENTS: clients}
     write_atomically(path / "config.json", (json.dumps(whole, indent=2) + "\n").encode())
 
 
@@ -187,11 +185,11 @@ def _check_same(path: Path, config: RunConfig, clients: int | None) -> None:
         before = None
     if not isinstance(before, dict):
         raise ConfigError("resume", config.resume, "a run's folder, with its config.json")
-    if before.get(_CLIENTS) != clients:
-        if clients is None or before.get(_CLIENTS) is None:
-            expected = f"a run of {_kind(clients)}, as this is, not of {_kind(before.get(_CLIENTS))}"
+    if before.get(CLIENTS) != clients:
+        if clients is None or before.get(CLIENTS) is None:
+            expected = f"a run of {_kind(clients)}, as this is, not of {_kind(before.get(CLIENTS))}"
             raise ConfigError("resume", config.resume, expected)
-        raise ConfigError("num-supernodes", clients, f"{before[_CLIENTS]}, as in the run to resume")
+        raise ConfigError("num-supernodes", clients, f"{before[CLIENTS]}, as in the run to resume")
     now = to_dict(config)
     for f in fields(config):
         key = key_name(f.name)

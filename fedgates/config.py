@@ -14,6 +14,8 @@ from typing import Any, ClassVar, TypeVar, cast, get_type_hints
 
 Value = bool | int | float | str
 C = TypeVar("C", bound="RunConfig")
+CLIENTS = "simulated-clients"
+"""Beside the config's keys in ``config.json``: how many clients a simulation shares the data among; null for real devices."""
 
 
 class ConfigError(ValueError):

@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 
 from fedgates.config import ConfigError, RunConfig
 from fedgates.data import load, partition
-from fedgates.text import columns
+from fedgates.text import columns, one_line
 
 _WIDEST = 12
 """More classes than so many are not columns of the table."""
+_NAMES = 50
+"""Characters of the names over the columns; where they are longer, numbers stand there and the names below."""
 
 
 @dataclass(frozen=True)
@@ -68,13 +70,16 @@ def holdings(config: RunConfig, clients: int) -> Holdings:
 def table(found: Holdings) -> str:
     """A row a client: how many examples, how many classes, and of each class how many."""
     few = len(found.classes) <= _WIDEST
-    header = ["client", "examples", "classes", *(found.classes if few else ["most of one class"])]
-    rows = [header]
+    numbered = sum(map(len, found.classes)) > _NAMES
+    names = map(str, range(len(found.classes))) if numbered else found.classes
+    rows = [["client", "examples", "classes", *(names if few else ["most of one class"])]]
     for client, row in enumerate(found.counts):
         most = int(row.argmax())
         of_classes = [f"{n:,}" if n else "." for n in row] if few else [f"{row[most]:,} of {found.classes[most]}"]
         rows.append([str(client), f"{row.sum():,}", str(np.count_nonzero(row)), *of_classes])
     lines = columns(rows, left=0)
+    if few and numbered:
+        lines.append("classes: " + ", ".join(f"{i} = {one_line(name, 40)}" for i, name in enumerate(found.classes)))
     sizes = found.counts.sum(1)
     lines.append(
         f"{found.dataset}: {sizes.sum():,} of {found.total:,} training examples held by {len(sizes)} clients, "

@@ -11,8 +11,6 @@ from fedgates.config import ConfigError
 from fedgates.ledger import Ledger
 
 Line = Mapping[str, Any]
-CLIENTS = "simulated-clients"
-"""The key of ``config.json`` that is no key of the run config: how many clients a simulation had."""
 NOT_COMPARED = frozenset({"output-dir", "resume", "trackers"})
 """Keys of ``config.json`` that say where a run lies, not what it is."""
 

@@ -26,9 +26,9 @@ from typing import Any
 
 import torch
 
-from fedgates.compare.runs import CLIENTS, NOT_COMPARED, read_run
+from fedgates.compare.runs import NOT_COMPARED, read_run
 from fedgates.compare.study import Job
-from fedgates.config import ConfigError, to_dict
+from fedgates.config import CLIENTS, ConfigError, to_dict
 from fedgates.disk import locked
 from fedgates.flower.app import AppError, load_app, run_one
 from fedgates.flower.server import prepare

@@ -1,10 +1,11 @@
 """The top of the page: which run it is, how far it is, what it reached, what that cost."""
 
+from fedgates.config import CLIENTS
 from fedgates.page import numbers
 from fedgates.page.markup import Html, el
 from fedgates.page.parts import table
 from fedgates.page.status import status
-from fedgates.page.story import CLIENTS, Story
+from fedgates.page.story import Story
 from fedgates.text import one_line
 from fedgates.totals import Line, Metric
 

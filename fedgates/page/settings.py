@@ -3,10 +3,11 @@
 import shlex
 from collections.abc import Sequence
 
+from fedgates.config import CLIENTS
 from fedgates.page import numbers
 from fedgates.page.markup import Html, el, join
 from fedgates.page.parts import folded, more, note, section, table
-from fedgates.page.story import CLIENTS, Story
+from fedgates.page.story import Story
 from fedgates.run_config import as_pair
 from fedgates.text import one_line
 

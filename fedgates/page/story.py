@@ -9,7 +9,7 @@ from typing import Any
 
 import fedgates
 from fedgates import totals
-from fedgates.config import ConfigError, RunConfig, to_dict
+from fedgates.config import CLIENTS, ConfigError, RunConfig, to_dict
 from fedgates.ledger import FILE_NAME
 from fedgates.lines import read, shown
 from fedgates.page.files import Sample, json_object, read_samples
@@ -18,8 +18,6 @@ from fedgates.text import one_line
 from fedgates.totals import Line, Metric, Moved
 
 CONFIG, MODEL, PREDICTIONS = "config.json", "model.fedgates", "predictions.json"
-CLIENTS = "simulated-clients"
-"""The key of ``config.json`` that is no key of the run config: how many clients a simulation had; null for real devices."""
 _WHERE = frozenset({"output-dir", "resume", CLIENTS})
 """Keys that say where a run lies, not what it is, and the one that is no key of the run config."""
 _ROUNDS, _TARGET = "num-server-rounds", "target-density"

@@ -9,11 +9,13 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command_line import command
 
 from fedgates.cost import FRAMING, device_round, seconds
 from fedgates.disk import locked
+from fedgates.holdings import Holdings, table
 from fedgates.ledger import Ledger
 from fedgates.run_list import find, follow, rounds
 
@@ -292,6 +294,21 @@ def test_data_says_what_each_client_would_hold(capsys, tmp_path):
     code, out, _ = command(capsys, *arguments[:-2])
     assert code == 0
     assert out.splitlines()[-1].startswith(f"digits: {found['held']:,} of 1,437 training examples held by 5 clients")
+
+
+@pytest.mark.parametrize(
+    ("names", "header", "below"),
+    [
+        (("cat", "dog"), ["cat", "dog"], []),
+        (("a" * 30, "b" * 30), ["0", "1"], [f"classes: 0 = {'a' * 30}, 1 = {'b' * 30}"]),
+        (tuple(f"class {i}" for i in range(13)), ["most", "of", "one", "class"], []),
+    ],
+)
+def test_names_of_classes_do_not_make_the_table_wide(names, header, below):
+    counts = np.arange(2 * len(names)).reshape(2, -1)
+    first, *lines = table(Holdings("mine", names, counts, int(counts.sum()))).splitlines()
+    assert first.split() == ["client", "examples", "classes", *header]
+    assert lines[2:-1] == below
 
 
 @pytest.mark.parametrize(
