@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from fedgates.config import CLIENTS, LIMITS, ConfigError, RunConfig, devices_shape, field_name, folder, key_name, to_dict
-from fedgates.disk import locked, write_atomically
+from fedgates.disk import locked, sweep, write_atomically
 from fedgates.ledger import Ledger
 from fedgates.state import State, Votes, Weights
 
@@ -66,6 +66,7 @@ class RunFolder:
                     if not waited:
                         log.info("another process is still at this run; waiting for its end")
                     time.sleep(1)
+            sweep(self.path, "checkpoint-*", "config.json", "rounds.jsonl", "predictions.json", "model.fedgates")
             yield
 
     def note(self, config: RunConfig, clients: int | None) -> None:

@@ -2,16 +2,23 @@
 
 import fcntl
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_PART = ".part"
+
 
 def write_atomically(target: Path, data: bytes) -> None:
-    """Write a file so that its name only ever stands for the whole of it."""
-    part = target.with_name(target.name + ".part")
+    """Write a file, or what a link by this name leads to, so that its name only ever stands for the whole of it.
+
+    Several processes may do so at once. One that is killed meanwhile leaves ``.NAME.….part`` behind.
+    """
+    target = Path(os.path.realpath(target))
+    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}{_PART}")
     try:
-        with part.open("wb") as file:
+        with part.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -24,6 +31,13 @@ def write_atomically(target: Path, data: bytes) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def sweep(folder: Path, *names: str) -> None:
+    """Remove what killed processes have left of files whose names fit these patterns, and that nobody else writes now."""
+    for name in names:
+        for part in folder.glob(f".{name}.*{_PART}"):
+            part.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -5,13 +5,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_NARROW, _WIDE = 5, 30
+"""Ratios of an axis's ends: below the first there are round numbers at equal steps, below the second 1, 2 and 5."""
+
 
 def log_x(panel: "Axes") -> None:
-    """Make the x axis logarithmic once all is drawn, with numbers between powers of ten only where it spans fewer than one."""
-    from matplotlib.ticker import FuncFormatter, NullFormatter  # noqa: PLC0415  # takes half a second
+    """Make the x axis logarithmic once all is drawn, with some numbers on it however little it spans, and none over another."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter  # noqa: PLC0415  # takes half a second
 
-    plain = FuncFormatter(lambda x, _: f"{x:,.10g}")
     panel.set_xscale("log")
     low, high = panel.get_xlim()
-    panel.xaxis.set_major_formatter(plain)
-    panel.xaxis.set_minor_formatter(plain if high < 10 * low else NullFormatter())
+    axis = panel.xaxis
+    if high < _NARROW * low:
+        axis.set_major_locator(MaxNLocator(4))
+    elif high < _WIDE * low:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.10g}"))
+    axis.set_minor_formatter(NullFormatter())

@@ -83,7 +83,9 @@ def read_images(path: Path, shape: Shape, *, resize: bool = False) -> Images:
         if not usable:
             raise ImageError(left_out[0] + (f"; nor can {len(left_out) - 1:,} others be used" if len(left_out) > 1 else ""))
         return Images(list(usable), np.stack(list(usable.values())), others, left_out)
-    if path.suffix == ".npz":
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise ImageError(f"{path}: expected an image, or a folder of them")
+    if path.suffix.lower() == ".npz":
         return _from_npz(path, shape)
     return Images([path.name], _image(path, shape, resize=resize)[None])
 

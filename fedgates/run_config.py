@@ -37,12 +37,14 @@ def of_app(folder: Path, overrides: str = "") -> RunConfig:
 
 
 def as_pair(key: str, value: Value | None) -> str:
-    """A key and its value as `flwr run --run-config` reads them: without spaces, texts in quotes that are not in them.
+    """A key and its value as `flwr run --run-config` reads them: without spaces, texts in quotes, in which there are none.
 
     Flower passes over what has spaces around its "=", without a word.
     """
-    quoted = f"'{value}'" if isinstance(value, str) and '"' in value else json.dumps(value, ensure_ascii=False)
-    return f"{key}={quoted}"
+    if isinstance(value, str):
+        inner = json.dumps(value, ensure_ascii=False)[1:-1].replace('\\"', r"\u0022")
+        return f'{key}="{inner}"'
+    return f"{key}={json.dumps(value)}"
 
 
 def _pairs(text: str) -> dict[str, Value]:

@@ -16,6 +16,7 @@ from fedgates.totals import metric, moved, number
 
 LAST = "last"
 """Stands for the newest run."""
+_KNOWN_BY = {"strategy": str, "dataset": str, "seed": int, "num-server-rounds": int}
 
 
 @dataclass(frozen=True)
@@ -72,23 +73,18 @@ def entry(path: Path) -> Entry:
     ConfigError
         It is no run's folder.
     """
-    try:
-        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-        strategy, dataset = str(config["strategy"]), str(config["dataset"])
-        seed, of_rounds = int(config["seed"]), int(config["num-server-rounds"])
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
-        raise ConfigError("run", str(path), "a run's folder, with its config.json") from None
+    config = config_of(path)
     found = read(path)
     counted = [line for line in found.sound if line.get("quorum", True)]
     judged = metric(counted)
     model = path / "model.fedgates"
     return Entry(
         path.absolute().name,
-        strategy,
-        dataset,
-        seed=seed,
+        config["strategy"],
+        config["dataset"],
+        seed=config["seed"],
         rounds=max((line["round"] for line in counted), default=0),
-        of_rounds=of_rounds,
+        of_rounds=config["num-server-rounds"],
         metric=judged.key,
         reached=counted[-1].get(judged.key) if counted else None,
         bytes=moved(found.sound, 0).both,
@@ -96,6 +92,26 @@ def entry(path: Path) -> Entry:
         under_way=under_way(path),
         problems=tuple(found.problems),
     )
+
+
+def config_of(path: Path) -> dict[str, Any]:
+    """A run's ``config.json``; the keys by which a run is known hold what they should.
+
+    Raises
+    ------
+    ConfigError
+        It is no run's folder.
+    """
+    config = None
+    with suppress(OSError, ValueError, RecursionError):
+        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    if not isinstance(config, dict):
+        raise ConfigError("run", str(path), "a run's folder, with its config.json")
+    for key, kind in _KNOWN_BY.items():
+        if type(config.get(key)) is not kind:
+            expected = "text" if kind is str else "a whole number"
+            raise ConfigError("run", str(path), f"a run's folder; in its config.json {key} is not {expected}")
+    return config
 
 
 def rounds(path: Path) -> list[dict[str, Any]]:
@@ -139,7 +155,7 @@ def find(name: str, base: Path | None = None) -> Path:
             raise ConfigError("run", name, f"a run in {base}, and there is none")
         return found[-1]
     with suppress(OSError, RuntimeError):  # a name that no file can have, or ~ of somebody unknown
-        for path in (Path(name).expanduser(), base / name):
+        for path in (Path(name).expanduser(), base / name) if name else ():
             if (path / "config.json").is_file():
                 return path
     raise ConfigError("run", name, f'a run\'s folder, the name of one in {base}, or "{LAST}"')

@@ -6,6 +6,8 @@ from pathlib import Path
 import click
 import typer
 
+from fedgates.config import folder
+
 cli = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
@@ -21,7 +23,7 @@ def import_from_here() -> None:
 
 def writable(out: Path) -> Path:
     """The folder for what is made, found out to be one before hours are spent on it."""
-    out = out.expanduser()
+    out = folder(str(out))
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

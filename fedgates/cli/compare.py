@@ -9,6 +9,7 @@ import click
 import typer
 
 from fedgates.cli.app import cli, writable
+from fedgates.config import folder
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,7 +52,7 @@ def compare(
         file = Path(sources[0])
         study = read_study(file)
         out = writable(out or file.with_suffix(""))
-        groups, failed = _run_study(study, app.expanduser(), file, runs.expanduser(), workers)
+        groups, failed = _run_study(study, folder(str(app)), file, folder(str(runs)), workers)
         question = study.question
     else:
         if any(source.endswith(".toml") for source in sources):
@@ -78,16 +79,16 @@ def _run_study(study: "Study", app: Path, file: Path, runs: Path, workers: int) 
     from fedgates.flower.study import StudyError, check_jobs, finished, held, home  # noqa: PLC0415
 
     console = Console(stderr=True, highlight=False)
-    jobs, app, folder = study.jobs(), app.absolute(), home(runs.absolute(), app, file)
-    with held(folder):
+    jobs, app, kept = study.jobs(), app.absolute(), home(runs.absolute(), app, file)
+    with held(kept):
         try:
             with console.status(f"checking {len(jobs)} runs"):
                 wanted = dict(zip(jobs, check_jobs(app, jobs), strict=True))
         except StudyError as error:
             raise click.UsageError(str(error)) from None
-        folders = {job: folder / job.folder for job in jobs}
+        folders = {job: kept / job.folder for job in jobs}
         missing = {job: path for job, path in folders.items() if not finished(path, wanted[job])}
-        console.print(f"{len(jobs)} runs: {len(jobs) - len(missing)} reused, {len(missing)} to do; in {folder}", soft_wrap=True)
+        console.print(f"{len(jobs)} runs: {len(jobs) - len(missing)} reused, {len(missing)} to do; in {kept}", soft_wrap=True)
         outcome = _run_missing(app, missing, workers, sum(wanted[job]["num-server-rounds"] for job in missing), console)
     failed = [f"failed: {job}: {reason} ({outcome.logs[job]})" for job, reason in outcome.failed.items()]
     jobs = [job for job in jobs if job not in outcome.failed]

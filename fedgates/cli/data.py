@@ -7,6 +7,7 @@ import click
 import typer
 
 from fedgates.cli.app import cli, writable
+from fedgates.config import folder
 
 
 @cli.command(epilog="Example: fedgates data --clients 20 --run-config 'partition=\"dirichlet\" dirichlet-alpha=0.1'")
@@ -25,7 +26,7 @@ def data(
     from fedgates.run_config import of_app  # noqa: PLC0415
 
     try:
-        found = holdings(of_app(app.expanduser(), run_config), clients)
+        found = holdings(of_app(folder(str(app)), run_config), clients)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     typer.echo(json.dumps(found.told(), indent=2) if as_json else table(found))

@@ -62,7 +62,7 @@ def inspect(model: _File, max_gates: _MaxGates = _MOST_GATES, *, as_json: _Json 
 @cli.command(epilog="Example: fedgates predict model.fedgates digit.png")
 def predict(
     model: _File,
-    images: Annotated[Path, typer.Argument(metavar="IMAGE|FOLDER|NPZ", help="Pictures, or arrays.", show_default=False)],
+    images: Annotated[str, typer.Argument(metavar="IMAGE|FOLDER|NPZ", help="Pictures, or arrays.", show_default=False)],
     top: Annotated[int, typer.Option(min=1, help="How many labels an image.")] = 1,
     network: _Network = None,
     max_gates: _MaxGates = _MOST_GATES,
@@ -79,9 +79,11 @@ def predict(
     from fedgates.prediction import ImageError, predictions, read_images, told  # noqa: PLC0415
     from fedgates.text import one_line  # noqa: PLC0415
 
+    if not images:  # not the current folder, which is what a path of no characters would be
+        _refuse("IMAGE = '': expected an image, or a folder of them")
     loaded = _loaded(_file(model), network, max_gates)
     try:
-        read = read_images(folder(str(images)), loaded.facts.input_shape, resize=resize)
+        read = read_images(folder(images), loaded.facts.input_shape, resize=resize)
     except ImageError as error:
         _refuse(error)
     found = predictions(loaded, read, top)
@@ -152,7 +154,7 @@ def _target(file: Path, out: Path | None, to: Form) -> Path:
     """Where an export goes, found out to be possible before the work is done."""
     target = file.with_suffix(f".{to.value}") if out is None else folder(str(out))
     try:
-        if target.is_dir() or not target.parent.is_dir():
+        if (target.exists() and not target.is_file()) or not target.parent.is_dir():  # nor a device's name
             _refuse(f"--out = {str(target)!r}: expected the name of a file, in a folder that is there")
         if target.exists() and target.samefile(file):
             _refuse(f"--out = {str(target)!r}: expected another file than the model itself")

@@ -8,6 +8,7 @@ from typing import Annotated
 import click
 import typer
 
+from fedgates import config
 from fedgates.cli.app import cli, import_from_here
 from fedgates.config import ConfigError
 
@@ -26,9 +27,10 @@ def runs(
 
     from fedgates.run_list import as_values, entries, table  # noqa: PLC0415
 
-    if not folder.expanduser().is_dir():
+    base = config.folder(str(folder))
+    if not base.is_dir():
         raise click.UsageError(f"--folder = {str(folder)!r}: expected a folder; the first run makes it")
-    found = list(entries(folder.expanduser()))
+    found = list(entries(base))
     for each in found:
         _tell_problems(each.problems, f"{each.name}: ")
     typer.echo(json.dumps(as_values(found), indent=2) if as_json else table(found))

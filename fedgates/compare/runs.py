@@ -8,7 +8,7 @@ from typing import Any
 
 from fedgates.compare.study import ONLY_SCENARIO
 from fedgates.config import ConfigError
-from fedgates.ledger import Ledger
+from fedgates.run_list import config_of, rounds
 
 Line = Mapping[str, Any]
 NOT_COMPARED = frozenset({"output-dir", "resume", "trackers"})
@@ -26,7 +26,8 @@ class Run:
     @property
     def seed(self) -> int:
         """Its seed."""
-        return int(self.config["seed"])
+        seed: int = self.config["seed"]
+        return seed
 
 
 @dataclass(frozen=True)
@@ -46,14 +47,9 @@ def read_run(folder: Path) -> Run:
     ConfigError
         It is no run's folder, its ledger is damaged, or the run has not finished.
     """
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        seed, asked = config["seed"], config["num-server-rounds"]
-    except (OSError, ValueError, TypeError, KeyError):
-        raise ConfigError("run", str(folder), "a run's folder, with its config.json, or a study file *.toml") from None
-    lines = Ledger(folder).read()
-    done = max((line["round"] for line in lines if line.get("quorum", True)), default=0)
-    if type(seed) is not int or done != asked:
+    config, lines = config_of(folder), rounds(folder)
+    asked, done = config["num-server-rounds"], max((line["round"] for line in lines if line.get("quorum", True)), default=0)
+    if done != asked:
         raise ConfigError("run", str(folder), f"a finished run; it has {done} of its {asked} rounds")
     return Run(folder, config, lines)
 

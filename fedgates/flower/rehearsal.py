@@ -47,8 +47,10 @@ def rehearse(
         rule comes as it is.
     """
     node_configs = list(node_configs or [])
-    if not num_clients and not node_configs:
-        raise SystemExit("fedgates: num_clients = 0: expected how many clients share the data set, or node_configs instead")
+    if num_clients < 1 and not node_configs:
+        raise SystemExit(
+            f"fedgates: num_clients = {num_clients}: expected how many clients share the data set, or node_configs instead"
+        )
     log_to_stdout()
     try:
         _, folder = run_federation(LoopbackGrid(client_app, settings, num_clients, node_configs), settings, strategies)

@@ -81,6 +81,9 @@ def command(capsys):
         (["compare", "/nosuch"], "run = '/nosuch': expected a run's folder"),
         (["compare", "/nosuch.toml", "/nosuch"], "expected one study file (*.toml) alone, or runs that have finished"),
         (["compare", "/nosuch", "--out", "/dev/null"], "--out = '/dev/null': expected a folder that can be written"),
+        (["compare", "/nosuch", "--out", "/dev/null/~nobody-here"], "--out = '/dev/null/~nobody-here': expected a folder"),
+        (["runs", "--folder", "~nobody-here/x"], "--folder = '~nobody-here/x': expected a folder"),
+        (["data", "--app", "~nobody-here/x"], "app = '~nobody-here/x': expected the folder of a Flower app"),
     ],
 )
 def test_what_the_user_can_put_right_is_one_line(command, arguments, message):

@@ -59,6 +59,7 @@ NO_FILE = "expected the name of a file, in a folder that is there"
         ("file/m", f"--out = 'file/m': {NO_FILE}"),
         ("model.fedgates", "--out = 'model.fedgates': expected another file than the model itself"),
         ("link", "--out = 'link': expected another file than the model itself"),
+        ("pipe", f"--out = 'pipe': {NO_FILE}"),
         ("x" * 300, f"--out = '{'x' * 300}': expected a file that can be written (File name too long)"),
         ("x" * 253, f"--out = '{'x' * 253}': expected a file that can be written (File name too long)"),  # with its .part
     ],
@@ -67,6 +68,7 @@ def test_what_is_no_place_for_a_file(capsys, monkeypatch, model, tmp_path, form,
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("")
     (tmp_path / "link").symlink_to(model)
+    os.mkfifo(tmp_path / "pipe")
     before = {path: path.lstat().st_size for path in tmp_path.iterdir()}
     assert refused(capsys, "export", model, "--to", form, "--out", out) == line
     assert {path: path.lstat().st_size for path in tmp_path.iterdir()} == before

@@ -174,7 +174,9 @@ def write_odd_files(folder):
     np.savez(folder / "objects.npz", x=np.array([print], dtype=object))
     np.save(folder / "single.npy", np.zeros((2, 8, 8), np.uint8))
     (folder / "single.npy").rename(folder / "single.npz")
-    (folder / "damaged.npz").write_bytes(b"PK")
+    for name in ("damaged.npz", "LOUD.NPZ"):
+        (folder / name).write_bytes(b"PK")
+    os.mkfifo(folder / "pipe.png")
     (folder / "pickle.npz").write_bytes(b"\x80\x04cos\nsystem\n.")
 
 
@@ -204,6 +206,8 @@ ODD = {
     "damaged.npz": "expected an npz file of plain arrays (",
     "pickle.npz": "expected an npz file of plain arrays (ValueError: ",
     "absent.npz": "expected an npz file of plain arrays (FileNotFoundError",
+    "LOUD.NPZ": "expected an npz file of plain arrays (",
+    "pipe.png": "expected an image, or a folder of them",
 }
 
 
@@ -212,6 +216,14 @@ def odd(tmp_path_factory):
     folder = tmp_path_factory.mktemp("odd")
     write_odd_files(folder)
     return folder
+
+
+def test_no_name_is_not_the_current_folder(capsys, monkeypatch, model, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    eight().save(tmp_path / "a.png")
+    (tmp_path / "config.json").write_text("{}")
+    assert refused(capsys, "predict", model, "") == "IMAGE = '': expected an image, or a folder of them"
+    assert refused(capsys, "predict", "", "a.png").startswith("MODEL is no file, and run = '': expected a run's folder, ")
 
 
 @pytest.mark.parametrize("name", ODD)

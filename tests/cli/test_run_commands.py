@@ -77,14 +77,23 @@ def test_a_damaged_ledger_is_named_wherever_it_is_read(capsys, trained, tmp_path
     assert err == f"fedgates: run = '{tmp_path}/bad': expected {expected}\n"
 
 
-@pytest.mark.parametrize("config", ["", "[]", "{}", '{"seed": 1}', '{"strategy": 1, "dataset": 2, "seed": "x"}', "[" * 100_000])
-def test_a_folder_whose_config_is_no_runs_is_passed_over_and_named_where_it_is_asked_for(capsys, tmp_path, config):
+@pytest.mark.parametrize(
+    ("config", "why"),
+    [
+        ("", ", with its config.json"),
+        ("[]", ", with its config.json"),
+        ("[" * 100_000, ", with its config.json"),
+        ("{}", "; in its config.json strategy is not text"),
+        ('{"strategy": "a", "dataset": "b", "seed": "x"}', "; in its config.json seed is not a whole number"),
+    ],
+)
+def test_a_folder_whose_config_is_no_runs_is_passed_over_and_named_where_it_is_asked_for(capsys, tmp_path, config, why):
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "config.json").write_text(config)
     assert command(capsys, "runs", "--folder", tmp_path, "--json") == (0, "[]\n", "")
     code, out, err = command(capsys, "report", tmp_path / "bad")
     assert (code, out) == (2, "")
-    assert err == f"fedgates: run = '{tmp_path}/bad': expected a run's folder, with its config.json\n"
+    assert err == f"fedgates: run = '{tmp_path}/bad': expected a run's folder{why}\n"
 
 
 def test_names_in_the_list_cannot_move_the_cursor(capsys, trained, tmp_path):

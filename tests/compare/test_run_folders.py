@@ -1,5 +1,7 @@
+import math
+
 import pytest
-from written_runs import rounds, write_run
+from written_runs import line, rounds, write_run
 
 from fedgates.compare import by_what_differs, read_run
 from fedgates.config import ConfigError
@@ -54,10 +56,50 @@ def test_an_unfinished_run_is_refused(tmp_path):
         read_run(empty)
 
 
-@pytest.mark.parametrize("text", [None, "{", "[]", "{}", '{"seed": 1}', '{"seed": "1", "num-server-rounds": 1}'])
-def test_what_is_no_run_is_refused(tmp_path, text):
+NO_RUN = "a run's folder, with its config.json"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (None, NO_RUN),
+        ("{", NO_RUN),
+        ("[]", NO_RUN),
+        ("[" * 100_000, NO_RUN),
+        ("{}", "a run's folder; in its config.json strategy is not text"),
+        ('{"strategy": "a", "dataset": "b", "seed": 1.5}', "a run's folder; in its config.json seed is not a whole number"),
+    ],
+)
+def test_what_is_no_run_is_refused(tmp_path, text, expected):
     if text is not None:
         (tmp_path / "config.json").write_text(text)
-    (tmp_path / "rounds.jsonl").write_text('{"round": 1}\n')
-    with pytest.raises(ConfigError, match="run = "):
+    with pytest.raises(ConfigError) as error:
         read_run(tmp_path)
+    assert str(error.value) == f"run = {str(tmp_path)!r}: expected {expected}"
+
+
+@pytest.mark.parametrize(
+    ("damaged", "wrong"),
+    [
+        ({"round": None}, "round = null: expected a whole number from 1"),
+        ({"uplink_bytes": "a"}, 'uplink_bytes = "a": expected a whole number'),
+        ({"downlink_bytes": None}, "downlink_bytes = null: expected a whole number"),
+        ({"accuracy": "a"}, 'accuracy = "a": expected a number from 0 to 1, or null'),
+        ({"loss": math.nan}, "no JSON object"),
+    ],
+)
+def test_what_is_computed_with_is_a_number(tmp_path, damaged, wrong):
+    folder = write_run(tmp_path / "a", [line(1), line(2) | damaged])
+    with pytest.raises(
+        ConfigError, match=r"^run = '.*a': expected a run whose rounds.jsonl has a round in each line; "
+    ) as error:
+        read_run(folder)
+    assert f"rounds.jsonl, line 2: {wrong}" in str(error.value)
+
+
+def test_a_ledger_that_cannot_be_read_is_named(tmp_path):
+    folder = write_run(tmp_path / "a", [])
+    (folder / "rounds.jsonl").unlink()
+    (folder / "rounds.jsonl").mkdir()
+    with pytest.raises(ConfigError, match=r"rounds\.jsonl: Is a directory"):
+        read_run(folder)

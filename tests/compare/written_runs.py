@@ -4,6 +4,8 @@ import json
 
 from fedgates.compare import Group, read_run
 
+COUNTS = {"clients_selected": 4, "clients_counted": 4, "clients_rejected": 0, "clients_failed": 0}
+
 
 def line(server_round, **changes):
     """A line of a ledger: 45 bytes both ways, 5 of them to clients that evaluate."""
@@ -17,6 +19,8 @@ def line(server_round, **changes):
         "evaluation_downlink_bytes": 5,
         "uplink_bpp": 0.2,
         "downlink_bpp": 2.0,
+        "seconds": 1.0,
+        **COUNTS,
         **changes,
     }
 
@@ -29,7 +33,8 @@ def rounds(key="accuracy", *values, **changes):
 def write_run(folder, lines, seed=1, **config):
     """A finished run's folder; `config` has underscores for dashes."""
     folder.mkdir(parents=True)
-    whole = {"strategy": "fedpm", "seed": seed, "num_server_rounds": len(lines), "output_dir": str(folder.parent), **config}
+    own = {"strategy": "fedpm", "dataset": "digits", "seed": seed, "num_server_rounds": len(lines)}
+    whole = {**own, "output_dir": str(folder.parent), **config}
     (folder / "config.json").write_text(json.dumps({k.replace("_", "-"): v for k, v in whole.items()}))
     (folder / "rounds.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
     return folder

@@ -41,6 +41,7 @@ def test_it_tells_the_rounds_and_returns_the_folder(tmp_path):
     ("settings", "clients", "said"),
     [
         ({}, {}, "fedgates: num_clients = 0: expected how many clients share the data set, or node_configs instead"),
+        ({}, {"num_clients": -3}, "fedgates: num_clients = -3: expected how many clients share the data set"),
         ({"seed": -1}, {"num_clients": 3}, "fedgates: seed = -1: expected a whole number of at least 0 and at most "),
         ({"model": "linear"}, {"num_clients": 3}, "fedgates: model = 'linear': expected another"),
         (

@@ -74,12 +74,17 @@ def test_a_folder_without_an_app_is_named(tmp_path):
 @pytest.fixture
 def there(tmp_path):
     """A finished run of two rounds."""
-    (tmp_path / "config.json").write_text(json.dumps({"seed": 1, "num-server-rounds": 2, "output-dir": "/a", "eps": 0.1}))
-    (tmp_path / "rounds.jsonl").write_text('{"round": 1}\n{"round": 2}\n')
+    (tmp_path / "config.json").write_text(json.dumps(WANTED | {"output-dir": "/a"}))
+    (tmp_path / "rounds.jsonl").write_text(f"{round_line(1)}\n{round_line(2)}\n")
     return tmp_path
 
 
-WANTED = {"seed": 1, "num-server-rounds": 2, "output-dir": "/b", "eps": 0.1}
+def round_line(server_round):
+    counts = {"clients_selected": 4, "clients_counted": 4, "clients_rejected": 0, "clients_failed": 0}
+    return json.dumps({"round": server_round, "seconds": 1.0, "uplink_bytes": 1, "downlink_bytes": 1, **counts})
+
+
+WANTED = {"strategy": "fedpm", "dataset": "digits", "seed": 1, "num-server-rounds": 2, "output-dir": "/b", "eps": 0.1}
 
 
 @pytest.mark.parametrize(
@@ -97,7 +102,7 @@ def test_only_a_run_of_the_same_config_is_used_again(there, wanted, found):
 
 
 def test_only_a_finished_run_is_used_again(there):
-    (there / "rounds.jsonl").write_text('{"round": 1}\n{"round": 2}')
+    (there / "rounds.jsonl").write_text(f"{round_line(1)}\n{round_line(2)}")
     assert not finished(there, WANTED)
     assert not finished(there / "nosuch", WANTED)
 
