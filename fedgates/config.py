@@ -258,8 +258,8 @@ def to_dict(config: RunConfig) -> dict[str, Value]:
     return {key_name(f.name): getattr(config, f.name) for f in fields(config)}
 
 
-def folder(value: str) -> Path:
-    """A path from the config, with ~ expanded where it is known whose it is."""
+def folder(value: str | Path) -> Path:
+    """A path that somebody has typed, with ~ expanded where it is known whose it is."""
     try:
         return Path(value).expanduser()
     except RuntimeError:

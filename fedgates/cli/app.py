@@ -23,7 +23,7 @@ def import_from_here() -> None:
 
 def writable(out: Path) -> Path:
     """The folder for what is made, found out to be one before hours are spent on it."""
-    out = folder(str(out))
+    out = folder(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

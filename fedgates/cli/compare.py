@@ -52,7 +52,7 @@ def compare(
         file = Path(sources[0])
         study = read_study(file)
         out = writable(out or file.with_suffix(""))
-        groups, failed = _run_study(study, folder(str(app)), file, folder(str(runs)), workers)
+        groups, failed = _run_study(study, folder(app), file, folder(runs), workers)
         question = study.question
     else:
         if any(source.endswith(".toml") for source in sources):

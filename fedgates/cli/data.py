@@ -26,7 +26,7 @@ def data(
     from fedgates.run_config import of_app  # noqa: PLC0415
 
     try:
-        found = holdings(of_app(folder(str(app)), run_config), clients)
+        found = holdings(of_app(folder(app), run_config), clients)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     typer.echo(json.dumps(found.told(), indent=2) if as_json else table(found))

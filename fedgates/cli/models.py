@@ -152,7 +152,7 @@ def _file(model: str) -> Path:
 
 def _target(file: Path, out: Path | None, to: Form) -> Path:
     """Where an export goes, found out to be possible before the work is done."""
-    target = file.with_suffix(f".{to.value}") if out is None else folder(str(out))
+    target = file.with_suffix(f".{to.value}") if out is None else folder(out)
     try:
         if (target.exists() and not target.is_file()) or not target.parent.is_dir():  # nor a device's name
             _refuse(f"--out = {str(target)!r}: expected the name of a file, in a folder that is there")

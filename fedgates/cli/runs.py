@@ -27,7 +27,7 @@ def runs(
 
     from fedgates.run_list import as_values, entries, table  # noqa: PLC0415
 
-    base = config.folder(str(folder))
+    base = config.folder(folder)
     if not base.is_dir():
         raise click.UsageError(f"--folder = {str(folder)!r}: expected a folder; the first run makes it")
     found = list(entries(base))

@@ -1,10 +1,9 @@
 """A run that has left its folder, told to trackers afterwards."""
 
-import json
 from pathlib import Path
 
-from fedgates.config import ConfigError, RunConfig, parse
-from fedgates.run_list import rounds
+from fedgates.config import RunConfig, parse
+from fedgates.run_list import config_of, rounds
 from fedgates.trackers.following import following
 from fedgates.trackers.named import KEY
 
@@ -20,11 +19,7 @@ def retell(trackers: str, folder: Path) -> int:
         One fails.
     """
     parse(RunConfig, {KEY: trackers})
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise ConfigError("run", str(folder), "a run's folder, with its config.json") from None
-    lines, folder = rounds(folder), folder.resolve()
+    config, lines, folder = config_of(folder), rounds(folder), folder.resolve()
     with following(trackers, folder, config, lenient=False) as tell:
         for line in lines:
             tell(line)

@@ -3,6 +3,7 @@ import math
 import pytest
 from written_runs import group, line, rounds
 
+from fedgates.compare import Run
 from fedgates.compare.numbers import Reached, curve, has, measure, over_seeds, total_bytes, worst
 from fedgates.compare.study import Question
 
@@ -46,9 +47,11 @@ def test_a_loss_reaches_what_is_above(one):
     assert found.reached == {1.5: Reached(2, 90), 0.5: None}
 
 
-@pytest.mark.parametrize("value", [None, "0.9", True])
-def test_what_is_no_number_is_missing(one, value):
-    found = one(rounds("of_mine", 0.7, value), Question("t", metric="of_mine", targets=TARGETS.targets))
+@pytest.mark.parametrize("key", ["accuracy", "of_mine"])
+@pytest.mark.parametrize("value", [None, math.nan, math.inf, "0.9", True])
+def test_what_is_no_number_is_missing(tmp_path, key, value):
+    lines = Run(tmp_path, {"seed": 1}, rounds(key, 0.7, value))
+    found = measure(lines, Question("t", metric=key, targets=TARGETS.targets), ())
     assert (found.metric, found.reached) == (None, {0.8: None, 0.95: None})
 
 

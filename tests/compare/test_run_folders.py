@@ -67,6 +67,11 @@ NO_RUN = "a run's folder, with its config.json"
         ("[]", NO_RUN),
         ("[" * 100_000, NO_RUN),
         ("{}", "a run's folder; in its config.json strategy is not text"),
+        ('{"seed": 1}', "a run's folder; in its config.json strategy is not text"),
+        (
+            '{"strategy": "a", "dataset": "b", "seed": "1", "num-server-rounds": 1}',
+            "a run's folder; in its config.json seed is not a whole number",
+        ),
         ('{"strategy": "a", "dataset": "b", "seed": 1.5}', "a run's folder; in its config.json seed is not a whole number"),
     ],
 )

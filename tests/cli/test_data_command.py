@@ -1,0 +1,71 @@
+"""`fedgates data`: who would hold what."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command_line import command
+
+from fedgates.holdings import Holdings, table
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_data_says_what_each_client_would_hold(capsys, tmp_path):
+    arguments = [
+        "data",
+        "--clients",
+        5,
+        "--app",
+        ROOT,
+        "--run-config",
+        'partition="classes" seed=3',
+        "--out",
+        tmp_path / "out",
+    ]
+    code, out, err = command(capsys, *arguments, "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["held"] == sum(map(sum, found["clients"]))
+    assert [sum(n > 0 for n in row) for row in found["clients"]] == [2] * 5
+    assert (tmp_path / "out" / "labels.png").read_bytes().startswith(b"\x89PNG")
+    code, out, _ = command(capsys, *arguments[:-2])
+    assert code == 0
+    assert out.splitlines()[-1].startswith(f"digits: {found['held']:,} of 1,437 training examples held by 5 clients")
+
+
+@pytest.mark.parametrize(
+    ("names", "header", "below"),
+    [
+        (("cat", "dog"), ["cat", "dog"], []),
+        (("a" * 30, "b" * 30), ["0", "1"], [f"classes: 0 = {'a' * 30}, 1 = {'b' * 30}"]),
+        (tuple(f"class {i}" for i in range(13)), ["most", "of", "one", "class"], []),
+    ],
+)
+def test_names_of_classes_do_not_make_the_table_wide(names, header, below):
+    counts = np.arange(2 * len(names)).reshape(2, -1)
+    first, *lines = table(Holdings("mine", names, counts, int(counts.sum()))).splitlines()
+    assert first.split() == ["client", "examples", "classes", *header]
+    assert lines[2:-1] == below
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        ("partition=classes", "run-config = 'partition=classes': expected pairs such as partition=\"classes\" seed=3, in TOML"),
+        ('partitoin="classes"', "partitoin = 'classes': expected a known key; did you mean partition?"),
+        ('partition="shards"', "partition = 'shards': expected one of iid, dirichlet, classes"),
+        ('dataset="devices:8x8x1:10"', "dataset = 'devices:8x8x1:10': expected a data set that is here"),
+    ],
+)
+def test_data_that_cannot_be_divided_so(capsys, config, reason):
+    code, out, err = command(capsys, "data", "--app", ROOT, "--run-config", config)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"fedgates: {reason}")
+    assert len(err.splitlines()) == 1
+
+
+def test_data_of_what_is_no_app(capsys, tmp_path):
+    code, _, err = command(capsys, "data", "--app", tmp_path)
+    assert (code, err) == (2, f"fedgates: app = '{tmp_path}': expected the folder of a Flower app, with its pyproject.toml\n")
