@@ -25,14 +25,14 @@ from flwr.app import Message
 from numpy.typing import NDArray
 from sweep import ROOT, Line, arguments, spread, table
 
-from fedgates import keys
+from fedgates import rng
 from fedgates.config import Value
 from fedgates.flower.app import load_app
 from fedgates.flower.loopback import LoopbackGrid
-from fedgates.flower.messages import STATE, UPDATE, from_record, to_record
-from fedgates.flower.registry import AnyStrategy, build, configure
-from fedgates.flower.server import run_federation
-from fedgates.state import pack
+from fedgates.flower.records import STATE, UPDATE, from_record, to_record
+from fedgates.flower.server_app import run_federation
+from fedgates.methods.registry import AnyStrategy, build, configure
+from fedgates.types import pack
 
 Gates = NDArray[np.uint8]
 LIES = ("inverse", "random", "ones")
@@ -86,7 +86,7 @@ def lied(lie: str, honest: Gates, seed: int, server_round: int, client: int) -> 
     if lie == "inverse":
         return 1 - honest
     if lie == "random":
-        return keys.bits(len(honest), seed, "lies", server_round=server_round, client=client)
+        return rng.bits(len(honest), seed, "lies", server_round=server_round, client=client)
     return np.ones_like(honest)
 
 
@@ -108,7 +108,7 @@ def run(job: tuple[Case, int]) -> list[Line]:
         raw = {**app.config, "evaluations": "threshold", **dict(of.config), "seed": seed, "output-dir": folder}
         grid = Lying(app.client, raw, of.clients)
         grid.method = method(tuple(raw.items()))
-        grid.liars = frozenset(np.argsort(keys.words(of.clients, seed, "liars"))[: of.liars].tolist())
+        grid.liars = frozenset(np.argsort(rng.words(of.clients, seed, "liars"))[: of.liars].tolist())
         grid.lie = of.lie
         lines = run_federation(grid, raw, app.server.strategies)[1].ledger.read()
     if any(line["clients_counted"] != of.clients for line in lines):

@@ -11,9 +11,9 @@ from lies import accuracy, case, federations, method
 from sweep import Line, arguments, spread, table
 
 from fedgates.config import Value
-from fedgates.measures import entropy
-from fedgates.privacy import epsilon
-from fedgates.state import Update, pack
+from fedgates.methods.metrics import entropy
+from fedgates.methods.randomized_response import epsilon
+from fedgates.types import Update, pack
 from fedgates.wire import Known
 
 PROBABILITIES = {10: (0.0, 0.05, 0.1, 0.2, 0.3, 0.4), 50: (0.0, 0.1, 0.2, 0.3)}

@@ -17,12 +17,12 @@ import torch
 from numpy.typing import NDArray
 
 from fedgates import data, models
-from fedgates.flower.registry import build, configure
-from fedgates.flower.roster import choose
-from fedgates.keys import generator
-from fedgates.network import Network
-from fedgates.state import Update, Votes
-from fedgates.training import Task, isolated
+from fedgates.federation.membership import choose
+from fedgates.methods.registry import build, configure
+from fedgates.methods.training import Task, isolated
+from fedgates.nn.network import Network
+from fedgates.rng import generator
+from fedgates.types import Update, Votes
 from fedgates.wire import Known
 from strategies import STRATEGIES
 from strategies.fedpm import FedPM, FedPMConfig

@@ -23,12 +23,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from sweep import table
 
-from fedgates import keys, models
+from fedgates import models, rng
 from fedgates.config import parse
-from fedgates.gates import Gates
-from fedgates.network import Network
-from fedgates.state import Votes
-from fedgates.training import Task, backward
+from fedgates.methods.training import Task, backward
+from fedgates.nn.gates import Gates
+from fedgates.nn.network import Network
+from fedgates.types import Votes
 from strategies.fedpm import FedPM
 
 BATCH = 64
@@ -45,7 +45,7 @@ def task(batch_size: int = BATCH) -> Task:
 def gated(precision: str) -> Callable[[], None]:
     """A FedPM step: sample a mask, backward, straight-through, Adam on the scores."""
     network, batch, images = Network(models.build("conv4", (1, 28, 28), 10)), torch.arange(BATCH), task()
-    gates, scores, draw = Gates(network, seed=1), torch.zeros(network.size), keys.generator(1, "masks")
+    gates, scores, draw = Gates(network, seed=1), torch.zeros(network.size), rng.generator(1, "masks")
     scores.grad = network.gradient
     adam = torch.optim.Adam([scores], lr=0.1, fused=True)
 

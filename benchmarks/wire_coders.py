@@ -13,7 +13,7 @@ import zstandard
 from numpy.typing import NDArray
 from recordings import DIGEST, Bits, Table, h2, layers, mask_of, timed
 
-from fedgates.state import Update, Votes, pack, unpack
+from fedgates.types import Update, Votes, pack, unpack
 from fedgates.wire import Shared, pack_state, pack_update, side_info, unpack_state, unpack_update
 from fedgates.wire.header import HEADER_SIZE
 

@@ -10,7 +10,7 @@ import recordings
 from recordings import Table, mask_of, strategy
 from sweep import spread
 
-from fedgates.state import State, Update, Votes
+from fedgates.types import State, Update, Votes
 from fedgates.wire import Counted, Known, check
 from fedgates.wire.channel import Channel
 from fedgates.wire.downlink import Downlink

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from recordings import DIGEST, Bits, Table, h2, layers
 from sweep import spread, sweep
 
-from fedgates import keys
+from fedgates import rng
 from fedgates.config import RunConfig
 from fedgates.wire import Shared, sampled
 from fedgates.wire.header import HEADER_SIZE
@@ -109,7 +109,7 @@ def _variation(size: int, extra_bits: float | None, samples: int = 20_000) -> fl
     for key in range(samples):
         shared = Shared(DIGEST, (size,), key, None, 1, 0)
         if extra_bits is None:
-            gates = (keys.coins(size, 1, server_round=key, client=0) < q * 2.0**32).astype(np.int64)
+            gates = (rng.coins(size, 1, server_round=key, client=0) < q * 2.0**32).astype(np.int64)
         else:
             gates = sampled.encode(q.astype(np.float32), shared, extra_bits)[0].astype(np.int64)
         counts[int(gates @ powers)] += 1

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fedgates.artifact import Model, ModelFileError, load
+    from fedgates.model_file import Model, ModelFileError, load
 
 __all__ = ["Model", "ModelFileError", "load"]
 
@@ -12,6 +12,6 @@ def __getattr__(name: str) -> object:
     """What a finished model needs, imported when it is asked for: torch takes a second that `fedgates --help` has not."""
     if name not in __all__:
         raise AttributeError(f"module 'fedgates' has no attribute {name!r}")
-    from fedgates import artifact  # noqa: PLC0415
+    from fedgates import model_file  # noqa: PLC0415
 
-    return getattr(artifact, name)
+    return getattr(model_file, name)

@@ -3,13 +3,13 @@
 Huthasana, Olama, Lundell: Federated Learning With L0 Constraint Via Probabilistic Gates For Sparsity, arXiv 2512.23071; and
 the entropy term of arXiv 2607.00275, of which only the abstract is known here.
 
-A network runs with ``w * z``, a hard-concrete gate z a parameter (:mod:`fedgates.hard_concrete`). In a round a client starts
+A network runs with ``w * z``, a hard-concrete gate z a parameter (:mod:`fedgates.nn.hard_concrete`). In a round a client starts
 from the server's w and a (log alpha) and takes steps on
 
     loss(w * z) + lambda * (mean P - rho) - tau * mean H2(P),    P = P(z != 0) = sigmoid(a + 1.599),    z afresh each batch,
 
 then sends both vectors. The server averages them, weighted by examples, and moves lambda by dual ascent with restarts
-(:mod:`fedgates.density`); lambda travels with the state.
+(:mod:`fedgates.methods.density`); lambda travels with the state.
 
 The abstract says that the entropy term keeps uncertainty and prevents an early commitment to a support; its form, strength and
 schedule are not public. Ours decided: tau is linear in the round. SGD trains the weights, as in FedAvg. Adam, fresh each round,
@@ -33,14 +33,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fedgates import hard_concrete
 from fedgates.config import number, require_density
-from fedgates.density import DensityConfig, pull
 from fedgates.flower import WeightConfig, WeightStrategy, finite, rounded, weighted_mean
-from fedgates.measures import MaskCounts
-from fedgates.network import Network
-from fedgates.state import Update, Weights
-from fedgates.training import Task, descend
+from fedgates.methods.density import DensityConfig, pull
+from fedgates.methods.metrics import MaskCounts
+from fedgates.methods.training import Task, descend
+from fedgates.nn import hard_concrete
+from fedgates.nn.network import Network
+from fedgates.types import Update, Weights
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ import numpy as np
 from torch import Tensor
 
 from fedgates.flower import WeightConfig, WeightStrategy, largest, rounded, weighted_mean
-from fedgates.state import Update, Weights
-from fedgates.training import Task
+from fedgates.methods.training import Task
+from fedgates.types import Update, Weights
 
 
 @dataclass(frozen=True)

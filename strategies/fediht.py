@@ -28,10 +28,10 @@ from torch import Tensor
 
 from fedgates.config import choice, require_density
 from fedgates.flower import WeightConfig, WeightStrategy, largest, rounded, weighted_mean
-from fedgates.measures import MaskCounts, regrowth
-from fedgates.network import Network
-from fedgates.state import Update, UpdateKind, Weights, pack
-from fedgates.training import Task
+from fedgates.methods.metrics import MaskCounts, regrowth
+from fedgates.methods.training import Task
+from fedgates.nn.network import Network
+from fedgates.types import Update, UpdateKind, Weights, pack
 
 
 @dataclass(frozen=True)

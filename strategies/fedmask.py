@@ -23,8 +23,8 @@ from typing import ClassVar, Generic, TypeVar
 import torch
 from torch import Tensor
 
-from fedgates.state import Update, Votes, pack
-from fedgates.training import Task, descend
+from fedgates.methods.training import Task, descend
+from fedgates.types import Update, Votes, pack
 from strategies.fedpm import FedPM, FedPMConfig, normal_scores
 
 

@@ -30,11 +30,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedgates import keys
+from fedgates import rng
 from fedgates.config import choice, number
 from fedgates.flower import MaskConfig, MaskStrategy, counted
-from fedgates.state import Update, Votes
-from fedgates.training import Task, descend
+from fedgates.methods.training import Task, descend
+from fedgates.types import Update, Votes
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,6 @@ class FedPM(MaskStrategy[FedPMCfg], Generic[FedPMCfg]):
 
 def normal_scores(size: int, seed: int) -> Tensor:
     """Scores ``[size]`` from N(0, 1), float32: a function of the seed, the same on every machine."""
-    uniform = (keys.words(size, seed, "scores") >> np.uint64(11)) * 2.0**-53
+    uniform = (rng.words(size, seed, "scores") >> np.uint64(11)) * 2.0**-53
     scores: Tensor = torch.special.ndtri(torch.from_numpy(uniform).clamp_(1e-12, 1 - 1e-12))
     return scores.to(torch.float32)

@@ -3,7 +3,7 @@
 Xiao et al.: arXiv 2506.00932.
 
 Where clients' data differ, their updates of the middle layers cancel in the mean, and those layers hardly move (every weight
-method's ledger says by how much: ``inertia_<parameter>``, :mod:`fedgates.inertia`). LIPS is FedAvg, but in every
+method's ledger says by how much: ``inertia_<parameter>``, :mod:`fedgates.methods.inertia`). LIPS is FedAvg, but in every
 `lips-every`-th of T rounds, round i, a client k starts from weights of which the middle ones are sparse:
 
     d_i = d0 + (1 - d0) i / T,    keep the top d_i of |g_k * w| over the middle layers together,    zero the rest,
@@ -31,9 +31,9 @@ from torch import Tensor
 
 from fedgates.config import ConfigError, RunConfig, number
 from fedgates.flower import largest
-from fedgates.network import Network
-from fedgates.state import Update, Weights
-from fedgates.training import Task, backward, batches
+from fedgates.methods.training import Task, backward, batches
+from fedgates.nn.network import Network
+from fedgates.types import Update, Weights
 from strategies.fedavg import FedAvg, FedAvgConfig
 
 _GRADIENT = "gradient"

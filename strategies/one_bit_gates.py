@@ -6,7 +6,8 @@ entropy term of :mod:`strategies.entropy_gates`. With theta = sigmoid(s) a clien
     CE(f(x; m * w), y) + lambda * (mean theta - rho) - tau * mean H2(theta),    m ~ Bernoulli(theta) afresh each batch,
 
 and sends one ``m ~ Bernoulli(theta)``: one bit of every gate's probability. A round's masks together tell the server the mean
-of theta to about 1/sqrt(K d), so it runs the dual step itself (:mod:`fedgates.density`), and lambda goes down as one number.
+of theta to about 1/sqrt(K d), so it runs the dual step itself (:mod:`fedgates.methods.density`), and lambda goes down as one
+number.
 
 What is held is the mean of theta, ``expected_density``; the model has the gates with theta > 1/2, and the share of those is
 ``model_density``. A gate clipped at FedPM's eps = .001 hardly comes back, so where 4 of 20 clients voted in a round most gates
@@ -23,11 +24,11 @@ import torch
 from torch import Tensor
 
 from fedgates.config import number, require_density
-from fedgates.density import DensityConfig, pull
-from fedgates.measures import MaskCounts
-from fedgates.network import Network
-from fedgates.state import Update, Votes
-from fedgates.training import Task, descend
+from fedgates.methods.density import DensityConfig, pull
+from fedgates.methods.metrics import MaskCounts
+from fedgates.methods.training import Task, descend
+from fedgates.nn.network import Network
+from fedgates.types import Update, Votes
 from strategies.fedpm import FedPM, FedPMConfig
 
 

@@ -23,11 +23,11 @@ from typing import ClassVar, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fedgates import keys
+from fedgates import rng
 from fedgates.config import number
 from fedgates.flower import WeightConfig, WeightStrategy, counted, rounded
-from fedgates.state import Update, UpdateKind, Votes, Weights, pack
-from fedgates.training import Task
+from fedgates.methods.training import Task
+from fedgates.types import Update, UpdateKind, Votes, Weights, pack
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class SignSGD(WeightStrategy[SignSGDCfg], Generic[SignSGDCfg]):
     def local_update(self, state: Weights, task: Task) -> Update:
         """Train as in FedAvg and send the signs of the change: 1 is plus."""
         trained, metrics = self.train(state, task)
-        coins = keys.bits(state.size, self.config.seed, "signs", server_round=task.server_round) ^ np.uint8(task.client & 1)
+        coins = rng.bits(state.size, self.config.seed, "signs", server_round=task.server_round) ^ np.uint8(task.client & 1)
         mask = signs(trained - state.values, coins)
         return Update(pack(mask), num_examples=len(task.y), metrics=metrics)
 

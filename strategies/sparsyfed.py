@@ -3,7 +3,7 @@
 Guastella et al.: SparsyFed, ICLR 2025, arXiv 2504.05153.
 
 A client trains ``w``, while its network runs with ``theta`` (Powerprop), and finds the weights' gradient from pruned
-activations (:mod:`fedgates.activation_pruning`: of each layer's input the largest entries, as large a share as that of the
+activations (:mod:`fedgates.nn.activation_pruning`: of each layer's input the largest entries, as large a share as that of the
 layer's weights that are not zero):
 
     theta = sign(w) |w|^beta,    w -= lr (d loss / d theta * beta |w|^(beta - 1) + wd w).
@@ -45,14 +45,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fedgates import keys
-from fedgates.activation_pruning import pruned_activations
+from fedgates import rng
 from fedgates.config import choice, number
 from fedgates.flower import WeightConfig, WeightStrategy, finite, largest, rounded, weighted_mean
-from fedgates.measures import MaskCounts, consensus, regrown, regrowth
-from fedgates.network import Network, Slot
-from fedgates.state import Update, UpdateKind, Weights, pack
-from fedgates.training import Task, descend
+from fedgates.methods.metrics import MaskCounts, consensus, regrown, regrowth
+from fedgates.methods.training import Task, descend
+from fedgates.nn.activation_pruning import pruned_activations
+from fedgates.nn.network import Network, Slot
+from fedgates.types import Update, UpdateKind, Weights, pack
 
 _TRUNCATED_DEVIATION = 0.8796
 """Standard deviation of a standard normal that is cut off at -2 and 2."""
@@ -191,7 +191,7 @@ def truncated_normal(slot: Slot, seed: int, powerprop: float = 1.0) -> NDArray[n
     ``v`` is normal, cut off at two standard deviations, and has the standard deviation ``sqrt(1 / fan_in)`` that is left after
     that. It is a function of the seed and of the parameter's name, by Philox words and the normal's quantiles.
     """
-    uniform = (keys.words(slot.size, seed, f"sparsyfed {slot.name}") >> np.uint64(11)) * 2.0**-53
+    uniform = (rng.words(slot.size, seed, f"sparsyfed {slot.name}") >> np.uint64(11)) * 2.0**-53
     tail = math.erfc(math.sqrt(2)) / 2
     quantiles = torch.special.ndtri(torch.from_numpy(tail + (1 - 2 * tail) * uniform)).numpy()
     v = quantiles * math.sqrt(1 / slot.fan_in) / _TRUNCATED_DEVIATION

@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 
 from fedgates.config import require_density
 from fedgates.flower import WeightConfig, WeightStrategy, largest, rounded, weighted_mean
-from fedgates.network import Network
-from fedgates.state import Update, UpdateKind, Weights, pack
-from fedgates.training import Task
+from fedgates.methods.training import Task
+from fedgates.nn.network import Network
+from fedgates.types import Update, UpdateKind, Weights, pack
 from fedgates.wire.values import VALUE_TYPES, decode, encode
 
 ERROR = "error"

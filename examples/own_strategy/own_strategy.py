@@ -11,8 +11,8 @@ import torch
 
 from fedgates.config import number
 from fedgates.flower import MaskConfig, MaskStrategy, counted
-from fedgates.state import Update, Votes
-from fedgates.training import Task, descend
+from fedgates.methods.training import Task, descend
+from fedgates.types import Update, Votes
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import typer
 from fedgates.cli import compare, data, models, runs  # noqa: F401  # they hang themselves on the app
 from fedgates.cli.app import cli
 from fedgates.config import ConfigError
-from fedgates.text import error_line
+from fedgates.util.text import error_line
 
 _INTERRUPTED, _STOPPED = 130, "stopped"
 """The exit code for Ctrl-C, typer's, too, and what is said then."""

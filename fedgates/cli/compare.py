@@ -45,7 +45,7 @@ def compare(
     from fedgates.compare.numbers import has  # noqa: PLC0415
     from fedgates.compare.output import RESULTS  # noqa: PLC0415
     from fedgates.compare.study import Question  # noqa: PLC0415
-    from fedgates.run_list import find  # noqa: PLC0415
+    from fedgates.runs.listing import find  # noqa: PLC0415
 
     command = shlex.join(["fedgates", "compare", *sources, *(["--app", str(app)] if app != Path() else [])])
     if len(sources) == 1 and sources[0].endswith(".toml"):

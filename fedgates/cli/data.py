@@ -22,8 +22,8 @@ def data(
     """What each client would hold with the present config: a table of labels, and a picture of it."""
     import json  # noqa: PLC0415
 
-    from fedgates.holdings import draw, holdings, table  # noqa: PLC0415
-    from fedgates.run_config import of_app  # noqa: PLC0415
+    from fedgates.config.app import of_app  # noqa: PLC0415
+    from fedgates.data.label_counts import draw, holdings, table  # noqa: PLC0415
 
     try:
         found = holdings(of_app(folder(app), run_config), clients)

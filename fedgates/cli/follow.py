@@ -10,13 +10,13 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from fedgates.ledger import FILE_NAME
-from fedgates.page import write_page
-from fedgates.report import Clock
-from fedgates.run_list import entry, follow, under_way
-from fedgates.text import one_line
-from fedgates.totals import Line
-from fedgates.view import view
+from fedgates.report import write_page
+from fedgates.report.terminal import view
+from fedgates.runs.listing import entry, follow, under_way
+from fedgates.runs.round_log import FILE_NAME
+from fedgates.runs.summary import Clock
+from fedgates.runs.totals import Line
+from fedgates.util.text import one_line
 
 _Tell = Callable[[Sequence[Line], bool], None]
 """Takes the lines so far, and whether the run has ended."""

@@ -14,7 +14,7 @@ from fedgates.config import ConfigError, RunConfig, folder, is_reference
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fedgates.artifact import Model
+    from fedgates.model_file import Model
 
 _File = Annotated[
     str,
@@ -48,8 +48,8 @@ def inspect(model: _File, max_gates: _MaxGates = _MOST_GATES, *, as_json: _Json 
     """What a model file holds: how it was trained, its layers and how dense they are, its bytes, and what it shrinks to."""
     import json  # noqa: PLC0415
 
-    from fedgates.artifact import ModelFileError, look  # noqa: PLC0415
-    from fedgates.model_report import facts_of, table  # noqa: PLC0415
+    from fedgates.model_file import ModelFileError, look  # noqa: PLC0415
+    from fedgates.model_file.description import facts_of, table  # noqa: PLC0415
 
     file = _file(model)
     try:
@@ -76,8 +76,8 @@ def predict(
     """
     import json  # noqa: PLC0415
 
-    from fedgates.prediction import ImageError, predictions, read_images, told  # noqa: PLC0415
-    from fedgates.text import one_line  # noqa: PLC0415
+    from fedgates.model_file.prediction import ImageError, predictions, read_images, told  # noqa: PLC0415
+    from fedgates.util.text import one_line  # noqa: PLC0415
 
     if not images:  # not the current folder, which is what a path of no characters would be
         _refuse("IMAGE = '': expected an image, or a folder of them")
@@ -118,7 +118,7 @@ def export(
     """
     import json  # noqa: PLC0415
 
-    from fedgates.export import ExportError, write_onnx, write_safetensors  # noqa: PLC0415
+    from fedgates.model_file.export import ExportError, write_onnx, write_safetensors  # noqa: PLC0415
 
     file = _file(model)
     target = _target(file, out, to)
@@ -134,7 +134,7 @@ def export(
 
 def _file(model: str) -> Path:
     """The file that is meant."""
-    from fedgates.run_list import entry, find  # noqa: PLC0415
+    from fedgates.runs.listing import entry, find  # noqa: PLC0415
 
     path = folder(model)
     with suppress(OSError):  # a name that no file can have is perhaps a run's, and `find` says the rest
@@ -164,7 +164,7 @@ def _target(file: Path, out: Path | None, to: Form) -> Path:
 
 
 def _loaded(path: Path, network: str | None, max_gates: int) -> "Model":
-    from fedgates.artifact import ModelFileError, load  # noqa: PLC0415
+    from fedgates.model_file import ModelFileError, load  # noqa: PLC0415
 
     try:
         return load(path, network=None if network is None else _builder(network), max_gates=max_gates)
@@ -174,7 +174,7 @@ def _loaded(path: Path, network: str | None, max_gates: int) -> "Model":
 
 def _builder(reference: str) -> "Callable[..., Any]":
     """The user's own function."""
-    from fedgates.references import find  # noqa: PLC0415
+    from fedgates.util.references import find  # noqa: PLC0415
 
     if not is_reference(reference):
         raise ConfigError("--network", reference, '"module:function"')
@@ -187,6 +187,6 @@ def _builder(reference: str) -> "Callable[..., Any]":
 
 def _refuse(reason: object) -> NoReturn:
     """End the command with a line that is safe to print, wherever its names came from."""
-    from fedgates.text import one_line  # noqa: PLC0415
+    from fedgates.util.text import one_line  # noqa: PLC0415
 
     raise click.UsageError(one_line(reason, _LONGEST_LINE)) from None

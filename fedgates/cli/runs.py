@@ -25,7 +25,7 @@ def runs(
     """List runs: how far each came, what it reached, and what it cost."""
     import json  # noqa: PLC0415
 
-    from fedgates.run_list import as_values, entries, table  # noqa: PLC0415
+    from fedgates.runs.listing import as_values, entries, table  # noqa: PLC0415
 
     base = config.folder(folder)
     if not base.is_dir():
@@ -53,11 +53,11 @@ def report(
     import json  # noqa: PLC0415
 
     from fedgates.cli.follow import show, write_current_page  # noqa: PLC0415
-    from fedgates.lines import read  # noqa: PLC0415
-    from fedgates.report import summary  # noqa: PLC0415
-    from fedgates.run_config import as_pair  # noqa: PLC0415
-    from fedgates.run_list import as_values, entry, find, under_way  # noqa: PLC0415
-    from fedgates.totals import parameters  # noqa: PLC0415
+    from fedgates.config.app import as_pair  # noqa: PLC0415
+    from fedgates.runs.listing import as_values, entry, find, under_way  # noqa: PLC0415
+    from fedgates.runs.log_reader import read  # noqa: PLC0415
+    from fedgates.runs.summary import summary  # noqa: PLC0415
+    from fedgates.runs.totals import parameters  # noqa: PLC0415
 
     path = find(run)
     if follow:
@@ -110,8 +110,8 @@ def cost(
     import json  # noqa: PLC0415
     from dataclasses import asdict  # noqa: PLC0415
 
-    from fedgates.cost import LINKS, device_round, seconds, table  # noqa: PLC0415
-    from fedgates.run_list import entry, find, rounds  # noqa: PLC0415
+    from fedgates.runs.cost import LINKS, device_round, seconds, table  # noqa: PLC0415
+    from fedgates.runs.listing import entry, find, rounds  # noqa: PLC0415
 
     if not all(math.isfinite(speed) for speed in (up or 1.0, down or 1.0, slower)):
         raise click.UsageError("--up, --down, --slower: expected numbers")

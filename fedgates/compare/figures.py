@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 from fedgates.compare.numbers import Curve
 from fedgates.compare.study import ONLY_SCENARIO
 from fedgates.compare.tables import is_share
-from fedgates.log_axis import log_x
+from fedgates.util.log_axis import log_x
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

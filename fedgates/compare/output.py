@@ -11,7 +11,7 @@ from fedgates.compare.numbers import Numbers, curve, has, measure, over_seeds, w
 from fedgates.compare.runs import Group
 from fedgates.compare.study import ONLY_SCENARIO, Question, slug
 from fedgates.compare.tables import header, machine, markdown, row
-from fedgates.disk import write_atomically
+from fedgates.util.files import write_atomically
 
 Found = Mapping[str, Mapping[str, Sequence[Numbers]]]
 """Scenario to method to the numbers of its runs."""

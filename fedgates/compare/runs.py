@@ -8,7 +8,7 @@ from typing import Any
 
 from fedgates.compare.study import ONLY_SCENARIO
 from fedgates.config import ConfigError
-from fedgates.run_list import config_of, rounds
+from fedgates.runs.listing import config_of, rounds
 
 Line = Mapping[str, Any]
 NOT_COMPARED = frozenset({"output-dir", "resume", "trackers"})

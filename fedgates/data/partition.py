@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedgates import keys
+from fedgates import rng
 from fedgates.config import ConfigError, RunConfig
 
 Indices = NDArray[np.int64]
@@ -52,7 +52,7 @@ def partition(labels: Indices, num_clients: int, config: RunConfig) -> list[Indi
 
 
 def _permutation(count: int, seed: int, purpose: str, client: int = 0) -> Indices:
-    return np.argsort(keys.words(count, seed, purpose, client=client), kind="stable")
+    return np.argsort(rng.words(count, seed, purpose, client=client), kind="stable")
 
 
 def _divided(labels: Indices, order: Indices, num_clients: int, config: RunConfig) -> list[Indices]:
@@ -80,7 +80,7 @@ def _divided(labels: Indices, order: Indices, num_clients: int, config: RunConfi
 def _partitioner(labels: Indices, num_clients: int, config: RunConfig) -> Any:  # noqa: ANN401 - it has no types
     from flwr_datasets import partitioner  # noqa: PLC0415
 
-    seed = int(keys.words(1, config.seed, "partition-draw")[0] >> np.uint64(32))
+    seed = int(rng.words(1, config.seed, "partition-draw")[0] >> np.uint64(32))
     match config.partition:
         case "iid":
             return partitioner.IidPartitioner(num_clients)

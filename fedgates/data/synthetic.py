@@ -18,7 +18,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from fedgates import keys
+from fedgates import rng
 from fedgates.config import ConfigError, RunConfig
 from fedgates.data.dataset import Dataset, Examples
 from fedgates.data.tensors import normalise
@@ -62,8 +62,8 @@ def true_weights(config: RunConfig) -> NDArray[np.float64]:
     """The weights w that the signal ``x . w`` is made with: ``[features]``, `synthetic-support` of them not zero."""
     seed, size = config.seed, config.synthetic_support
     weights = np.zeros(config.synthetic_features)
-    support = np.argsort(keys.words(len(weights), seed, "synthetic-support"), kind="stable")[:size]
-    signs = 2.0 * keys.bits(size, seed, "synthetic-signs") - 1
+    support = np.argsort(rng.words(len(weights), seed, "synthetic-support"), kind="stable")[:size]
+    signs = 2.0 * rng.bits(size, seed, "synthetic-signs") - 1
     weights[support] = signs * (1 + _uniform(size, seed, "synthetic-magnitudes"))
     weights /= np.sqrt(np.square(weights).sum() * _variance())
     return weights
@@ -76,7 +76,7 @@ def _examples(
     part: str,
     respond: Callable[[NDArray[np.float64], float, NDArray[np.float64]], NDArray[np.int64] | NDArray[np.float32]],
 ) -> Examples:
-    words = keys.words(-(-count * len(weights) // 2), config.seed, f"synthetic-{part}").astype("<u8").view("<u4")
+    words = rng.words(-(-count * len(weights) // 2), config.seed, f"synthetic-{part}").astype("<u8").view("<u4")
     pixels, thresholds, values = np.empty((count, len(weights)), np.uint8), _thresholds(), _values()
     for row, drawn in zip(pixels, words[: pixels.size].reshape(pixels.shape), strict=True):
         row[:] = np.searchsorted(thresholds, drawn, side="right")
@@ -101,7 +101,7 @@ def _labels(signal: NDArray[np.float64], noise: float, uniform: NDArray[np.float
 
 def _uniform(count: int, seed: int, purpose: str) -> NDArray[np.float64]:
     """Uniform numbers above 0 and below 1, of 52 random bits."""
-    return ((keys.words(count, seed, purpose) >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
+    return ((rng.words(count, seed, purpose) >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
 
 
 def _thresholds() -> NDArray[np.uint32]:

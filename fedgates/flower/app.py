@@ -12,11 +12,11 @@ from flwr.app import Context, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.common.config import flatten_dict
 
-from fedgates.checkpoint import RunFolder
 from fedgates.config import ConfigError, Value
 from fedgates.flower.loopback import LoopbackGrid
-from fedgates.flower.server import FederationApp
-from fedgates.references import find
+from fedgates.flower.server_app import FederationApp
+from fedgates.runs.checkpoint import RunFolder
+from fedgates.util.references import find
 
 
 class AppError(RuntimeError):

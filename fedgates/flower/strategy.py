@@ -1,7 +1,7 @@
 """A method as a Flower Strategy: it chooses clients, codes, checks, counts, records and resumes, for all methods alike.
 
-A method derives from :class:`GateStrategy` and adds the four functions of :class:`~fedgates.method.Method`. Everything
-around them is done here, in ``fedgates.flower.poll`` and in ``fedgates.flower.rounds``, once.
+A method derives from :class:`GateStrategy` and adds the four functions of :class:`~fedgates.methods.base.Method`. Everything
+around them is done here, in ``fedgates.federation.round_trip`` and in ``fedgates.federation.rounds``, once.
 """
 
 import logging
@@ -15,18 +15,18 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 from torch import Tensor
 
-from fedgates import keys
-from fedgates.checkpoint import RunFolder
-from fedgates.flower.messages import SHAPE, from_record, shape_record, to_record
-from fedgates.flower.poll import Poll
-from fedgates.flower.roster import Roster, choose, is_complete
-from fedgates.flower.rounds import EvaluateFn, Follow, QuorumError, run_rounds
-from fedgates.ledger import LARGEST_LOSS, Tally
-from fedgates.measures import MaskCounts
-from fedgates.method import Cfg, Method, S
-from fedgates.network import Network
-from fedgates.privacy import epsilon
-from fedgates.training import isolated
+from fedgates import rng
+from fedgates.federation.membership import Roster, choose, is_complete
+from fedgates.federation.round_trip import Poll
+from fedgates.federation.rounds import EvaluateFn, Follow, QuorumError, run_rounds
+from fedgates.flower.records import SHAPE, from_record, shape_record, to_record
+from fedgates.methods.base import Cfg, Method, S
+from fedgates.methods.metrics import MaskCounts
+from fedgates.methods.randomized_response import epsilon
+from fedgates.methods.training import isolated
+from fedgates.nn.network import Network
+from fedgates.runs.checkpoint import RunFolder
+from fedgates.runs.round_log import LARGEST_LOSS, Tally
 from fedgates.wire import Known
 from fedgates.wire.downlink import Downlink
 
@@ -39,7 +39,7 @@ class GateStrategy(Method[Cfg, S], Strategy, Generic[Cfg, S]):
     Parameters
     ----------
     config, network
-        As of :class:`~fedgates.method.Method`.
+        As of :class:`~fedgates.methods.base.Method`.
 
     Attributes
     ----------
@@ -212,7 +212,7 @@ class GateStrategy(Method[Cfg, S], Strategy, Generic[Cfg, S]):
         """An ``evaluate_fn`` for :meth:`start`: the method's evaluation on a test set, uint8 ``[n, C, H, W]`` and labels."""
 
         def evaluate_fn(server_round: int, arrays: ArrayRecord) -> MetricRecord:  # noqa: ARG001  # the state is at hand
-            with isolated(keys.generator(self.config.seed, "evaluation", server_round=server_round), threads=0):
+            with isolated(rng.generator(self.config.seed, "evaluation", server_round=server_round), threads=0):
                 found = self.evaluate(self.state, x, y, server_round)
                 return MetricRecord({name: float(value) for name, value in found.items()})
 

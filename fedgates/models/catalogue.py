@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from fedgates import keys
+from fedgates import rng
 from fedgates.config import MODELS, ConfigError
 from fedgates.models.convolutional import PLANS, convolutional, mlp
 from fedgates.models.own import own
@@ -61,7 +61,7 @@ def build(name: str, input_shape: Shape, num_classes: int, *, seed: int = 0) -> 
     """
     with torch.random.fork_rng(devices=[]):
         # not torch.manual_seed: that seeds every GPU's generator too, which fork_rng would then have to restore
-        torch.set_rng_state(keys.generator(seed, "init").get_state())
+        torch.set_rng_state(rng.generator(seed, "init").get_state())
         if name not in MODELS:
             return own(name, input_shape, num_classes or 1)
         if num_classes and name == "linear":

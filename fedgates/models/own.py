@@ -7,8 +7,8 @@ from torch import nn
 
 from fedgates.config import MODELS, ConfigError, is_reference
 from fedgates.models.shapes import Shape
-from fedgates.references import find
-from fedgates.text import error_line
+from fedgates.util.references import find
+from fedgates.util.text import error_line
 
 
 def own(reference: str, input_shape: Shape, num_outputs: int) -> nn.Module:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from fedgates.config import Value
-from fedgates.totals import Line
+from fedgates.runs.totals import Line
 
 PROJECT = "fedgates"
 """What runs stand under, where nothing else is said."""

@@ -6,11 +6,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fedgates.config import ConfigError, Value, split_trackers
-from fedgates.ledger import Ledger
-from fedgates.text import error_line
-from fedgates.totals import Line, moved
+from fedgates.runs.round_log import Ledger
+from fedgates.runs.totals import Line, moved
 from fedgates.trackers.base import Run, Tracker, without_secrets
 from fedgates.trackers.named import KEY, tracker_class
+from fedgates.util.text import error_line
 
 log = logging.getLogger("fedgates")
 

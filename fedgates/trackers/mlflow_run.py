@@ -12,7 +12,7 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 
-from fedgates.totals import Line
+from fedgates.runs.totals import Line
 from fedgates.trackers.base import PROJECT, Run, numbers, without_secrets
 
 log = logging.getLogger("fedgates")

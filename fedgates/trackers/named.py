@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import cast
 
 from fedgates.config import ConfigError, split_trackers
-from fedgates.references import find
-from fedgates.text import error_line
 from fedgates.trackers.base import Run, Tracker
+from fedgates.util.references import find
+from fedgates.util.text import error_line
 
 KEY = "trackers"
 _OURS = {

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fedgates.config import RunConfig, parse
-from fedgates.run_list import config_of, rounds
+from fedgates.runs.listing import config_of, rounds
 from fedgates.trackers.following import following
 from fedgates.trackers.named import KEY
 

@@ -4,7 +4,7 @@ import math
 
 from torch.utils.tensorboard import SummaryWriter
 
-from fedgates.totals import Line
+from fedgates.runs.totals import Line
 from fedgates.trackers.base import Run, numbers
 
 FOLDER = "tensorboard"

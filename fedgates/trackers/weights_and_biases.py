@@ -5,7 +5,7 @@ import re
 
 import wandb
 
-from fedgates.totals import Line
+from fedgates.runs.totals import Line
 from fedgates.trackers.base import PROJECT, Run, numbers
 
 _PATIENCE = 60

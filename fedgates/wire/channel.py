@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from fedgates.config import RunConfig
-from fedgates.network import Network
-from fedgates.state import State, Update, UpdateKind
+from fedgates.nn.network import Network
+from fedgates.types import State, Update, UpdateKind
 from fedgates.wire.relay import Aggregate, Counted, Known, apply_relay, pack_relay
 from fedgates.wire.shared import Shared
 from fedgates.wire.states import pack_state, unpack_state

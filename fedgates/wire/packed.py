@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from fedgates.state import pack, unpack
+from fedgates.types import pack, unpack
 from fedgates.wire.bits import packed_size, spare_bits
 from fedgates.wire.header import WireError, expect_length
 from fedgates.wire.shared import Shared

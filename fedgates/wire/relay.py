@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from fedgates.state import MAX_EXAMPLES, State, Update
+from fedgates.types import MAX_EXAMPLES, State, Update
 from fedgates.wire.header import HEADER_SIZE, RELAY, Header, WireError, peek, seal, unseal
 from fedgates.wire.shared import Shared
 from fedgates.wire.states import check

@@ -28,7 +28,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fedgates import keys
+from fedgates import rng
 from fedgates.wire.bits import packed_size
 from fedgates.wire.header import WireError
 from fedgates.wire.range_coder import BIT_SCALE
@@ -97,7 +97,7 @@ def _collect(gates: NDArray[np.bool_], size: int) -> NDArray[np.uint8]:
 
 
 def _philox(shared: Shared) -> np.random.Philox:
-    return keys.philox(shared.seed, "candidates", server_round=shared.server_round, client=shared.client)
+    return rng.philox(shared.seed, "candidates", server_round=shared.server_round, client=shared.client)
 
 
 def _numbers(generator: np.random.Philox, rows: int, columns: int) -> NDArray[np.uint16]:
@@ -124,7 +124,7 @@ def _choose(
 ) -> tuple[NDArray[np.bool_], NDArray[np.uint8]]:
     """Draw all candidates of each block and pick one in proportion to its importance: gates ``[B, n]``, indices ``[B]``."""
     generator, (blocks, columns) = _philox(shared), frequencies.shape
-    lots = keys.words(blocks, shared.seed, "select", server_round=shared.server_round, client=shared.client)
+    lots = rng.words(blocks, shared.seed, "select", server_round=shared.server_round, client=shared.client)
     uniform = (lots >> np.uint64(11)) * 2.0**-53
     indices = np.empty(blocks, dtype=np.uint8)
     together = max(1, _CHUNK // (CANDIDATES * columns))

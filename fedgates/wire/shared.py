@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fedgates import keys
-from fedgates.state import State, Votes, Weights
+from fedgates import rng
+from fedgates.types import State, Votes, Weights
 from fedgates.wire.scale import step, steps
 
 _BINADES = 14
@@ -41,7 +41,7 @@ class Shared:
 
     def coins(self) -> NDArray[np.uint32]:
         """The numbers, ``[d]``, by which this client's mask is sampled in this round, if its method samples."""
-        return keys.coins(self.size, self.seed, server_round=self.server_round, client=self.client)
+        return rng.coins(self.size, self.seed, server_round=self.server_round, client=self.client)
 
     def levels(self) -> tuple[NDArray[np.uint16], int]:
         """A level for each gate, ``[d]``, from what the broadcast state says of it, and how many levels there are.

@@ -32,7 +32,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fedgates.state import pack, unpack
+from fedgates.types import pack, unpack
 from fedgates.wire.bits import packed_size, spare_bits
 from fedgates.wire.header import WireError
 from fedgates.wire.range_coder import decode_bits, encode_bits, longest, read_table

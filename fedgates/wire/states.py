@@ -4,7 +4,7 @@ import zlib
 
 import numpy as np
 
-from fedgates.state import State, Votes, Weights
+from fedgates.types import State, Votes, Weights
 from fedgates.wire import entropy, values, votes
 from fedgates.wire.header import COUNTS, ENTROPY, FLOAT32, MASK_AND_VALUES, NONE, VALUES, VOTES, WireError, seal, unseal
 from fedgates.wire.shared import Shared

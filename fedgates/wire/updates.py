@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fedgates.state import Update, UpdateKind, count_ones, pack, unpack
+from fedgates.types import Update, UpdateKind, count_ones, pack, unpack
 from fedgates.wire import entropy, packed, sampled, side_info, values
 from fedgates.wire.bits import packed_size, spare_bits
 from fedgates.wire.header import (

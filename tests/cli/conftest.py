@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from client_app import app
-from fedgates import artifact, models
-from fedgates.artifact import Facts
+from fedgates import model_file, models
 from fedgates.flower import LoopbackGrid, run_federation
-from fedgates.gates import Gates
-from fedgates.network import Network
+from fedgates.model_file import Facts
+from fedgates.nn.gates import Gates
+from fedgates.nn.network import Network
 from strategies import STRATEGIES
 
 
@@ -33,5 +33,5 @@ def untrained(tmp_path_factory):
     mask = torch.rand(network.size, generator=torch.Generator().manual_seed(2)) < 0.3
     file = tmp_path_factory.mktemp("untrained") / "m"
     facts = Facts("mlp", (1, 8, 8), tuple("0123456789"), 3, "", "", {})
-    artifact.save(file, network, facts, gates.frozen * mask, gates=gates)
+    model_file.save(file, network, facts, gates.frozen * mask, gates=gates)
     return file.read_bytes()

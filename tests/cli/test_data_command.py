@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from command_line import command
 
-from fedgates.holdings import Holdings, table
+from fedgates.data.label_counts import Holdings, table
 
 ROOT = Path(__file__).resolve().parents[2]
 

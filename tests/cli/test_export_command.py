@@ -11,7 +11,7 @@ from command_line import command, refused
 from safetensors.torch import load_file
 
 import fedgates
-from fedgates.export import ExportError
+from fedgates.model_file.export import ExportError
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_a_folder_that_may_not_be_written_to(capsys, monkeypatch, model, tmp_pat
     def refuse(target, data):
         raise OSError(number, os.strerror(number), str(target))  # root may write anywhere
 
-    monkeypatch.setattr("fedgates.export.write_atomically", refuse)
+    monkeypatch.setattr("fedgates.model_file.export.write_atomically", refuse)
     line = refused(capsys, "export", model, "--to", "safetensors", "--out", tmp_path / "s")
     assert line == f"--out = '{tmp_path}/s': expected a file that can be written ({os.strerror(number)})"
 
@@ -110,5 +110,5 @@ def test_what_cannot_be_written_so(capsys, monkeypatch, model):
     def refuse(*_):
         raise ExportError("expected the packages")
 
-    monkeypatch.setattr("fedgates.export.write_onnx", refuse)
+    monkeypatch.setattr("fedgates.model_file.export.write_onnx", refuse)
     assert refused(capsys, "export", model, "--to", "onnx") == "--to onnx: expected the packages"

@@ -18,9 +18,9 @@ from command_line import command
 
 from fedgates.cli import follow
 from fedgates.cli.follow import write_current_page
-from fedgates.disk import locked
-from fedgates.ledger import Ledger
-from fedgates.run_list import entry, under_way
+from fedgates.runs.listing import entry, under_way
+from fedgates.runs.round_log import Ledger
+from fedgates.util.files import locked
 
 AS_IN_A_TERMINAL = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
 """Whoever was started in the background by a shell without job control ignores SIGINT, and so do its children."""

@@ -14,7 +14,7 @@ from PIL import Image
 
 import fedgates
 from fedgates.data.digits import digits
-from fedgates.slim import slim
+from fedgates.nn.dead_units import slim
 
 ROOT = Path(__file__).resolve().parents[2]
 EVERY = {"inspect": (), "predict": ("folder",), "export": ("--to", "onnx")}

@@ -10,9 +10,9 @@ from command_line import command, refused
 from PIL import Image
 from torch import nn
 
-from fedgates import artifact
-from fedgates.artifact import Facts
-from fedgates.network import Network
+from fedgates import model_file
+from fedgates.model_file import Facts
+from fedgates.nn.network import Network
 
 EXPORT = ("export", "--to", "safetensors")
 EVERY = {"predict": ("folder",), "export": ("--to", "onnx")}
@@ -27,7 +27,7 @@ def own_model(folder, named="own_networks:build", outputs=("\x1b[2Ja", "b\nc")):
     folder.mkdir(exist_ok=True)
     network = Network(own((1, 2, 2), len(outputs) or 1))
     facts = Facts(named, (1, 2, 2), outputs, 3, "", "", {"strategy": "fedavg\nforged: line", "\x1b[31mkey": 1})
-    artifact.save(folder / "m", network, facts, torch.arange(1.0, network.size + 1))
+    model_file.save(folder / "m", network, facts, torch.arange(1.0, network.size + 1))
     (folder / "own_networks.py").write_text(
         "import math\nfrom torch import nn\n"
         "def build(shape, outputs):\n    return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), outputs))\n"

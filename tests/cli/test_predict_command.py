@@ -12,7 +12,7 @@ import pytest
 from command_line import command, refused
 from PIL import Image
 
-from fedgates import prediction
+from fedgates.model_file import prediction
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from command_line import command
 
-from fedgates.cost import FRAMING, device_round, seconds
-from fedgates.disk import locked
-from fedgates.ledger import Ledger
-from fedgates.run_list import find, follow, rounds
+from fedgates.runs.cost import FRAMING, device_round, seconds
+from fedgates.runs.listing import find, follow, rounds
+from fedgates.runs.round_log import Ledger
+from fedgates.util.files import locked
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -286,7 +286,7 @@ def test_what_nobody_thought_of_is_a_line_too(capsys, monkeypatch, tmp_path):
     def unlucky(_):
         raise RuntimeError("out of\nluck")
 
-    monkeypatch.setattr("fedgates.run_list.entries", unlucky)
+    monkeypatch.setattr("fedgates.runs.listing.entries", unlucky)
     assert command(capsys, "runs", "--folder", tmp_path) == (1, "", "fedgates: RuntimeError: out of luck\n")
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from fedgates import keys
+from fedgates import rng
 from fedgates.config import ConfigError, RunConfig
 from fedgates.data import load, normalise, partition
 from fedgates.data.synthetic import TEST, true_weights
@@ -162,7 +162,7 @@ def test_the_draw_is_the_same_on_every_machine():
 
 
 def test_pixels_by_the_inverse_of_the_normal_distribution():
-    words = keys.words(8, 7, "synthetic-train")
+    words = rng.words(8, 7, "synthetic-train")
     halves = [half for word in words.tolist() for half in (word % 2**32, word >> 32)]
     z = [min(3, max(-3, NormalDist().inv_cdf((half + 0.5) / 2**32))) for half in halves]
     data = load(RunConfig(dataset="synthetic-linear", synthetic_features=16, synthetic_support=2, synthetic_examples=1, seed=7))

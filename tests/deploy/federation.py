@@ -13,8 +13,8 @@ import numpy as np
 from commands import Page
 from engines import ROOT, Sandbox, free_ports, until
 
-from fedgates.checkpoint import RunFolder
 from fedgates.data.digits import digits
+from fedgates.runs.checkpoint import RunFolder
 
 
 def write_npz(path, first, last, *, without=None):

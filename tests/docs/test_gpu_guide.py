@@ -13,12 +13,13 @@ from guide import blocks, follow, prepared, run, runs
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
-from fedgates import keys, models, training
-from fedgates.artifact.batch_norms import measured
-from fedgates.flower.registry import configure
-from fedgates.network import Network
-from fedgates.slim import without_dead
-from fedgates.training import Task
+from fedgates import models, rng
+from fedgates.methods import training
+from fedgates.methods.registry import configure
+from fedgates.methods.training import Task
+from fedgates.model_file.batch_norms import measured
+from fedgates.nn.dead_units import without_dead
+from fedgates.nn.network import Network
 from strategies import STRATEGIES
 
 ASK, SHARED, KEPT_OFF = (block.text for block in blocks("gpu") if block.language == "bash")
@@ -146,7 +147,7 @@ def fake(monkeypatch):
     monkeypatch.setattr(torch, "rand", rand)
     monkeypatch.setattr(torch, "equal", lambda a, b: (a == b) is not None)
     monkeypatch.setattr(torch.nn.Module, "to", lambda module, _: module)
-    monkeypatch.setattr(keys, "generator", generator)
+    monkeypatch.setattr(rng, "generator", generator)
     monkeypatch.setattr(training, "generator", generator)
     with FakeTensorMode(allow_non_fake_inputs=True, shape_env=ShapeEnv()):
         yield

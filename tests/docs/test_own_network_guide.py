@@ -18,10 +18,10 @@ from fedgates.config import ConfigError
 from fedgates.data import to_tensors
 from fedgates.data.digits import digits
 from fedgates.flower import LoopbackGrid, run_federation
-from fedgates.flower.server import prepare
-from fedgates.gates import Gates
+from fedgates.flower.server_app import prepare
 from fedgates.models.batch_norm import BatchNorm
-from fedgates.network import Network, NetworkError
+from fedgates.nn.gates import Gates
+from fedgates.nn.network import Network, NetworkError
 from strategies import STRATEGIES
 
 PAGE = "own_network"

@@ -14,9 +14,9 @@ from guide import blocks, prepared, runs, steps
 
 from client_app import app
 from fedgates.config import ConfigError
+from fedgates.federation.rounds import QuorumError
 from fedgates.flower import LoopbackGrid, run_federation
-from fedgates.flower.registry import configure
-from fedgates.flower.rounds import QuorumError
+from fedgates.methods.registry import configure
 from strategies import STRATEGIES
 
 PAGE = "own_strategy"

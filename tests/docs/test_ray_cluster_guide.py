@@ -15,8 +15,8 @@ from engines import Sandbox, free_ports, until
 from guide import blocks, prepared, runs
 
 from client_app import app as client_app
-from fedgates.checkpoint import RunFolder
 from fedgates.flower import LoopbackGrid, run_federation
+from fedgates.runs.checkpoint import RunFolder
 from strategies import STRATEGIES
 
 pytestmark = [pytest.mark.rehearsal, pytest.mark.slow]

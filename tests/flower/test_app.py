@@ -2,7 +2,7 @@
 
 import pytest
 from apps import apps_forgotten, write_app
-from runs import without
+from loopback_runs import without
 
 from client_app import app
 from fedgates.config import ConfigError

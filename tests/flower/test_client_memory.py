@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, MetricRecord, RecordDict
-from runs import FIRST_NODE, Dying, Noting, last_checkpoint, method, name_of, payload_of, run, run_on, state_payload
+from loopback_runs import FIRST_NODE, Dying, Noting, last_checkpoint, method, name_of, payload_of, run, run_on, state_payload
 
 from client_app import app
 from fedgates.data import partition, to_tensors
 from fedgates.data.digits import digits
-from fedgates.flower.messages import MEMORY, METRICS, UPDATE
-from fedgates.training import Task
+from fedgates.flower.records import MEMORY, METRICS, UPDATE
+from fedgates.methods.training import Task
 from strategies.fedavg import FedAvg
 from strategies.topk import as_read
 

@@ -3,7 +3,7 @@
 from functools import cache
 
 import pytest
-from runs import D, Noting, Reversed, last_checkpoint, run, total, without
+from loopback_runs import D, Noting, Reversed, last_checkpoint, run, total, without
 
 LOSSLESS = ["packed", "entropy", "side-info"]
 DOWNLINKS = ["votes", "float32", "relay"]

@@ -6,13 +6,13 @@ import struct
 import numpy as np
 import pytest
 from flwr.app import MetricRecord
-from runs import last_checkpoint, run_on, without
+from loopback_runs import last_checkpoint, run_on, without
 
 from client_app import app
 from fedgates.config import ConfigError
 from fedgates.data.digits import digits
 from fedgates.flower import LoopbackGrid, run_federation
-from fedgates.flower.messages import METRICS
+from fedgates.flower.records import METRICS
 from strategies import STRATEGIES
 
 DATASET = "devices:8x8x1:10"

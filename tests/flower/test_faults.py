@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from flwr.app import Context, Error, Message, RecordDict
-from runs import (
+from loopback_runs import (
     Noting,
     answer,
     decoded,
@@ -24,11 +24,11 @@ from runs import (
 from safetensors.numpy import load_file
 
 from client_app import app
-from fedgates.checkpoint import RunFolder
+from fedgates.federation.membership import choose
 from fedgates.flower import LoopbackGrid, QuorumError, client
-from fedgates.flower.messages import METRICS
-from fedgates.flower.registry import build, configure
-from fedgates.flower.roster import choose
+from fedgates.flower.records import METRICS
+from fedgates.methods.registry import build, configure
+from fedgates.runs.checkpoint import RunFolder
 from fedgates.wire.header import peek
 from strategies import STRATEGIES
 

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from runs import D, Dying, Reversed, last_checkpoint, run, votes_of, without
+from loopback_runs import D, Dying, Reversed, last_checkpoint, run, votes_of, without
 from safetensors.numpy import load_file
 
 from client_app import app
 from fedgates import data
 from fedgates.config import ConfigError, RunConfig
+from fedgates.federation.membership import choose
 from fedgates.flower import LoopbackGrid, QuorumError, run_federation
-from fedgates.flower.roster import choose
 from strategies import STRATEGIES
 from strategies.fedavg import FedAvg
 from strategies.fedpm import FedPM

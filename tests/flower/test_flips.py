@@ -4,14 +4,26 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from runs import FIRST_NODE, D, Noting, decoded, last_checkpoint, name_of, run, run_on, state_payload, votes_of, without
+from loopback_runs import (
+    FIRST_NODE,
+    D,
+    Noting,
+    decoded,
+    last_checkpoint,
+    name_of,
+    run,
+    run_on,
+    state_payload,
+    votes_of,
+    without,
+)
 
 from client_app import app
-from fedgates import data, keys
+from fedgates import data, rng
 from fedgates.config import ConfigError, RunConfig
 from fedgates.flower import client
-from fedgates.flower.messages import METRICS
-from fedgates.flower.registry import configure
+from fedgates.flower.records import METRICS
+from fedgates.methods.registry import configure
 from fedgates.wire.header import peek
 from strategies import STRATEGIES
 from strategies.fedpm import FedPM
@@ -65,19 +77,19 @@ def test_uploads_are_those_without_it_turned_over_by_the_clients_lots(raw):
     for (server_round, name), sent in grid.updates.items():
         turned = sent ^ plain.updates[server_round, name]
         assert abs(turned.mean() - P) < 4 * (P * (1 - P) / D) ** 0.5
-        assert (turned == (keys.flip_lots(D, 1, server_round=server_round, client=name) < TURNED)).all()
+        assert (turned == (rng.flip_lots(D, 1, server_round=server_round, client=name) < TURNED)).all()
     assert (votes_of(folder) == sum(sent.astype(np.uint32) for sent in grid.updates.values())).all()
 
 
 def test_lots_are_of_the_seed_the_round_and_the_client_and_not_those_of_the_masks():
     drawn = {
-        (seed, server_round, name): keys.flip_lots(1000, seed, server_round=server_round, client=name)
+        (seed, server_round, name): rng.flip_lots(1000, seed, server_round=server_round, client=name)
         for seed in (1, 2)
         for server_round in (1, 2)
         for name in (0, 1)
     }
     assert len({lots.tobytes() for lots in drawn.values()}) == 8
-    coins = keys.coins(1000, 1, server_round=1, client=0)
+    coins = rng.coins(1000, 1, server_round=1, client=0)
     assert not set(drawn[1, 1, 0].tolist()) & set(coins.tolist())
     below = np.mean([(lots < TURNED).mean() for lots in drawn.values()])
     assert below == pytest.approx(P, abs=4 * (P * (1 - P) / 8000) ** 0.5)
@@ -184,7 +196,7 @@ def test_what_a_client_remembers_is_not_turned_over(raw):
     for name in (0, 1):
         (kept,) = grid.contexts[FIRST_NODE + name].state.array_records["memory"].values()
         turned = grid.updates[1, name] ^ kept.numpy().astype(np.uint8)
-        assert (turned == (keys.flip_lots(D, 1, server_round=1, client=name) < TURNED)).all()
+        assert (turned == (rng.flip_lots(D, 1, server_round=1, client=name) < TURNED)).all()
 
 
 # --- who takes it

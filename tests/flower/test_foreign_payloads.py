@@ -4,9 +4,9 @@ import re
 
 import numpy as np
 import pytest
-from runs import answer, decoded, method, name_of, payload_of, resealed, run, state_payload, votes_of, with_faults
+from loopback_runs import answer, decoded, method, name_of, payload_of, resealed, run, state_payload, votes_of, with_faults
 
-from fedgates.state import Update
+from fedgates.types import Update
 from fedgates.wire import Known
 from fedgates.wire.header import HEADER_SIZE
 

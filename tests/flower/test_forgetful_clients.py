@@ -2,11 +2,11 @@
 
 import pytest
 from flwr.app import Array, ArrayRecord, Error, Message, RecordDict
-from runs import FIRST_NODE, Noting, answer, last_checkpoint, method, payload_of, run, run_on, sorts, with_faults
+from loopback_runs import FIRST_NODE, Noting, answer, last_checkpoint, method, payload_of, run, run_on, sorts, with_faults
 
 from client_app import app
 from fedgates.flower import LoopbackGrid
-from fedgates.flower.messages import KNOWN, STYPE, from_record, to_record
+from fedgates.flower.records import KNOWN, STYPE, from_record, to_record
 
 RELAYED = {"uplink": "side-info", "downlink": "relay", "num_server_rounds": 5}
 SNAPSHOT, UPDATES = "votes", "relay, side-info"

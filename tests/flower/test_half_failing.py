@@ -5,7 +5,7 @@ from statistics import fmean
 import numpy as np
 import pytest
 from flwr.app import Error, Message
-from runs import answer, name_of, run, state_payload
+from loopback_runs import answer, name_of, run, state_payload
 
 from fedgates.flower import LoopbackGrid
 from fedgates.wire.header import peek

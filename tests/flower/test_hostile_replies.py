@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, Error, Message, MetricRecord, RecordDict
 from flwr.common.serde import message_to_proto
-from runs import (
+from loopback_runs import (
     D,
     Hostile,
     decoded,
@@ -27,8 +27,8 @@ from runs import (
 from safetensors.numpy import load_file
 
 from client_app import app
-from fedgates.flower.messages import METRICS, STYPE, UPDATE, to_record
-from fedgates.state import Update, Weights, pack
+from fedgates.flower.records import METRICS, STYPE, UPDATE, to_record
+from fedgates.types import Update, Weights, pack
 from fedgates.wire import Counted, Known, check
 from fedgates.wire.header import HEADER_SIZE
 from fedgates.wire.range_coder import encode_bits

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from runs import run, without
+from loopback_runs import run, without
 
-from fedgates.checkpoint import RunFolder
 from fedgates.flower.study import _FRESH
+from fedgates.runs.checkpoint import RunFolder
 
 pytestmark = pytest.mark.slow
 ROUNDS, EARLY, LATER, SEED = 4, 5, 15, 1

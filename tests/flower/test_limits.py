@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 from flwr.app import Message, MessageType, RecordDict
-from runs import D, Noting, answer, last_checkpoint, payload_of, run, run_on, with_faults
+from loopback_runs import D, Noting, answer, last_checkpoint, payload_of, run, run_on, with_faults
 
 from client_app import app
 from fedgates.config import LIMITS
 from fedgates.flower import LoopbackGrid, QuorumError, run_federation
-from fedgates.flower.messages import KNOWN, SHAPE, expect_size, shape_record
-from fedgates.ledger import Ledger
+from fedgates.flower.records import KNOWN, SHAPE, expect_size, shape_record
+from fedgates.runs.round_log import Ledger
 from fedgates.wire import WireError
 from fedgates.wire.channel import Channel
 from fedgates.wire.header import peek

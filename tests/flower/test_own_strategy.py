@@ -11,7 +11,7 @@ import pytest
 from engines import ROOT, Sandbox
 from safetensors import safe_open
 
-from fedgates.checkpoint import RunFolder
+from fedgates.runs.checkpoint import RunFolder
 
 EXAMPLE = ROOT / "examples" / "own_strategy"
 LOOPBACK = """

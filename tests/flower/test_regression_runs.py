@@ -4,8 +4,8 @@ import pytest
 
 from client_app import app
 from fedgates.flower import LoopbackGrid, run_federation
-from fedgates.flower.messages import evaluation_content, read_evaluation
-from fedgates.report import summary
+from fedgates.flower.records import evaluation_content, read_evaluation
+from fedgates.runs.summary import summary
 from fedgates.wire import WireError
 from strategies import STRATEGIES
 

@@ -1,7 +1,7 @@
 """`downlink` "relay" through whole runs: who is sent what, and that the state does not depend on it."""
 
 import pytest
-from runs import Dying, Noting, last_checkpoint, run, run_on, sorts, votes_of, with_faults, without
+from loopback_runs import Dying, Noting, last_checkpoint, run, run_on, sorts, votes_of, with_faults, without
 
 from client_app import app
 from fedgates.flower import LoopbackGrid

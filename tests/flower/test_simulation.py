@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 from engines import ROOT, Sandbox, config_override
-from runs import without
+from loopback_runs import without
 
 from client_app import app
-from fedgates.checkpoint import RunFolder
 from fedgates.flower import LoopbackGrid, run_federation
+from fedgates.runs.checkpoint import RunFolder
 from strategies import STRATEGIES
 
 pytestmark = pytest.mark.slow

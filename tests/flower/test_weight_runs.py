@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from runs import answer, last_checkpoint, method, name_of, payload_of, resealed, run, state_payload, total, with_faults
+from loopback_runs import answer, last_checkpoint, method, name_of, payload_of, resealed, run, state_payload, total, with_faults
 from safetensors.numpy import load_file
 
-from fedgates.measures import entropy
-from fedgates.state import Update, pack
+from fedgates.methods.metrics import entropy
+from fedgates.types import Update, pack
 from fedgates.wire.header import HEADER_SIZE
 
 D = method().network.size

@@ -6,7 +6,7 @@ import numpy as np
 
 from fedgates.config import number
 from fedgates.flower import WeightConfig, WeightStrategy, largest, weighted_mean
-from fedgates.state import Update, Weights, pack
+from fedgates.types import Update, Weights, pack
 
 
 @dataclass(frozen=True)

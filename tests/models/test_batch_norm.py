@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
+from fedgates.methods.training import predict
 from fedgates.models.batch_norm import BatchNorm
-from fedgates.network import Network
-from fedgates.training import predict
+from fedgates.nn.network import Network
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -2,10 +2,10 @@ import pytest
 import torch
 
 from fedgates.config import MODELS, ConfigError
-from fedgates.gates import Gates
+from fedgates.methods.training import predict
 from fedgates.models import build
-from fedgates.network import Network
-from fedgates.training import predict
+from fedgates.nn.gates import Gates
+from fedgates.nn.network import Network
 
 
 @pytest.mark.parametrize("name", sorted(set(MODELS) - {"linear"}))

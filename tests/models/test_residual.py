@@ -2,11 +2,11 @@ import pytest
 import torch
 from torch import nn
 
-from fedgates.gates import Gates
+from fedgates.methods.training import Task, backward, predict
 from fedgates.models import build
 from fedgates.models.residual import Block
-from fedgates.network import Network
-from fedgates.training import Task, backward, predict
+from fedgates.nn.gates import Gates
+from fedgates.nn.network import Network
 
 
 def count(model):

@@ -3,16 +3,16 @@ import math
 import numpy as np
 import pytest
 import torch
-from flower.runs import last_checkpoint, run
+from loopback_runs import last_checkpoint, run
 from safetensors.numpy import load_file
 from torch import nn
 
-from fedgates import hard_concrete
 from fedgates.config import ConfigError
-from fedgates.measures import MaskCounts
-from fedgates.network import Network
-from fedgates.state import Update, Weights
-from fedgates.training import Task
+from fedgates.methods.metrics import MaskCounts
+from fedgates.methods.training import Task
+from fedgates.nn import hard_concrete
+from fedgates.nn.network import Network
+from fedgates.types import Update, Weights
 from strategies.entropy_gates import EntropyGates, EntropyGatesConfig, expected_density
 
 EVEN = -hard_concrete.SHIFT

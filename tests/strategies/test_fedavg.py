@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from fedgates.flower import largest, rounded, weighted_mean
-from fedgates.gates import Gates
-from fedgates.network import Network
-from fedgates.state import Update, Weights, pack
-from fedgates.training import Task
+from fedgates.methods.training import Task
+from fedgates.nn.gates import Gates
+from fedgates.nn.network import Network
+from fedgates.types import Update, Weights, pack
 from strategies.fedavg import FedAvg, FedAvgConfig
 
 

@@ -8,10 +8,10 @@ from torch import nn
 from client_app import app
 from fedgates.config import ConfigError, parse
 from fedgates.flower import LoopbackGrid, run_federation
-from fedgates.flower.registry import configure
-from fedgates.network import Network
-from fedgates.state import Update, Votes, pack, unpack
-from fedgates.training import Task
+from fedgates.methods.registry import configure
+from fedgates.methods.training import Task
+from fedgates.nn.network import Network
+from fedgates.types import Update, Votes, pack, unpack
 from strategies import STRATEGIES
 from strategies.fedmask import FedMask, FedMaskConfig
 from strategies.fedpm import normal_scores

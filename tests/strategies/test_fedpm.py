@@ -6,12 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from fedgates import keys
+from fedgates import rng
 from fedgates.config import ConfigError, parse
-from fedgates.flower import masks, threshold
-from fedgates.network import Network
-from fedgates.state import Update, Votes, pack, unpack
-from fedgates.training import Task
+from fedgates.flower import threshold
+from fedgates.methods import masks
+from fedgates.methods.training import Task
+from fedgates.nn.network import Network
+from fedgates.types import Update, Votes, pack, unpack
 from strategies.fedpm import FedPM, FedPMConfig
 
 C = math.sqrt(2)
@@ -188,7 +189,7 @@ def test_the_mask_that_is_sent_is_one_sample_of_the_trained_gates_by_coins_that_
     found = method(nn.Sequential(nn.Flatten(), nn.Linear(1, 2000)), local_epochs=1, learning_rate=1e-9, seed=5)
     state = votes(*([1, 3] * 2000), trials=4)  # theta .25 and .75, which so small a step leaves
     update = found.local_update(state, one_image(server_round=3, client=6))
-    coins = keys.coins(4000, 5, server_round=3, client=6)
+    coins = rng.coins(4000, 5, server_round=3, client=6)
     mask = unpack(update.mask, 4000).astype(bool)
     assert (mask != (coins / 2**32 < np.resize([0.25, 0.75], 4000))).mean() < 0.001
     assert mask.tolist() == (coins < update.theta.astype(np.float64) * 2**32).tolist()

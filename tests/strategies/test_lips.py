@@ -6,9 +6,9 @@ from torch import nn
 from client_app import app
 from fedgates.config import ConfigError, parse
 from fedgates.flower import LoopbackGrid, run_federation
-from fedgates.network import Network
-from fedgates.state import Update, Weights
-from fedgates.training import Task
+from fedgates.methods.training import Task
+from fedgates.nn.network import Network
+from fedgates.types import Update, Weights
 from strategies import STRATEGIES
 from strategies.fedavg import FedAvg
 from strategies.lips import LIPS, LastEpoch, LIPSConfig

@@ -3,15 +3,15 @@ import math
 import numpy as np
 import pytest
 import torch
-from flower.runs import last_checkpoint, run
+from loopback_runs import last_checkpoint, run
 from safetensors.numpy import load_file
 from torch import nn
 
 from fedgates.config import ConfigError
-from fedgates.measures import MaskCounts
-from fedgates.network import Network
-from fedgates.state import Update, Votes, pack
-from fedgates.training import Task
+from fedgates.methods.metrics import MaskCounts
+from fedgates.methods.training import Task
+from fedgates.nn.network import Network
+from fedgates.types import Update, Votes, pack
 from strategies.fedpm import FedPM, FedPMConfig
 from strategies.one_bit_gates import OneBitGates, OneBitGatesConfig
 

@@ -6,9 +6,9 @@ from torch import nn
 from client_app import app
 from fedgates.config import ConfigError, parse
 from fedgates.flower import LoopbackGrid, run_federation
-from fedgates.network import Network
-from fedgates.state import Update, Votes, Weights, pack, unpack
-from fedgates.training import Task
+from fedgates.methods.training import Task
+from fedgates.nn.network import Network
+from fedgates.types import Update, Votes, Weights, pack, unpack
 from strategies import STRATEGIES
 from strategies.signsgd import SignSGD, SignSGDConfig, majority, signs
 

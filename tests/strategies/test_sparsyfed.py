@@ -8,10 +8,10 @@ from torch import nn
 from client_app import app
 from fedgates.config import ConfigError, parse
 from fedgates.flower import LoopbackGrid, run_federation
-from fedgates.measures import MaskCounts
-from fedgates.network import Network
-from fedgates.state import Update, Weights, pack, unpack
-from fedgates.training import Task
+from fedgates.methods.metrics import MaskCounts
+from fedgates.methods.training import Task
+from fedgates.nn.network import Network
+from fedgates.types import Update, Weights, pack, unpack
 from strategies import STRATEGIES
 from strategies.sparsyfed import SparsyFed, SparsyFedConfig, truncated_normal
 

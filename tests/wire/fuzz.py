@@ -22,7 +22,7 @@ import numpy as np
 from damage import FIELDS, peak_memory, resealed, with_field
 from wire_cases import Case, aggregate, cases, content, expect_valid
 
-from fedgates.state import Votes, Weights, count_ones, pack
+from fedgates.types import Votes, Weights, count_ones, pack
 from fedgates.wire import WireError, apply_relay, check, entropy, packed, sampled, side_info, sort_of, values, votes
 from fedgates.wire.header import HEADER_SIZE, peek
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from wire_cases import Case, cases
 
-from fedgates.state import State, Update, Votes
+from fedgates.types import State, Update, Votes
 
 FOLDER = Path(__file__).parent / "golden"
 NETWORKS = {"tiny": (5, 3), "middle": (100, 150, 30, 20)}

@@ -8,8 +8,8 @@ from torch import nn
 from wire_cases import DIGEST, content, theta_of, votes_of, weights_of
 
 from fedgates.config import RunConfig
-from fedgates.network import Network
-from fedgates.state import Update, Votes, pack
+from fedgates.nn.network import Network
+from fedgates.types import Update, Votes, pack
 from fedgates.wire import Counted, Known, WireError, check, describe
 from fedgates.wire.channel import Channel
 

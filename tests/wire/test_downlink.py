@@ -6,8 +6,8 @@ from torch import nn
 from wire_cases import DIGEST, votes_of
 
 from fedgates.config import RunConfig
-from fedgates.network import Network
-from fedgates.state import Update, Votes, pack
+from fedgates.nn.network import Network
+from fedgates.types import Update, Votes, pack
 from fedgates.wire import Counted, Known, describe
 from fedgates.wire.channel import Channel
 from fedgates.wire.downlink import Downlink

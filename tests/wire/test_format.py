@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from wire_cases import CLIENT, DIGEST, LAYERS, ROUND, SEED, Case, aggregate, cases, content, theta_of, votes_of, weights_of
 
-from fedgates import keys
-from fedgates.flower.messages import STYPE
-from fedgates.state import Update, Votes, Weights, pack
+from fedgates import rng
+from fedgates.flower.records import STYPE
+from fedgates.types import Update, Votes, Weights, pack
 from fedgates.wire import Known, Shared, WireError, check, header, pack_state, pack_update, side_info, sort_of
 from fedgates.wire.range_coder import SYMBOL_SCALE, decode_bits, encode_bits, encode_symbols
 from fedgates.wire.scale import FREQUENCIES, frequency_bytes, step
@@ -287,8 +287,8 @@ def test_bins_are_those_of_the_formula():
 
 def test_streams_are_philox_and_start_as_format_says():
     found = reference.stream("upload", reference.Shared(DIGEST, LAYERS, 7, None, 11, 3), 0, 50)
-    assert found == keys.words(50, 11, "upload", server_round=7, client=3).tolist()
+    assert found == rng.words(50, 11, "upload", server_round=7, client=3).tolist()
     assert f"word 0 `{found[0]:016x}` and word 4 `{found[4]:016x}`" in FORMAT
-    assert f"digest `{keys._digest(11, 'upload', 7, 3).hex()}`" in FORMAT
+    assert f"digest `{rng._digest(11, 'upload', 7, 3).hex()}`" in FORMAT
     far = reference.stream("candidates", reference.Shared(DIGEST, LAYERS, 2**32 - 1, None, 2**63 - 1, 2**64 - 1), 400, 8)
-    assert far == keys.words(408, 2**63 - 1, "candidates", server_round=2**32 - 1, client=2**64 - 1)[400:].tolist()
+    assert far == rng.words(408, 2**63 - 1, "candidates", server_round=2**32 - 1, client=2**64 - 1)[400:].tolist()

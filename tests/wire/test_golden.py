@@ -11,7 +11,7 @@ from integer_range_decoder import IntegerRangeDecoder, edges
 from make_golden import found_as_json
 from wire_cases import Case, cases
 
-from fedgates.state import State, Votes, Weights
+from fedgates.types import State, Votes, Weights
 from fedgates.wire import Known, Shared
 from fedgates.wire.header import HEADER_SIZE
 from fedgates.wire.scale import FREQUENCIES

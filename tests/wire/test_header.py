@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from wire_cases import DIGEST, LAYERS, ROUND, cases, content, floats
 
-from fedgates.state import Update, Votes, Weights, pack
+from fedgates.types import Update, Votes, Weights, pack
 from fedgates.wire import Shared, WireError, describe, pack_state, pack_update
 from fedgates.wire.header import HEADER_SIZE, peek, seal, unseal
 

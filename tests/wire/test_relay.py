@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from wire_cases import DIGEST, ROUND, SEED, content, relay_case
 
-from fedgates.state import Votes
+from fedgates.types import Votes
 from fedgates.wire import Known, Shared, WireError, apply_relay, check, sort_of
 from fedgates.wire.header import HEADER_SIZE, peek
 

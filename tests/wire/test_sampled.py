@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from wire_cases import CLIENT, DIGEST, ROUND, SEED, floats, theta_of, votes_of
 
-from fedgates import keys
-from fedgates.state import Votes
+from fedgates import rng
+from fedgates.types import Votes
 from fedgates.wire import Shared, WireError
 from fedgates.wire.sampled import decode, encode
 
@@ -115,7 +115,7 @@ def test_the_candidate_by_hand():
     # 10 gates in 2 blocks: gate i in block i % 2; five numbers a candidate, in one step of four words
     shared = Shared(DIGEST, (10,), ROUND, seed=SEED, client=CLIENT)
     body = (20000).to_bytes(2, "little") + bytes([3, 255])
-    words = keys.words(4 * 512, SEED, "candidates", server_round=ROUND, client=CLIENT).tolist()
+    words = rng.words(4 * 512, SEED, "candidates", server_round=ROUND, client=CLIENT).tolist()
     expected = []
     for gate in range(10):
         block, row = gate % 2, gate // 2

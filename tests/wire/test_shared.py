@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from wire_cases import DIGEST, floats
 
-from fedgates import keys
-from fedgates.state import Votes, Weights
+from fedgates import rng
+from fedgates.types import Votes, Weights
 from fedgates.wire import Shared
 
 
@@ -20,7 +20,7 @@ def test_size_is_the_sum_of_the_layers():
 
 def test_coins_are_those_of_the_key():
     shared = Shared(DIGEST, (3, 4), server_round=7, seed=11, client=5)
-    assert shared.coins().tolist() == keys.coins(7, 11, server_round=7, client=5).tolist()
+    assert shared.coins().tolist() == rng.coins(7, 11, server_round=7, client=5).tolist()
 
 
 @pytest.mark.parametrize("state", [None, Votes(np.zeros(3, np.uint32), 0)])

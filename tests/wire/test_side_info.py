@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from wire_cases import CLIENT, DIGEST, ROUND, SEED, sampled_by_coins, theta_of, votes_of, weights_of
 
-from fedgates.state import Update, Votes, pack
+from fedgates.types import Update, Votes, pack
 from fedgates.wire import Shared, WireError, pack_update, unpack_update
 from fedgates.wire.header import HEADER_SIZE
 from fedgates.wire.range_coder import encode_bits

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from wire_cases import CLIENT, DIGEST, ROUND, SEED, sampled_by_coins, theta_of, votes_of
 
-from fedgates.state import Update, Votes, Weights, pack
+from fedgates.types import Update, Votes, Weights, pack
 from fedgates.wire import Shared, entropy, pack_state, pack_update, sampled, side_info
 from fedgates.wire.header import HEADER_SIZE
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from wire_cases import DIGEST, ROUND, floats, votes_of
 
-from fedgates.state import Votes, Weights
+from fedgates.types import Votes, Weights
 from fedgates.wire import Shared, WireError, check, describe, pack_state, unpack_state
 from fedgates.wire.header import HEADER_SIZE, NONE, VALUES, seal
 

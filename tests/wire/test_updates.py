@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from wire_cases import CLIENT, DIGEST, LOSSLESS, ROUND, SEED, content, floats, sampled_by_coins, theta_of, votes_of, weights_of
 
-from fedgates.state import Update, Votes, pack
+from fedgates.types import Update, Votes, pack
 from fedgates.wire import Shared, WireError, pack_update, sampled, sort_of, unpack_update
 from fedgates.wire.header import HEADER_SIZE
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fedgates.state import State, Update, Votes, Weights, pack
+from fedgates.types import State, Update, Votes, Weights, pack
 from fedgates.wire import (
     Counted,
     Known,

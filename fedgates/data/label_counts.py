@@ -1,0 +1,112 @@
+"""What each of some simulated clients would hold: how many examples of each class."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedgates.config import ConfigError, RunConfig
+from fedgates.data import load, partition
+from fedgates.util.text import columns, one_line
+
+_WIDEST = 12
+"""More classes than so many are not columns of the table."""
+_NAMES = 50
+"""Characters of the names over the columns; where they are longer, numbers stand there and the names below."""
+
+
+@dataclass(frozen=True)
+class Holdings:
+    """Counts of labels.
+
+    Attributes
+    ----------
+    dataset : str
+        Its name.
+    classes : tuple of str
+        Names; of a regression the deciles of its targets.
+    counts : numpy.ndarray
+        Shape ``[clients, classes]``, examples to train on.
+    total : int
+        Training examples there are.
+    """
+
+    dataset: str
+    classes: tuple[str, ...]
+    counts: NDArray[np.int64]
+    total: int
+
+    def told(self) -> dict[str, Any]:
+        """As plain values."""
+        return {
+            "dataset": self.dataset,
+            "training_examples": self.total,
+            "held": int(self.counts.sum()),
+            "classes": list(self.classes),
+            "clients": [[int(n) for n in row] for row in self.counts],
+        }
+
+
+def holdings(config: RunConfig, clients: int) -> Holdings:
+    """Divide the config's data set among so many clients, as a run would.
+
+    Raises
+    ------
+    ConfigError
+        There is no such data, or it cannot be divided so.
+    """
+    dataset = load(config)
+    if not len(dataset.train):
+        raise ConfigError("dataset", config.dataset, "a data set that is here: what devices hold only they know")
+    strata = dataset.train.strata
+    classes = dataset.class_names or tuple(f"decile {i}" for i in range(1, 11))
+    parts = partition(strata, clients, config)
+    counts = np.stack([np.bincount(strata[part], minlength=len(classes)) for part in parts])
+    return Holdings(config.dataset, classes, counts, len(strata))
+
+
+def table(found: Holdings) -> str:
+    """A row a client: how many examples, how many classes, and of each class how many."""
+    few = len(found.classes) <= _WIDEST
+    numbered = sum(map(len, found.classes)) > _NAMES
+    names = map(str, range(len(found.classes))) if numbered else found.classes
+    rows = [["client", "examples", "classes", *(names if few else ["most of one class"])]]
+    for client, row in enumerate(found.counts):
+        most = int(row.argmax())
+        of_classes = [f"{n:,}" if n else "." for n in row] if few else [f"{row[most]:,} of {found.classes[most]}"]
+        rows.append([str(client), f"{row.sum():,}", str(np.count_nonzero(row)), *of_classes])
+    lines = columns(rows, left=0)
+    if few and numbered:
+        lines.append("classes: " + ", ".join(f"{i} = {one_line(name, 40)}" for i, name in enumerate(found.classes)))
+    sizes = found.counts.sum(1)
+    lines.append(
+        f"{found.dataset}: {sizes.sum():,} of {found.total:,} training examples held by {len(sizes)} clients, "
+        + (f"{sizes.min():,} to {sizes.max():,} each" if sizes.min() < sizes.max() else f"{sizes.min():,} each")
+    )
+    return "\n".join(lines)
+
+
+def draw(found: Holdings, folder: Path) -> Path:
+    """Draw ``labels.png``: a bar a client, a colour a class."""
+    import matplotlib as mpl  # noqa: PLC0415  # takes half a second
+    from matplotlib.figure import Figure  # noqa: PLC0415
+    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
+
+    clients, classes = found.counts.shape
+    figure = Figure(figsize=(8, max(2.0, 1.2 + 0.22 * clients)), layout="constrained")
+    panel = figure.subplots()
+    left = np.zeros(clients)
+    colours = mpl.colormaps["tab20" if classes > 10 else "tab10"]
+    for i, name in enumerate(found.classes):
+        panel.barh(range(clients), found.counts[:, i], left=left, label=name, color=colours(i % colours.N), height=0.8)
+        left += found.counts[:, i]
+    panel.set(xlabel="training examples", ylabel="client", title=found.dataset)
+    panel.invert_yaxis()
+    panel.yaxis.set_major_locator(MaxNLocator(integer=True))
+    if classes <= 2 * _WIDEST:
+        panel.legend(title="class", frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    target = folder / "labels.png"
+    figure.savefig(target, dpi=130)
+    return target

@@ -1,0 +1,1 @@
+"""What the papers' methods share: their base, training, density control, metrics."""

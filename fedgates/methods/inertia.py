@@ -1,0 +1,36 @@
+"""How far a round moves each layer: the layer-wise inertia of training on clients that differ.
+
+Xiao et al., arXiv 2506.00932: where clients' data differ, their updates of middle layers cancel, and those layers stall.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedgates.nn.network import Slot
+
+
+def inertia(slots: Sequence[Slot], before: NDArray[np.float32], after: NDArray[np.float32]) -> dict[str, float]:
+    """The norm of each matrix's and kernel's global update, and its root mean square, by which layers of all sizes compare.
+
+    Parameters
+    ----------
+    slots : sequence of Slot
+        The network's parameters; those that are no matrix or kernel are passed over.
+    before, after : numpy.ndarray
+        The server's weights, ``[d]`` or with more behind them, around a round.
+
+    Returns
+    -------
+    dict
+        ``inertia_<parameter>`` and ``rms_inertia_<parameter>`` of each; the latter is the norm over sqrt(size).
+    """
+    found = {}
+    for slot in (slot for slot in slots if slot.is_matrix):
+        part = slice(slot.offset, slot.offset + slot.size)
+        moved = float(np.linalg.norm(after[part] - before[part].astype(np.float64)))
+        found[f"inertia_{slot.name}"] = moved
+        found[f"rms_inertia_{slot.name}"] = moved / math.sqrt(slot.size)
+    return found

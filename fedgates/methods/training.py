@@ -1,0 +1,203 @@
+"""The local loop that methods share: batches of a client's images, one backward pass each, and evaluation."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from fedgates.config import RunConfig
+from fedgates.data import normalise
+from fedgates.nn.network import Network
+from fedgates.rng import generator
+
+_EVALUATION_BATCH = 500
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a client is asked: its own images, the round, and its name.
+
+    ``x`` is uint8 ``[n, C, H, W]`` and ``y`` int64 labels or float32 targets ``[n]``, both on the network's device.
+    """
+
+    x: Tensor
+    y: Tensor
+    server_round: int
+    client: int
+    memory: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    """What this client's last update in this run left as ``Update.memory``; empty where it left nothing, or it is lost."""
+    held_out: tuple[Tensor, Tensor] | None = None
+    """Images and labels of its own that it does not train on, where it evaluates."""
+
+    def generator(self, seed: int, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
+        """The generator of this client, in this round, for one purpose."""
+        return generator(seed, purpose, server_round=self.server_round, client=self.client, device=device)
+
+
+def batches(task: Task, config: RunConfig) -> Iterator[Tensor]:
+    """Indices of each mini-batch of the local epochs, reshuffled every epoch; the last one may be smaller."""
+    order = task.generator(config.seed, "batches")
+    for _ in range(config.local_epochs):
+        shuffled = torch.randperm(len(task.y), generator=order).to(task.x.device)
+        yield from torch.split(shuffled, config.batch_size)
+
+
+def descend(
+    network: Network,
+    task: Task,
+    config: RunConfig,
+    optimizer: torch.optim.Optimizer,
+    *,
+    load: Callable[[], None] | None = None,
+    convert: Callable[[], None] | None = None,
+) -> float:
+    """The local epochs: a step of `optimizer` for each batch.
+
+    Parameters
+    ----------
+    load : callable, optional
+        Called before each batch, to put weights on the network that depend on what is trained.
+    convert : callable, optional
+        Called after each backward pass, to turn the gradient of the weights into that of what is trained.
+
+    Returns
+    -------
+    float
+        The mean over batches of the loss before each step.
+    """
+    losses = []
+    for batch in batches(task, config):
+        if load:
+            load()
+        losses.append(backward(network, task, batch, config.precision))
+        if convert:
+            convert()
+        optimizer.step()
+    return float(torch.stack(losses).mean())
+
+
+def backward(network: Network, task: Task, batch: Tensor, precision: str) -> Tensor:
+    """Loss of one batch with the network's present weights; leaves its gradient in ``network.gradient``.
+
+    Cross-entropy of logits ``[n, classes]`` where the task's ``y`` are labels, mean squared error of ``[n, 1]`` where they are
+    targets.
+
+    Returns
+    -------
+    Tensor
+        The batch's mean loss, detached.
+    """
+    network.gradient.zero_()
+    network.module.train()
+    with autocast(network.device, precision):
+        output = network(_images(task.x[batch], precision)).float()
+    y = task.y[batch]
+    loss = F.mse_loss(output[:, 0], y) if y.is_floating_point() else F.cross_entropy(output, y)
+    loss.backward()  # type: ignore[no-untyped-call]
+    return loss.detach()
+
+
+@torch.inference_mode()
+def predict(network: Network, x: Tensor, precision: str = "float32") -> Tensor:
+    """What the network says of images with its present weights.
+
+    Images go through in batches of at most 500, all of one size (but for one image), and the i-th batch of k takes every k-th
+    image from the i-th on. To a network without batch statistics that is all the same. One that normalises by them sees each
+    image in the company of its batch, also here: so no batch is a small rest, and in a test set that is sorted by class every
+    batch has all classes.
+
+    Parameters
+    ----------
+    network : Network
+        One with one output is a regression; any other gives logits.
+    x : Tensor
+        uint8 ``[n, C, H, W]``.
+    precision : str
+        ``float32`` or ``bfloat16``.
+
+    Returns
+    -------
+    Tensor
+        Float32, in the order of `x`: class probabilities ``[n, classes]``, or the raw outputs ``[n, 1]`` of a regression.
+    """
+    network.module.eval()
+    count = max(1, math.ceil(len(x) / _EVALUATION_BATCH))
+    parts = []
+    for first in range(count):
+        with autocast(network.device, precision):
+            parts.append(network(_images(x[first::count], precision)).float())
+    output = torch.empty(len(x), *parts[0].shape[1:], device=x.device)
+    for first, part in enumerate(parts):
+        output[first::count] = part
+    return output if output.shape[1] == 1 else F.softmax(output, dim=1)
+
+
+def score(predictions: Tensor, y: Tensor) -> dict[str, float]:
+    """How good predictions are; every number is finite, whatever the weights.
+
+    Parameters
+    ----------
+    predictions : Tensor
+        Of :func:`predict`.
+    y : Tensor
+        Int64 labels ``[n]``, or float32 targets ``[n]``.
+
+    Returns
+    -------
+    dict
+        For labels ``accuracy``, a share in 0 to 1, and ``loss``, the mean cross-entropy in nats, where a probability counts as
+        at least 1e-12. A row that is not finite, as weights that overflow give it, is a wrong prediction of probability 0.
+        For targets ``r2 = 1 - SSE / SST`` and ``loss``, the mean squared error. A prediction that is not finite counts as the
+        largest float32, so it is worse than any other; r2 of targets that are all the same is 0.
+    """
+    if y.is_floating_point():
+        return _score_regression(predictions[:, 0], y.double())
+    finite = predictions.isfinite().all(1)
+    right = ((predictions.argmax(1) == y) & finite).double().mean()
+    chance = predictions.gather(1, y[:, None])[:, 0].where(finite, 0)
+    return {"accuracy": float(right), "loss": float(-chance.clamp_min(1e-12).log().double().mean())}
+
+
+def _score_regression(predictions: Tensor, y: Tensor) -> dict[str, float]:
+    largest = torch.finfo(torch.float32).max
+    errors = predictions.double().nan_to_num(nan=largest, posinf=largest, neginf=-largest) - y
+    loss = float(errors.square().mean())
+    # not by the variance, which rounding keeps from being 0
+    varies = bool((y != y[:1]).any())
+    return {"r2": 1 - loss / float(y.var(correction=0)) if varies else 0.0, "loss": loss}
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """Bfloat16 autocast on `device`, or nothing for float32."""
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def _images(x: Tensor, precision: str) -> Tensor:
+    images: Tensor = normalise(x)
+    return images if precision == "float32" else images.contiguous(memory_format=torch.channels_last)
+
+
+@contextmanager
+def isolated(seed_from: torch.Generator, threads: int) -> Iterator[None]:
+    """Run with `threads` CPU threads (0: as they are) and torch's global generators seeded from a key, then put both back.
+
+    A user's network may draw from the global generator (dropout does), and sums depend on how many threads share them.
+    """
+    before = torch.get_num_threads()
+    devices = list(range(torch.cuda.device_count()))
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed_from.initial_seed())
+        if threads:
+            torch.set_num_threads(threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)

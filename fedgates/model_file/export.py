@@ -1,0 +1,89 @@
+"""A finished model for other programs: dense weights in safetensors, or the network in ONNX."""
+
+import copy
+import io
+import json
+from contextlib import redirect_stderr
+from pathlib import Path
+
+import torch
+
+from fedgates.model_file import Model
+from fedgates.nn.dead_units import slim
+from fedgates.util.files import write_atomically
+from fedgates.util.text import error_line
+
+_OPSET = 20
+
+
+class ExportError(RuntimeError):
+    """A model that cannot be written so here; the message says what is missing."""
+
+
+def slimmed(model: Model) -> Model:
+    """The model with the units cut away that no path uses, where its network is a chain; else a copy."""
+    small = slim(model.network)
+    return Model(copy.deepcopy(model.network) if small is None else small, model.facts).eval()
+
+
+def write_safetensors(model: Model, target: Path) -> int:
+    """Write all weights, dense float32, under their names in the whole network; the file's size.
+
+    Its metadata say what images the network takes, which are normalised ones, and the class names.
+    """
+    from safetensors.torch import save  # noqa: PLC0415  # loading a model needs no safetensors
+
+    whole = {name: value.contiguous() for name, value in model.network.state_dict().items()}
+    mean, std = model.facts.normalisation
+    told = _metadata(model, f"(pixels from 0 to 1 - {mean:g}) / {std:g}")
+    write_atomically(target, save(whole, metadata={"format": "pt", **told}))
+    return target.stat().st_size
+
+
+def write_onnx(model: Model, target: Path) -> int:
+    """Write the network without the units that no path uses; the file's size.
+
+    Its input ``images`` is float32 ``[n, C, H, W]`` from 0 to 1, with any n, its output ``logits`` is ``[n, classes]``. Its
+    metadata say so, and have the class names.
+
+    Raises
+    ------
+    ExportError
+        The packages for it are not installed, or torch cannot write this network.
+    """
+    try:
+        import onnx  # noqa: PLC0415  # an extra, and only this needs it
+        import onnxscript  # noqa: F401, PLC0415
+    except ImportError as error:
+        raise ExportError(f"expected packages that are installed, as by uv sync --extra onnx; {error_line(error)}") from None
+    example = torch.zeros(2, *model.facts.input_shape)
+    try:
+        with redirect_stderr(io.StringIO()):  # where torch fails it prints pages of its own graphs, and its exception says why
+            program = torch.onnx.export(
+                slimmed(model),
+                (example,),
+                input_names=["images"],
+                output_names=["logits"],
+                dynamic_shapes={"images": {0: torch.export.Dim("n", min=1)}},
+                opset_version=_OPSET,
+                dynamo=True,
+                verbose=False,
+            )
+    except Exception as error:  # somebody's own network may hold anything, of which torch says so in many ways
+        raise ExportError(f"torch cannot write this network as ONNX ({error_line(error)})") from error
+    if program is None:
+        raise ExportError("torch gave no ONNX program")
+    written = program.model_proto
+    onnx.helper.set_model_props(written, _metadata(model, "pixels from 0 to 1"))
+    write_atomically(target, written.SerializeToString())
+    return target.stat().st_size
+
+
+def _metadata(model: Model, pixels: str) -> dict[str, str]:
+    """What a file says of its model."""
+    shape = ", ".join(map(str, model.facts.input_shape))
+    return {
+        "fedgates": model.facts.model,
+        "input": f"float32 [n, {shape}], {pixels}",
+        "class_names": json.dumps(model.facts.class_names),
+    }

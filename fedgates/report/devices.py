@@ -1,0 +1,76 @@
+"""What devices found that evaluated the model on their own data."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fedgates.report import charts, numbers
+from fedgates.report.axes import linear, whole
+from fedgates.report.charts import BOTTOM, LEFT, RIGHT, TOP, Series
+from fedgates.report.markup import Html, el
+from fedgates.report.parts import figure, figures, folded, more, section, table
+from fedgates.report.story import Story
+from fedgates.runs.totals import Line, number
+from fedgates.util.text import one_line
+
+_MOST_DEVICES = 40
+
+
+def devices(story: Story) -> Html | None:
+    """What devices found that evaluated the model on their own images; None where none did."""
+    lines = [line for line in story.rounds if line.get("client_evaluations")]
+    if not lines:
+        return None
+    shares = all("accuracy" in found for line in lines for found in line["client_evaluations"].values())
+    key = "accuracy" if shares else "loss"
+    return section(
+        "On the devices' own data",
+        figures(_spread(lines, key)),
+        folded(f"Each device after round {lines[-1]['round']}", _each(lines[-1]["client_evaluations"], key)),
+    )
+
+
+def _spread(lines: Sequence[Line], key: str) -> Html:
+    of_round = [(line["round"], [float(found[key]) for found in line["client_evaluations"].values()]) for line in lines]
+    told = [line.get(f"client_{key}") for line in lines]
+    means = [(at, sum(v) / len(v) if mean is None else float(mean)) for mean, (at, v) in zip(told, of_round, strict=True)]
+    band = [(at, min(values), max(values)) for at, values in of_round]
+    titles = [
+        f"round {at}: mean {_value(key, mean)}, {len(v)} devices from {_value(key, min(v))} to {_value(key, max(v))}"
+        for (at, mean), (_, v) in zip(means, of_round, strict=True)
+    ]
+    ends = [value for _, low, high in band for value in (low, high)] + [mean for _, mean in means]
+    y = (
+        linear(ends, BOTTOM, TOP, lambda tick: f"{100 * tick:.4g} %", most=1)
+        if key == "accuracy"
+        else linear(ends, BOTTOM, TOP, lambda tick: f"{tick:.4g}")
+    )
+    chart = charts.lines(
+        [Series("mean", means, titles)],
+        whole([at for at, _ in of_round], LEFT, RIGHT),
+        y,
+        says=f"Devices' own {key}; in the last round {titles[-1].partition(': ')[2]}",
+        x_name="round",
+        band=charts.thinned(band, 400),
+    )
+    return figure(
+        f"{key.capitalize()} on held-out images of their own",
+        chart,
+        note="The line is the mean by images, the area from the lowest device to the highest.",
+    )
+
+
+def _each(found: Mapping[str, Mapping[str, Any]], key: str) -> Html:
+    """The weakest devices first."""
+    order = sorted(found, key=lambda device: found[device][key], reverse=key == "loss")
+    head = [k for k in ("examples", "accuracy", "loss") if any(k in one for one in found.values())]
+    rows = [
+        (f"client {one_line(device, 40)}", *(_value(k, found[device].get(k)) for k in head)) for device in order[:_MOST_DEVICES]
+    ]
+    name = "Devices, the weakest first"
+    return el("div", table(("device", *head), rows, name=name), more(len(order) - _MOST_DEVICES, "and {} more"))
+
+
+def _value(key: str, value: float | None) -> str:
+    if value is None or key == "loss":
+        return number(value)
+    return numbers.percent(value) if key == "accuracy" else f"{value:,}"

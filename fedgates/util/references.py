@@ -1,0 +1,25 @@
+"""The user's own code by name: "module:name" in the config."""
+
+import importlib
+
+from fedgates.config import ConfigError
+from fedgates.util.text import error_line
+
+
+def find(key: str, reference: str) -> object:
+    """What "module:name" stands for.
+
+    Raises
+    ------
+    ConfigError
+        The module cannot be imported (importing runs its code, which may raise anything) or has no such name; names `key`.
+    """
+    module_name, _, name = reference.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except (Exception, SystemExit) as error:
+        raise ConfigError(key, reference, f"a module that can be imported; {error_line(error)}") from error
+    try:
+        return getattr(module, name)
+    except AttributeError:
+        raise ConfigError(key, reference, f"something called {name} in the module {module_name}") from None

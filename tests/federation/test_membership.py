@@ -1,0 +1,103 @@
+"""Who is there: slow, mute, failing, doubled and returning nodes, on a grid whose answers the test hands out."""
+
+import time
+
+from flwr.app import Error, Message, RecordDict
+from flwr.supercore.task_identity import TaskIdentity
+
+from fedgates.federation.membership import Roster, introduction
+
+
+class Grid:
+    """Nodes, and what each of them answers to the next question: a record, an Error, or None for later."""
+
+    def __init__(self, **answers):
+        TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = 1, 1, 1
+        self.answers = {int(node[1:]): answer for node, answer in answers.items()}
+        self.nodes = set(self.answers)
+        self.questions = {}
+
+    def get_node_ids(self):
+        return self.nodes
+
+    def push_messages(self, messages):
+        ids = []
+        for message in messages:
+            ids.append(f"q{len(self.questions)}")
+            message.metadata.__dict__["_message_id"] = ids[-1]
+            self.questions[ids[-1]] = message
+        return ids
+
+    def pull_messages(self, message_ids):
+        questions = [self.questions[i] for i in message_ids]
+        return [
+            Message(answer, reply_to=question)
+            for question in questions
+            if (answer := self.answers.get(question.metadata.dst_node_id)) is not None
+        ]
+
+
+def present(roster, grid):
+    return roster.present(grid, RecordDict(), timeout=0.05)
+
+
+def test_clients_go_by_their_names_and_nodes_without_one_by_their_ids():
+    grid = Grid(n10=introduction(3), n11=introduction(None))
+    assert present(Roster(), grid) == {3: 10, 11: 11}
+
+
+def test_a_slow_node_takes_part_once_it_has_answered_and_is_asked_once():
+    roster, grid = Roster(), Grid(n10=None, n11=introduction(4, "no data"))
+    assert present(roster, grid) == {}
+    assert roster.problem == ""  # one may still answer
+    grid.answers[10] = introduction(3)
+    assert present(roster, grid) == {3: 10}
+    assert len(grid.questions) == 2
+    assert roster.problem == "no data"
+
+
+def test_a_node_that_failed_to_answer_is_asked_again_but_not_at_once(monkeypatch):
+    monkeypatch.setattr("fedgates.federation.membership._REST", 0.2)
+    roster, grid = Roster(), Grid(n10=Error(2, "OSError: disk full"))
+    assert present(roster, grid) == {}
+    grid.answers[10] = introduction(3)
+    assert present(roster, grid) == {}
+    assert len(grid.questions) == 1
+    time.sleep(0.2)
+    assert present(roster, grid) == {3: 10}
+
+
+def test_a_device_that_comes_back_while_it_is_still_listed_is_let_in_when_its_old_node_goes():
+    roster, grid = Roster(), Grid(n10=introduction(3))
+    present(roster, grid)
+    grid.answers[11] = introduction(3)
+    grid.nodes = {10, 11}
+    assert present(roster, grid) == {3: 10}
+    assert roster.problem == "there is a client 3 already"
+    grid.nodes = {11}
+    assert present(roster, grid) == {3: 11}
+    assert roster.problem == ""
+
+
+def test_a_node_that_has_left_is_nobody_and_may_come_back():
+    roster, grid = Roster(), Grid(n10=None, n12=introduction(4))
+    present(roster, grid)
+    grid.nodes = {12}
+    grid.answers[10] = introduction(3)
+    assert present(roster, grid) == {4: 12}
+    grid.nodes = {10, 12}
+    assert present(roster, grid) == {3: 10, 4: 12}
+    assert roster.problem == ""
+
+
+def test_of_two_nodes_with_one_name_the_lower_id_has_it_whoever_answers_first():
+    for first, second in ((10, 11), (11, 10)):
+        grid = Grid(**{f"n{first}": introduction(3), f"n{second}": introduction(3)})
+        assert present(Roster(), grid) == {3: 10}
+
+
+def test_a_long_reason_with_line_ends_is_one_short_line():
+    roster, grid = Roster(), Grid(n10=introduction(3, "x\n\x1b[31m" * 10_000))
+    present(roster, grid)
+    assert len(roster.problem) <= 300
+    assert roster.problem.isprintable()

@@ -1,0 +1,127 @@
+"""A network beyond this end's limits is refused before anything is done with it; through runs: test_limits.py."""
+
+import re
+
+import pytest
+from loopback_runs import D
+
+from client_app import app
+from fedgates.config import ConfigError
+from fedgates.flower import LoopbackGrid, MaskStrategy, run_federation
+from fedgates.methods.registry import build, configure
+from strategies import STRATEGIES
+from strategies.fedpm import FedPM
+
+DIGITS = (1, 8, 8), 10
+NEEDED = 32 * D / 1e6
+"""Megabytes to decode a message of one vector in."""
+TWO_VECTORS = {"strategy": "entropy-gates", "target-density": 0.1}
+
+
+def built(shape=DIGITS, **changes):
+    return build(*configure({key.replace("_", "-"): value for key, value in changes.items()}, STRATEGIES), *shape)
+
+
+def refusal(shape=DIGITS, **changes):
+    with pytest.raises(ConfigError) as error:
+        built(shape, **changes)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+BEYOND = [
+    ({"max-gates": D - 1}, "max-gates = 85001: expected at least 85,002, which model mlp has"),
+    (
+        {"max-gates": 1, "model": "conv4", "dataset": "npz:/x"},
+        "max-gates = 1: expected at least 2,425,930, which model conv4 has",
+    ),
+    ({"max-decode-mb": 1.0}, "max-decode-mb = 1.0: expected at least 2.7"),
+    ({"max-decode-mb": 2 * NEEDED - 1e-6, **TWO_VECTORS}, "max-decode-mb = 5.4401"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), BEYOND, ids=lambda v: str(v)[:30])
+def test_a_network_beyond_a_limit_is_one_line_with_key_value_and_expectation(changes, message):
+    shape = ((3, 32, 32), 10) if "model" in changes else DIGITS
+    said = refusal(shape, **changes)
+    assert said.startswith(message)
+    if "max-decode-mb" in changes:
+        assert re.search(r": expected at least [0-9.]+, to decode messages of 85,002 parameters in$", said)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"max-gates": D}, {"max-decode-mb": NEEDED}, {"max-decode-mb": 2 * NEEDED, **TWO_VECTORS}], ids=str
+)
+def test_a_network_at_a_limit_is_built(changes):
+    assert built(**changes).network.size == D
+
+
+@pytest.mark.parametrize("strategy", [{}, TWO_VECTORS], ids=["one vector", "two"])
+def test_the_megabytes_that_it_asks_for_are_enough(strategy):
+    (asked,) = re.findall(r"at least ([0-9.]+),", refusal(**strategy, max_decode_mb=0.5))
+    assert built(**strategy, max_decode_mb=float(asked)).network.size == D
+
+
+def test_a_network_that_fits_in_no_memory_is_refused_by_its_size():
+    # a device is told the shape by a server; what it may cost must be known before it is spent
+    said = refusal(((99_999, 99_999, 99_999), 10))
+    assert re.match(r"max-gates = 50000000: expected at least [0-9,]{17,}, which model mlp has$", said)
+
+
+@pytest.mark.parametrize("changes", [{"max_gates": 85_001}, {"max_decode_mb": 2.0}], ids=str)
+def test_such_a_run_sends_nothing(raw, changes):
+    class Untouched(LoopbackGrid):
+        def push_messages(self, messages):
+            raise AssertionError("something was sent")
+
+    config = raw(**changes)
+    with pytest.raises(ConfigError, match=next(iter(changes)).replace("_", "-")):
+        run_federation(Untouched(app, config, 3), config, STRATEGIES)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("max-gates", 0, "a whole number of at least 1 and at most 4,294,967,295"),
+        ("max-gates", 2**32, "a whole number of at least 1 and at most 4,294,967,295"),
+        ("max-gates", 1e6, "a whole number of at least 1 and at most 4,294,967,295"),
+        ("max-payload-mb", 0, "a number above 0"),
+        ("max-payload-mb", float("inf"), "a number above 0"),
+        ("max-decode-mb", -1.0, "a number above 0"),
+        ("max-relay-updates", -1, "a whole number of at least 0 and at most 1,000,000"),
+        ("max-relay-updates", True, "a whole number of at least 0 and at most 1,000,000"),
+    ],
+)
+def test_a_limit_that_is_none_is_refused(key, value, expected):
+    with pytest.raises(ConfigError) as error:
+        configure({key: value}, STRATEGIES)
+    assert str(error.value).startswith(f"{key} = ")
+    assert str(error.value).endswith(f": expected {expected}")
+
+
+def test_no_relay_at_all_can_be_asked_for():
+    assert configure({"max-relay-updates": 0}, STRATEGIES)[1].max_relay_updates == 0
+
+
+class Unfinished(MaskStrategy):
+    """A method that leaves out a rule."""
+
+    def local_update(self, state, task):
+        return None
+
+
+class Raising(FedPM):
+    def __init__(self, config, network):
+        raise KeyError("of the method")
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("Unfinished", "TypeError: Can't instantiate abstract class Unfinished"), ("Raising", "KeyError: 'of the method'")],
+)
+def test_a_class_that_cannot_be_built_is_a_line(name, why):
+    method, config = configure({"strategy": f"test_registry:{name}"}, STRATEGIES)
+    with pytest.raises(ConfigError) as error:
+        build(method, config, (1, 8, 8), 10)
+    expected = f"strategy = 'test_registry:{name}': expected a class that is built from (config, network); {why}"
+    assert str(error.value).startswith(expected)

@@ -1,0 +1,255 @@
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from fedgates.config import RunConfig
+from fedgates.methods.training import Task, autocast, backward, batches, isolated, predict, score
+from fedgates.nn.network import Network
+from fedgates.rng import generator
+
+
+def task(n=10, server_round=1, client=0, pixels=None):
+    x = torch.full((n, 1, 1, 1), 255, dtype=torch.uint8) if pixels is None else torch.tensor(pixels, dtype=torch.uint8)
+    return Task(x.view(n, 1, 1, -1), torch.arange(n) % 2, server_round, client)
+
+
+def linear(*weights):
+    """Two classes, one pixel: weights of class 0 and 1, then their biases."""
+    network = Network(nn.Sequential(nn.Flatten(), nn.Linear(1, 2)))
+    network.weights.copy_(torch.tensor(weights))
+    return network
+
+
+# --- batches
+
+
+@pytest.mark.parametrize(("size", "sizes"), [(4, [4, 4, 2]), (10, [10]), (16, [10]), (1, [1] * 10), (5, [5, 5])])
+def test_batches_cover_each_epoch_exactly_once(size, sizes):
+    found = list(batches(task(), RunConfig(batch_size=size, local_epochs=3)))
+    assert [len(batch) for batch in found] == sizes * 3
+    epochs = torch.cat(found).view(3, 10)
+    assert [sorted(epoch.tolist()) for epoch in epochs] == [list(range(10))] * 3
+
+
+def test_batches_are_reshuffled_every_epoch():
+    epochs = torch.cat(list(batches(task(), RunConfig(local_epochs=3)))).view(3, 10)
+    assert len({tuple(epoch.tolist()) for epoch in [torch.arange(10), *epochs]}) == 4
+
+
+def test_batches_are_a_function_of_seed_round_and_client():
+    def order(seed=1, **names):
+        return tuple(torch.cat(list(batches(task(20, **names), RunConfig(seed=seed, local_epochs=1)))).tolist())
+
+    torch.manual_seed(1)
+    first, before = order(), torch.get_rng_state()
+    torch.manual_seed(2)
+    assert order() == first
+    torch.manual_seed(1)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert len({first, order(seed=2), order(server_round=2), order(client=1)}) == 4
+
+
+def test_a_task_gives_the_generator_of_its_key():
+    asked = replace(task(), server_round=4, client=7)
+    found = asked.generator(3, "masks").initial_seed()
+    assert found == generator(3, "masks", server_round=4, client=7).initial_seed()
+    assert found != asked.generator(3, "upload").initial_seed()
+
+
+# --- one pass
+
+
+def test_backward_by_hand():
+    network = linear(0.0, 0, math.log(3), 0)  # class 0 with probability 3/4, whatever the pixel
+    network.gradient.fill_(99)  # of a batch before
+    loss = backward(network, task(2, pixels=[255, 0]), torch.tensor([0, 1]), "float32")  # pixels are 1 and -1
+    assert loss.item() == pytest.approx((math.log(4 / 3) + math.log(4)) / 2)
+    assert not loss.requires_grad
+    # d loss / d logits: (-1/4, 1/4) at pixel 1 of class 0, (3/4, -3/4) at pixel -1 of class 1; their mean
+    assert network.gradient.tolist() == pytest.approx([-0.5, 0.5, 0.25, -0.25])
+    assert network.module.training
+
+
+def test_backward_takes_the_batch_alone():
+    network, whole = linear(0.0, 0, 0, 0), task(2, pixels=[255, 0])
+    backward(network, whole, torch.tensor([0]), "float32")
+    assert network.gradient.tolist() == pytest.approx([-0.5, 0.5, -0.5, 0.5])
+    backward(network, whole, torch.tensor([1]), "float32")
+    assert network.gradient.tolist() == pytest.approx([-0.5, 0.5, 0.5, -0.5])
+
+
+def regression(*weights):
+    network = Network(nn.Sequential(nn.Flatten(), nn.Linear(len(weights), 1, bias=False)))
+    network.weights.copy_(torch.tensor(weights))
+    return network
+
+
+def test_backward_of_a_regression_by_hand():
+    network = regression(2.0, 1)
+    x = torch.tensor([[255, 0], [0, 0]], dtype=torch.uint8).view(2, 1, 1, 2)  # 1 -1 and -1 -1
+    both = Task(x, torch.tensor([0.0, -1]), 1, 0)
+    loss = backward(network, both, torch.tensor([0, 1]), "float32")  # outputs 1 and -3, errors 1 and -2
+    assert loss.item() == pytest.approx((1 + 4) / 2)
+    # mean of 2 * error * x: (2 + 4) / 2 and (-2 + 4) / 2
+    assert network.gradient.tolist() == pytest.approx([3, 1])
+    assert predict(network, x).tolist() == [[1], [-3]]
+
+
+def test_predict_by_hand():
+    network = linear(math.log(3), 0, 0, 0)
+    found = predict(network, torch.tensor([255, 0], dtype=torch.uint8).view(2, 1, 1, 1))
+    assert found.dtype == torch.float32
+    assert found.tolist() == [pytest.approx([0.75, 0.25]), pytest.approx([0.25, 0.75])]
+    assert not network.module.training
+
+
+def test_predict_of_more_than_one_batch_keeps_the_order():
+    x = (torch.arange(1201) % 256).to(torch.uint8).view(-1, 1, 1, 1)
+    found = predict(linear(1.0, -1, 0, 0), x)
+    expected = torch.sigmoid(2 * (x.float().view(-1) / 127.5 - 1))
+    assert torch.allclose(found[:, 0], expected, atol=1e-6)
+    assert torch.allclose(found.sum(1), torch.ones(1201))
+
+
+def test_evaluation_batches_are_of_one_size_and_see_all_classes():
+    sizes, means = [], []
+
+    class Watched(nn.Module):
+        def forward(self, x):
+            sizes.append(len(x))
+            means.append(float(x.mean()))
+            return x.flatten(1).repeat(1, 2)
+
+    network = Network(nn.Sequential(nn.Conv2d(1, 1, 1, bias=False), Watched()))
+    network.weights.fill_(1)
+    x = torch.tensor([0] * 600 + [255] * 601, dtype=torch.uint8).view(-1, 1, 1, 1)  # sorted
+    predict(network, x)
+    assert sorted(sizes) == [400, 400, 401]
+    assert max(map(abs, means)) < 0.005
+    for n, expected in ((0, [0]), (1, [1]), (500, [500]), (501, [251, 250]), (1000, [500, 500])):
+        sizes.clear()
+        assert len(predict(network, x[:1].expand(n, 1, 1, 1))) == n
+        assert sizes == expected
+
+
+def test_predict_switches_dropout_off_and_backward_switches_it_on():
+    network = Network(nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(400, 2)))
+    x = torch.full((2, 1, 20, 20), 255, dtype=torch.uint8)
+    assert torch.equal(predict(network, x), predict(network, x))
+    both = Task(x, torch.tensor([0, 1]), 1, 0)
+    losses = {backward(network, both, torch.tensor([0, 1]), "float32").item() for _ in range(3)}
+    assert len(losses) == 3
+
+
+def test_score_by_hand():
+    probabilities = torch.tensor([[0.5, 0.3, 0.2], [0.1, 0.8, 0.1], [0.25, 0.25, 0.5], [0.0, 0.0, 1.0]])
+    found = score(probabilities, torch.tensor([0, 1, 0, 1]))
+    # a class held impossible costs -log(1e-12), not infinity
+    expected = -(math.log(0.5) + math.log(0.8) + math.log(0.25) + math.log(1e-12)) / 4
+    assert found == {"accuracy": 0.5, "loss": pytest.approx(expected, rel=1e-6)}
+
+
+def test_score_of_probabilities_that_are_no_numbers_is_finite():
+    # a network whose weights overflow gives them, and its round still has to be written down
+    found = score(torch.full((4, 2), math.nan), torch.tensor([0, 1, 1, 1]))
+    assert found == {"accuracy": 0, "loss": pytest.approx(-math.log(1e-12), rel=1e-6)}
+
+
+def test_score_of_a_regression_by_hand():
+    y = torch.tensor([1.0, 2, 3, 6])  # mean 3, SST 14
+    found = score(torch.tensor([[1.0], [2], [5], [5]]), y)  # SSE 4 + 1
+    assert found == {"r2": pytest.approx(1 - 5 / 14), "loss": pytest.approx(5 / 4)}
+    assert score(y[:, None], y) == {"r2": 1, "loss": 0}
+    assert score(torch.full((4, 1), 3.0), y) == {"r2": 0, "loss": 3.5}
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_score_of_a_regression_is_finite_and_worst_where_predictions_are_not(value):
+    y = torch.tensor([1.0, 2, 3])
+    found, large = score(torch.tensor([[value], [2], [3]]), y), score(torch.tensor([[1e38], [2], [3]]), y)
+    assert all(map(math.isfinite, found.values()))
+    assert found["loss"] > large["loss"]
+    assert found["r2"] < large["r2"] < 0
+
+
+def test_score_of_targets_that_are_all_the_same():
+    y = torch.full((3,), 0.1)  # whose mean is not it in floating point
+    assert score(torch.zeros(3, 1), y) == {"r2": 0, "loss": pytest.approx(0.01)}
+    assert score(torch.zeros(1, 1), y[:1]) == {"r2": 0, "loss": pytest.approx(0.01)}
+
+
+# --- precision
+
+
+def conv():
+    torch.manual_seed(0)
+    return Network(nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2)))
+
+
+def test_bfloat16_is_near_float32_and_not_it():
+    x = torch.randint(0, 256, (6, 1, 8, 8), generator=generator(1, "x")).to(torch.uint8)
+    exact, rough = predict(conv(), x), predict(conv(), x, "bfloat16")
+    assert rough.dtype == torch.float32
+    assert 0 < (exact - rough).abs().max() < 0.02
+    both = Task(x, torch.arange(6) % 2, 1, 0)
+    one, two = conv(), conv()
+    losses = [backward(n, both, torch.arange(6), p).item() for n, p in ((one, "float32"), (two, "bfloat16"))]
+    assert losses[0] == pytest.approx(losses[1], abs=0.02)
+    assert two.gradient.dtype == torch.float32
+    assert 0 < (one.gradient - two.gradient).norm() / one.gradient.norm() < 0.05
+
+
+def test_autocast_is_off_for_float32():
+    with autocast(torch.device("cpu"), "float32"):
+        assert not torch.is_autocast_enabled("cpu")
+    with autocast(torch.device("cpu"), "bfloat16"):
+        assert torch.is_autocast_enabled("cpu")
+        assert torch.get_autocast_dtype("cpu") == torch.bfloat16
+
+
+# --- isolation
+
+
+def test_isolated_restores_threads_and_generators():
+    torch.set_num_threads(2)
+    before = torch.get_rng_state()
+    with isolated(generator(1, "train"), threads=1):
+        assert torch.get_num_threads() == 1
+        torch.rand(3)
+    assert torch.get_num_threads() == 2
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_isolated_restores_after_an_error():
+    torch.set_num_threads(2)
+    before = torch.get_rng_state()
+    with pytest.raises(RuntimeError, match="of the user's"), isolated(generator(1, "train"), threads=1):
+        raise RuntimeError("of the user's")
+    assert torch.get_num_threads() == 2
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_no_threads_asked_for_leaves_them_as_they_are():
+    torch.set_num_threads(2)
+    with isolated(generator(1, "train"), threads=0):
+        assert torch.get_num_threads() == 2
+
+
+def test_dropout_within_repeats_for_the_same_key():
+    def dropped(seed, outside):
+        torch.manual_seed(outside)
+        with isolated(generator(seed, "train"), threads=1):
+            return nn.functional.dropout(torch.ones(50)).tolist()
+
+    assert dropped(1, outside=3) == dropped(1, outside=4)
+    assert dropped(1, outside=3) != dropped(2, outside=3)
+
+
+def test_one_thread_or_two_the_state_of_the_generator_is_that_of_the_key():
+    with isolated(generator(1, "train"), threads=1):
+        one = torch.rand(3)
+    with isolated(generator(1, "train"), threads=2):
+        assert torch.equal(torch.rand(3), one)

@@ -1,0 +1,148 @@
+"""Runs' files with one value damaged: what is wrong is named, the rest is told, and no command ends in anything but a line."""
+
+import contextlib
+import io
+import json
+
+import pytest
+from damaged_values import HOSTILE, damaged
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from page_folders import CONFIG, Page, full, line, page_of, predictions, write_folder
+
+from fedgates.cli import main
+from fedgates.runs.round_log import Ledger
+
+SOUND = {
+    "config.json": CONFIG | {"target-density": 0.1, "learning-rate": 0.3, "resume": ""},
+    "predictions.json": predictions((0, 1), (1, 1)),
+}
+THOROUGH = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+def told(*arguments):
+    """A command's exit code, and what it writes to standard output and error."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as end:
+        main([str(argument) for argument in arguments])
+    return end.value.code, out.getvalue(), err.getvalue()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return full(tmp_path_factory.mktemp("runs") / "run")
+
+
+@pytest.fixture(scope="module")
+def lines(folder):
+    return Ledger(folder).read()
+
+
+def write(folder, lines, name="", content=""):
+    """A sound folder, but for one file."""
+    (folder / "report.html").unlink(missing_ok=True)
+    write_folder(folder, lines, SOUND["config.json"], SOUND["predictions.json"])
+    if name:
+        (folder / name).write_text(content)
+
+
+def check(folder):
+    """Every command that looks at a run ends, with 0 or one clear line, and the page is a page."""
+    report, runs, cost = ("report", folder), ("runs", "--folder", folder.parent), ("cost", folder)
+    for command in (report, (*report, "--follow", "--json"), runs, cost):
+        code, out, err = told(*command)
+        assert code in {0, 2}, (command, err)
+        complaints = [
+            row for row in err.splitlines() if row.startswith("fedgates: ")
+        ]  # rounds that are followed stand there, too
+        left_out = all("left out, because it cannot be read: " in row for row in complaints)
+        assert len(complaints) == (code == 2) or (code == 0 and left_out), command
+        assert len("".join(complaints)) < 1000
+        assert (out + err).replace("\n", "").isprintable(), command
+    page = Page((folder / "report.html").read_text(encoding="utf-8"))
+    assert page.headings
+    assert len(page.text) < 150_000
+
+
+@given(data=st.data())
+@THOROUGH
+def test_a_line_of_the_ledger(folder, lines, data):
+    which = data.draw(st.integers(0, len(lines) - 1))
+    bad = data.draw(damaged(lines[which]))
+    write(folder, lines, "rounds.jsonl", "".join(json.dumps(bad if i == which else one) + "\n" for i, one in enumerate(lines)))
+    check(folder)
+
+
+@given(data=st.data(), name=st.sampled_from(sorted(SOUND)))
+@settings(THOROUGH, max_examples=100)
+def test_another_file(folder, lines, data, name):
+    write(folder, lines, name, json.dumps(data.draw(damaged(SOUND[name]))))
+    check(folder)
+
+
+@given(
+    data=st.binary(max_size=200) | st.sampled_from([b"[" * 100_000 + b"\n", b'{"round":' + b"9" * 5000 + b"}\n", b"\n" * 100])
+)
+@settings(THOROUGH, max_examples=30)
+def test_a_ledger_of_anything(folder, lines, data):
+    write(folder, lines)
+    (folder / "rounds.jsonl").write_bytes(data)
+    check(folder)
+
+
+def test_a_damaged_line_is_named_by_each_command(tmp_path):
+    bad = [line(1), line(2, uplink_bytes="many"), line(3, failed=["gone"])]
+    folder = write_folder(tmp_path / "run", bad, CONFIG)
+    wrong = 'rounds.jsonl, line 2: uplink_bytes = "many": expected a whole number from 0 to 1,000,000,000,000,000,000'
+    left_out = f"left out, because it cannot be read: {wrong}, and 1 more"
+    code, out, err = told("report", folder)
+    assert (code, err) == (0, f"fedgates: {left_out}\n")
+    assert "fedpm, 1 round " in out
+    assert told("runs", "--folder", tmp_path)[2] == f"fedgates: run: {left_out}\n"
+    code, out, err = told("cost", folder)
+    assert (code, out) == (2, "")
+    assert err == f"fedgates: run = '{folder}': expected a run whose rounds.jsonl has a round in each line; {wrong}\n"
+    assert json.loads(told("runs", "--folder", tmp_path, "--json")[1])[0]["problems"][0] == wrong
+    page = page_of(folder)
+    assert f"Left out, because it cannot be read: {wrong}" in page.says
+    assert "rounds.jsonl, line 3: failed = a list: expected a reason for each client" in page.says
+    assert "1 of 3 rounds in 2.00 s" in page.says
+
+
+def test_many_damaged_lines_are_counted(tmp_path):
+    page = page_of(write_folder(tmp_path, [line(1), *({"round": i} for i in range(2, 1000))], CONFIG))
+    assert page.says.count("Left out") == 9
+    assert "Left out, because it cannot be read: rounds.jsonl: 990 more lines" in page.says
+
+
+def test_values_of_the_config_that_no_run_has_are_named(tmp_path):
+    bad = {"num-server-rounds": "thirty", "target-density": -1, "simulated-clients": 2.5, "eps": [1], HOSTILE: {}}
+    page = page_of(write_folder(tmp_path, [line()], CONFIG | bad))
+    for told_of in (
+        'config.json: num-server-rounds = "thirty"',
+        "config.json: target-density = -1",
+        "config.json: simulated-clients = 2.5",
+        "config.json: eps = a list",
+    ):
+        assert f"Left out, because it cannot be read: {told_of}" in page.says
+    assert page.says.count("Left out") == 5
+    assert "seed" in page.says
+
+
+def test_a_text_of_a_megabyte_is_cut_wherever_it_stands(tmp_path):
+    long = HOSTILE + "x" * 1_000_000
+    config = CONFIG | {"strategy": long, "dataset": long, "model": long, "data-dir": long, long: long}
+    wrong = {"rejected": {long: long}, "failed": {"1": long}, "evaluation_failed": {"2": long}}
+    found = {long: {"examples": 5, "accuracy": 0.5, "loss": 1.0}}
+    lines = [
+        line(i, uplink={long: {"messages": 3, "bytes": 30}}, client_evaluations=found, **wrong) | {long: long} for i in (1, 2)
+    ]
+    folder = write_folder(tmp_path / "run", lines, config, predictions((0, 1), classes=(long, long)))
+    page = page_of(folder)
+    assert len(page.text) < 60_000
+    assert "The command is too long for a page; all that goes into it stands in config.json." in page.says
+    for command in (("report", folder), ("runs", "--folder", tmp_path), ("cost", folder), ("report", folder, "--follow")):
+        code, out, err = told(*command)
+        assert (code, err) == (0, "")
+        assert len(out) < 6_000
+        assert out.replace("\n", "").isprintable()

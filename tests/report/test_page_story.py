@@ -1,0 +1,121 @@
+"""What is read from a folder, and the command to run it again."""
+
+import json
+import shlex
+import subprocess
+import sys
+
+import pytest
+from flwr.common.config import parse_config_args
+from page_folders import CONFIG, full, line, page_of, png, predictions, write_folder, write_model
+
+from fedgates.config import ConfigError, RunConfig, to_dict
+from fedgates.report.settings import command
+from fedgates.report.story import gather
+
+
+def test_a_folder_of_something_else_is_refused_and_left_alone(tmp_path):
+    with pytest.raises(ConfigError, match=r"expected a run's folder, with its config\.json or rounds\.jsonl"):
+        page_of(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["config.json", "predictions.json", "model.fedgates", "rounds.jsonl"])
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"[1]\n{\n", b"null\nnull", b'{"samples": 5}x\n'])
+def test_damaged_files_are_named_and_the_rest_is_there(tmp_path, name, content):
+    folder = full(tmp_path)
+    (folder / name).write_bytes(content)
+    page = page_of(folder)
+    if name != "rounds.jsonl" or b"\n" in content:
+        assert "Left out, because it cannot be read" in page.says
+    assert len(page.headings) >= 3
+
+
+def test_a_line_cut_short_by_a_kill_is_no_round(tmp_path):
+    folder = write_folder(tmp_path, [line(1), line(2)], CONFIG)
+    with (folder / "rounds.jsonl").open("a") as file:
+        file.write('{"round": 3, "acc')
+    assert len(gather(folder).lines) == 2
+
+
+def test_a_model_cut_short(tmp_path):
+    folder = full(tmp_path)
+    whole = (folder / "model.fedgates").read_bytes()
+    (folder / "model.fedgates").write_bytes(whole[:-9])
+    found = gather(folder)
+    assert found.model is None
+    assert "checksum" in found.problems[0]
+
+
+def test_wrong_samples_come_first_and_large_images_are_left_out(tmp_path):
+    told = predictions((0, 0), (0, 1), (1, 7))
+    told["samples"].append({"image": png(400), "label": 0, "predicted": 0})
+    told["samples"] += [{"image": "iVBORw0KGgo" + "A" * 200_001, "label": 1, "predicted": 1}]
+    found = gather(write_folder(tmp_path, [], CONFIG, told)).samples
+    assert [(s.label, s.predicted, s.right) for s in found[:3]] == [
+        ("cat", "dog", False),
+        ("dog", "7", False),
+        ("cat", "cat", True),
+    ]
+    assert sum(len(s.image) for s in found) <= 150_000
+
+
+def test_a_network_of_somebodys_own_is_told_by_its_file_and_not_imported(tmp_path):
+    folder = write_folder(tmp_path, [line()], CONFIG)
+    write_model(folder, called="nowhere:network")
+    assert "Density of each layer of the model after round 3" in page_of(folder).says
+
+
+def test_a_page_takes_no_torch(tmp_path):
+    code = f"""
+import sys
+from pathlib import Path
+from fedgates.report import write_page
+write_page(Path({str(full(tmp_path))!r}))
+print({{"torch", "flwr", "matplotlib", "PIL"}} & {{*sys.modules}})
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("set()\n", "")
+
+
+# --- configuration
+
+
+def test_what_was_changed(tmp_path):
+    config = to_dict(RunConfig(seed=7, output_dir="/tmp/x", resume="/tmp/y")) | {
+        "simulated-clients": 3,
+        "eps": 0.001,
+        "prior": 2.0,
+    }
+    assert gather(write_folder(tmp_path, [], config)).changed == ["seed", "prior"]
+    assert gather(tmp_path, {"seed": 7}).changed[:2] == ["strategy", "dataset"]
+
+
+def test_every_key_as_it_is_by_default(tmp_path):
+    folder = write_folder(tmp_path, [], to_dict(RunConfig()) | {"simulated-clients": 3})
+    assert "Every key has its default." in page_of(folder).says
+    assert "--run-config" not in command(gather(folder))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"seed": 7, "learning-rate": 0.25, "dual-restart": False, "strategy": "topk"},
+        {"dataset": "npz:/data/o'brien's set.npz"},
+        {"dataset": 'folder:/a "quoted" name'},
+        {"dataset": "npz:/tmp/$(touch x)`id`;rm -rf ~\\n.npz", "eps": 1e-06},
+        {"model": "my_module:réseau"},
+    ],
+)
+def test_the_command_gives_flower_what_the_run_had(tmp_path, changed):
+    config = to_dict(RunConfig()) | {"simulated-clients": 12} | changed
+    words = shlex.split(command(gather(write_folder(tmp_path, [], config))).replace("\\\n", ""))
+    assert words[:6] == ["uv", "run", "flwr", "run", ".", "--stream"]
+    assert words[6:8] == ["--federation-config", "num-supernodes=12 client-resources-num-cpus=1"]
+    assert words[8] == "--run-config"
+    assert parse_config_args(words[9:]) == changed
+
+
+def test_a_config_is_read_as_it_was_written(tmp_path):
+    folder = write_folder(tmp_path, [], CONFIG)
+    assert gather(folder).config == json.loads((folder / "config.json").read_text())
