@@ -26,13 +26,12 @@ from numpy.typing import NDArray
 from sweep import ROOT, Line, arguments, spread, table
 
 from fedgates import rng
-from fedgates.config import Value
 from fedgates.flower.app import load_app
 from fedgates.flower.loopback import LoopbackGrid
 from fedgates.flower.records import STATE, UPDATE, from_record, to_record
 from fedgates.flower.server_app import run_federation
 from fedgates.methods.registry import AnyStrategy, build, configure
-from fedgates.types import pack
+from fedgates.types import Value, pack
 
 Gates = NDArray[np.uint8]
 LIES = ("inverse", "random", "ones")

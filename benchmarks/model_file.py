@@ -20,12 +20,12 @@ from sweep import arguments, table
 
 import fedgates
 from client_app import app
-from fedgates.config import Value
 from fedgates.flower import LoopbackGrid, run_federation
 from fedgates.model_file import look
 from fedgates.model_file.description import facts_of
 from fedgates.model_file.export import write_safetensors
 from fedgates.nn.dead_units import slim
+from fedgates.types import Value
 from strategies import STRATEGIES
 
 _SPARSE: Mapping[str, Value] = {"strategy": "one-bit-gates", "target-density": 0.05}

@@ -10,11 +10,10 @@ import numpy as np
 from lies import accuracy, case, federations, method
 from sweep import Line, arguments, spread, table
 
-from fedgates.config import Value
 from fedgates.methods.metrics import entropy
 from fedgates.methods.randomized_response import epsilon
-from fedgates.types import Update, pack
-from fedgates.wire import Known
+from fedgates.types import Update, Value, pack
+from fedgates.wire import VersionedState
 
 PROBABILITIES = {10: (0.0, 0.05, 0.1, 0.2, 0.3, 0.4), 50: (0.0, 0.1, 0.2, 0.3)}
 CLIENTS: dict[int, dict[str, Value]] = {10: {}, 50: {"samples-per-client": 28}}
@@ -24,7 +23,7 @@ def packed_bpp() -> float:
     """Bits a gate of a packed mask, header included: the same for any mask."""
     of = method((("strategy", "fedpm"), ("uplink", "packed")))
     mask = pack(np.zeros(of.network.size, dtype=np.bool_))
-    return 8 * len(of.channel.pack_update(Update(mask), Known(of.initial_state(), 1), 0)) / of.network.size
+    return 8 * len(of.channel.pack_update(Update(mask), VersionedState(of.initial_state(), 1), 0)) / of.network.size
 
 
 def uplink_bpp(runs: list[list[Line]]) -> str:

@@ -17,13 +17,13 @@ import torch
 from numpy.typing import NDArray
 
 from fedgates import data, models
-from fedgates.federation.membership import choose
+from fedgates.federation.membership import sample_clients
 from fedgates.methods.registry import build, configure
-from fedgates.methods.training import Task, isolated
+from fedgates.methods.training import Task, seeded_rng
 from fedgates.nn.network import Network
 from fedgates.rng import generator
 from fedgates.types import Update, Votes
-from fedgates.wire import Known
+from fedgates.wire import VersionedState
 from strategies import STRATEGIES
 from strategies.fedpm import FedPM, FedPMConfig
 
@@ -45,9 +45,9 @@ class Round:
     payloads: list[bytes]
 
     @property
-    def known(self) -> Known:
+    def known(self) -> VersionedState:
         """What its clients were sent."""
-        return Known(self.state, self.number)
+        return VersionedState(self.state, self.number)
 
 
 class Federation:
@@ -66,10 +66,10 @@ class Federation:
 
     def updates(self, number: int) -> Iterator[tuple[int, Update, bytes]]:
         """Train the clients of a round from the present state: name, update as it was decoded, and payload of each."""
-        config, channel, known = self.config, self.strategy.channel, Known(self.state, number)
-        for client in choose(range(self.clients), config.fraction_train, config.seed, "choose", number):
+        config, channel, known = self.config, self.strategy.channel, VersionedState(self.state, number)
+        for client in sample_clients(range(self.clients), config.fraction_train, config.seed, "choose", number):
             x, y = data.to_tensors(self._train.take(self._parts[client]), "cpu")
-            with isolated(generator(config.seed, "train", server_round=number, client=client), config.client_threads):
+            with seeded_rng(generator(config.seed, "train", server_round=number, client=client), config.client_threads):
                 update = self.strategy.local_update(self.state, Task(x, y, number, client))
             payload = channel.pack_update(update, known, client)
             counted = channel.unpack_update(payload, known, client)
@@ -81,7 +81,7 @@ class Federation:
 
     def accuracy(self, number: int) -> dict[str, float]:
         """Of the present state on the whole test set."""
-        with isolated(generator(self.config.seed, "evaluation", server_round=number), 1):
+        with seeded_rng(generator(self.config.seed, "evaluation", server_round=number), 1):
             return self.strategy.evaluate(self.state, *self._test, number)
 
 
@@ -173,7 +173,7 @@ def strategy(seed: int = 1) -> FedPM:
 
 def layers() -> tuple[int, ...]:
     """The sizes of its parameters."""
-    return tuple(slot.size for slot in strategy().network.slots)
+    return tuple(slot.size for slot in strategy().network.slices)
 
 
 def mask_of(update: Update) -> Bits:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from recordings import DIGEST, Bits, Table, h2, layers, mask_of, timed
 
 from fedgates.types import Update, Votes, pack, unpack
-from fedgates.wire import Shared, pack_state, pack_update, side_info, unpack_state, unpack_update
+from fedgates.wire import CodingContext, pack_state, pack_update, side_info, unpack_state, unpack_update
 from fedgates.wire.header import HEADER_SIZE
 
 LARGE = 2_261_184
@@ -27,7 +27,7 @@ class Case:
 
     name: str
     update: Update
-    shared: Shared
+    shared: CodingContext
     source_bits: float | None
 
 
@@ -95,12 +95,12 @@ def _coded(case: Case) -> list[list[object]]:
 
 def _real(name: str, folder: Path, number: int) -> Case:
     found = recordings.read(folder, number)
-    update, shared = found.updates[0], Shared(DIGEST, layers(), number, found.state, 1, found.clients[0])
+    update, shared = found.updates[0], CodingContext(DIGEST, layers(), number, found.state, 1, found.clients[0])
     return Case(name, update, shared, None if update.theta is None else float(h2(update.theta.astype(np.float64)).sum()))
 
 
 def _synthetic(density: float) -> Case:
-    shared = Shared(DIGEST, (LARGE,), 1, None, 1, 0)
+    shared = CodingContext(DIGEST, (LARGE,), 1, None, 1, 0)
     theta = np.full(LARGE, density)
     gates = np.random.default_rng(7).random(LARGE) < density  # not the wire's coins: nothing is known but the density
     return Case(f"{LARGE} gates, density {density}", Update(mask=pack(gates)), shared, float(h2(theta).sum()))
@@ -133,12 +133,12 @@ def _split_ideal(gates: Bits, group: NDArray[np.int64]) -> float:
     return float((sizes * h2(ones / np.maximum(sizes, 1))).sum()) / 8
 
 
-def _layer_ideal(gates: Bits, shared: Shared) -> float:
+def _layer_ideal(gates: Bits, shared: CodingContext) -> float:
     parts = np.split(gates, np.cumsum(shared.layers)[:-1])
     return sum(float(len(part) * h2(part.mean())) for part in parts) / 8
 
 
-def _group_ideal(payload: bytes, gates: Bits, shared: Shared) -> float:
+def _group_ideal(payload: bytes, gates: Bits, shared: CodingContext) -> float:
     groups, _ = side_info.read_groups(memoryview(payload)[HEADER_SIZE:], shared)
     return float((groups.sizes * h2(groups.ones(gates[groups.order]) / groups.sizes)).sum()) / 8
 
@@ -148,7 +148,7 @@ def server() -> Table:
     random = np.random.default_rng(7)
     chances = random.beta(0.3, 0.3, LARGE)
     state = Votes(random.binomial(10, chances).astype(np.uint32), 10)
-    shared = Shared(DIGEST, (LARGE // 2, LARGE // 2), 5, state, 1, 3)
+    shared = CodingContext(DIGEST, (LARGE // 2, LARGE // 2), 5, state, 1, 3)
     start = np.clip(state.votes / 10, 0.001, 0.999)
     theta = 1 / (1 + np.exp(-np.log(start / (1 - start)) - random.normal(0, 0.25, LARGE)))
     mask = pack(shared.coins() < theta * 2.0**32)
@@ -167,7 +167,7 @@ def server() -> Table:
         votes = state.votes.copy()
 
         def count(
-            payload: bytes = payload, known: Shared = known, uplink: str = uplink, votes: NDArray[np.uint32] = votes
+            payload: bytes = payload, known: CodingContext = known, uplink: str = uplink, votes: NDArray[np.uint32] = votes
         ) -> None:
             votes += unpack_update(payload, known, uplink).gates(known.size)
 

@@ -11,9 +11,9 @@ from recordings import Table, mask_of, strategy
 from sweep import spread
 
 from fedgates.types import State, Update, Votes
-from fedgates.wire import Counted, Known, check
-from fedgates.wire.channel import Channel
-from fedgates.wire.downlink import Downlink
+from fedgates.wire import AcceptedUpdate, VersionedState, check
+from fedgates.wire.broadcast import Broadcast
+from fedgates.wire.codec import Codec
 
 
 def federation(lossless: Sequence[Path], sampled_runs: Sequence[Path], rounds: int, last: int) -> Table:
@@ -61,7 +61,7 @@ def _code(folder: Path, uplink: str, rounds: int) -> list[list[bytes]]:
 def _send(folder: Path, coded: list[list[bytes]], uplink: str, downlink: str) -> list[list[bytes]]:
     """What the clients of each round are sent where their updates are coded so, rebuilt as a client would and compared."""
     channel = _channel(folder, uplink, downlink)
-    sender, sent, kept = Downlink(channel), list[list[bytes]](), dict[int, Known]()
+    sender, sent, kept = Broadcast(channel), list[list[bytes]](), dict[int, VersionedState]()
     for number, updates in enumerate(coded, 1):
         found = recordings.read(folder, number)
         snapshot = channel.pack_state(found.state, number)
@@ -76,7 +76,7 @@ def _send(folder: Path, coded: list[list[bytes]], uplink: str, downlink: str) ->
             sender.confirm(client)
             kept[client] = found.known
         for update in zip(found.clients, repeat(1), updates):
-            sender.collect(Counted(*update))
+            sender.collect(AcceptedUpdate(*update))
         sender.close(number, changed=True)
         sent.append(payloads)
     return sent
@@ -87,9 +87,9 @@ def _rate(payloads: list[list[bytes]]) -> float:
     return 8 * mean(len(payload) for of_round in payloads for payload in of_round) / strategy().network.size
 
 
-def _channel(folder: Path, uplink: str, downlink: str) -> Channel:
+def _channel(folder: Path, uplink: str, downlink: str) -> Codec:
     method = strategy(int(folder.name.rpartition("seed")[2]))
-    return Channel(replace(method.config, uplink=uplink, downlink=downlink), method.network, method.digest, "mask")
+    return Codec(replace(method.config, uplink=uplink, downlink=downlink), method.network, method.digest, "mask")
 
 
 def _aggregate(state: State, updates: Iterator[Update], server_round: int) -> State:

@@ -14,7 +14,7 @@ from sweep import spread, sweep
 
 from fedgates import rng
 from fedgates.config import RunConfig
-from fedgates.wire import Shared, sampled
+from fedgates.wire import CodingContext, sampled
 from fedgates.wire.header import HEADER_SIZE
 
 
@@ -56,7 +56,7 @@ def _limit(folder: Path, number: int, extra_bits: float) -> list[object]:
     theta = found.updates[0].theta
     if theta is None:
         raise ValueError(f"round {number} of {folder} has no theta")
-    shared = Shared(DIGEST, layers(), number, found.state, 1, found.clients[0])
+    shared = CodingContext(DIGEST, layers(), number, found.state, 1, found.clients[0])
     start = time.process_time()
     gates, body = sampled.encode(theta, shared, extra_bits)
     seconds = time.process_time() - start
@@ -84,7 +84,7 @@ def _densities(folder: Path, number: int) -> Table:
     theta = found.updates[0].theta
     if theta is None:
         raise ValueError(f"round {number} of {folder} has no theta")
-    shared = Shared(DIGEST, layers(), number, found.state, 1, found.clients[0])
+    shared = CodingContext(DIGEST, layers(), number, found.state, 1, found.clients[0])
     gates, _ = sampled.encode(theta, shared, RunConfig.sampled_extra_bits)
     cuts = np.cumsum(shared.layers)[:-1]
     rows: list[list[object]] = [
@@ -95,7 +95,7 @@ def _densities(folder: Path, number: int) -> Table:
     return text, ["layer", "gates", "mean theta", "density", "standard error"], rows
 
 
-def _density_error(gates: Bits, q: NDArray[np.float64], shared: Shared) -> float:
+def _density_error(gates: Bits, q: NDArray[np.float64], shared: CodingContext) -> float:
     cuts = np.cumsum(shared.layers)[:-1]
     parts = zip(np.split(gates, cuts), np.split(q, cuts), strict=True)
     return max(float(abs(z.sum() - p.sum()) / np.sqrt((p * (1 - p)).sum())) for z, p in parts)
@@ -107,7 +107,7 @@ def _variation(size: int, extra_bits: float | None, samples: int = 20_000) -> fl
     counts = np.zeros(1 << size)
     powers = 1 << np.arange(size)
     for key in range(samples):
-        shared = Shared(DIGEST, (size,), key, None, 1, 0)
+        shared = CodingContext(DIGEST, (size,), key, None, 1, 0)
         if extra_bits is None:
             gates = (rng.coins(size, 1, server_round=key, client=0) < q * 2.0**32).astype(np.int64)
         else:

@@ -11,6 +11,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+Value = bool | int | float | str
+"""A value of a configuration key."""
+
 
 @dataclass(frozen=True)
 class Votes:

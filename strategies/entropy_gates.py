@@ -34,10 +34,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedgates.config import number, require_density
-from fedgates.flower import WeightConfig, WeightStrategy, finite, rounded, weighted_mean
-from fedgates.methods.density import DensityConfig, pull
+from fedgates.flower import WeightConfig, WeightMethod, finite, rounded, weighted_mean
+from fedgates.methods.density import DensityConfig, constraint_gradient
 from fedgates.methods.metrics import MaskCounts
-from fedgates.methods.training import Task, descend
+from fedgates.methods.training import Task, train_epochs
 from fedgates.nn import hard_concrete
 from fedgates.nn.network import Network
 from fedgates.types import Update, Weights
@@ -61,7 +61,7 @@ class EntropyGatesConfig(DensityConfig, WeightConfig):
 EntropyGatesCfg = TypeVar("EntropyGatesCfg", bound=EntropyGatesConfig)
 
 
-class EntropyGates(WeightStrategy[EntropyGatesCfg], Generic[EntropyGatesCfg]):
+class EntropyGates(WeightMethod[EntropyGatesCfg], Generic[EntropyGatesCfg]):
     """Entropy-regularised L0 gates; see the module's text. A state is w, then a, and lambda.
 
     Raises
@@ -126,9 +126,9 @@ class EntropyGates(WeightStrategy[EntropyGatesCfg], Generic[EntropyGatesCfg]):
         def convert() -> None:
             torch.mul(network.gradient, sample.clamp(0, 1), out=weights.grad)
             network.gradient.mul_(weights).mul_(hard_concrete.slope(sample))
-            network.gradient.add_(pull(hard_concrete.logit_of(gates), multiplier, bonus))
+            network.gradient.add_(constraint_gradient(hard_concrete.logit_of(gates), multiplier, bonus))
 
-        return descend(network, task, config, optimizer, load=load, convert=convert)
+        return train_epochs(network, task, config, optimizer, before_forward=load, after_backward=convert)
 
     # --- the server's rule
 

@@ -22,7 +22,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from torch import Tensor
 
-from fedgates.flower import WeightConfig, WeightStrategy, largest, rounded, weighted_mean
+from fedgates.flower import WeightConfig, WeightMethod, largest, rounded, weighted_mean
 from fedgates.methods.training import Task
 from fedgates.types import Update, Weights
 
@@ -37,7 +37,7 @@ class FedAvgConfig(WeightConfig):
 FedAvgCfg = TypeVar("FedAvgCfg", bound=FedAvgConfig)
 
 
-class FedAvg(WeightStrategy[FedAvgCfg], Generic[FedAvgCfg]):
+class FedAvg(WeightMethod[FedAvgCfg], Generic[FedAvgCfg]):
     """FedAvg; see the module's text."""
 
     Config = FedAvgConfig

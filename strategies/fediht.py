@@ -27,8 +27,8 @@ import numpy as np
 from torch import Tensor
 
 from fedgates.config import choice, require_density
-from fedgates.flower import WeightConfig, WeightStrategy, largest, rounded, weighted_mean
-from fedgates.methods.metrics import MaskCounts, regrowth
+from fedgates.flower import WeightConfig, WeightMethod, largest, rounded, weighted_mean
+from fedgates.methods.metrics import MaskCounts, regrown_share_of_ones
 from fedgates.methods.training import Task
 from fedgates.nn.network import Network
 from fedgates.types import Update, UpdateKind, Weights, pack
@@ -46,7 +46,7 @@ class FedIHTConfig(WeightConfig):
 FedIHTCfg = TypeVar("FedIHTCfg", bound=FedIHTConfig)
 
 
-class FedIHT(WeightStrategy[FedIHTCfg], Generic[FedIHTCfg]):
+class FedIHT(WeightMethod[FedIHTCfg], Generic[FedIHTCfg]):
     """Fed-HT and FedIter-HT; see the module's text.
 
     Raises
@@ -81,9 +81,9 @@ class FedIHT(WeightStrategy[FedIHTCfg], Generic[FedIHTCfg]):
         return Weights(np.where(largest(values, self._count), values, np.float32(0)))
 
     def measure(self, before: Weights, after: Weights, masks: MaskCounts) -> dict[str, float]:
-        """What the base says of a round, and the ``regrowth`` of the weights sent."""
+        """What the base says of a round, and the ``regrown_share_of_ones`` of the weights sent."""
         found = super().measure(before, after, masks)
-        return {**found, "regrowth": regrowth(before.values, masks)} if masks.masks else found
+        return {**found, "regrowth": regrown_share_of_ones(before.values, masks)} if masks.masks else found
 
     def _cut(self) -> None:
         hard_threshold(self.network.weights, self._count)

@@ -23,7 +23,7 @@ from typing import ClassVar, Generic, TypeVar
 import torch
 from torch import Tensor
 
-from fedgates.methods.training import Task, descend
+from fedgates.methods.training import Task, train_epochs
 from fedgates.types import Update, Votes, pack
 from strategies.fedpm import FedPM, FedPMConfig, normal_scores
 
@@ -62,11 +62,11 @@ class FedMask(FedPM[FedMaskCfg], Generic[FedMaskCfg]):
         config, network = self.config, self.network
         scores.grad = network.gradient
         optimizer = torch.optim.Adam([scores], lr=config.learning_rate, fused=True)
-        return descend(
+        return train_epochs(
             network,
             task,
             config,
             optimizer,
-            load=lambda: self.gates.load(scores > 0),
-            convert=lambda: self.gates.straight_through(scores, config.straight_through, config.density_penalty),
+            before_forward=lambda: self.gates.load(scores > 0),
+            after_backward=lambda: self.gates.straight_through(scores, config.straight_through, config.density_penalty),
         )

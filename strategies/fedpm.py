@@ -32,8 +32,8 @@ from torch import Tensor
 
 from fedgates import rng
 from fedgates.config import choice, number
-from fedgates.flower import MaskConfig, MaskStrategy, counted
-from fedgates.methods.training import Task, descend
+from fedgates.flower import MaskConfig, MaskMethod, add_votes
+from fedgates.methods.training import Task, train_epochs
 from fedgates.types import Update, Votes
 
 
@@ -51,7 +51,7 @@ class FedPMConfig(MaskConfig):
 FedPMCfg = TypeVar("FedPMCfg", bound=FedPMConfig)
 
 
-class FedPM(MaskStrategy[FedPMCfg], Generic[FedPMCfg]):
+class FedPM(MaskMethod[FedPMCfg], Generic[FedPMCfg]):
     """FedPM with the density penalty; see the module's text."""
 
     Config = FedPMConfig
@@ -92,20 +92,20 @@ class FedPM(MaskStrategy[FedPMCfg], Generic[FedPMCfg]):
         scores.grad = network.gradient
         optimizer = torch.optim.Adam([scores], lr=config.learning_rate, fused=True)
         sampler = task.generator(config.seed, "masks", network.device)
-        return descend(
+        return train_epochs(
             network,
             task,
             config,
             optimizer,
-            load=lambda: self.gates.load_sample(scores, sampler),
-            convert=lambda: self.gates.straight_through(scores, config.straight_through, config.density_penalty),
+            before_forward=lambda: self.gates.load_sample(scores, sampler),
+            after_backward=lambda: self.gates.straight_through(scores, config.straight_through, config.density_penalty),
         )
 
     # --- the server's rule
 
     def aggregate(self, state: Votes, updates: Iterable[Update], server_round: int) -> Votes:
         """Add the masks' votes, bit by bit as they come; forget earlier rounds' first when the prior is reset."""
-        return counted(state, updates, fresh=self.fresh(server_round), trim=self.config.trim)
+        return add_votes(state, updates, fresh=self.fresh(server_round), trim=self.config.trim)
 
     def fresh(self, server_round: int) -> bool:
         """Whether a round forgets the votes before it."""

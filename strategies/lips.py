@@ -29,7 +29,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fedgates.config import ConfigError, RunConfig, number
+from fedgates.config import RunConfig, number
+from fedgates.errors import ConfigError
 from fedgates.flower import largest
 from fedgates.methods.training import Task, backward, batches
 from fedgates.nn.network import Network
@@ -66,7 +67,7 @@ class LIPS(FedAvg[LIPSCfg], Generic[LIPSCfg]):
 
     def __init__(self, config: LIPSCfg, network: Network) -> None:
         super().__init__(config, network)
-        matrices = [slot for slot in network.slots if slot.is_matrix]
+        matrices = [slot for slot in network.slices if slot.is_matrix]
         if len(matrices) < 3:
             expected = "a network with a layer of weights between its first and its last, which lips makes sparse"
             raise ConfigError("model", config.model, expected)

@@ -24,9 +24,9 @@ import torch
 from torch import Tensor
 
 from fedgates.config import number, require_density
-from fedgates.methods.density import DensityConfig, pull
+from fedgates.methods.density import DensityConfig, constraint_gradient
 from fedgates.methods.metrics import MaskCounts
-from fedgates.methods.training import Task, descend
+from fedgates.methods.training import Task, train_epochs
 from fedgates.nn.network import Network
 from fedgates.types import Update, Votes
 from strategies.fedpm import FedPM, FedPMConfig
@@ -105,9 +105,16 @@ class OneBitGates(FedPM[OneBitGatesCfg], Generic[OneBitGatesCfg]):
 
         def convert() -> None:
             self.gates.straight_through(scores, config.straight_through)
-            network.gradient.add_(pull(scores, multiplier, bonus))
+            network.gradient.add_(constraint_gradient(scores, multiplier, bonus))
 
-        return descend(network, task, config, optimizer, load=lambda: self.gates.load_sample(scores, sampler), convert=convert)
+        return train_epochs(
+            network,
+            task,
+            config,
+            optimizer,
+            before_forward=lambda: self.gates.load_sample(scores, sampler),
+            after_backward=convert,
+        )
 
     # --- the server's rule
 

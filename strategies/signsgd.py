@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from fedgates import rng
 from fedgates.config import number
-from fedgates.flower import WeightConfig, WeightStrategy, counted, rounded
+from fedgates.flower import WeightConfig, WeightMethod, add_votes, rounded
 from fedgates.methods.training import Task
 from fedgates.types import Update, UpdateKind, Votes, Weights, pack
 
@@ -42,7 +42,7 @@ class SignSGDConfig(WeightConfig):
 SignSGDCfg = TypeVar("SignSGDCfg", bound=SignSGDConfig)
 
 
-class SignSGD(WeightStrategy[SignSGDCfg], Generic[SignSGDCfg]):
+class SignSGD(WeightMethod[SignSGDCfg], Generic[SignSGDCfg]):
     """SignSGD with majority vote; see the module's text."""
 
     Config = SignSGDConfig
@@ -57,7 +57,7 @@ class SignSGD(WeightStrategy[SignSGDCfg], Generic[SignSGDCfg]):
 
     def aggregate(self, state: Weights, updates: Iterable[Update], server_round: int) -> Weights:
         """One step of every weight towards where most clients voted, counted bit by bit as the masks come."""
-        votes = counted(Votes(np.zeros(state.size, dtype=np.uint32), trials=0), updates)
+        votes = add_votes(Votes(np.zeros(state.size, dtype=np.uint32), trials=0), updates)
         step = np.float32(self.rate(server_round)) * majority(votes)
         return Weights(rounded(state.values.astype(np.float64) + step)) if votes.trials else state
 

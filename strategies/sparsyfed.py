@@ -47,11 +47,11 @@ from torch import Tensor
 
 from fedgates import rng
 from fedgates.config import choice, number
-from fedgates.flower import WeightConfig, WeightStrategy, finite, largest, rounded, weighted_mean
-from fedgates.methods.metrics import MaskCounts, consensus, regrown, regrowth
-from fedgates.methods.training import Task, descend
+from fedgates.flower import WeightConfig, WeightMethod, finite, largest, rounded, weighted_mean
+from fedgates.methods.metrics import MaskCounts, consensus, regrown_share_of_gates, regrown_share_of_ones
+from fedgates.methods.training import Task, train_epochs
 from fedgates.nn.activation_pruning import pruned_activations
-from fedgates.nn.network import Network, Slot
+from fedgates.nn.network import Network, ParameterSlice
 from fedgates.types import Update, UpdateKind, Weights, pack
 
 _TRUNCATED_DEVIATION = 0.8796
@@ -72,7 +72,7 @@ class SparsyFedConfig(WeightConfig):
 SparsyFedCfg = TypeVar("SparsyFedCfg", bound=SparsyFedConfig)
 
 
-class SparsyFed(WeightStrategy[SparsyFedCfg], Generic[SparsyFedCfg]):
+class SparsyFed(WeightMethod[SparsyFedCfg], Generic[SparsyFedCfg]):
     """SparsyFed; see the module's text.
 
     Attributes
@@ -88,7 +88,7 @@ class SparsyFed(WeightStrategy[SparsyFedCfg], Generic[SparsyFedCfg]):
 
     def __init__(self, config: SparsyFedCfg, network: Network) -> None:
         super().__init__(config, network)
-        self.prunable = np.concatenate([np.full(slot.size, slot.is_matrix) for slot in network.slots])
+        self.prunable = np.concatenate([np.full(slot.size, slot.is_matrix) for slot in network.slices])
         total = int(self.prunable.sum())
         self.count = max(1, round(config.target_density * total)) if config.target_density else total
         self._straight = torch.from_numpy(~self.prunable).to(network.device)
@@ -97,7 +97,7 @@ class SparsyFed(WeightStrategy[SparsyFedCfg], Generic[SparsyFedCfg]):
     def initial_state(self) -> Weights:
         """Matrices and kernels by the paper's rule, biases 0, what else there is as the network has it."""
         values = super().initial_state().values.copy()
-        for slot in self.network.slots:
+        for slot in self.network.slices:
             part = slice(slot.offset, slot.offset + slot.size)
             if slot.is_matrix:
                 values[part] = truncated_normal(slot, self.config.seed, self.config.powerprop)
@@ -152,7 +152,7 @@ class SparsyFed(WeightStrategy[SparsyFedCfg], Generic[SparsyFedCfg]):
             network.gradient.mul_(powers.mul_(self._slopes))
 
         with pruned_activations(network.module) if config.prune_activations else nullcontext():
-            loss = descend(network, task, config, optimizer, load=load, convert=convert)
+            loss = train_epochs(network, task, config, optimizer, before_forward=load, after_backward=convert)
         return finite(w), loss
 
     def kept(self, values: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -181,11 +181,11 @@ class SparsyFed(WeightStrategy[SparsyFedCfg], Generic[SparsyFedCfg]):
         if own.masks > 1:
             found["mask_consensus"] = consensus(own)
         if own.masks:
-            found |= {"regrowth": regrowth(start, own), "regrown": regrown(start, own)}
+            found |= {"regrowth": regrown_share_of_ones(start, own), "regrown": regrown_share_of_gates(start, own)}
         return found
 
 
-def truncated_normal(slot: Slot, seed: int, powerprop: float = 1.0) -> NDArray[np.float32]:
+def truncated_normal(slot: ParameterSlice, seed: int, powerprop: float = 1.0) -> NDArray[np.float32]:
     """A layer's first ``w``, ``[slot.size]``: ``sign(v) |v|^(1 / beta)``.
 
     ``v`` is normal, cut off at two standard deviations, and has the standard deviation ``sqrt(1 / fan_in)`` that is left after

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedgates.config import require_density
-from fedgates.flower import WeightConfig, WeightStrategy, largest, rounded, weighted_mean
+from fedgates.flower import WeightConfig, WeightMethod, largest, rounded, weighted_mean
 from fedgates.methods.training import Task
 from fedgates.nn.network import Network
 from fedgates.types import Update, UpdateKind, Weights, pack
@@ -45,7 +45,7 @@ class TopKConfig(WeightConfig):
 TopKCfg = TypeVar("TopKCfg", bound=TopKConfig)
 
 
-class TopK(WeightStrategy[TopKCfg], Generic[TopKCfg]):
+class TopK(WeightMethod[TopKCfg], Generic[TopKCfg]):
     """Top-K with error feedback; see the module's text.
 
     Raises

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 import torch
 
 from fedgates.config import number
-from fedgates.flower import MaskConfig, MaskStrategy, counted
-from fedgates.methods.training import Task, descend
+from fedgates.flower import MaskConfig, MaskMethod, add_votes
+from fedgates.methods.training import Task, train_epochs
 from fedgates.types import Update, Votes
 
 
@@ -23,7 +23,7 @@ class FadingConfig(MaskConfig):
     shrink: float = number(0.97, 0, 1, above=True)
 
 
-class FadingVotes(MaskStrategy[FadingConfig]):
+class FadingVotes(MaskMethod[FadingConfig]):
     """Two rules; frozen weights, evaluation, coding, checking and resuming are inherited."""
 
     Config = FadingConfig
@@ -36,17 +36,17 @@ class FadingVotes(MaskStrategy[FadingConfig]):
         scores.grad = network.gradient
         adam = torch.optim.Adam([scores], lr=config.learning_rate * config.shrink**task.server_round)
         draw = task.generator(config.seed, "masks", network.device)
-        loss = descend(
+        loss = train_epochs(
             network,
             task,
             config,
             adam,
-            load=lambda: gates.load_sample(scores, draw),
-            convert=lambda: gates.straight_through(scores),
+            before_forward=lambda: gates.load_sample(scores, draw),
+            after_backward=lambda: gates.straight_through(scores),
         )
         return self.sampled(scores.sigmoid_(), task, loss)
 
     def aggregate(self, state: Votes, updates: Iterable[Update], server_round: int) -> Votes:  # noqa: ARG002
         """The server's rule: earlier votes fade, new ones are added."""
         fade = self.config.fade
-        return counted(replace(state, votes=state.votes // fade, trials=state.trials // fade), updates, trim=self.config.trim)
+        return add_votes(replace(state, votes=state.votes // fade, trials=state.trials // fade), updates, trim=self.config.trim)

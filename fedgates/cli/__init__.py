@@ -12,7 +12,7 @@ import typer
 
 from fedgates.cli import compare, data, models, runs  # noqa: F401  # they hang themselves on the app
 from fedgates.cli.app import cli
-from fedgates.config import ConfigError
+from fedgates.errors import ConfigError
 from fedgates.util.text import error_line
 
 _INTERRUPTED, _STOPPED = 130, "stopped"

@@ -23,10 +23,10 @@ def data(
     import json  # noqa: PLC0415
 
     from fedgates.config.app import of_app  # noqa: PLC0415
-    from fedgates.data.label_counts import draw, holdings, table  # noqa: PLC0415
+    from fedgates.data.label_counts import draw, label_counts, table  # noqa: PLC0415
 
     try:
-        found = holdings(of_app(folder(app), run_config), clients)
+        found = label_counts(of_app(folder(app), run_config), clients)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     typer.echo(json.dumps(found.told(), indent=2) if as_json else table(found))

@@ -9,7 +9,8 @@ import click
 import typer
 
 from fedgates.cli.app import cli, import_from_here
-from fedgates.config import ConfigError, RunConfig, folder, is_reference
+from fedgates.config import RunConfig, folder, is_reference
+from fedgates.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +49,8 @@ def inspect(model: _File, max_gates: _MaxGates = _MOST_GATES, *, as_json: _Json 
     """What a model file holds: how it was trained, its layers and how dense they are, its bytes, and what it shrinks to."""
     import json  # noqa: PLC0415
 
-    from fedgates.model_file import ModelFileError, look  # noqa: PLC0415
+    from fedgates.errors import ModelFileError  # noqa: PLC0415
+    from fedgates.model_file import look  # noqa: PLC0415
     from fedgates.model_file.description import facts_of, table  # noqa: PLC0415
 
     file = _file(model)
@@ -164,7 +166,8 @@ def _target(file: Path, out: Path | None, to: Form) -> Path:
 
 
 def _loaded(path: Path, network: str | None, max_gates: int) -> "Model":
-    from fedgates.model_file import ModelFileError, load  # noqa: PLC0415
+    from fedgates.errors import ModelFileError  # noqa: PLC0415
+    from fedgates.model_file import load  # noqa: PLC0415
 
     try:
         return load(path, network=None if network is None else _builder(network), max_gates=max_gates)

@@ -10,7 +10,7 @@ import typer
 
 from fedgates import config
 from fedgates.cli.app import cli, import_from_here
-from fedgates.config import ConfigError
+from fedgates.errors import ConfigError
 
 _Run = Annotated[str, typer.Argument(metavar="RUN", help='A run\'s folder, its name, or "last".', show_default=False)]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]

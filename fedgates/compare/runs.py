@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fedgates.compare.study import ONLY_SCENARIO
-from fedgates.config import ConfigError
+from fedgates.errors import ConfigError
 from fedgates.runs.listing import config_of, rounds
 
 Line = Mapping[str, Any]

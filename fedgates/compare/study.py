@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 
-from fedgates.config import ConfigError, Value
+from fedgates.errors import ConfigError
+from fedgates.types import Value
 
 Config = Mapping[str, Value]
 ONLY_SCENARIO = "default"

@@ -11,9 +11,7 @@ from fedgates.config.schema import (
     TRACKERS,
     UPLINKS,
     WEIGHT_SCALES,
-    ConfigError,
     RunConfig,
-    Value,
     choice,
     devices_shape,
     field_name,
@@ -27,7 +25,6 @@ from fedgates.config.schema import (
     split_trackers,
     text,
     to_dict,
-    unknown,
 )
 
 __all__ = [
@@ -41,9 +38,7 @@ __all__ = [
     "TRACKERS",
     "UPLINKS",
     "WEIGHT_SCALES",
-    "ConfigError",
     "RunConfig",
-    "Value",
     "choice",
     "devices_shape",
     "field_name",
@@ -57,5 +52,4 @@ __all__ = [
     "split_trackers",
     "text",
     "to_dict",
-    "unknown",
 ]

@@ -4,7 +4,9 @@ import json
 import tomllib
 from pathlib import Path
 
-from fedgates.config import ConfigError, RunConfig, Value, key_names, parse, unknown
+from fedgates.config import RunConfig, key_names, parse
+from fedgates.errors import ConfigError, unknown_key
+from fedgates.types import Value
 
 
 def of_app(folder: Path, overrides: str = "") -> RunConfig:
@@ -31,7 +33,7 @@ def of_app(folder: Path, overrides: str = "") -> RunConfig:
     changed, shared = _pairs(overrides), set(key_names(RunConfig))
     for key, value in changed.items():
         if key not in shared | raw.keys():
-            raise unknown(key, value, shared | raw.keys())
+            raise unknown_key(key, value, shared | raw.keys())
     raw.update(changed)
     return parse(RunConfig, {key: value for key, value in raw.items() if key in shared})
 

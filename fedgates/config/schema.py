@@ -5,31 +5,18 @@ of its own subclasses it. Everything is checked here, once: a :class:`ConfigErro
 and what was expected.
 """
 
-import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, cast, get_type_hints
 
-Value = bool | int | float | str
+from fedgates.errors import ConfigError, unknown_key
+from fedgates.types import Value
+
 C = TypeVar("C", bound="RunConfig")
 CLIENTS = "simulated-clients"
 """Beside the config's keys in ``config.json``: how many clients a simulation shares the data among; null for real devices."""
-
-
-class ConfigError(ValueError):
-    """A key's value cannot be used; the message is one line: key, value, what was expected."""
-
-    def __init__(self, key: str, value: object, expected: str) -> None:
-        super().__init__(f"{key} = {value!r}: expected {expected}")
-        self.key = key
-
-
-def unknown(key: str, value: object, known: Iterable[str]) -> ConfigError:
-    """The error of a key that nobody knows; names the nearest of those that are known."""
-    near = difflib.get_close_matches(key, known, n=1)
-    return ConfigError(key, value, f"a known key; did you mean {near[0]}?" if near else "a known key")
 
 
 def number(default: float, low: float, high: float = math.inf, *, above: bool = False) -> Any:  # noqa: ANN401
@@ -217,7 +204,7 @@ def parse(config: type[C], raw: Mapping[str, Value], foreign: Iterable[str] = ()
     passed_over = set(foreign) - set(known)
     for key, value in raw.items():
         if key not in known and key not in passed_over:
-            raise unknown(key, value, known)
+            raise unknown_key(key, value, known)
     kinds = get_type_hints(config)
     values: dict[str, Any] = {f.name: _checked(key, raw[key], kinds[f.name], f) for key, f in known.items() if key in raw}
     parsed = config(**values)
@@ -275,9 +262,7 @@ __all__ = [
     "TRACKERS",
     "UPLINKS",
     "WEIGHT_SCALES",
-    "ConfigError",
     "RunConfig",
-    "Value",
     "choice",
     "devices_shape",
     "field_name",
@@ -290,5 +275,4 @@ __all__ = [
     "split_trackers",
     "text",
     "to_dict",
-    "unknown",
 ]

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedgates.config import ConfigError, RunConfig
+from fedgates.config import RunConfig
 from fedgates.data import load, partition
+from fedgates.errors import ConfigError
 from fedgates.util.text import columns, one_line
 
 _WIDEST = 12
@@ -18,7 +19,7 @@ _NAMES = 50
 
 
 @dataclass(frozen=True)
-class Holdings:
+class LabelCounts:
     """Counts of labels.
 
     Attributes
@@ -49,7 +50,7 @@ class Holdings:
         }
 
 
-def holdings(config: RunConfig, clients: int) -> Holdings:
+def label_counts(config: RunConfig, clients: int) -> LabelCounts:
     """Divide the config's data set among so many clients, as a run would.
 
     Raises
@@ -64,10 +65,10 @@ def holdings(config: RunConfig, clients: int) -> Holdings:
     classes = dataset.class_names or tuple(f"decile {i}" for i in range(1, 11))
     parts = partition(strata, clients, config)
     counts = np.stack([np.bincount(strata[part], minlength=len(classes)) for part in parts])
-    return Holdings(config.dataset, classes, counts, len(strata))
+    return LabelCounts(config.dataset, classes, counts, len(strata))
 
 
-def table(found: Holdings) -> str:
+def table(found: LabelCounts) -> str:
     """A row a client: how many examples, how many classes, and of each class how many."""
     few = len(found.classes) <= _WIDEST
     numbered = sum(map(len, found.classes)) > _NAMES
@@ -88,7 +89,7 @@ def table(found: Holdings) -> str:
     return "\n".join(lines)
 
 
-def draw(found: Holdings, folder: Path) -> Path:
+def draw(found: LabelCounts, folder: Path) -> Path:
     """Draw ``labels.png``: a bar a client, a colour a class."""
     import matplotlib as mpl  # noqa: PLC0415  # takes half a second
     from matplotlib.figure import Figure  # noqa: PLC0415

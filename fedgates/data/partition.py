@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedgates import rng
-from fedgates.config import ConfigError, RunConfig
+from fedgates.config import RunConfig
+from fedgates.errors import ConfigError
 
 Indices = NDArray[np.int64]
 

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fedgates.config import ConfigError
 from fedgates.data.dataset import Dataset, Examples
+from fedgates.errors import ConfigError
 
 
 class _Source(NamedTuple):

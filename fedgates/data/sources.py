@@ -5,13 +5,14 @@ from functools import lru_cache
 
 import numpy as np
 
-from fedgates.config import DATASETS, OWN_DATASETS, SYNTHETIC, ConfigError, RunConfig, devices_shape, folder
+from fedgates.config import DATASETS, OWN_DATASETS, SYNTHETIC, RunConfig, devices_shape, folder
 from fedgates.data.dataset import Dataset, Examples
 from fedgates.data.digits import digits
 from fedgates.data.folders import read_folder
 from fedgates.data.npz import read_npz
 from fedgates.data.public import PUBLIC, public
 from fedgates.data.synthetic import synthetic
+from fedgates.errors import ConfigError
 
 _READERS = {"npz": read_npz, "folder": read_folder}
 

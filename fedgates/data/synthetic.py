@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedgates import rng
-from fedgates.config import ConfigError, RunConfig
+from fedgates.config import RunConfig
 from fedgates.data.dataset import Dataset, Examples
 from fedgates.data.tensors import normalise
+from fedgates.errors import ConfigError
 
 TEST = 2000
 """Test examples; the standard error of an accuracy near .9 is .007."""

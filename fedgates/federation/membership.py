@@ -56,7 +56,7 @@ def introduction(partition_id: int | None, problem: str = "") -> RecordDict:
     return RecordDict({"introduction": record})
 
 
-class Roster:
+class Membership:
     """The clients that are there and have introduced themselves."""
 
     def __init__(self) -> None:
@@ -144,7 +144,7 @@ class Roster:
             self._names[node] = name
 
 
-def choose(names: Iterable[int], fraction: float, seed: int, purpose: str, server_round: int) -> list[int]:
+def sample_clients(names: Iterable[int], fraction: float, seed: int, purpose: str, server_round: int) -> list[int]:
     """A uniform choice of round(fraction * n) of n names, at least one: a function of the key and the names."""
     ordered = sorted(names)
     if not ordered:

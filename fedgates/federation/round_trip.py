@@ -8,6 +8,7 @@ from functools import partial
 from flwr.app import ConfigRecord, Message, MessageType, RecordDict
 
 from fedgates.config import RunConfig
+from fedgates.errors import WireError
 from fedgates.flower.records import (
     SHAPE,
     STATE,
@@ -21,18 +22,18 @@ from fedgates.flower.records import (
     to_record,
 )
 from fedgates.flower.transport import reason
-from fedgates.runs.round_log import Evaluation, Tally
+from fedgates.runs.round_log import Evaluation, RoundRecord
 from fedgates.types import Update
-from fedgates.wire import Counted, Known, WireError, describe
-from fedgates.wire.channel import Channel
-from fedgates.wire.downlink import Downlink
+from fedgates.wire import AcceptedUpdate, VersionedState, describe
+from fedgates.wire.broadcast import Broadcast
+from fedgates.wire.codec import Codec
 
 _EXPIRED = 3
 """Flower's error code for a message that it dropped: at its deadline, or with the node that it was for."""
 log = logging.getLogger("fedgates")
 
 
-class Poll:
+class RoundTrip:
     """The questions of one exchange and their answers, each of which is checked alone and tallied.
 
     Parameters
@@ -48,7 +49,13 @@ class Poll:
     """
 
     def __init__(
-        self, chosen: Mapping[int, int], known: Known, channel: Channel, downlink: Downlink, tally: Tally, config: RunConfig
+        self,
+        chosen: Mapping[int, int],
+        known: VersionedState,
+        channel: Codec,
+        downlink: Broadcast,
+        tally: RoundRecord,
+        config: RunConfig,
     ) -> None:
         self._awaited = dict(chosen)
         self._known, self._channel, self._downlink, self._tally, self._config = known, channel, downlink, tally, config
@@ -83,7 +90,7 @@ class Poll:
             self._tally.count(update)
             self._downlink.confirm(name)
             payload = from_record(reply.content.array_records[UPDATE])
-            self._downlink.collect(Counted(name, update.num_examples, payload))
+            self._downlink.collect(AcceptedUpdate(name, update.num_examples, payload))
             yield update
         for name in self._awaited.values():
             self._tally.fail(name, self._silence)

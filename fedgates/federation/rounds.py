@@ -14,6 +14,7 @@ from flwr.app import ArrayRecord, ConfigRecord, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result
 
+from fedgates.errors import QuorumError
 from fedgates.flower.transport import exchange
 from fedgates.runs import summary
 from fedgates.runs.checkpoint import RunFolder
@@ -27,10 +28,6 @@ Follow = Callable[[dict[str, Any]], None]
 """What is told each round's line."""
 _TELL_EVERY, _PAUSE = 30.0, 0.2
 """Seconds between two lines that say what is waited for, and between two looks."""
-
-
-class QuorumError(RuntimeError):
-    """Too few clients, or too few sound updates too many times; the run can be resumed from its last checkpoint."""
 
 
 def run_rounds(

@@ -5,18 +5,18 @@ from fedgates.flower.loopback import LoopbackGrid
 from fedgates.flower.server_app import make_server_app, run_federation
 from fedgates.flower.simulation import rehearse
 from fedgates.flower.strategy import GateStrategy, QuorumError
-from fedgates.methods.masks import MaskConfig, MaskStrategy, counted, threshold
-from fedgates.methods.weights import WeightConfig, WeightStrategy, finite, largest, rounded, weighted_mean
+from fedgates.methods.masks import MaskConfig, MaskMethod, add_votes, threshold
+from fedgates.methods.weights import WeightConfig, WeightMethod, finite, largest, rounded, weighted_mean
 
 __all__ = [
     "GateStrategy",
     "LoopbackGrid",
     "MaskConfig",
-    "MaskStrategy",
+    "MaskMethod",
     "QuorumError",
     "WeightConfig",
-    "WeightStrategy",
-    "counted",
+    "WeightMethod",
+    "add_votes",
     "finite",
     "largest",
     "make_client_app",

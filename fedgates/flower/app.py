@@ -12,10 +12,11 @@ from flwr.app import Context, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.common.config import flatten_dict
 
-from fedgates.config import ConfigError, Value
+from fedgates.errors import ConfigError
 from fedgates.flower.loopback import LoopbackGrid
 from fedgates.flower.server_app import FederationApp
 from fedgates.runs.checkpoint import RunFolder
+from fedgates.types import Value
 from fedgates.util.references import find
 
 

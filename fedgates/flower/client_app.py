@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedgates import data
-from fedgates.config import LIMITS, ConfigError, RunConfig, Value, field_name, parse
+from fedgates.config import LIMITS, RunConfig, field_name, parse
+from fedgates.errors import ConfigError, NetworkError, WireError
 from fedgates.federation.membership import introduction, name_of
 from fedgates.flower.records import (
     KNOWN,
@@ -33,11 +34,10 @@ from fedgates.flower.records import (
 from fedgates.flower.startup import wait_for_check
 from fedgates.methods.randomized_response import flipped
 from fedgates.methods.registry import AnyStrategy, Strategies, build, configure
-from fedgates.methods.training import Task, isolated
-from fedgates.nn.network import NetworkError
+from fedgates.methods.training import Task, seeded_rng
 from fedgates.rng import flip_lots, generator
-from fedgates.types import Update
-from fedgates.wire import Known, WireError
+from fedgates.types import Update, Value
+from fedgates.wire import VersionedState
 from fedgates.wire.header import RELAY, peek
 
 _OWN_DATA = "data-path"
@@ -70,7 +70,7 @@ def make_client_app(strategies: Strategies) -> ClientApp:
         """Unpack the state, train on this client's own images, pack the update."""
         started = time.monotonic()
         worker = _Worker(strategies, message, context)
-        with worker.isolated("train"):
+        with worker.seeded_rng("train"):
             update = worker.strategy.local_update(worker.known.state, worker.task())
         sent = worker.with_flips(update)
         payload = worker.strategy.channel.pack_update(sent, worker.known, worker.client)
@@ -82,7 +82,7 @@ def make_client_app(strategies: Strategies) -> ClientApp:
         """Evaluate the state on this client's held-out images."""
         worker = _Worker(strategies, message, context)
         x, y = worker.held_out()
-        with worker.isolated("evaluation"):
+        with worker.seeded_rng("evaluation"):
             found = worker.strategy.evaluate(worker.known.state, x, y, worker.known.server_round - 1)
         return Message(evaluation_content(found, len(y)), reply_to=message)
 
@@ -141,9 +141,9 @@ class _Worker:
             lots = flip_lots(size, self.config.seed, server_round=self.known.server_round, client=self.client)
         return flipped(update, lots, probability)
 
-    def isolated(self, purpose: str) -> AbstractContextManager[None]:
+    def seeded_rng(self, purpose: str) -> AbstractContextManager[None]:
         key = generator(self.config.seed, purpose, server_round=self.known.server_round, client=self.client)
-        return isolated(key, self.config.client_threads)
+        return seeded_rng(key, self.config.client_threads)
 
 
 def _kept(context: Context) -> bytes | None:
@@ -204,7 +204,7 @@ def _strategy(
 
 
 @lru_cache(maxsize=1)
-def _known(key: _Key, payload: bytes, kept: bytes | None) -> tuple[Known, bytes]:
+def _known(key: _Key, payload: bytes, kept: bytes | None) -> tuple[VersionedState, bytes]:
     """The state that a payload brings to a client that keeps a snapshot of an earlier one, and the snapshot to keep."""
     strategy = _strategy(*key)
     channel, base = strategy.channel, None

@@ -15,7 +15,7 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
-from fedgates.config import Value
+from fedgates.types import Value
 
 _CLIENT_RAISED = 2
 """Flower's error code for an exception in a ClientApp."""

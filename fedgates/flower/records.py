@@ -6,8 +6,9 @@ from typing import cast
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
+from fedgates.errors import WireError
 from fedgates.types import MAX_EXAMPLES, Update
-from fedgates.wire import WireError, describe
+from fedgates.wire import describe
 
 STYPE = "fedgates.2"
 """Flower's name for how an array is serialised; ours is the payload format and its version."""

@@ -10,15 +10,15 @@ from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import Result
 
 from fedgates import data, trackers
-from fedgates.config import ConfigError, RunConfig, Value, to_dict
+from fedgates.config import RunConfig, to_dict
 from fedgates.config.app import as_pair
+from fedgates.errors import ConfigError, NetworkError, QuorumError
 from fedgates.federation.finish import keep_model, tell
 from fedgates.federation.membership import is_simulation
 from fedgates.flower.startup import config_is_checked, end_flower_process
-from fedgates.flower.strategy import QuorumError
 from fedgates.methods.registry import AnyStrategy, Strategies, build, configure
-from fedgates.nn.network import NetworkError
 from fedgates.runs.checkpoint import RunFolder, open_run
+from fedgates.types import Value
 
 log = logging.getLogger("fedgates")
 REFUSALS = (ConfigError, NetworkError, QuorumError)

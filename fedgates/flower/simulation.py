@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping
 
 from flwr.clientapp import ClientApp
 
-from fedgates.config import Value
 from fedgates.flower.loopback import LoopbackGrid
 from fedgates.flower.server_app import REFUSALS, log_to_stdout, run_federation
 from fedgates.methods.registry import Strategies
 from fedgates.runs.checkpoint import RunFolder
+from fedgates.types import Value
 
 
 def rehearse(

@@ -16,19 +16,20 @@ from flwr.serverapp.strategy import Result, Strategy
 from torch import Tensor
 
 from fedgates import rng
-from fedgates.federation.membership import Roster, choose, is_complete
-from fedgates.federation.round_trip import Poll
-from fedgates.federation.rounds import EvaluateFn, Follow, QuorumError, run_rounds
+from fedgates.errors import QuorumError
+from fedgates.federation.membership import Membership, is_complete, sample_clients
+from fedgates.federation.round_trip import RoundTrip
+from fedgates.federation.rounds import EvaluateFn, Follow, run_rounds
 from fedgates.flower.records import SHAPE, from_record, shape_record, to_record
 from fedgates.methods.base import Cfg, Method, S
 from fedgates.methods.metrics import MaskCounts
 from fedgates.methods.randomized_response import epsilon
-from fedgates.methods.training import isolated
+from fedgates.methods.training import seeded_rng
 from fedgates.nn.network import Network
 from fedgates.runs.checkpoint import RunFolder
-from fedgates.runs.round_log import LARGEST_LOSS, Tally
-from fedgates.wire import Known
-from fedgates.wire.downlink import Downlink
+from fedgates.runs.round_log import LARGEST_LOSS, RoundRecord
+from fedgates.wire import VersionedState
+from fedgates.wire.broadcast import Broadcast
 
 log = logging.getLogger("fedgates")
 
@@ -59,13 +60,13 @@ class GateStrategy(Method[Cfg, S], Strategy, Generic[Cfg, S]):
         self.input_shape: tuple[int, int, int] = (0, 0, 0)
         self.num_classes = 0
         self.tally = self._new_tally(0)
-        self._roster = Roster()
-        self._poll: Poll | None = None
+        self._roster = Membership()
+        self._poll: RoundTrip | None = None
         """The exchange under way."""
 
     @cached_property
-    def _downlink(self) -> Downlink:
-        return Downlink(self.channel, self.config.max_relay_updates)
+    def _downlink(self) -> Broadcast:
+        return Broadcast(self.channel, self.config.max_relay_updates)
 
     def encode(self, state: S, server_round: int) -> ArrayRecord:
         """A state as the payload that opens `server_round`: a snapshot."""
@@ -109,7 +110,7 @@ class GateStrategy(Method[Cfg, S], Strategy, Generic[Cfg, S]):
         """One message a chosen client, with the coded state that `arrays` is, or with what leads there; opens the tally."""
         attempt = self.tally.attempt + 1 if self.tally.server_round == server_round else 1
         self.tally = self._new_tally(server_round, attempt)
-        return self._ask(MessageType.TRAIN, Known(self.state, server_round), arrays, self.config.fraction_train, grid)
+        return self._ask(MessageType.TRAIN, VersionedState(self.state, server_round), arrays, self.config.fraction_train, grid)
 
     def aggregate_train(self, server_round: int, replies: Iterable[Message]) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Check each reply alone, hand the sound ones to the method as they come; without a quorum keep the old state.
@@ -141,7 +142,9 @@ class GateStrategy(Method[Cfg, S], Strategy, Generic[Cfg, S]):
         if not self.config.fraction_evaluate or not self.tally.quorum:
             self._poll = None
             return []
-        return self._ask(MessageType.EVALUATE, Known(self.state, server_round + 1), arrays, self.config.fraction_evaluate, grid)
+        return self._ask(
+            MessageType.EVALUATE, VersionedState(self.state, server_round + 1), arrays, self.config.fraction_evaluate, grid
+        )
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:  # noqa: ARG002
         """Means over clients' held-out images: by how many each says it has, and macro, where each client counts the same.
@@ -212,7 +215,7 @@ class GateStrategy(Method[Cfg, S], Strategy, Generic[Cfg, S]):
         """An ``evaluate_fn`` for :meth:`start`: the method's evaluation on a test set, uint8 ``[n, C, H, W]`` and labels."""
 
         def evaluate_fn(server_round: int, arrays: ArrayRecord) -> MetricRecord:  # noqa: ARG001  # the state is at hand
-            with isolated(rng.generator(self.config.seed, "evaluation", server_round=server_round), threads=0):
+            with seeded_rng(rng.generator(self.config.seed, "evaluation", server_round=server_round), threads=0):
                 found = self.evaluate(self.state, x, y, server_round)
                 return MetricRecord({name: float(value) for name, value in found.items()})
 
@@ -220,23 +223,23 @@ class GateStrategy(Method[Cfg, S], Strategy, Generic[Cfg, S]):
 
     # --- helpers
 
-    def _new_tally(self, server_round: int, attempt: int = 1) -> Tally:
-        return Tally(server_round, self.network.size, self.vectors, attempt)
+    def _new_tally(self, server_round: int, attempt: int = 1) -> RoundRecord:
+        return RoundRecord(server_round, self.network.size, self.vectors, attempt)
 
-    def _ask(self, kind: str, known: Known, arrays: ArrayRecord, fraction: float, grid: Grid) -> list[Message]:
+    def _ask(self, kind: str, known: VersionedState, arrays: ArrayRecord, fraction: float, grid: Grid) -> list[Message]:
         """The questions to a fresh choice of clients, whose answers are awaited from now on."""
         present = self.present(grid)
         train = kind == MessageType.TRAIN
         purpose, drawn = ("choose", known.server_round) if train else ("choose evaluators", known.server_round - 1)
         if train and self.tally.attempt > 1:
             purpose = f"choose, attempt {self.tally.attempt}"
-        chosen = choose(present, fraction, self.config.seed, purpose, drawn)
+        chosen = sample_clients(present, fraction, self.config.seed, purpose, drawn)
         self._downlink.open(known, from_record(arrays))
         asked = {present[name]: name for name in chosen}
-        self._poll = Poll(asked, known, self.channel, self._downlink, self.tally, self.config)
+        self._poll = RoundTrip(asked, known, self.channel, self._downlink, self.tally, self.config)
         return self._poll.questions(kind, self._shape())
 
-    def _under_way(self) -> Poll:
+    def _under_way(self) -> RoundTrip:
         if self._poll is None:
             raise RuntimeError("no round is under way: configure_train comes before aggregate_train")
         return self._poll

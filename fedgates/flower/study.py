@@ -28,10 +28,10 @@ import torch
 
 from fedgates.compare.runs import NOT_COMPARED, read_run
 from fedgates.compare.study import Job
-from fedgates.config import CLIENTS, ConfigError, to_dict
+from fedgates.config import CLIENTS, to_dict
+from fedgates.errors import ConfigError, NetworkError
 from fedgates.flower.app import AppError, load_app, run_one
 from fedgates.flower.server_app import prepare
-from fedgates.nn.network import NetworkError
 from fedgates.util.files import locked
 from fedgates.util.text import error_line
 

@@ -16,7 +16,7 @@ from fedgates.methods.metrics import MaskCounts, consensus, support_scores
 from fedgates.methods.training import Task, predict, score
 from fedgates.nn.network import Network
 from fedgates.types import State, Update, UpdateKind
-from fedgates.wire.channel import Channel
+from fedgates.wire.codec import Codec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -114,9 +114,9 @@ class Method(ABC, Generic[Cfg, S]):
         return []
 
     @cached_property
-    def channel(self) -> Channel:
+    def channel(self) -> Codec:
         """How states and updates are coded, on either end."""
-        return Channel(self.config, self.network, self.digest, self.sends, vectors=self.vectors, scalars=self.scalars)
+        return Codec(self.config, self.network, self.digest, self.sends, vectors=self.vectors, scalars=self.scalars)
 
     def measured(self, weights: Tensor, x: Tensor, y: Tensor) -> dict[str, float]:
         """Accuracy (or r2) and loss of the network with weights ``[d]``, which it holds afterwards."""

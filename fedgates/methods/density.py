@@ -49,7 +49,7 @@ class DensityConfig(RunConfig):
         return max(0.0, multiplier + (self.dual_learning_rate or self.usual_dual_rate) * excess)
 
 
-def pull(logits: Tensor, multiplier: float, bonus: float) -> Tensor:
+def constraint_gradient(logits: Tensor, multiplier: float, bonus: float) -> Tensor:
     """The gradient of ``lambda * mean P - tau * mean H2(P)`` with respect to the logits of P, ``[d]``.
 
     With ``dP = P (1 - P)`` and ``dH2 = -log2(P / (1 - P)) dP`` it is ``P (1 - P) * (lambda + tau * logit / log 2) / d``.

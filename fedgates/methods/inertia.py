@@ -9,10 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fedgates.nn.network import Slot
+from fedgates.nn.network import ParameterSlice
 
 
-def inertia(slots: Sequence[Slot], before: NDArray[np.float32], after: NDArray[np.float32]) -> dict[str, float]:
+def inertia(slices: Sequence[ParameterSlice], before: NDArray[np.float32], after: NDArray[np.float32]) -> dict[str, float]:
     """The norm of each matrix's and kernel's global update, and its root mean square, by which layers of all sizes compare.
 
     Parameters
@@ -28,7 +28,7 @@ def inertia(slots: Sequence[Slot], before: NDArray[np.float32], after: NDArray[n
         ``inertia_<parameter>`` and ``rms_inertia_<parameter>`` of each; the latter is the norm over sqrt(size).
     """
     found = {}
-    for slot in (slot for slot in slots if slot.is_matrix):
+    for slot in (slot for slot in slices if slot.is_matrix):
         part = slice(slot.offset, slot.offset + slot.size)
         moved = float(np.linalg.norm(after[part] - before[part].astype(np.float64)))
         found[f"inertia_{slot.name}"] = moved

@@ -46,7 +46,7 @@ class MaskConfig(RunConfig):
 MaskCfg = TypeVar("MaskCfg", bound=MaskConfig)
 
 
-class MaskStrategy(GateStrategy[MaskCfg, Votes], Generic[MaskCfg]):
+class MaskMethod(GateStrategy[MaskCfg, Votes], Generic[MaskCfg]):
     """A method whose clients send masks; it adds ``local_update`` and ``aggregate``, and may have a ``theta`` of its own.
 
     Attributes
@@ -127,7 +127,7 @@ def threshold(theta: Tensor) -> Tensor:
     return theta > 0.5
 
 
-def counted(state: Votes, masks: Iterable[Update], *, fresh: bool = False, trim: float = 0.0) -> Votes:
+def add_votes(state: Votes, masks: Iterable[Update], *, fresh: bool = False, trim: float = 0.0) -> Votes:
     """The state with the votes of `masks` added, bit by bit as they come; with `fresh` to none, else to those that it has.
 
     With `trim` the extremes of this round's votes are dropped first (:func:`fedgates.methods.trimming.trimmed`).

@@ -50,13 +50,13 @@ def consensus(counts: MaskCounts) -> float:
     return both / either if either else 1.0
 
 
-def regrowth(before: NDArray[np.float32], counts: MaskCounts) -> float:
+def regrown_share_of_ones(before: NDArray[np.float32], counts: MaskCounts) -> float:
     """Of the ones in clients' masks, the share that the broadcast weights ``before [d]`` had at zero."""
     total = int(counts.ones.sum(dtype=np.int64))
     return int(counts.ones[before == 0].sum(dtype=np.int64)) / total if total else 0.0
 
 
-def regrown(before: NDArray[np.float32], counts: MaskCounts) -> float:
+def regrown_share_of_gates(before: NDArray[np.float32], counts: MaskCounts) -> float:
     """Of all gates of all masks, the share that are ones where the broadcast weights ``before [d]`` were zero."""
     total = counts.masks * len(counts.ones)
     return int(counts.ones[before == 0].sum(dtype=np.int64)) / total if total else 0.0

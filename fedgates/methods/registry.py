@@ -7,12 +7,14 @@ from typing import Any
 import torch
 
 from fedgates import models
-from fedgates.config import UPLINKS, ConfigError, RunConfig, Value, is_reference, key_names, parse
+from fedgates.config import UPLINKS, RunConfig, is_reference, key_names, parse
+from fedgates.errors import ConfigError, NetworkError
 from fedgates.flower.strategy import GateStrategy
-from fedgates.nn.network import Network, NetworkError
+from fedgates.nn.network import Network
+from fedgates.types import Value
 from fedgates.util.references import find
 from fedgates.util.text import error_line
-from fedgates.wire.channel import DECODE_BYTES_A_GATE
+from fedgates.wire.codec import DECODE_BYTES_A_GATE
 
 AnyStrategy = GateStrategy[Any, Any]
 Strategies = Mapping[str, str]

@@ -48,22 +48,22 @@ def batches(task: Task, config: RunConfig) -> Iterator[Tensor]:
         yield from torch.split(shuffled, config.batch_size)
 
 
-def descend(
+def train_epochs(
     network: Network,
     task: Task,
     config: RunConfig,
     optimizer: torch.optim.Optimizer,
     *,
-    load: Callable[[], None] | None = None,
-    convert: Callable[[], None] | None = None,
+    before_forward: Callable[[], None] | None = None,
+    after_backward: Callable[[], None] | None = None,
 ) -> float:
     """The local epochs: a step of `optimizer` for each batch.
 
     Parameters
     ----------
-    load : callable, optional
+    before_forward : callable, optional
         Called before each batch, to put weights on the network that depend on what is trained.
-    convert : callable, optional
+    after_backward : callable, optional
         Called after each backward pass, to turn the gradient of the weights into that of what is trained.
 
     Returns
@@ -73,11 +73,11 @@ def descend(
     """
     losses = []
     for batch in batches(task, config):
-        if load:
-            load()
+        if before_forward:
+            before_forward()
         losses.append(backward(network, task, batch, config.precision))
-        if convert:
-            convert()
+        if after_backward:
+            after_backward()
         optimizer.step()
     return float(torch.stack(losses).mean())
 
@@ -186,7 +186,7 @@ def _images(x: Tensor, precision: str) -> Tensor:
 
 
 @contextmanager
-def isolated(seed_from: torch.Generator, threads: int) -> Iterator[None]:
+def seeded_rng(seed_from: torch.Generator, threads: int) -> Iterator[None]:
     """Run with `threads` CPU threads (0: as they are) and torch's global generators seeded from a key, then put both back.
 
     A user's network may draw from the global generator (dropout does), and sums depend on how many threads share them.

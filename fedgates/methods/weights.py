@@ -13,7 +13,7 @@ from fedgates.config import RunConfig, number
 from fedgates.flower.strategy import GateStrategy
 from fedgates.methods.inertia import inertia
 from fedgates.methods.metrics import MaskCounts
-from fedgates.methods.training import Task, descend
+from fedgates.methods.training import Task, train_epochs
 from fedgates.nn.network import Network
 from fedgates.types import Update, UpdateKind, Weights
 
@@ -39,7 +39,7 @@ class WeightConfig(RunConfig):
 WeightCfg = TypeVar("WeightCfg", bound=WeightConfig)
 
 
-class WeightStrategy(GateStrategy[WeightCfg, Weights], Generic[WeightCfg]):
+class WeightMethod(GateStrategy[WeightCfg, Weights], Generic[WeightCfg]):
     """A method whose state is the network's weights; it adds ``local_update`` and ``aggregate``.
 
     Attributes
@@ -91,12 +91,12 @@ class WeightStrategy(GateStrategy[WeightCfg, Weights], Generic[WeightCfg]):
         )
         if after_step:
             optimizer.register_step_post_hook(lambda *_: after_step())
-        loss = descend(network, task, config, optimizer)
+        loss = train_epochs(network, task, config, optimizer)
         return finite(network.weights), {"loss": loss, **self.own_score(task)}
 
     def measure(self, before: Weights, after: Weights, masks: MaskCounts) -> dict[str, float]:
         """What the base says of a round, and how far each layer's weights moved."""
-        return super().measure(before, after, masks) | inertia(self.network.slots, before.values, after.values)
+        return super().measure(before, after, masks) | inertia(self.network.slices, before.values, after.values)
 
     def own_score(self, task: Task) -> dict[str, float]:
         """The accuracy of the network as it is on the client's held-out images, where it has some and a class to find."""

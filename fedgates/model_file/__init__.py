@@ -16,9 +16,9 @@ was tried on, and its file is 8 bytes a channel larger.
 import importlib
 from typing import TYPE_CHECKING
 
+from fedgates.errors import ModelFileError
 from fedgates.model_file.contents import Contents, look
 from fedgates.model_file.facts import Facts
-from fedgates.model_file.layout import ModelFileError
 
 if TYPE_CHECKING:
     from fedgates.model_file.model import Model

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from fedgates.data.tensors import normalise
-from fedgates.model_file.layout import ModelFileError
+from fedgates.errors import ModelFileError
 
 _BATCH = 64
 

@@ -7,11 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedgates.config import RunConfig
+from fedgates.errors import ModelFileError, WireError
 from fedgates.model_file.facts import Facts, Layer, from_json
-from fedgates.model_file.layout import ModelFileError, read_bytes, split
+from fedgates.model_file.layout import read_bytes, split
 from fedgates.types import Weights
 from fedgates.util.text import one_line
-from fedgates.wire import Shared, WireError, unpack_state, unpack_update
+from fedgates.wire import CodingContext, unpack_state, unpack_update
 from fedgates.wire.header import PACKED, peek
 
 MOST_GATES = RunConfig.max_gates
@@ -61,7 +62,7 @@ def nonzero(facts: Facts, payload: bytes, max_gates: int) -> NDArray[np.bool_]:
     if told != size:
         raise ModelFileError(f"its layers have {told:,} parameters, and its weights are {size:,}")
     try:
-        shared = Shared(bytes.fromhex(facts.digest), tuple(layer.size for layer in facts.layers))
+        shared = CodingContext(bytes.fromhex(facts.digest), tuple(layer.size for layer in facts.layers))
     except ValueError:
         raise ModelFileError(f"its digest is {facts.digest[:32]!r}, expected a number in hexadecimal") from None
     values = decoded_mask(payload, shared) if facts.weight_scale else decoded_weights(payload, shared)
@@ -82,13 +83,13 @@ def expected_size(payload: bytes, max_gates: int) -> int:
     return size
 
 
-def decoded_mask(payload: bytes, shared: Shared) -> NDArray[np.uint8]:
+def decoded_mask(payload: bytes, shared: CodingContext) -> NDArray[np.uint8]:
     """The mask of frozen weights, zeros and ones ``[d]``; anything else is a :class:`WireError`."""
     codec = "packed" if peek(payload).codec == PACKED else "entropy"
     return unpack_update(payload, shared, codec).gates(sum(shared.layers))
 
 
-def decoded_weights(payload: bytes, shared: Shared) -> NDArray[np.float32]:
+def decoded_weights(payload: bytes, shared: CodingContext) -> NDArray[np.float32]:
     """Trained weights, ``[d]``; anything else is a :class:`WireError`."""
     state, _ = unpack_state(payload, shared, "votes")
     if not isinstance(state, Weights):

@@ -8,7 +8,7 @@ from typing import Any
 
 from fedgates.config import WEIGHT_SCALES
 from fedgates.data.tensors import NORMALISATION
-from fedgates.model_file.layout import ModelFileError
+from fedgates.errors import ModelFileError
 from fedgates.nn.work import Work
 
 _MOST_PIXELS = 1 << 24

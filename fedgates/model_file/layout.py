@@ -4,6 +4,8 @@ import struct
 import zlib
 from pathlib import Path
 
+from fedgates.errors import ModelFileError
+
 MAGIC, VERSION = b"FGMD", 3
 _OPENING = struct.Struct("<4sHI")
 """Magic, version, length of the facts."""
@@ -14,10 +16,6 @@ _PART = 1 << 20
 """Bytes that are asked for at once: Python sets aside what is asked for, however short the file is."""
 _BYTES_A_GATE = 16
 """More than a weight, its place in a mask, and its share of tables and statistics ever take."""
-
-
-class ModelFileError(ValueError):
-    """A file that is no whole, sound model; the message says what is wrong with it, in one line."""
 
 
 def join(facts: bytes, statistics: bytes, payload: bytes) -> bytes:

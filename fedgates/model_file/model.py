@@ -38,4 +38,4 @@ class Model(nn.Module):
 def layers_of(network: Network) -> tuple[Layer, ...]:
     """A network's layers as its file has them."""
     modules = dict(network.module.named_modules())
-    return tuple(Layer(slot.name, type(modules[slot.name.rpartition(".")[0]]).__name__, slot.shape) for slot in network.slots)
+    return tuple(Layer(slot.name, type(modules[slot.name.rpartition(".")[0]]).__name__, slot.shape) for slot in network.slices)

@@ -9,17 +9,18 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fedgates import models
-from fedgates.config import MODELS, ConfigError, is_reference
+from fedgates.config import MODELS, is_reference
+from fedgates.errors import ConfigError, ModelFileError, NetworkError, WireError
 from fedgates.model_file.batch_norms import settle
 from fedgates.model_file.contents import MOST_GATES, decoded_mask, decoded_weights, expected_size
 from fedgates.model_file.facts import Facts, from_json
-from fedgates.model_file.layout import ModelFileError, read_bytes, split
+from fedgates.model_file.layout import read_bytes, split
 from fedgates.model_file.model import Model, layers_of
 from fedgates.models.shapes import Shape
 from fedgates.nn.gates import Gates
-from fedgates.nn.network import Network, NetworkError
+from fedgates.nn.network import Network
 from fedgates.util.text import error_line, one_line
-from fedgates.wire import Shared, WireError
+from fedgates.wire import CodingContext
 
 _LONGEST_LINE = 600
 _Builder = Callable[[Shape, int], nn.Module]
@@ -119,7 +120,7 @@ def _weights(network: Network, facts: Facts, payload: bytes) -> NDArray[np.float
     return weights
 
 
-def _shared(network: Network, facts: Facts, digest: bytes) -> Shared:
+def _shared(network: Network, facts: Facts, digest: bytes) -> CodingContext:
     """What both ends of a file know; it is of no round and of no client."""
     if facts.digest != digest.hex():
         raise NetworkError(
@@ -127,4 +128,4 @@ def _shared(network: Network, facts: Facts, digest: bytes) -> Shared:
         )
     if layers_of(network) != facts.layers:
         raise NetworkError(f"another network than the file's {facts.model}: its layers are others")
-    return Shared(digest, tuple(slot.size for slot in network.slots))
+    return CodingContext(digest, tuple(slot.size for slot in network.slices))

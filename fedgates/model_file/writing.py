@@ -15,7 +15,7 @@ from fedgates.nn.dead_units import slim, without_dead, work
 from fedgates.nn.gates import Gates
 from fedgates.nn.network import Network
 from fedgates.types import Update, Weights, pack
-from fedgates.wire import Shared, pack_state, pack_update
+from fedgates.wire import CodingContext, pack_state, pack_update
 
 
 def save(
@@ -68,15 +68,15 @@ def save(
     return len(whole)
 
 
-def _packed(network: Network, gates: Gates | None) -> tuple[str, Shared, bytes]:
+def _packed(network: Network, gates: Gates | None) -> tuple[str, CodingContext, bytes]:
     """The scale of frozen weights or "", what a reader has to know, and the payload of the network's weights."""
     weights = network.weights
     values = weights.cpu().numpy() + np.float32(0)  # no -0, which is not nothing on the wire
     mask = values != 0
-    layers = tuple(slot.size for slot in network.slots)
+    layers = tuple(slot.size for slot in network.slices)
     if gates is not None and torch.equal(gates.frozen * torch.from_numpy(mask).to(gates.frozen.device), weights):
-        shared = Shared(gates.digest, layers)
+        shared = CodingContext(gates.digest, layers)
         coded = (pack_update(Update(pack(mask)), shared, uplink) for uplink in ("entropy", "packed"))
         return gates.scale, shared, min(coded, key=len)
-    shared = Shared(network.digest(), layers)
+    shared = CodingContext(network.digest(), layers)
     return "", shared, pack_state(Weights(values), shared, "votes")

@@ -9,8 +9,9 @@ class BatchNorm(nn.BatchNorm2d):
 
     It has no scale, no shift and no running statistics, so a network's weights are the whole of its state, and a gate on every
     parameter is possible. What it makes of an image depends on the others in the batch:
-    :func:`fedgates.methods.training.predict` evaluates in large batches of one size. The one case in which a batch has no statistics, a single image whose maps are 1x1,
-    is normalised over its channels: by statistics of one value it would be zero, and the prediction the same for any image.
+    :func:`fedgates.methods.training.predict` evaluates in large batches of one size. The one case in which a batch has no
+    statistics, a single image whose maps are 1x1, is normalised over its channels: by statistics of one value it would be
+    zero, and the prediction the same for any image.
     """
 
     def __init__(self, channels: int) -> None:

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from fedgates import rng
-from fedgates.config import MODELS, ConfigError
+from fedgates.config import MODELS
+from fedgates.errors import ConfigError
 from fedgates.models.convolutional import PLANS, convolutional, mlp
 from fedgates.models.own import own
 from fedgates.models.regression import linear, logistic

@@ -1,6 +1,6 @@
 """What all networks ask of their input."""
 
-from fedgates.config import ConfigError
+from fedgates.errors import ConfigError
 
 Shape = tuple[int, int, int]
 """(channels, height, width) of one image."""

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from fedgates import rng
-from fedgates.nn.network import Network, NetworkError
+from fedgates.errors import NetworkError
+from fedgates.nn.network import Network
 
 WeightScale = Literal["kaiming", "released", "density"]
 StraightThrough = Literal["identity", "released"]
@@ -68,10 +69,10 @@ class Gates:
         _check_layers(network.module)
         self.network, self.scale = network, scale
         signs = rng.bits(network.size, seed, "weights")
-        fans = ",".join(str(slot.fan_in) for slot in network.slots)
+        fans = ",".join(str(slot.fan_in) for slot in network.slices)
         self.digest = network.digest(scale.encode(), fans.encode(), signs.tobytes())
         self.frozen = torch.from_numpy(signs).to(network.device, torch.float32).mul_(2).sub_(1)
-        for slot in network.slots:
+        for slot in network.slices:
             self.frozen[slot.offset : slot.offset + slot.size] *= weight_scale(scale, slot.fan_in)
 
     def load_sample(self, scores: Tensor, generator: torch.Generator) -> None:

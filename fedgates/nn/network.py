@@ -13,13 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
-
-class NetworkError(TypeError):
-    """A network that cannot be federated, or gated; the message names the layer."""
+from fedgates.errors import NetworkError
 
 
 @dataclass(frozen=True)
-class Slot:
+class ParameterSlice:
     """Where one parameter lies in the flat vector: elements ``offset`` to ``offset + size``."""
 
     name: str
@@ -69,19 +67,19 @@ class Network:
                 )
         self.module = module.to(device)
         self.device = torch.device(device)
-        self.slots = _slots(module)
-        self.size = sum(slot.size for slot in self.slots)
+        self.slices = _slots(module)
+        self.size = sum(slot.size for slot in self.slices)
         if not self.size:
             raise NetworkError("the network has no parameters")
         parameters = dict(module.named_parameters())
-        self.weights = torch.cat([parameters[s.name].detach().reshape(-1) for s in self.slots])
+        self.weights = torch.cat([parameters[s.name].detach().reshape(-1) for s in self.slices])
         self.gradient = torch.zeros_like(self.weights)
-        for slot in self.slots:
+        for slot in self.slices:
             parameters[slot.name].data = self._view(self.weights, slot)
             parameters[slot.name].grad = self._view(self.gradient, slot)
 
     @staticmethod
-    def _view(flat: Tensor, slot: Slot) -> Tensor:
+    def _view(flat: Tensor, slot: ParameterSlice) -> Tensor:
         return flat[slot.offset : slot.offset + slot.size].view(slot.shape)
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -92,28 +90,28 @@ class Network:
     def digest(self, *also: bytes) -> bytes:
         """Eight bytes that name this layout (names and shapes in order) and whatever else both ends must agree on."""
         h = hashlib.blake2b(digest_size=8)
-        for slot in self.slots:
+        for slot in self.slices:
             h.update(f"{slot.name}{slot.shape};".encode())
         for part in also:
             h.update(hashlib.blake2b(part, digest_size=16).digest())
         return h.digest()
 
 
-def _slots(module: nn.Module) -> tuple[Slot, ...]:
+def _slots(module: nn.Module) -> tuple[ParameterSlice, ...]:
     fans: dict[int, int] = {}
     for layer in module.modules():
         fan = fan_in(layer)
         for parameter in layer.parameters(recurse=False):
             fans.setdefault(id(parameter), fan)
-    slots, offset = [], 0
+    slices, offset = [], 0
     for name, parameter in module.named_parameters():  # yields a shared parameter once
         if isinstance(parameter, nn.UninitializedParameter):
             raise NetworkError(f"parameter {name!r} has no shape yet; run the network once before it is federated")
         if parameter.dtype != torch.float32:
             raise NetworkError(f"parameter {name!r} is {parameter.dtype}, expected torch.float32")
-        slots.append(Slot(name, tuple(parameter.shape), offset, parameter.numel(), fans[id(parameter)]))
+        slices.append(ParameterSlice(name, tuple(parameter.shape), offset, parameter.numel(), fans[id(parameter)]))
         offset += parameter.numel()
-    return tuple(slots)
+    return tuple(slices)
 
 
 def fan_in(layer: nn.Module) -> int:

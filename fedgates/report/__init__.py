@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fedgates.report.document import document
-from fedgates.report.story import gather
+from fedgates.report.run_data import gather
 from fedgates.util.files import write_atomically
 
 FILE_NAME = "report.html"

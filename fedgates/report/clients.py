@@ -8,14 +8,14 @@ from fedgates.report.charts import BOTTOM, LEFT, RIGHT, TOP, Column, Series
 from fedgates.report.failures import went_wrong
 from fedgates.report.markup import Html
 from fedgates.report.parts import figure, figures, section
-from fedgates.report.story import Story
+from fedgates.report.run_data import RunData
 from fedgates.report.traffic import each, grouped, label, named
 from fedgates.runs.totals import Line
 
 _COUNTS = (("clients_counted", "counted"), ("clients_rejected", "rejected"), ("clients_failed", "failed"))
 
 
-def clients(story: Story) -> Html | None:
+def clients(story: RunData) -> Html | None:
     """The section; None of a run without a round."""
     if not story.lines:
         return None

@@ -8,14 +8,14 @@ from fedgates.report.axes import linear, whole
 from fedgates.report.charts import BOTTOM, LEFT, RIGHT, TOP, Series
 from fedgates.report.markup import Html, el
 from fedgates.report.parts import figure, figures, folded, more, section, table
-from fedgates.report.story import Story
+from fedgates.report.run_data import RunData
 from fedgates.runs.totals import Line, number
 from fedgates.util.text import one_line
 
 _MOST_DEVICES = 40
 
 
-def devices(story: Story) -> Html | None:
+def devices(story: RunData) -> Html | None:
     """What devices found that evaluated the model on their own images; None where none did."""
     lines = [line for line in story.rounds if line.get("client_evaluations")]
     if not lines:

@@ -6,10 +6,10 @@ from fedgates.report.gates import gates
 from fedgates.report.headline import headline, title
 from fedgates.report.learned import learned
 from fedgates.report.markup import Html, el
+from fedgates.report.run_data import RunData
 from fedgates.report.samples import samples
 from fedgates.report.settings import again, settings
 from fedgates.report.status import progress
-from fedgates.report.story import Story
 from fedgates.report.style import STYLE
 from fedgates.report.traffic import traffic
 
@@ -20,7 +20,7 @@ _ANEW = 5
 """Seconds after which the page of a run under way loads itself again; the one that the run writes at its end does not."""
 
 
-def document(story: Story) -> str:
+def document(story: RunData) -> str:
     """The page. Equal stories give equal pages."""
     head = el(
         "head",

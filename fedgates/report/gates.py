@@ -9,7 +9,7 @@ from fedgates.report.charts import BOTTOM, LEFT, RIGHT, TOP, Column, Series
 from fedgates.report.markup import Html
 from fedgates.report.model_file import Layer, ModelFile
 from fedgates.report.parts import figure, figures, section, table
-from fedgates.report.story import Story
+from fedgates.report.run_data import RunData
 from fedgates.report.traffic import grouped, label, named
 from fedgates.util.text import one_line
 
@@ -24,12 +24,12 @@ _DECIDED = ("below .05: dropped", ".05 to .35", ".35 to .65: undecided", ".65 to
 _MOST_LAYERS = 80
 
 
-def gates(story: Story) -> Html | None:
+def gates(story: RunData) -> Html | None:
     """The section; None where nothing says anything of it."""
     return section("The network", figures(_density(story), _decided(story)), *_model(story.model))
 
 
-def _density(story: Story) -> Html | None:
+def _density(story: RunData) -> Html | None:
     found = [
         (key, name, [(line["round"], line[key]) for line in story.rounds if line.get(key) is not None])
         for key, name in _DENSITIES
@@ -58,7 +58,7 @@ def _density(story: Story) -> Html | None:
     return figure("Density by round", chart, note=f"The share of the parameters that is kept{alone}.", legend=legend)
 
 
-def _decided(story: Story) -> Html | None:
+def _decided(story: RunData) -> Html | None:
     lines = [line for line in story.rounds if line.get("theta_histogram")]
     if not lines:
         return None

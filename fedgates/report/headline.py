@@ -4,13 +4,13 @@ from fedgates.config import CLIENTS
 from fedgates.report import numbers
 from fedgates.report.markup import Html, el
 from fedgates.report.parts import table
+from fedgates.report.run_data import RunData
 from fedgates.report.status import status
-from fedgates.report.story import Story
 from fedgates.runs.totals import Line, Metric
 from fedgates.util.text import one_line
 
 
-def headline(story: Story) -> Html:
+def headline(story: RunData) -> Html:
     """The run's name, its key figures, and how it compares with dense float32 FedAvg."""
     return el(
         "header",
@@ -23,13 +23,13 @@ def headline(story: Story) -> Html:
     )
 
 
-def title(story: Story) -> str:
+def title(story: RunData) -> str:
     """Method and data set."""
     strategy, dataset = (one_line(story.config.get(key, ""), 80) for key in ("strategy", "dataset"))
     return f"{strategy} on {dataset}" if strategy and dataset else story.name
 
 
-def _about(story: Story) -> str:
+def _about(story: RunData) -> str:
     parts = []
     if "model" in story.config:
         parts.append(one_line(story.config["model"], 80) + (f" with {story.size:,} parameters" if story.size else ""))
@@ -41,7 +41,7 @@ def _about(story: Story) -> str:
     return ", ".join(parts) + "."
 
 
-def _how_far(story: Story) -> str:
+def _how_far(story: RunData) -> str:
     asked, done = story.asked, len(story.rounds)
     attempts = len(story.lines) - done
     repeated = f", and {numbers.count(attempts, 'attempt')} without a quorum" if attempts else ""
@@ -50,7 +50,7 @@ def _how_far(story: Story) -> str:
     return numbers.count(done, "round") + repeated
 
 
-def _tiles(story: Story) -> Html:
+def _tiles(story: RunData) -> Html:
     moved, metric = story.moved, story.metric
     reached = [line for line in story.rounds if line.get(metric.key) is not None]
     best = _best(reached, metric)
@@ -82,7 +82,7 @@ def _best(reached: list[Line], metric: Metric) -> str:
     return f"; best {metric.told(best[metric.key])} in round {best['round']}"
 
 
-def _file_note(story: Story) -> str:
+def _file_note(story: RunData) -> str:
     """Whose size the file's is to be held against."""
     written = story.model.round if story.model else None
     when = f", of round {written}" if written not in {None, story.done} else ""
@@ -95,7 +95,7 @@ def _tile(name: str, value: str, beside: str) -> Html:
     return el("div", el("dt", name), el("dd", value, class_="value"), el("dd", beside))
 
 
-def _versus(story: Story) -> Html | None:
+def _versus(story: RunData) -> Html | None:
     moved = story.moved
     if not moved.dense:
         return None

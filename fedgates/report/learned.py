@@ -7,7 +7,7 @@ from fedgates.report.axes import Axis, linear, logarithmic, whole
 from fedgates.report.charts import BOTTOM, LEFT, RIGHT, TOP, Series
 from fedgates.report.markup import Html
 from fedgates.report.parts import figure, figures, folded, more, section, table
-from fedgates.report.story import Story
+from fedgates.report.run_data import RunData
 from fedgates.runs.totals import Line, Metric, sent_down
 from fedgates.util.text import one_line
 
@@ -16,7 +16,7 @@ _OTHERS = (("_sample", "one sampled mask"), ("_mean", "mean network"), ("_ensemb
 _MOST_ROWS = 200
 
 
-def learned(story: Story) -> Html | None:
+def learned(story: RunData) -> Html | None:
     """The section; None of a run in which nothing was measured."""
     metric = story.metric
     measured = [line for line in story.rounds if line.get(metric.key) is not None]
@@ -44,7 +44,7 @@ def learned(story: Story) -> Html | None:
     )
 
 
-def _every_figure(story: Story) -> Html:
+def _every_figure(story: RunData) -> Html:
     """Every single number of the last round's line, for what no chart shows."""
     last = story.rounds[-1]
     rows = [(one_line(key, 60), numbers.plain(value)) for key, value in last.items() if not isinstance(value, dict | list)]
@@ -52,7 +52,7 @@ def _every_figure(story: Story) -> Html:
     return folded(f"All figures of round {last['round']}", figures_of_it, more(len(rows) - _MOST_ROWS, "and {} more keys"))
 
 
-def _by_bytes(story: Story, measured: list[Line], moved: list[int], named: list[tuple[str, str]], y: Axis, says: str) -> Html:
+def _by_bytes(story: RunData, measured: list[Line], moved: list[int], named: list[tuple[str, str]], y: Axis, says: str) -> Html:
     first = story.rounds[0]
     dense = 4 * story.size * (2 * first["clients_selected"] + first.get("clients_evaluating", 0))
     note = f"Dashed: one round of dense float32 FedAvg, {numbers.size(dense)}." if dense else None

@@ -4,7 +4,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedgates.model_file import Contents, ModelFileError, look
+from fedgates.errors import ModelFileError
+from fedgates.model_file import Contents, look
 from fedgates.util.text import one_line
 
 

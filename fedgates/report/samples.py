@@ -4,10 +4,10 @@ from fedgates.report import numbers
 from fedgates.report.files import Sample
 from fedgates.report.markup import Html, el
 from fedgates.report.parts import note, section
-from fedgates.report.story import Story
+from fedgates.report.run_data import RunData
 
 
-def samples(story: Story) -> Html | None:
+def samples(story: RunData) -> Html | None:
     """The section; None where there are no samples."""
     if not story.samples:
         return None

@@ -8,14 +8,14 @@ from fedgates.config.app import as_pair
 from fedgates.report import numbers
 from fedgates.report.markup import Html, el, join
 from fedgates.report.parts import folded, more, note, section, table
-from fedgates.report.story import Story
+from fedgates.report.run_data import RunData
 from fedgates.util.text import one_line
 
 _MOST_ROWS, _MOST_CODE = 200, 4000
 """Keys in a table, and characters of a command."""
 
 
-def settings(story: Story) -> Html | None:
+def settings(story: RunData) -> Html | None:
     """Every key, those that were changed first; None without a configuration."""
     if not story.config:
         return None
@@ -27,7 +27,7 @@ def settings(story: Story) -> Html | None:
     )
 
 
-def _table(story: Story, keys: Sequence[str], name: str) -> Html:
+def _table(story: RunData, keys: Sequence[str], name: str) -> Html:
     """Keys, their values and their defaults."""
     rows = [
         (one_line(key, 60), _shown(story.config[key]), _shown(story.defaults[key]) if key in story.defaults else "")
@@ -37,7 +37,7 @@ def _table(story: Story, keys: Sequence[str], name: str) -> Html:
     return el("div", table(("key", "value", "default"), rows, words=3, name=name), left_out)
 
 
-def again(story: Story) -> Html | None:
+def again(story: RunData) -> Html | None:
     """The commands: to go on with a run that ended early, and to do it again; None without a configuration."""
     if not story.config:
         return None
@@ -59,7 +59,7 @@ def _code(text: str) -> Html:
     return el("pre", el("code", text), tabindex=0)
 
 
-def command(story: Story, *, resume: bool = False) -> str:
+def command(story: RunData, *, resume: bool = False) -> str:
     """The shell's line that starts such a run, or goes on with this one: keys that have their default are left out."""
     parts = ["uv run flwr run . --stream"]
     clients = story.config.get(CLIENTS)

@@ -7,7 +7,7 @@ from fedgates.report.axes import next_step
 from fedgates.report.charts import Column
 from fedgates.report.markup import Html, el
 from fedgates.report.parts import figure, figures, section, table
-from fedgates.report.story import Story
+from fedgates.report.run_data import RunData
 from fedgates.runs.totals import DIRECTIONS, Line, Sort, sorts
 from fedgates.util.text import one_line
 
@@ -15,7 +15,7 @@ _MOST_COLUMNS, _COLOURS, _MOST_ROWS = 60, 5, 20
 Kinds = list[tuple[str, str]]
 
 
-def traffic(story: Story) -> Html | None:
+def traffic(story: RunData) -> Html | None:
     """The section; None of a run in which nothing travelled."""
     found = sorts(story.lines)
     if not found:

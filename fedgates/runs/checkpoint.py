@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from fedgates.config import CLIENTS, LIMITS, ConfigError, RunConfig, devices_shape, field_name, folder, key_name, to_dict
-from fedgates.runs.round_log import Ledger
+from fedgates.config import CLIENTS, LIMITS, RunConfig, devices_shape, field_name, folder, key_name, to_dict
+from fedgates.errors import ConfigError
+from fedgates.runs.round_log import RoundLog
 from fedgates.types import State, Votes, Weights
 from fedgates.util.files import locked, sweep, write_atomically
 
@@ -74,9 +75,9 @@ class RunFolder:
         _write_config(self.path, config, clients)
 
     @property
-    def ledger(self) -> Ledger:
+    def ledger(self) -> RoundLog:
         """Its ``rounds.jsonl``."""
-        return Ledger(self.path)
+        return RoundLog(self.path)
 
     def save(self, state: State, server_round: int, digest: bytes) -> Path:
         """Write the state after `server_round` under its final name only once it is whole and on the disk."""

@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fedgates.config import ConfigError, RunConfig, folder
-from fedgates.runs.log_reader import Lines, read
+from fedgates.config import RunConfig, folder
+from fedgates.errors import ConfigError
+from fedgates.runs.log_reader import LogReader, read
 from fedgates.runs.totals import metric, moved, number
 from fedgates.util.text import columns, one_line
 
@@ -191,12 +192,12 @@ def as_values(found: Sequence[Entry]) -> list[dict[str, Any]]:
     return [asdict(each) for each in found]
 
 
-def follow(path: Path, pause: float = 0.5) -> Iterator[tuple[Lines, bool, bool]]:
+def follow(path: Path, pause: float = 0.5) -> Iterator[tuple[LogReader, bool, bool]]:
     """A run's lines again and again, whether they have changed, and whether its process has ended, which is the last time.
 
     A run that is resumed takes lines back; whoever looks sees that, too.
     """
-    lines = Lines(path)
+    lines = LogReader(path)
     while True:
         over = not under_way(path)
         yield lines, lines.look(), over

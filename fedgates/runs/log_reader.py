@@ -17,7 +17,7 @@ _MOST_SHOWN = 40
 """Characters of a wrong value."""
 
 
-class Lines:
+class LogReader:
     """The sound lines of a run's ledger so far.
 
     Attributes
@@ -83,9 +83,9 @@ class Lines:
             self.problems.append(f"{FILE_NAME}, line {self._seen}: {wrong}")
 
 
-def read(folder: Path) -> Lines:
+def read(folder: Path) -> LogReader:
     """All of a run's ledger, as it is now."""
-    lines = Lines(folder)
+    lines = LogReader(folder)
     lines.look()
     return lines
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fedgates.config import ConfigError
+from fedgates.errors import ConfigError
 from fedgates.methods.metrics import entropy
 from fedgates.types import Update, count_ones
 from fedgates.util.files import write_atomically
@@ -30,7 +30,7 @@ LARGEST_LOSS = 1000.0
 
 
 @dataclass
-class Tally:
+class RoundRecord:
     """The counts of one round, kept while it runs."""
 
     server_round: int
@@ -159,7 +159,7 @@ class Tally:
         return own | {key: _finite(value) for key, value in further.items()}
 
 
-class Ledger:
+class RoundLog:
     """The file ``rounds.jsonl`` in a run's folder."""
 
     def __init__(self, folder: Path) -> None:

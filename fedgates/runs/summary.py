@@ -6,7 +6,7 @@ from itertools import accumulate
 from pathlib import Path
 from statistics import median
 
-from fedgates.runs.round_log import Ledger
+from fedgates.runs.round_log import RoundLog
 from fedgates.runs.totals import DIRECTIONS, WRONG, Line, metric, moved, number, sent_down, sorts
 from fedgates.util.log_axis import log_x
 from fedgates.util.text import columns, one_line
@@ -115,7 +115,7 @@ def draw_curves(folder: Path, size: int) -> Path:
     import matplotlib as mpl  # noqa: PLC0415  # takes half a second, and only the end of a run needs it
     from matplotlib.figure import Figure  # noqa: PLC0415
 
-    every = Ledger(folder).read()
+    every = RoundLog(folder).read()
     total = dict(zip((x["round"] for x in every), accumulate(x["uplink_bytes"] + sent_down(x) for x in every), strict=True))
     judged = metric(every)
     headline, scale = judged.key, 100 if judged.is_share else 1

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from fedgates.config import Value
 from fedgates.runs.totals import Line
+from fedgates.types import Value
 
 PROJECT = "fedgates"
 """What runs stand under, where nothing else is said."""

@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from fedgates.config import ConfigError, Value, split_trackers
-from fedgates.runs.round_log import Ledger
+from fedgates.config import split_trackers
+from fedgates.errors import ConfigError
+from fedgates.runs.round_log import RoundLog
 from fedgates.runs.totals import Line, moved
 from fedgates.trackers.base import Run, Tracker, without_secrets
 from fedgates.trackers.named import KEY, tracker_class
+from fedgates.types import Value
 from fedgates.util.text import error_line
 
 log = logging.getLogger("fedgates")
@@ -54,7 +56,7 @@ def following(
         One fails later, and that is not to be borne.
     """
     opened: dict[str, Tracker] = {}
-    total = moved(Ledger(folder).read(), 0).both if resumed else 0
+    total = moved(RoundLog(folder).read(), 0).both if resumed else 0
     finished = False
 
     def tell(line: Line) -> None:

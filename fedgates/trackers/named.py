@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import cast
 
-from fedgates.config import ConfigError, split_trackers
+from fedgates.config import split_trackers
+from fedgates.errors import ConfigError
 from fedgates.trackers.base import Run, Tracker
 from fedgates.util.references import find
 from fedgates.util.text import error_line

@@ -2,7 +2,7 @@
 
 import importlib
 
-from fedgates.config import ConfigError
+from fedgates.errors import ConfigError
 from fedgates.util.text import error_line
 
 

@@ -6,16 +6,17 @@ together and take them apart; ``packed``, ``entropy``, ``side_info`` and ``sampl
 underneath.
 """
 
-from fedgates.wire.header import WireError, describe
-from fedgates.wire.relay import Counted, Known, apply_relay, pack_relay
-from fedgates.wire.shared import Shared
+from fedgates.errors import WireError
+from fedgates.wire.context import CodingContext
+from fedgates.wire.header import describe
+from fedgates.wire.relay import AcceptedUpdate, VersionedState, apply_relay, pack_relay
 from fedgates.wire.states import check, pack_state, unpack_state
 from fedgates.wire.updates import pack_update, sort_of, unpack_update
 
 __all__ = [
-    "Counted",
-    "Known",
-    "Shared",
+    "AcceptedUpdate",
+    "CodingContext",
+    "VersionedState",
     "WireError",
     "apply_relay",
     "check",

@@ -7,19 +7,19 @@ order.
 import numpy as np
 from numpy.typing import NDArray
 
-from fedgates.wire.header import WireError
+from fedgates.errors import WireError
+from fedgates.wire.context import CodingContext
 from fedgates.wire.range_coder import decode_bits, encode_bits, longest, read_table
 from fedgates.wire.scale import FREQUENCIES, frequency_bytes
-from fedgates.wire.shared import Shared
 
 
-def encode(gates: NDArray[np.uint8], shared: Shared) -> bytes:
+def encode(gates: NDArray[np.uint8], shared: CodingContext) -> bytes:
     """Gates ``[d]`` of 0 and 1 to a table and a range code."""
     table = _table(gates, shared)
     return table.tobytes() + encode_bits(gates, shared.layers, FREQUENCIES[table])
 
 
-def decode(body: memoryview, shared: Shared) -> NDArray[np.uint8]:
+def decode(body: memoryview, shared: CodingContext) -> NDArray[np.uint8]:
     """The inverse of :func:`encode`."""
     start = len(shared.layers)
     if not start <= len(body) <= start + longest(shared.size):
@@ -31,6 +31,6 @@ def decode(body: memoryview, shared: Shared) -> NDArray[np.uint8]:
     return gates
 
 
-def _table(gates: NDArray[np.uint8], shared: Shared) -> NDArray[np.uint8]:
+def _table(gates: NDArray[np.uint8], shared: CodingContext) -> NDArray[np.uint8]:
     parts = np.split(gates, np.cumsum(shared.layers)[:-1])
     return frequency_bytes(np.array([np.count_nonzero(part) for part in parts]), np.array(shared.layers))

@@ -4,7 +4,8 @@ import struct
 import zlib
 from typing import NamedTuple
 
-from fedgates.wire.shared import Shared
+from fedgates.errors import WireError
+from fedgates.wire.context import CodingContext
 
 MAGIC = b"FGTS"
 VERSION = 2
@@ -24,10 +25,6 @@ CODEC_NUMBERS = {name: number for number, name in CODECS.items()}
 _HEADER = struct.Struct("<4sBBBBII8sII")
 _CRC = struct.Struct("<I")
 HEADER_SIZE = _HEADER.size + _CRC.size
-
-
-class WireError(ValueError):
-    """A payload that is not what this reader expects; the message says what is wrong with it."""
 
 
 class Header(NamedTuple):
@@ -53,7 +50,7 @@ class Header(NamedTuple):
     """
 
 
-def seal(kind: int, codec: int, value_type: int, shared: Shared, number: int, check: int, body: bytes) -> bytes:
+def seal(kind: int, codec: int, value_type: int, shared: CodingContext, number: int, check: int, body: bytes) -> bytes:
     """A payload: header, checksum, body."""
     head = _HEADER.pack(MAGIC, VERSION, kind, codec, value_type, shared.size, shared.server_round, shared.digest, number, check)
     return head + _CRC.pack(zlib.crc32(body, zlib.crc32(head))) + body
@@ -77,7 +74,7 @@ def peek(data: bytes) -> Header:
     return header
 
 
-def unseal(data: bytes, shared: Shared, expected: tuple[tuple[int, int, int], ...]) -> tuple[Header, memoryview]:
+def unseal(data: bytes, shared: CodingContext, expected: tuple[tuple[int, int, int], ...]) -> tuple[Header, memoryview]:
     """Header and body of a whole, undamaged payload of this network and one of the `expected` (kind, codec, value type).
 
     Raises

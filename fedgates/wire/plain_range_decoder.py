@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fedgates.wire.header import WireError
+from fedgates.errors import WireError
 from fedgates.wire.scale import HALF
 
 _SHARE_BITS = 24

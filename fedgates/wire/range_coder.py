@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedgates.errors import WireError
 from fedgates.wire import plain_range_decoder
 from fedgates.wire.bits import packed_size
-from fedgates.wire.header import WireError
 from fedgates.wire.scale import FREQUENCIES
 
 try:

@@ -10,9 +10,10 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from fedgates.errors import WireError
 from fedgates.types import MAX_EXAMPLES, State, Update
-from fedgates.wire.header import HEADER_SIZE, RELAY, Header, WireError, peek, seal, unseal
-from fedgates.wire.shared import Shared
+from fedgates.wire.context import CodingContext
+from fedgates.wire.header import HEADER_SIZE, RELAY, Header, peek, seal, unseal
 from fedgates.wire.states import check
 from fedgates.wire.updates import read_body
 
@@ -25,7 +26,7 @@ Aggregate = Callable[[State, Iterator[Update], int], State]
 
 
 @dataclass(frozen=True)
-class Counted:
+class AcceptedUpdate:
     """An update that a round counted: its client, how many examples it stands for, and the payload that came."""
 
     client: int
@@ -34,7 +35,7 @@ class Counted:
 
 
 @dataclass(frozen=True)
-class Known:
+class VersionedState:
     """A state, and the round that it opened."""
 
     state: State
@@ -44,9 +45,9 @@ class Known:
 def pack_relay(
     base_round: int,
     base_check: int,
-    rounds: Sequence[Sequence[Counted] | None],
+    rounds: Sequence[Sequence[AcceptedUpdate] | None],
     state: State,
-    shared: Shared,
+    shared: CodingContext,
     sort: tuple[int, int, int],
 ) -> bytes:
     """Code the way from one state to a newer one.
@@ -75,7 +76,7 @@ def pack_relay(
 
 
 def apply_relay(
-    data: bytes, base: Known | None, shared: Shared, sort: tuple[int, int, int], aggregate: Aggregate
+    data: bytes, base: VersionedState | None, shared: CodingContext, sort: tuple[int, int, int], aggregate: Aggregate
 ) -> tuple[State, int]:
     """Rebuild the newer state from the older one, with the method's own server rule.
 
@@ -156,7 +157,7 @@ def _available(body: memoryview, start: int, length: int) -> memoryview:
     return body[start : start + length]
 
 
-def _read(entry: _Entry, sort: tuple[int, int, int], shared: Shared) -> Update:
+def _read(entry: _Entry, sort: tuple[int, int, int], shared: CodingContext) -> Update:
     (client, examples, ones, found), body = entry
     if not 1 <= examples <= MAX_EXAMPLES:
         raise WireError(f"an update of {examples} examples, expected 1 to {MAX_EXAMPLES}")

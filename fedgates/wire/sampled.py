@@ -6,9 +6,9 @@ BiCompFL, arXiv 2502.00206). The gates are dealt out to B blocks, and for each b
 randomness that both ends can regenerate; the client picks one with probability proportional to ``q(z) / p(z)`` and sends its
 index in a byte. The receiver regenerates that one candidate.
 
-**Prior.** One probability for each level of the broadcast state (:meth:`Shared.levels`): the mean of q there, which is the
-constant nearest to it in KL, as u16 in 2^-16 and never 0. Untouched gates, which start and end at the clipped theta, then cost
-nearly nothing.
+**Prior.** One probability for each level of the broadcast state (:meth:`CodingContext.levels`): the mean of q there, which is
+the constant nearest to it in KL, as u16 in 2^-16 and never 0. Untouched gates, which start and end at the clipped theta, then
+cost nearly nothing.
 
 **Blocks.** Gate i is in block ``i % B``: neighbours, and so layers and votes, are dealt out evenly, and every block has nearly
 the same share of the whole divergence. ``B = ceil(KL / (8 - extra_bits))`` with KL in bits, so blocks are as large as the
@@ -29,10 +29,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedgates import rng
+from fedgates.errors import WireError
 from fedgates.wire.bits import packed_size
-from fedgates.wire.header import WireError
+from fedgates.wire.context import CodingContext
 from fedgates.wire.range_coder import BIT_SCALE
-from fedgates.wire.shared import Shared
 
 INDEX_BITS = 8
 CANDIDATES = 1 << INDEX_BITS
@@ -43,7 +43,7 @@ _CHUNK = 1 << 20
 """Random numbers held at a time."""
 
 
-def encode(theta: NDArray[np.float32], shared: Shared, extra_bits: float = 5.0) -> tuple[NDArray[np.uint8], bytes]:
+def encode(theta: NDArray[np.float32], shared: CodingContext, extra_bits: float = 5.0) -> tuple[NDArray[np.uint8], bytes]:
     """Choose a sample of keep-probabilities ``theta [d]`` and code it.
 
     Returns
@@ -66,7 +66,7 @@ def encode(theta: NDArray[np.float32], shared: Shared, extra_bits: float = 5.0) 
     return _collect(gates, shared.size), table[present > 0].astype("<u2").tobytes() + indices.tobytes()
 
 
-def decode(body: memoryview, shared: Shared) -> NDArray[np.uint8]:
+def decode(body: memoryview, shared: CodingContext) -> NDArray[np.uint8]:
     """The gates ``[d]`` of 0 and 1 that :func:`encode` chose; the same ``shared`` is needed."""
     level, levels = shared.levels()
     present = np.bincount(level, minlength=levels) > 0
@@ -96,7 +96,7 @@ def _collect(gates: NDArray[np.bool_], size: int) -> NDArray[np.uint8]:
     return np.ascontiguousarray(gates.T).reshape(-1)[:size].view(np.uint8)
 
 
-def _philox(shared: Shared) -> np.random.Philox:
+def _philox(shared: CodingContext) -> np.random.Philox:
     return rng.philox(shared.seed, "candidates", server_round=shared.server_round, client=shared.client)
 
 
@@ -107,7 +107,7 @@ def _numbers(generator: np.random.Philox, rows: int, columns: int) -> NDArray[np
     return words.view("<u2").reshape(rows, steps * _STEP_NUMBERS)[:, :columns]
 
 
-def _regenerate(indices: NDArray[np.uint8], columns: int, shared: Shared) -> NDArray[np.uint16]:
+def _regenerate(indices: NDArray[np.uint8], columns: int, shared: CodingContext) -> NDArray[np.uint16]:
     """Row `indices[j]` of each block j: ``[B, columns]``."""
     generator, steps = _philox(shared), -(-columns // _STEP_NUMBERS)
     rows = CANDIDATES * np.arange(len(indices), dtype=np.int64) + indices
@@ -120,7 +120,7 @@ def _regenerate(indices: NDArray[np.uint8], columns: int, shared: Shared) -> NDA
 
 
 def _choose(
-    frequencies: NDArray[np.uint16], weights: NDArray[np.float32], shared: Shared
+    frequencies: NDArray[np.uint16], weights: NDArray[np.float32], shared: CodingContext
 ) -> tuple[NDArray[np.bool_], NDArray[np.uint8]]:
     """Draw all candidates of each block and pick one in proportion to its importance: gates ``[B, n]``, indices ``[B]``."""
     generator, (blocks, columns) = _philox(shared), frequencies.shape

@@ -15,8 +15,8 @@ subtractive dither, with the broadcast as the reconstruction.
 Body: a byte, 0 for votes alone or 1 for coins; one bit a layer, whether it has groups of its own, packed lowest first; tables;
 the range code. All frequencies of a 1 are bytes on the scale of :mod:`fedgates.wire.scale`.
 
-*Votes alone*: a gate's group is its level (:meth:`Shared.levels`). The table has the frequency of each group that has gates,
-the common groups first, then those of the layers that have their own, levels ascending.
+*Votes alone*: a gate's group is its level (:meth:`CodingContext.levels`). The table has the frequency of each group that has
+gates, the common groups first, then those of the layers that have their own, levels ascending.
 
 *Coins*: first a frequency F for each level that has gates, over all layers (which is the encoder's choice; the groups' are
 checked). A gate's group is its bin, which says how far its coin lies from F. With U = 2 * (u >> 20) + 1 (of 8192), a = U *
@@ -32,12 +32,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fedgates.errors import WireError
 from fedgates.types import pack, unpack
 from fedgates.wire.bits import packed_size, spare_bits
-from fedgates.wire.header import WireError
+from fedgates.wire.context import CodingContext
 from fedgates.wire.range_coder import decode_bits, encode_bits, longest, read_table
 from fedgates.wire.scale import FREQUENCIES, frequency_bytes
-from fedgates.wire.shared import Shared
 
 _EDGES = np.array([2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384])
 """Two to a doubling: of the scales tried on real runs, the one with the fewest bytes, tables included."""
@@ -56,7 +56,7 @@ class _Classes(NamedTuple):
     table: bytes
 
 
-def encode(gates: NDArray[np.uint8], shared: Shared) -> bytes:
+def encode(gates: NDArray[np.uint8], shared: CodingContext) -> bytes:
     """Gates ``[d]`` of 0 and 1 to tables and a range code; ``shared.state`` and ``shared.coins()`` are the side information."""
     level, levels = shared.levels()
     alone = _Classes(level, levels, b"")
@@ -75,7 +75,7 @@ def encode(gates: NDArray[np.uint8], shared: Shared) -> bytes:
     return bytes([mode]) + flags + classes.table + table.tobytes() + code
 
 
-def decode(body: memoryview, shared: Shared) -> NDArray[np.uint8]:
+def decode(body: memoryview, shared: CodingContext) -> NDArray[np.uint8]:
     """The inverse of :func:`encode`; the same ``shared`` is needed."""
     groups, at = read_groups(body, shared)
     table = _table(body, at, len(groups.sizes))
@@ -90,7 +90,7 @@ def decode(body: memoryview, shared: Shared) -> NDArray[np.uint8]:
     return gates
 
 
-def read_groups(body: memoryview, shared: Shared) -> "tuple[Groups, int]":
+def read_groups(body: memoryview, shared: CodingContext) -> "tuple[Groups, int]":
     """The groups that a body says its gates are in, and where in it their table starts."""
     layers = len(shared.layers)
     at = 1 + packed_size(layers, 1)
@@ -113,7 +113,7 @@ def read_groups(body: memoryview, shared: Shared) -> "tuple[Groups, int]":
 class Groups:
     """The order in which gates are coded, and how many gates each group has; none is empty."""
 
-    def __init__(self, classes: _Classes, own: NDArray[np.bool_], shared: Shared) -> None:
+    def __init__(self, classes: _Classes, own: NDArray[np.bool_], shared: CodingContext) -> None:
         group: NDArray[np.unsignedinteger] = classes.of_gate
         if own.any():
             wide = np.uint16 if (int(own.sum()) + 1) * classes.number <= 1 << 16 else np.uint32
@@ -134,7 +134,7 @@ class Groups:
         return np.add.reduceat(ordered, np.cumsum(self.sizes) - self.sizes, dtype=np.int64)
 
 
-def _tossed(shared: Shared, level: _Classes, present: NDArray[np.bool_], frequencies: NDArray[np.uint8]) -> _Classes:
+def _tossed(shared: CodingContext, level: _Classes, present: NDArray[np.bool_], frequencies: NDArray[np.uint8]) -> _Classes:
     """The bin of each gate, given the frequency of each level that is present."""
     bins = np.zeros((level.number, 1 << _COIN_BITS), dtype=np.uint8)
     bins[present] = _bins(FREQUENCIES[frequencies])
@@ -157,7 +157,7 @@ def _bins_around(f: int) -> NDArray[np.uint8]:
     return distance + np.uint8(_BINS) * (above > below)
 
 
-def _worth_own_groups(gates: NDArray[np.uint8], classes: _Classes, shared: Shared) -> tuple[NDArray[np.bool_], float]:
+def _worth_own_groups(gates: NDArray[np.uint8], classes: _Classes, shared: CodingContext) -> tuple[NDArray[np.bool_], float]:
     """Which layers' own tables save more bits than they cost, bool ``[layers]``, and the bits that all costs then.
 
     Only an encoder decides this, so it may use floats.

@@ -4,10 +4,11 @@ import zlib
 
 import numpy as np
 
+from fedgates.errors import WireError
 from fedgates.types import State, Votes, Weights
 from fedgates.wire import entropy, values, votes
-from fedgates.wire.header import COUNTS, ENTROPY, FLOAT32, MASK_AND_VALUES, NONE, VALUES, VOTES, WireError, seal, unseal
-from fedgates.wire.shared import Shared
+from fedgates.wire.context import CodingContext
+from fedgates.wire.header import COUNTS, ENTROPY, FLOAT32, MASK_AND_VALUES, NONE, VALUES, VOTES, seal, unseal
 
 _SPARSE = 31 / 32
 """Share of weights that are not zero, above which a mask cannot pay."""
@@ -23,7 +24,7 @@ def check(state: State) -> int:
     return zlib.crc32(array.data, zlib.crc32(_scalars(state), zlib.crc32(trials.to_bytes(4, "little"))))
 
 
-def pack_state(state: State, shared: Shared, downlink: str = "votes") -> bytes:
+def pack_state(state: State, shared: CodingContext, downlink: str = "votes") -> bytes:
     """Code a server's state for the clients of round ``shared.server_round``.
 
     Votes are coded as `downlink` says, "votes" or "float32". Weights are float32, with a mask of those that are not zero where
@@ -51,7 +52,7 @@ def pack_state(state: State, shared: Shared, downlink: str = "votes") -> bytes:
     return min(dense, sparse, key=len)
 
 
-def unpack_state(data: bytes, shared: Shared, downlink: str = "votes") -> tuple[State, int]:
+def unpack_state(data: bytes, shared: CodingContext, downlink: str = "votes") -> tuple[State, int]:
     """Decode a state and the round it opens.
 
     Parameters

@@ -7,9 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fedgates.errors import WireError
 from fedgates.types import Update, UpdateKind, count_ones, pack, unpack
 from fedgates.wire import entropy, packed, sampled, side_info, values
 from fedgates.wire.bits import packed_size, spare_bits
+from fedgates.wire.context import CodingContext
 from fedgates.wire.header import (
     CODEC_NUMBERS,
     ENTROPY,
@@ -21,19 +23,17 @@ from fedgates.wire.header import (
     SIDE_INFO,
     VALUES,
     Header,
-    WireError,
     seal,
     unseal,
 )
-from fedgates.wire.shared import Shared
 from fedgates.wire.values import VALUE_TYPES
 
 _KIND_NUMBERS = {"mask": MASK, "values": VALUES, "mask and values": MASK_AND_VALUES}
 
 
 class _MaskCodec(NamedTuple):
-    encode: Callable[[NDArray[np.uint8], Shared], bytes]
-    decode: Callable[[memoryview, Shared], NDArray[np.uint8]]
+    encode: Callable[[NDArray[np.uint8], CodingContext], bytes]
+    decode: Callable[[memoryview, CodingContext], NDArray[np.uint8]]
 
 
 _LOSSLESS = {
@@ -44,7 +44,7 @@ _LOSSLESS = {
 
 
 def pack_update(
-    update: Update, shared: Shared, uplink: str = "side-info", *, value_type: str = "float32", extra_bits: float = 5.0
+    update: Update, shared: CodingContext, uplink: str = "side-info", *, value_type: str = "float32", extra_bits: float = 5.0
 ) -> bytes:
     """Code a client's update.
 
@@ -92,7 +92,7 @@ def pack_update(
 
 
 def unpack_update(
-    data: bytes, shared: Shared, uplink: str = "side-info", kind: UpdateKind = "mask", *, value_type: str = "float32"
+    data: bytes, shared: CodingContext, uplink: str = "side-info", kind: UpdateKind = "mask", *, value_type: str = "float32"
 ) -> Update:
     """Decode a client's update.
 
@@ -131,7 +131,7 @@ def sort_of(kind: UpdateKind, uplink: str, value_type: str) -> tuple[int, int, i
     return number, codec, 0 if number == MASK else VALUE_TYPES[value_type]
 
 
-def read_body(header: Header, body: memoryview, shared: Shared) -> Update:
+def read_body(header: Header, body: memoryview, shared: CodingContext) -> Update:
     """The update behind a checked header.
 
     Raises

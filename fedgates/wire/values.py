@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from fedgates.wire.header import WireError, expect_length
+from fedgates.errors import WireError
+from fedgates.wire.header import expect_length
 
 VALUE_TYPES = {"float32": 1, "float16": 2}
 """Name in the config to number in the header."""

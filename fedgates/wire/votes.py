@@ -9,8 +9,9 @@ literature; votes are the integers nearest to ``trials`` times it.
 import numpy as np
 from numpy.typing import NDArray
 
+from fedgates.errors import WireError
 from fedgates.wire.bits import pack_integers, packed_size, spare_bits, unpack_integers, width
-from fedgates.wire.header import WireError, expect_length
+from fedgates.wire.header import expect_length
 from fedgates.wire.range_coder import SYMBOL_SCALE, decode_symbols, encode_symbols, longest, symbol_frequencies
 
 _SYMBOL_BITS = 12

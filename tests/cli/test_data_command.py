@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from command_line import command
 
-from fedgates.data.label_counts import Holdings, table
+from fedgates.data.label_counts import LabelCounts, table
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -45,7 +45,7 @@ def test_data_says_what_each_client_would_hold(capsys, tmp_path):
 )
 def test_names_of_classes_do_not_make_the_table_wide(names, header, below):
     counts = np.arange(2 * len(names)).reshape(2, -1)
-    first, *lines = table(Holdings("mine", names, counts, int(counts.sum()))).splitlines()
+    first, *lines = table(LabelCounts("mine", names, counts, int(counts.sum()))).splitlines()
     assert first.split() == ["client", "examples", "classes", *header]
     assert lines[2:-1] == below
 

@@ -19,7 +19,7 @@ from command_line import command
 from fedgates.cli import follow
 from fedgates.cli.follow import write_current_page
 from fedgates.runs.listing import entry, under_way
-from fedgates.runs.round_log import Ledger
+from fedgates.runs.round_log import RoundLog
 from fedgates.util.files import locked
 
 AS_IN_A_TERMINAL = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
@@ -92,7 +92,7 @@ def test_rounds_that_a_resumed_run_does_again_are_told_again(running):
     running.write(1, 2, 3)
     with subprocess.Popen([*FOLLOW, running.path], stdout=subprocess.PIPE, text=True) as process:
         told = [process.stdout.readline() for _ in range(3)]
-        Ledger(running.path).forget_after(1)
+        RoundLog(running.path).forget_after(1)
         time.sleep(1.2)
         running.write(2, 3)
         told += [process.stdout.readline() for _ in range(2)]

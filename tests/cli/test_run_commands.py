@@ -14,7 +14,7 @@ from command_line import command
 
 from fedgates.runs.cost import FRAMING, device_round, seconds
 from fedgates.runs.listing import find, follow, rounds
-from fedgates.runs.round_log import Ledger
+from fedgates.runs.round_log import RoundLog
 from fedgates.util.files import locked
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,7 +31,7 @@ def test_runs_are_listed(capsys, trained):
     assert row.split()[:4] == [trained.name, "fedpm", "digits", "8/8"]
     code, out, _ = command(capsys, "runs", "--folder", trained.parent, "--json")
     (found,) = json.loads(out)
-    lines = Ledger(trained).read()
+    lines = RoundLog(trained).read()
     assert found["bytes"] == sum(line["uplink_bytes"] + line["downlink_bytes"] for line in lines)
     assert (found["metric"], found["reached"]) == ("accuracy", lines[-1]["accuracy"])
     assert found["model_bytes"] == (trained / "model.fedgates").stat().st_size
@@ -196,7 +196,7 @@ def test_what_is_no_run_is_a_line(capsys, tmp_path, name):
 
 @pytest.mark.parametrize("until", [8, 5])
 def test_a_run_is_followed_until_its_process_has_ended(trained, tmp_path, until):
-    lines = Ledger(trained).path.read_text().splitlines(keepends=True)
+    lines = RoundLog(trained).path.read_text().splitlines(keepends=True)
     (tmp_path / "config.json").write_text((trained / "config.json").read_text())
     ledger = tmp_path / "rounds.jsonl"
 
@@ -228,7 +228,7 @@ def test_cost_is_bytes_over_speed(capsys, trained):
     code, out, _ = command(capsys, "cost", trained, "--up", 10, "--down", 40, "--slower", 5, "--json")
     assert code == 0
     found = json.loads(out)
-    lines = Ledger(trained).read()
+    lines = RoundLog(trained).read()
     up = sum(line["uplink_bytes"] for line in lines) / 80
     down = sum(line["downlink_bytes"] for line in lines) / 80
     assert (found["up"], found["down"]) == pytest.approx((up, down))

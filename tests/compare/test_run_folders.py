@@ -4,7 +4,7 @@ import pytest
 from written_runs import line, rounds, write_run
 
 from fedgates.compare import by_what_differs, read_run
-from fedgates.config import ConfigError
+from fedgates.errors import ConfigError
 
 
 def runs(tmp_path, *configs):

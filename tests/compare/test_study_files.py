@@ -4,7 +4,7 @@ import pytest
 
 from fedgates.compare import read_study
 from fedgates.compare.study import slug
-from fedgates.config import ConfigError
+from fedgates.errors import ConfigError
 
 WHOLE = """
 title = "Every method"

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from fedgates.config import ConfigError, RunConfig, choice, folder, is_reference, key_names, number, parse, to_dict
+from fedgates.config import RunConfig, choice, folder, is_reference, key_names, number, parse, to_dict
+from fedgates.errors import ConfigError
 from strategies import STRATEGIES
 from strategies.fedavg import FedAvgConfig
 from strategies.fedpm import FedPMConfig

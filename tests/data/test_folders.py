@@ -3,8 +3,9 @@ import shutil
 import numpy as np
 import pytest
 
-from fedgates.config import ConfigError, RunConfig
+from fedgates.config import RunConfig
 from fedgates.data import load, own
+from fedgates.errors import ConfigError
 
 Image = pytest.importorskip("PIL.Image")
 GREY = np.arange(6, dtype=np.uint8).reshape(2, 3) * 40

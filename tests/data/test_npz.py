@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from fedgates.config import ConfigError, RunConfig
+from fedgates.config import RunConfig
 from fedgates.data import load, own
+from fedgates.errors import ConfigError
 
 X = np.arange(4 * 2 * 3, dtype=np.uint8).reshape(4, 2, 3)
 GOOD = {"x_train": X, "y_train": np.array([0, 1, 2, 2]), "x_test": X[:2], "y_test": np.array([1, 0])}

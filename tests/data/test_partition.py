@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedgates.config import ConfigError, RunConfig
+from fedgates.config import RunConfig
 from fedgates.data import partition
+from fedgates.errors import ConfigError
 
 pytest.importorskip("flwr_datasets")
 LABELS = np.arange(300) % 10

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedgates.config import ConfigError, RunConfig
+from fedgates.config import RunConfig
 from fedgates.data import load
+from fedgates.errors import ConfigError
 
 datasets = pytest.importorskip("torchvision.datasets")
 

@@ -3,9 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fedgates.config import ConfigError, RunConfig, devices_shape, parse
+from fedgates.config import RunConfig, devices_shape, parse
 from fedgates.data import load, load_once
 from fedgates.data.sources import source
+from fedgates.errors import ConfigError
 from strategies.fedpm import FedPMConfig
 
 

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from fedgates import rng
-from fedgates.config import ConfigError, RunConfig
+from fedgates.config import RunConfig
 from fedgates.data import load, normalise, partition
 from fedgates.data.synthetic import TEST, true_weights
+from fedgates.errors import ConfigError
 
 LINEAR = RunConfig(
     dataset="synthetic-linear",

@@ -14,14 +14,14 @@ from torch import nn
 
 import fedgates
 from client_app import app
-from fedgates.config import ConfigError
 from fedgates.data import to_tensors
 from fedgates.data.digits import digits
+from fedgates.errors import ConfigError, NetworkError
 from fedgates.flower import LoopbackGrid, run_federation
 from fedgates.flower.server_app import prepare
 from fedgates.models.batch_norm import BatchNorm
 from fedgates.nn.gates import Gates
-from fedgates.nn.network import Network, NetworkError
+from fedgates.nn.network import Network
 from strategies import STRATEGIES
 
 PAGE = "own_network"
@@ -152,7 +152,7 @@ def test_layers_of_the_first_rows_have_gates(my_network, layer):
     gates = Gates(network, seed=1)
     gates.load(torch.ones(network.size))
     assert network(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
-    biases = [slot for slot in network.slots if slot.name.endswith("bias")]
+    biases = [slot for slot in network.slices if slot.name.endswith("bias")]
     assert all(gates.frozen[slot.offset : slot.offset + slot.size].abs().min() > 0 for slot in biases)
 
 

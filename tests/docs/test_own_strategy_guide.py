@@ -13,8 +13,7 @@ from engines import ROOT, Sandbox
 from guide import blocks, prepared, runs, steps
 
 from client_app import app
-from fedgates.config import ConfigError
-from fedgates.federation.rounds import QuorumError
+from fedgates.errors import ConfigError, QuorumError
 from fedgates.flower import LoopbackGrid, run_federation
 from fedgates.methods.registry import configure
 from strategies import STRATEGIES

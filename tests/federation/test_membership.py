@@ -5,7 +5,7 @@ import time
 from flwr.app import Error, Message, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 
-from fedgates.federation.membership import Roster, introduction
+from fedgates.federation.membership import Membership, introduction
 
 
 class Grid:
@@ -43,11 +43,11 @@ def present(roster, grid):
 
 def test_clients_go_by_their_names_and_nodes_without_one_by_their_ids():
     grid = Grid(n10=introduction(3), n11=introduction(None))
-    assert present(Roster(), grid) == {3: 10, 11: 11}
+    assert present(Membership(), grid) == {3: 10, 11: 11}
 
 
 def test_a_slow_node_takes_part_once_it_has_answered_and_is_asked_once():
-    roster, grid = Roster(), Grid(n10=None, n11=introduction(4, "no data"))
+    roster, grid = Membership(), Grid(n10=None, n11=introduction(4, "no data"))
     assert present(roster, grid) == {}
     assert roster.problem == ""  # one may still answer
     grid.answers[10] = introduction(3)
@@ -58,7 +58,7 @@ def test_a_slow_node_takes_part_once_it_has_answered_and_is_asked_once():
 
 def test_a_node_that_failed_to_answer_is_asked_again_but_not_at_once(monkeypatch):
     monkeypatch.setattr("fedgates.federation.membership._REST", 0.2)
-    roster, grid = Roster(), Grid(n10=Error(2, "OSError: disk full"))
+    roster, grid = Membership(), Grid(n10=Error(2, "OSError: disk full"))
     assert present(roster, grid) == {}
     grid.answers[10] = introduction(3)
     assert present(roster, grid) == {}
@@ -68,7 +68,7 @@ def test_a_node_that_failed_to_answer_is_asked_again_but_not_at_once(monkeypatch
 
 
 def test_a_device_that_comes_back_while_it_is_still_listed_is_let_in_when_its_old_node_goes():
-    roster, grid = Roster(), Grid(n10=introduction(3))
+    roster, grid = Membership(), Grid(n10=introduction(3))
     present(roster, grid)
     grid.answers[11] = introduction(3)
     grid.nodes = {10, 11}
@@ -80,7 +80,7 @@ def test_a_device_that_comes_back_while_it_is_still_listed_is_let_in_when_its_ol
 
 
 def test_a_node_that_has_left_is_nobody_and_may_come_back():
-    roster, grid = Roster(), Grid(n10=None, n12=introduction(4))
+    roster, grid = Membership(), Grid(n10=None, n12=introduction(4))
     present(roster, grid)
     grid.nodes = {12}
     grid.answers[10] = introduction(3)
@@ -93,11 +93,11 @@ def test_a_node_that_has_left_is_nobody_and_may_come_back():
 def test_of_two_nodes_with_one_name_the_lower_id_has_it_whoever_answers_first():
     for first, second in ((10, 11), (11, 10)):
         grid = Grid(**{f"n{first}": introduction(3), f"n{second}": introduction(3)})
-        assert present(Roster(), grid) == {3: 10}
+        assert present(Membership(), grid) == {3: 10}
 
 
 def test_a_long_reason_with_line_ends_is_one_short_line():
-    roster, grid = Roster(), Grid(n10=introduction(3, "x\n\x1b[31m" * 10_000))
+    roster, grid = Membership(), Grid(n10=introduction(3, "x\n\x1b[31m" * 10_000))
     present(roster, grid)
     assert len(roster.problem) <= 300
     assert roster.problem.isprintable()

@@ -5,7 +5,7 @@ from apps import apps_forgotten, write_app
 from loopback_runs import without
 
 from client_app import app
-from fedgates.config import ConfigError
+from fedgates.errors import ConfigError
 from fedgates.flower import LoopbackGrid, run_federation
 from fedgates.flower.app import load_app, run_one
 from strategies import STRATEGIES

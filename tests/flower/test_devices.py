@@ -9,8 +9,8 @@ from flwr.app import MetricRecord
 from loopback_runs import last_checkpoint, run_on, without
 
 from client_app import app
-from fedgates.config import ConfigError
 from fedgates.data.digits import digits
+from fedgates.errors import ConfigError
 from fedgates.flower import LoopbackGrid, run_federation
 from fedgates.flower.records import METRICS
 from strategies import STRATEGIES

@@ -24,8 +24,9 @@ from loopback_runs import (
 from safetensors.numpy import load_file
 
 from client_app import app
-from fedgates.federation.membership import choose
-from fedgates.flower import LoopbackGrid, QuorumError, client
+from fedgates.errors import QuorumError
+from fedgates.federation.membership import sample_clients
+from fedgates.flower import LoopbackGrid, client
 from fedgates.flower.records import METRICS
 from fedgates.methods.registry import build, configure
 from fedgates.runs.checkpoint import RunFolder
@@ -373,9 +374,9 @@ def test_a_round_without_a_quorum_is_repeated_with_clients_drawn_anew(raw):
     folder, grid = with_outages(raw, {(2, 1), (2, 2)}, fraction_train=0.5)
     assert attempts(folder) == [(1, 1, True), (2, 1, False), (2, 2, False), (2, 3, True), (3, 1, True)]
     purposes = ["choose", "choose, attempt 2", "choose, attempt 3"]
-    assert grid.asked[2] == [choose(range(6), 0.5, 1, purpose, 2) for purpose in purposes]
+    assert grid.asked[2] == [sample_clients(range(6), 0.5, 1, purpose, 2) for purpose in purposes]
     assert grid.asked[2][0] != grid.asked[2][1] != grid.asked[2][2]
-    assert [grid.asked[at] for at in (1, 3)] == [[choose(range(6), 0.5, 1, "choose", at)] for at in (1, 3)]
+    assert [grid.asked[at] for at in (1, 3)] == [[sample_clients(range(6), 0.5, 1, "choose", at)] for at in (1, 3)]
     assert len({payload for (at, _), sent in grid.sent.items() for payload in sent if at == 2}) == 1  # one and the same state
 
 

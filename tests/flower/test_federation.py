@@ -10,9 +10,10 @@ from safetensors.numpy import load_file
 
 from client_app import app
 from fedgates import data
-from fedgates.config import ConfigError, RunConfig
-from fedgates.federation.membership import choose
-from fedgates.flower import LoopbackGrid, QuorumError, run_federation
+from fedgates.config import RunConfig
+from fedgates.errors import ConfigError, QuorumError
+from fedgates.federation.membership import sample_clients
+from fedgates.flower import LoopbackGrid, run_federation
 from strategies import STRATEGIES
 from strategies.fedavg import FedAvg
 from strategies.fedpm import FedPM
@@ -126,13 +127,13 @@ def test_resume_with_another_number_of_clients_is_refused(raw):
 
 def test_who_evaluates_is_a_choice_apart_from_who_trains():
     def chosen(purpose):
-        return [choose(range(10), 0.2, 1, purpose, server_round) for server_round in range(20)]
+        return [sample_clients(range(10), 0.2, 1, purpose, server_round) for server_round in range(20)]
 
     assert chosen("choose") == chosen("choose")
     assert chosen("choose") != chosen("choose evaluators")
     assert {len(c) for c in chosen("choose")} == {2}
-    assert choose([], 0.5, 1, "choose", 1) == []
-    assert choose([7], 0.01, 1, "choose", 1) == [7]
+    assert sample_clients([], 0.5, 1, "choose", 1) == []
+    assert sample_clients([7], 0.01, 1, "choose", 1) == [7]
 
 
 def test_who_trains_is_a_function_of_seed_and_round(raw):

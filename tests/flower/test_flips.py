@@ -20,7 +20,8 @@ from loopback_runs import (
 
 from client_app import app
 from fedgates import data, rng
-from fedgates.config import ConfigError, RunConfig
+from fedgates.config import RunConfig
+from fedgates.errors import ConfigError
 from fedgates.flower import client
 from fedgates.flower.records import METRICS
 from fedgates.methods.registry import configure

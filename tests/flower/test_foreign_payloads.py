@@ -7,7 +7,7 @@ import pytest
 from loopback_runs import answer, decoded, method, name_of, payload_of, resealed, run, state_payload, votes_of, with_faults
 
 from fedgates.types import Update
-from fedgates.wire import Known
+from fedgates.wire import VersionedState
 from fedgates.wire.header import HEADER_SIZE
 
 UPLINKS = ["packed", "entropy", "side-info", "sampled"]
@@ -44,7 +44,7 @@ def foreign(uplink, seen):
     def of_the_first_state(message, reply):
         mask = decoded(message, reply, uplink=uplink).mask
         theta = np.unpackbits(mask, count=method().network.size, bitorder="little").astype(np.float32)
-        return channel.pack_update(Update(mask, theta=theta), Known(method().initial_state(), 2), name_of(message))
+        return channel.pack_update(Update(mask, theta=theta), VersionedState(method().initial_state(), 2), name_of(message))
 
     def body(change):
         return lambda m, r: resealed(payload_of(r)[:HEADER_SIZE] + change(payload_of(r)[HEADER_SIZE:]))

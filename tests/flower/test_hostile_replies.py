@@ -29,7 +29,7 @@ from safetensors.numpy import load_file
 from client_app import app
 from fedgates.flower.records import METRICS, STYPE, UPDATE, to_record
 from fedgates.types import Update, Weights, pack
-from fedgates.wire import Counted, Known, check
+from fedgates.wire import AcceptedUpdate, VersionedState, check
 from fedgates.wire.header import HEADER_SIZE
 from fedgates.wire.range_coder import encode_bits
 from fedgates.wire.scale import FREQUENCIES
@@ -154,7 +154,7 @@ def of_weights(value_type="float32", mask=None, **changes):
     other = method(value_type=value_type, **changes)
     size = other.network.size
     values = np.ones(size if mask is None else 1, dtype=np.float32)
-    return other.channel.pack_update(Update(mask, values), Known(other.initial_state(), 2), 0)
+    return other.channel.pack_update(Update(mask, values), VersionedState(other.initial_state(), 2), 0)
 
 
 def one_gate():
@@ -163,7 +163,7 @@ def one_gate():
 
 def relay(message, reply):
     first = method().initial_state()
-    counted = Counted(name_of(message), 10, payload_of(reply))
+    counted = AcceptedUpdate(name_of(message), 10, payload_of(reply))
     return method(downlink="relay").channel.pack_relay((1, check(first)), [[counted]], known_to(message))
 
 

@@ -8,11 +8,11 @@ from loopback_runs import D, Noting, answer, last_checkpoint, payload_of, run, r
 
 from client_app import app
 from fedgates.config import LIMITS
-from fedgates.flower import LoopbackGrid, QuorumError, run_federation
+from fedgates.errors import QuorumError, WireError
+from fedgates.flower import LoopbackGrid, run_federation
 from fedgates.flower.records import KNOWN, SHAPE, expect_size, shape_record
-from fedgates.runs.round_log import Ledger
-from fedgates.wire import WireError
-from fedgates.wire.channel import Channel
+from fedgates.runs.round_log import RoundLog
+from fedgates.wire.codec import Codec
 from fedgates.wire.header import peek
 from strategies import STRATEGIES
 
@@ -23,7 +23,7 @@ PACKED = 36 + -(-D // 8)
 def lines_of(config):
     """The ledger of the one run there, which ended early."""
     (folder,) = Path(config["output-dir"]).iterdir()
-    return Ledger(folder).read()
+    return RoundLog(folder).read()
 
 
 def nodes(count, **own):
@@ -51,13 +51,13 @@ def test_a_megabyte_is_a_million_bytes():
 
 
 def test_a_server_reads_nothing_of_a_reply_that_is_too_long(raw, monkeypatch):
-    read, unpack = [], Channel.unpack_update
+    read, unpack = [], Codec.unpack_update
 
     def watch(self, payload, known, client):
         read.append((client, len(payload)))
         return unpack(self, payload, known, client)
 
-    monkeypatch.setattr(Channel, "unpack_update", watch)
+    monkeypatch.setattr(Codec, "unpack_update", watch)
     fault = {(1, 0): lambda message, reply: answer(message, payload_of(reply) + bytes(39))}
     _, (line,) = run_of(raw, 3, with_faults(fault), uplink="packed", num_server_rounds=1, max_payload_mb=0.0107)
     assert line["rejected"] == {"0": "a payload of 10,701 bytes, expected at most max-payload-mb = 0.0107 megabytes"}

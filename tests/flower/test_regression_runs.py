@@ -3,10 +3,10 @@
 import pytest
 
 from client_app import app
+from fedgates.errors import WireError
 from fedgates.flower import LoopbackGrid, run_federation
 from fedgates.flower.records import evaluation_content, read_evaluation
 from fedgates.runs.summary import summary
-from fedgates.wire import WireError
 from strategies import STRATEGIES
 
 SMALL = {

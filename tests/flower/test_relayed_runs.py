@@ -5,7 +5,7 @@ from loopback_runs import Dying, Noting, last_checkpoint, run, run_on, sorts, vo
 
 from client_app import app
 from fedgates.flower import LoopbackGrid
-from fedgates.wire.downlink import Downlink
+from fedgates.wire.broadcast import Broadcast
 from fedgates.wire.header import RELAY, peek
 
 RELAYED = {"uplink": "side-info", "downlink": "relay"}
@@ -67,14 +67,14 @@ def test_where_updates_are_larger_than_a_snapshot_snapshots_are_sent(raw, uplink
 
 @pytest.mark.parametrize("uplink", ["entropy", "side-info"])
 def test_a_server_remembers_no_more_than_a_snapshot(raw, monkeypatch, uplink):
-    held, opened = [], Downlink.open
+    held, opened = [], Broadcast.open
 
     def watch(self, known, snapshot):
         opened(self, known, snapshot)
         held.append((sum(len(update.payload) for update in self._remembered()), len(snapshot)))
         assert len(self._checks) <= len(self._counted) + 1
 
-    monkeypatch.setattr(Downlink, "open", watch)
+    monkeypatch.setattr(Broadcast, "open", watch)
     noted(raw, uplink=uplink, fraction_train=0.4, num_server_rounds=8, reset_every=1)
     assert all(updates <= snapshot for updates, snapshot in held)
     assert len(held) == 8

@@ -11,7 +11,7 @@ import pytest
 from apps import apps_forgotten, write_app
 
 from fedgates.compare import Job
-from fedgates.config import ConfigError
+from fedgates.errors import ConfigError
 from fedgates.flower.app import load_app, run_one
 from fedgates.flower.study import Outcome, StudyError, _check, _close, check_jobs, finished, held, home, run_jobs
 

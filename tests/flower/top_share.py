@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fedgates.config import number
-from fedgates.flower import WeightConfig, WeightStrategy, largest, weighted_mean
+from fedgates.flower import WeightConfig, WeightMethod, largest, weighted_mean
 from fedgates.types import Update, Weights, pack
 
 
@@ -16,7 +16,7 @@ class TopShareConfig(WeightConfig):
     share: float = number(0.05, 0, 1, above=True)
 
 
-class TopShare(WeightStrategy):
+class TopShare(WeightMethod):
     """FedAvg's client and server, with the changes of the weights in place of the weights."""
 
     Config = TopShareConfig

@@ -3,8 +3,9 @@ import math
 import pytest
 import torch
 
-from fedgates.config import ConfigError, require_density
-from fedgates.methods.density import DensityConfig, pull
+from fedgates.config import require_density
+from fedgates.errors import ConfigError
+from fedgates.methods.density import DensityConfig, constraint_gradient
 
 
 def config(**changes):
@@ -44,13 +45,13 @@ def test_the_pull_is_the_gradient_of_constraint_and_entropy(multiplier, bonus):
     entropy = -(p * p.log2() + (1 - p) * (1 - p).log2())
     (multiplier * p.mean() - bonus * entropy.mean()).backward()
     before = logits.detach().clone()
-    assert torch.allclose(pull(before, multiplier, bonus), logits.grad)
+    assert torch.allclose(constraint_gradient(before, multiplier, bonus), logits.grad)
     assert torch.equal(before, logits)
 
 
 def test_the_pull_by_hand():
     # P = 3/4, P (1 - P) = 3/16, log2(P / (1 - P)) = log2 3; two gates
-    found = pull(torch.tensor([math.log(3), 0.0]), 4.0, 1.0)
+    found = constraint_gradient(torch.tensor([math.log(3), 0.0]), 4.0, 1.0)
     assert found.tolist() == pytest.approx([3 / 32 * (4 + math.log2(3)), 4 / 8])
 
 
@@ -64,4 +65,4 @@ def test_a_density_must_be_asked_for():
 @pytest.mark.parametrize("logit", [-30.0, -18.0, 17.0, 18.0, 30.0])
 def test_gates_far_open_or_shut_feel_the_pull_in_float32(logit):
     exact = math.exp(-abs(logit)) / (1 + math.exp(-abs(logit))) ** 2  # P (1 - P)
-    assert pull(torch.tensor([logit]), 2.0, 0.0).item() == pytest.approx(2 * exact, rel=1e-5)
+    assert constraint_gradient(torch.tensor([logit]), 2.0, 0.0).item() == pytest.approx(2 * exact, rel=1e-5)

@@ -7,7 +7,7 @@ from torch import nn
 from fedgates.methods.inertia import inertia
 from fedgates.nn.network import Network
 
-SLOTS = Network(nn.Sequential(nn.Linear(2, 1), nn.Linear(1, 1))).slots  # two weights, a bias, a weight, a bias
+SLOTS = Network(nn.Sequential(nn.Linear(2, 1), nn.Linear(1, 1))).slices  # two weights, a bias, a weight, a bias
 
 
 def moved(before, after):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fedgates.methods.metrics import MaskCounts, consensus, regrowth, support_scores
+from fedgates.methods.metrics import MaskCounts, consensus, regrown_share_of_ones, support_scores
 from fedgates.types import Update, pack
 
 
@@ -80,13 +80,13 @@ def test_consensus_does_not_overflow():
 
 def test_regrowth_is_the_share_of_ones_where_the_broadcast_had_zero():
     before = np.array([0, 0, 1.5, -2], dtype=np.float32)
-    assert regrowth(before, counts([1, 0, 1, 1], [0, 0, 1, 0])) == 1 / 4
-    assert regrowth(before, counts([1, 1, 0, 0])) == 1
-    assert regrowth(before, counts([0, 0, 1, 1])) == 0
+    assert regrown_share_of_ones(before, counts([1, 0, 1, 1], [0, 0, 1, 0])) == 1 / 4
+    assert regrown_share_of_ones(before, counts([1, 1, 0, 0])) == 1
+    assert regrown_share_of_ones(before, counts([0, 0, 1, 1])) == 0
 
 
 def test_regrowth_of_empty_masks_is_zero():
-    assert regrowth(np.zeros(2, dtype=np.float32), counts([0, 0], [0, 0])) == 0
+    assert regrown_share_of_ones(np.zeros(2, dtype=np.float32), counts([0, 0], [0, 0])) == 0
 
 
 # --- the support

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from fedgates.flower import MaskStrategy
+from fedgates.flower import MaskMethod
 from fedgates.methods.randomized_response import epsilon, flipped, restored
 from fedgates.nn.network import Network
 from fedgates.types import Update, Votes, pack, unpack
@@ -146,7 +146,7 @@ def test_theta_is_of_the_restored_votes_whatever_the_method():
     class Plain(FedPM):
         """A method that adds no theta of its own to the base's."""
 
-        theta = MaskStrategy.theta
+        theta = MaskMethod.theta
 
     network = Network(nn.Sequential(nn.Flatten(), nn.Linear(1, 2)))
     assert Plain(FedPMConfig(flip_probability=0.25), network).theta(Votes(lots(0, 2, 3, 4), 4)).tolist() == [0, 0.5, 1, 1]

@@ -6,8 +6,8 @@ import pytest
 from loopback_runs import D
 
 from client_app import app
-from fedgates.config import ConfigError
-from fedgates.flower import LoopbackGrid, MaskStrategy, run_federation
+from fedgates.errors import ConfigError
+from fedgates.flower import LoopbackGrid, MaskMethod, run_federation
 from fedgates.methods.registry import build, configure
 from strategies import STRATEGIES
 from strategies.fedpm import FedPM
@@ -103,7 +103,7 @@ def test_no_relay_at_all_can_be_asked_for():
     assert configure({"max-relay-updates": 0}, STRATEGIES)[1].max_relay_updates == 0
 
 
-class Unfinished(MaskStrategy):
+class Unfinished(MaskMethod):
     """A method that leaves out a rule."""
 
     def local_update(self, state, task):

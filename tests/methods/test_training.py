@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from fedgates.config import RunConfig
-from fedgates.methods.training import Task, autocast, backward, batches, isolated, predict, score
+from fedgates.methods.training import Task, autocast, backward, batches, predict, score, seeded_rng
 from fedgates.nn.network import Network
 from fedgates.rng import generator
 
@@ -216,7 +216,7 @@ def test_autocast_is_off_for_float32():
 def test_isolated_restores_threads_and_generators():
     torch.set_num_threads(2)
     before = torch.get_rng_state()
-    with isolated(generator(1, "train"), threads=1):
+    with seeded_rng(generator(1, "train"), threads=1):
         assert torch.get_num_threads() == 1
         torch.rand(3)
     assert torch.get_num_threads() == 2
@@ -226,7 +226,7 @@ def test_isolated_restores_threads_and_generators():
 def test_isolated_restores_after_an_error():
     torch.set_num_threads(2)
     before = torch.get_rng_state()
-    with pytest.raises(RuntimeError, match="of the user's"), isolated(generator(1, "train"), threads=1):
+    with pytest.raises(RuntimeError, match="of the user's"), seeded_rng(generator(1, "train"), threads=1):
         raise RuntimeError("of the user's")
     assert torch.get_num_threads() == 2
     assert torch.equal(torch.get_rng_state(), before)
@@ -234,14 +234,14 @@ def test_isolated_restores_after_an_error():
 
 def test_no_threads_asked_for_leaves_them_as_they_are():
     torch.set_num_threads(2)
-    with isolated(generator(1, "train"), threads=0):
+    with seeded_rng(generator(1, "train"), threads=0):
         assert torch.get_num_threads() == 2
 
 
 def test_dropout_within_repeats_for_the_same_key():
     def dropped(seed, outside):
         torch.manual_seed(outside)
-        with isolated(generator(seed, "train"), threads=1):
+        with seeded_rng(generator(seed, "train"), threads=1):
             return nn.functional.dropout(torch.ones(50)).tolist()
 
     assert dropped(1, outside=3) == dropped(1, outside=4)
@@ -249,7 +249,7 @@ def test_dropout_within_repeats_for_the_same_key():
 
 
 def test_one_thread_or_two_the_state_of_the_generator_is_that_of_the_key():
-    with isolated(generator(1, "train"), threads=1):
+    with seeded_rng(generator(1, "train"), threads=1):
         one = torch.rand(3)
-    with isolated(generator(1, "train"), threads=2):
+    with seeded_rng(generator(1, "train"), threads=2):
         assert torch.equal(torch.rand(3), one)

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from fedgates.config import ConfigError
-from fedgates.flower import counted
+from fedgates.errors import ConfigError
+from fedgates.flower import add_votes
 from fedgates.methods.registry import configure
 from fedgates.methods.trimming import trimmed
 from fedgates.nn.network import Network
@@ -138,18 +138,18 @@ def content(state):
 )
 def test_a_rounds_own_votes_are_trimmed_and_added_to_the_earlier_ones(trim, fresh, expected):
     before = votes(7, 5, 1, 7, trials=7, scalars=(0.5,))
-    found = counted(before, iter(updates()), fresh=fresh, trim=trim)
+    found = add_votes(before, iter(updates()), fresh=fresh, trim=trim)
     assert content(found) == (*expected, (0.5,))
     assert content(before) == ([7, 5, 1, 7], 7, (0.5,))
     assert found.votes.dtype == np.uint32
 
 
 def test_without_being_asked_nothing_is_trimmed():
-    assert content(counted(votes(7, 5, 1, 7, trials=7), updates())) == ([11, 8, 3, 7], 11, ())
+    assert content(add_votes(votes(7, 5, 1, 7, trials=7), updates())) == ([11, 8, 3, 7], 11, ())
 
 
 def test_no_masks_are_no_votes():
-    assert content(counted(votes(7, 5, 1, 7, trials=7), [], trim=0.4)) == ([7, 5, 1, 7], 7, ())
+    assert content(add_votes(votes(7, 5, 1, 7, trials=7), [], trim=0.4)) == ([7, 5, 1, 7], 7, ())
 
 
 @pytest.mark.parametrize(("method", "config"), [(FedPM, FedPMConfig), (FedMask, FedMaskConfig)])

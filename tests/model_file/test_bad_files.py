@@ -14,7 +14,7 @@ from model_files import facts, images, masked, payload_at, resealed, told_by, wi
 
 import fedgates
 from fedgates import model_file
-from fedgates.model_file import ModelFileError
+from fedgates.errors import ModelFileError
 from fedgates.wire import range_coder
 
 

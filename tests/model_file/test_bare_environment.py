@@ -45,7 +45,7 @@ for name, images in told["models"].items():
     model = fedgates.load(name)
     assert not model.training
     np.save(name + ".found.npy", model(torch.from_numpy(np.load(images))).numpy())
-from fedgates.model_file import ModelFileError
+from fedgates.errors import ModelFileError
 try:
     fedgates.load(told["damaged"])
 except ModelFileError as error:

@@ -9,7 +9,8 @@ from model_files import facts, masked, own, told_by, with_facts
 
 import fedgates
 from fedgates import model_file
-from fedgates.model_file import ModelFileError, look
+from fedgates.errors import ModelFileError
+from fedgates.model_file import look
 from fedgates.nn.dead_units import slim, work
 from fedgates.nn.network import Network
 

@@ -11,7 +11,7 @@ from torch import nn
 
 import fedgates
 from fedgates import model_file
-from fedgates.model_file import ModelFileError
+from fedgates.errors import ModelFileError
 from fedgates.nn.dead_units import work
 from fedgates.nn.gates import Gates
 from fedgates.nn.network import Network

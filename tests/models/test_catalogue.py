@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from fedgates.config import MODELS, ConfigError
+from fedgates.config import MODELS
+from fedgates.errors import ConfigError
 from fedgates.methods.training import predict
 from fedgates.models import build
 from fedgates.nn.gates import Gates

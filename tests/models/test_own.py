@@ -3,7 +3,7 @@ import sys
 import pytest
 import torch
 
-from fedgates.config import ConfigError
+from fedgates.errors import ConfigError
 from fedgates.models import build
 
 OWN = """

@@ -7,9 +7,10 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from fedgates import rng
+from fedgates.errors import NetworkError
 from fedgates.methods.metrics import entropy
 from fedgates.nn.gates import Gates, sample, sample_with, weight_scale
-from fedgates.nn.network import Network, NetworkError
+from fedgates.nn.network import Network
 
 
 def small():
@@ -295,7 +296,7 @@ def test_a_network_that_is_one_layer_is_named_too():
         gates(nn.LayerNorm(2))
 
 
-class Shared(nn.Module):
+class CodingContext(nn.Module):
     def __init__(self):
         super().__init__()
         self.first = nn.Linear(4, 4)
@@ -318,7 +319,7 @@ class Shared(nn.Module):
         (nn.ConvTranspose1d(2, 3, 2), (1, 2, 4), 15),
         (nn.ConvTranspose2d(2, 4, 2, stride=2, groups=2), (1, 2, 3, 3), 20),
         (nn.ConvTranspose3d(1, 2, 2, bias=False), (1, 1, 2, 2, 2), 16),
-        (Shared(), (1, 4), 20),
+        (CodingContext(), (1, 4), 20),
         (nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2, affine=False, track_running_stats=False)), (2, 1, 4, 4), 20),
         (nn.Sequential(nn.Linear(4, 6), nn.GELU(), nn.LayerNorm(6, elementwise_affine=False)), (1, 4), 30),
     ],
@@ -336,7 +337,7 @@ def test_any_linear_and_convolution_layers_are_gated(module, shape, size):
 
 
 def test_shared_modules_share_their_gates():
-    found = gates(Shared())
+    found = gates(CodingContext())
     found.load(torch.cat([torch.eye(4).reshape(-1), torch.zeros(4)]))
     c = found.frozen[:16].view(4, 4).diagonal()
     assert torch.allclose(found.network(torch.ones(1, 4)), c.pow(3)[None])

@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from fedgates.nn.network import Network, NetworkError, fan_in
+from fedgates.errors import NetworkError
+from fedgates.nn.network import Network, fan_in
 
 
 def mixed():
@@ -23,7 +24,7 @@ class Tied(nn.Module):
 
 def test_slots_lie_one_after_the_other():
     network = Network(mixed())
-    assert [(s.name, s.shape, s.offset, s.size, s.fan_in) for s in network.slots] == [
+    assert [(s.name, s.shape, s.offset, s.size, s.fan_in) for s in network.slices] == [
         ("0.weight", (2, 1, 3, 3), 0, 18, 9),
         ("0.bias", (2,), 18, 2, 9),
         ("3.weight", (3, 8), 20, 24, 8),
@@ -72,7 +73,7 @@ def test_gradient_is_that_of_a_network_left_alone():
 
 def test_what_layers_share_is_counted_once_and_collects_all_gradients():
     network = Network(Tied())
-    assert [s.name for s in network.slots] == ["first.weight", "first.bias"]
+    assert [s.name for s in network.slices] == ["first.weight", "first.bias"]
     network.weights.copy_(torch.tensor([2.0, 0, 0, 2, 0, 0]))  # twice the identity, three times over
     assert network(torch.tensor([[1.0, 10]])).tolist() == [[8, 80]]
     network(torch.tensor([[1.0, 10]]))[0, 0].backward()
@@ -108,7 +109,7 @@ def test_what_cannot_be_federated_is_named(module, message):
 def test_a_lazy_network_that_has_run_once_is_no_longer_lazy():
     module = nn.Sequential(nn.LazyLinear(3))
     module(torch.zeros(1, 2))
-    assert Network(module).slots[0].shape == (3, 2)
+    assert Network(module).slices[0].shape == (3, 2)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from page_folders import CONFIG, Page, full, line, page_of, predictions, write_folder
 
 from fedgates.cli import main
-from fedgates.runs.round_log import Ledger
+from fedgates.runs.round_log import RoundLog
 
 SOUND = {
     "config.json": CONFIG | {"target-density": 0.1, "learning-rate": 0.3, "resume": ""},
@@ -35,7 +35,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def lines(folder):
-    return Ledger(folder).read()
+    return RoundLog(folder).read()
 
 
 def write(folder, lines, name="", content=""):

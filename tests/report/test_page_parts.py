@@ -13,7 +13,7 @@ from fedgates.report.axes import linear, logarithmic, whole
 from fedgates.report.charts import thinned
 from fedgates.report.markup import Html, el, join, text
 from fedgates.runs import totals
-from fedgates.runs.round_log import Tally
+from fedgates.runs.round_log import RoundRecord
 from fedgates.runs.summary import summary
 from fedgates.types import Update, pack
 
@@ -152,12 +152,12 @@ def test_bytes_and_dense_fedavg_are_those_of_the_table_at_the_end():
 
 @pytest.mark.parametrize("size", [1, 7, 85_002, 11_173_962])
 def test_a_ledger_implies_the_networks_size(size):
-    tally = Tally(1, size)
+    tally = RoundRecord(1, size)
     tally.sent(0, "votes", 36)
     assert totals.parameters([tally.line(1.0, {})]) == size
-    silent = Tally(1, size).line(1.0, {})
+    silent = RoundRecord(1, size).line(1.0, {})
     assert totals.parameters([silent]) == 0
-    answered = Tally(1, size)
+    answered = RoundRecord(1, size)
     answered.received("mask", 333)
     answered.count(Update(mask=pack(np.ones(size if size < 100 else 8, dtype=bool))))
     assert totals.parameters([silent, answered.line(1.0, {})]) == size

@@ -9,9 +9,10 @@ import pytest
 from flwr.common.config import parse_config_args
 from page_folders import CONFIG, full, line, page_of, png, predictions, write_folder, write_model
 
-from fedgates.config import ConfigError, RunConfig, to_dict
+from fedgates.config import RunConfig, to_dict
+from fedgates.errors import ConfigError
+from fedgates.report.run_data import gather
 from fedgates.report.settings import command
-from fedgates.report.story import gather
 
 
 def test_a_folder_of_something_else_is_refused_and_left_alone(tmp_path):

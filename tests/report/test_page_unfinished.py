@@ -7,8 +7,8 @@ from flwr.common.config import parse_config_args
 from page_folders import CONFIG, line, page_of, write_folder, write_model
 
 from fedgates.report import write_page
+from fedgates.report.run_data import gather
 from fedgates.report.settings import command
-from fedgates.report.story import gather
 
 
 def refreshes(page):

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from fedgates.config import ConfigError, RunConfig, number, parse, to_dict
+from fedgates.config import RunConfig, number, parse, to_dict
+from fedgates.errors import ConfigError
 from fedgates.runs.checkpoint import RunFolder, open_run
-from fedgates.runs.round_log import Ledger
+from fedgates.runs.round_log import RoundLog
 from fedgates.types import Votes, Weights
 
 DIGEST = bytes.fromhex("0123456789abcdef")
@@ -211,7 +212,7 @@ def test_a_home_is_expanded(tmp_path, monkeypatch):
 
 
 def test_the_ledger_lies_in_the_folder(tmp_path):
-    assert isinstance(RunFolder(tmp_path).ledger, Ledger)
+    assert isinstance(RunFolder(tmp_path).ledger, RoundLog)
     assert RunFolder(tmp_path).ledger.path == tmp_path / "rounds.jsonl"
 
 

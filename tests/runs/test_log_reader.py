@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from fedgates.runs.log_reader import Lines, problem, read
-from fedgates.runs.round_log import Ledger, Tally
+from fedgates.runs.log_reader import LogReader, problem, read
+from fedgates.runs.round_log import RoundLog, RoundRecord
 from fedgates.types import Update, pack
 from fedgates.util.files import write_atomically
 
@@ -36,7 +36,7 @@ def rounds_of(lines):
 
 
 def test_each_look_reads_what_was_written_since(tmp_path):
-    lines = Lines(tmp_path)
+    lines = LogReader(tmp_path)
     assert not lines.look()
     append(tmp_path, line(1))
     assert lines.look()
@@ -63,7 +63,7 @@ def test_only_what_was_appended_is_read(tmp_path, monkeypatch):
 def test_a_run_that_takes_lines_back_is_read_anew(tmp_path):
     append(tmp_path, *map(line, range(1, 6)))
     lines = read(tmp_path)
-    Ledger(tmp_path).forget_after(3)
+    RoundLog(tmp_path).forget_after(3)
     assert lines.look()
     assert rounds_of(lines) == [1, 2, 3]
     append(tmp_path, line(4))
@@ -93,7 +93,7 @@ def test_a_damaged_line_is_named_and_the_others_are_there(tmp_path):
 
 def test_a_file_that_cannot_be_read_is_one_problem_until_it_can_be(tmp_path):
     (tmp_path / "rounds.jsonl").mkdir()
-    lines = Lines(tmp_path)
+    lines = LogReader(tmp_path)
     assert lines.look()
     assert lines.problems == ["rounds.jsonl: Is a directory"]
     assert not lines.look()
@@ -172,9 +172,9 @@ def test_what_is_no_line_at_all(value):
 
 
 def test_what_a_run_writes_is_sound():
-    silent = Tally(1, 100)
+    silent = RoundRecord(1, 100)
     assert problem(silent.line(1.0, {})) is None
-    tally = Tally(2, 100, attempt=2)
+    tally = RoundRecord(2, 100, attempt=2)
     tally.sent(0, "votes", 36)
     tally.received("mask, packed", 49)
     told = {"loss": 1e9, "accuracy": 1.0, "seconds": 0.1}

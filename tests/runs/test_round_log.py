@@ -4,8 +4,8 @@ import math
 import numpy as np
 import pytest
 
-from fedgates.config import ConfigError
-from fedgates.runs.round_log import FILE_NAME, Ledger, Tally
+from fedgates.errors import ConfigError
+from fedgates.runs.round_log import FILE_NAME, RoundLog, RoundRecord
 from fedgates.types import Update, pack
 
 
@@ -19,7 +19,7 @@ def update(ones, examples, loss):
 
 def tally():
     """A round of 16 gates: four clients asked, two counted, one rejected, one silent."""
-    kept = Tally(server_round=3, size=16)
+    kept = RoundRecord(server_round=3, size=16)
     for client, sort, payload_bytes in (
         (5, "relay, sampled", 20),
         (2, "votes", 60),
@@ -84,14 +84,14 @@ def test_what_a_method_measures_stands_in_the_line_but_never_in_place_of_the_led
 
 
 def test_values_cost_32_bits_each_in_the_literature():
-    kept = Tally(1, 16)
+    kept = RoundRecord(1, 16)
     kept.count(Update(mask=mask(8), values=np.ones(8, np.float32)))
     kept.count(Update(mask=None, values=np.ones(32, np.float32)))  # two vectors of the network's size
     assert kept.rates == [1 + 16, 64]
 
 
 def test_masks_of_several_vectors_have_the_density_of_all():
-    kept = Tally(1, 8, vectors=2)
+    kept = RoundRecord(1, 8, vectors=2)
     kept.count(Update(mask=mask(8)))
     assert kept.densities == [0.5]
     assert kept.rates == [2]  # bits a parameter: a bit for each of its two gates
@@ -125,14 +125,14 @@ def test_what_evaluators_are_sent_stands_apart():
 
 def test_every_key_that_others_rely_on_is_there(contract):
     assert set(contract) <= set(tally().line(1.0, {}))
-    assert set(contract) <= set(Tally(1, 16).line(1.0, {}))
+    assert set(contract) <= set(RoundRecord(1, 16).line(1.0, {}))
 
 
 def test_the_line_does_not_depend_on_who_answered_first():
     losses = [(4, 10, 0.1), (8, 30, 1 / 3), (5, 7, 1e9), (3, 10, 1e-9), (7, 1, 0.7)]
     lines = []
     for order in (losses, losses[::-1], losses[2:] + losses[:2]):
-        kept = Tally(1, 16)
+        kept = RoundRecord(1, 16)
         for ones, examples, loss in order:
             kept.count(update(ones, examples, loss))
         for client, _ in enumerate(order):
@@ -142,7 +142,7 @@ def test_the_line_does_not_depend_on_who_answered_first():
 
 
 def test_rates_of_values_and_of_masks_with_values():
-    dense, sparse = Tally(1, 16), Tally(1, 16)
+    dense, sparse = RoundRecord(1, 16), RoundRecord(1, 16)
     dense.count(Update(mask=None, values=np.zeros(16, np.float32)))
     sparse.count(Update(mask=mask(4), values=np.zeros(4, np.float32)))
     assert (dense.line(1, {})["density"], dense.line(1, {})["entropy_bpp"]) == (1.0, 32.0)
@@ -150,7 +150,7 @@ def test_rates_of_values_and_of_masks_with_values():
 
 
 def test_a_round_that_nobody_answered_has_nulls_not_zeros():
-    kept = Tally(1, 16)
+    kept = RoundRecord(1, 16)
     kept.sent(4, "votes", 40)
     kept.failed[4] = "no reply within 5 s"
     kept.quorum = False
@@ -167,18 +167,18 @@ def test_a_round_that_nobody_answered_has_nulls_not_zeros():
 
 
 def test_lines_are_json_a_line_each(tmp_path):
-    ledger = Ledger(tmp_path)
+    ledger = RoundLog(tmp_path)
     assert ledger.read() == []
     for server_round in (1, 2):
         ledger.append({"round": server_round, "failed": {"3": "two\nlines, ü"}})
     assert (tmp_path / FILE_NAME).name == "rounds.jsonl"
     assert [json.loads(line)["round"] for line in (tmp_path / FILE_NAME).read_text().splitlines()] == [1, 2]
-    assert Ledger(tmp_path).read() == [{"round": r, "failed": {"3": "two\nlines, ü"}} for r in (1, 2)]
+    assert RoundLog(tmp_path).read() == [{"round": r, "failed": {"3": "two\nlines, ü"}} for r in (1, 2)]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_what_is_no_number_is_refused_and_leaves_the_file_whole(tmp_path, value):
-    ledger = Ledger(tmp_path)
+    ledger = RoundLog(tmp_path)
     ledger.append({"round": 1})
     with pytest.raises(ValueError, match="not JSON compliant"):
         ledger.append({"round": 2, "loss": value})
@@ -187,7 +187,7 @@ def test_what_is_no_number_is_refused_and_leaves_the_file_whole(tmp_path, value)
 
 @pytest.mark.parametrize("cut", [1, 3, 12])
 def test_a_last_line_cut_short_is_no_round(tmp_path, cut):
-    ledger = Ledger(tmp_path)
+    ledger = RoundLog(tmp_path)
     for server_round in (1, 2):
         ledger.append({"round": server_round})
     ledger.path.write_bytes(ledger.path.read_bytes()[:-cut])
@@ -199,7 +199,7 @@ def test_a_last_line_cut_short_is_no_round(tmp_path, cut):
 
 @pytest.mark.parametrize(("after", "left"), [(0, []), (2, [1, 2]), (3, [1, 2, 3]), (9, [1, 2, 3])])
 def test_forget_after(tmp_path, after, left):
-    ledger = Ledger(tmp_path)
+    ledger = RoundLog(tmp_path)
     for server_round in (1, 2, 3):
         ledger.append({"round": server_round, "loss": 1 / 3})
     ledger.forget_after(after)
@@ -208,11 +208,11 @@ def test_forget_after(tmp_path, after, left):
 
 
 def test_forget_after_of_nothing_yet(tmp_path):
-    Ledger(tmp_path).forget_after(3)
-    assert Ledger(tmp_path).read() == []
+    RoundLog(tmp_path).forget_after(3)
+    assert RoundLog(tmp_path).read() == []
 
 
 def test_a_damaged_line_is_named(tmp_path):
     (tmp_path / "rounds.jsonl").write_text('{"round": 1}\n{"round": \n{"round": 3}\n')
     with pytest.raises(ConfigError, match=r"^run = .*: expected a whole rounds.jsonl; its line 2 is damaged$"):
-        Ledger(tmp_path).read()
+        RoundLog(tmp_path).read()

@@ -6,7 +6,7 @@ import pytest
 from matplotlib import image
 from matplotlib.figure import Figure
 
-from fedgates.runs.round_log import Ledger
+from fedgates.runs.round_log import RoundLog
 from fedgates.runs.summary import Clock, draw_curves, summary
 
 
@@ -183,7 +183,7 @@ def fedpm_line(server_round, **changes):
 
 def write(folder, lines):
     for one in lines:
-        Ledger(folder).append(one)
+        RoundLog(folder).append(one)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from loopback_runs import last_checkpoint, run
 from safetensors.numpy import load_file
 from torch import nn
 
-from fedgates.config import ConfigError
+from fedgates.errors import ConfigError
 from fedgates.methods.metrics import MaskCounts
 from fedgates.methods.training import Task
 from fedgates.nn import hard_concrete

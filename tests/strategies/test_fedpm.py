@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from fedgates import rng
-from fedgates.config import ConfigError, parse
+from fedgates.config import parse
+from fedgates.errors import ConfigError
 from fedgates.flower import threshold
 from fedgates.methods import masks
 from fedgates.methods.training import Task

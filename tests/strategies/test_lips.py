@@ -4,7 +4,8 @@ import torch
 from torch import nn
 
 from client_app import app
-from fedgates.config import ConfigError, parse
+from fedgates.config import parse
+from fedgates.errors import ConfigError
 from fedgates.flower import LoopbackGrid, run_federation
 from fedgates.methods.training import Task
 from fedgates.nn.network import Network

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from client_app import app
-from fedgates.config import ConfigError, parse
+from fedgates.config import parse
+from fedgates.errors import ConfigError
 from fedgates.flower import LoopbackGrid, run_federation
 from fedgates.methods.metrics import MaskCounts
 from fedgates.methods.training import Task
@@ -195,11 +196,11 @@ def test_the_first_weights_have_the_papers_spread():
 
 
 def test_the_first_weights_are_a_function_of_the_seed_and_of_the_layer():
-    slots = Network(nn.Sequential(nn.Linear(8, 8, bias=False), nn.Linear(8, 8, bias=False))).slots
-    first = truncated_normal(slots[0], seed=1)
-    assert first.tolist() == truncated_normal(slots[0], seed=1).tolist()
-    assert not set(first.tolist()) & set(truncated_normal(slots[1], seed=1).tolist())
-    assert not set(first.tolist()) & set(truncated_normal(slots[0], seed=2).tolist())
+    slices = Network(nn.Sequential(nn.Linear(8, 8, bias=False), nn.Linear(8, 8, bias=False))).slices
+    first = truncated_normal(slices[0], seed=1)
+    assert first.tolist() == truncated_normal(slices[0], seed=1).tolist()
+    assert not set(first.tolist()) & set(truncated_normal(slices[1], seed=1).tolist())
+    assert not set(first.tolist()) & set(truncated_normal(slices[0], seed=2).tolist())
 
 
 # --- keys, and runs

@@ -8,7 +8,8 @@ import pytest
 from engines import ROOT
 from tracked import line, run
 
-from fedgates.config import ConfigError, RunConfig, parse
+from fedgates.config import RunConfig, parse
+from fedgates.errors import ConfigError
 from fedgates.trackers import TrackerError, check, following, numbers, retell
 from fedgates.trackers.base import without_secrets
 

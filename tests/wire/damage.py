@@ -6,7 +6,7 @@ import zlib
 
 from wire_cases import Case, expect_valid
 
-from fedgates.wire import WireError
+from fedgates.errors import WireError
 from fedgates.wire.header import HEADER_SIZE
 
 FIELDS = {"magic": (0, 4), "version": (4, 1), "kind": (5, 1), "codec": (6, 1), "value_type": (7, 1), "size": (8, 4)}

@@ -22,8 +22,9 @@ import numpy as np
 from damage import FIELDS, peak_memory, resealed, with_field
 from wire_cases import Case, aggregate, cases, content, expect_valid
 
+from fedgates.errors import WireError
 from fedgates.types import Votes, Weights, count_ones, pack
-from fedgates.wire import WireError, apply_relay, check, entropy, packed, sampled, side_info, sort_of, values, votes
+from fedgates.wire import apply_relay, check, entropy, packed, sampled, side_info, sort_of, values, votes
 from fedgates.wire.header import HEADER_SIZE, peek
 
 SLOWEST_SECONDS = 1.0
@@ -36,7 +37,7 @@ CHOOSES = ("side-info", "weights")
 
 
 @dataclass
-class Tally:
+class RoundRecord:
     """What became of a case's mutations."""
 
     name: str
@@ -153,7 +154,7 @@ def general(reason: str) -> str:
     return re.sub(r"-?\b([0-9a-f]{16}|[0-9a-f]{8}|\d+)\b|b['\"].*['\"](?=, exp)", "#", reason)
 
 
-def judge(case: Case, payload: bytes, tally: Tally, *, fits: bool) -> None:
+def judge(case: Case, payload: bytes, tally: RoundRecord, *, fits: bool) -> None:
     """Read a mutated payload and count what came of it; anything but a refusal or a valid value raises."""
     start = time.process_time()
     try:
@@ -184,10 +185,10 @@ def honest_peak(case: Case) -> int:
     return max(peak_memory(case, case.payload), peak_memory(case, resealed(bytes(mode))))
 
 
-def fuzz(name: str, mutations: int, seed: int = 0) -> Tally:
+def fuzz(name: str, mutations: int, seed: int = 0) -> RoundRecord:
     """Mutate one case so many times."""
     every = cases()
-    case, tally, draw = every[name], Tally(name), random.Random(f"{seed}/{name}")
+    case, tally, draw = every[name], RoundRecord(name), random.Random(f"{seed}/{name}")
     others = [other.payload for other in every.values()]
     honest = honest_peak(case)
     while tally.rejected + tally.accepted < mutations:
@@ -208,7 +209,7 @@ def fuzz(name: str, mutations: int, seed: int = 0) -> Tally:
     return tally
 
 
-def table(tallies: list[Tally]) -> str:
+def table(tallies: list[RoundRecord]) -> str:
     """A line a case, then the reasons of all."""
     lines = [
         f"{'payload':<38} {'mutations':>9} {'rejected':>9} {'accepted':>9} {'recoded':>8} {'slowest ms':>10} {'memory':>7}"

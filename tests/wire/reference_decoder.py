@@ -44,7 +44,7 @@ class Update(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Shared:
+class CodingContext:
     digest: bytes
     layers: tuple[int, ...]
     round: int = 0
@@ -102,14 +102,14 @@ def philox_block(counter: int, key: int) -> list[int]:
     return c
 
 
-def stream(purpose: str, shared: Shared, first: int, count: int) -> list[int]:
+def stream(purpose: str, shared: CodingContext, first: int, count: int) -> list[int]:
     """Words `first` to ``first + count - 1`` of a stream; `first` is a multiple of 4."""
     text = f"{purpose}/{shared.seed}/{shared.round}/{shared.client}"
     key = int.from_bytes(hashlib.blake2b(text.encode("ascii"), digest_size=16).digest(), "little")
     return [word for i in range(first // 4, ceil(first + count, 4)) for word in philox_block(i + 1, key)][:count]
 
 
-def coins(shared: Shared) -> list[int]:
+def coins(shared: CodingContext) -> list[int]:
     words = stream("upload", shared, 0, ceil(shared.size, 2))
     return [words[i // 2] >> 32 * (i % 2) & WORD - 1 for i in range(shared.size)]
 
@@ -143,7 +143,7 @@ def read_table(body: bytes, at: int, count: int) -> list[int]:
     return table
 
 
-def levels(shared: Shared) -> list[int]:
+def levels(shared: CodingContext) -> list[int]:
     state = shared.state
     if isinstance(state, Votes) and state.trials:
         half = step(state.trials // 2) + 1
@@ -191,13 +191,13 @@ def decode_gates(code: bytes, groups: list[int], table: dict[int, int], limit: i
     return gates
 
 
-def entropy(body: bytes, shared: Shared) -> list[int]:
+def entropy(body: bytes, shared: CodingContext) -> list[int]:
     layers = len(shared.layers)
     table = dict(enumerate(read_table(body, 0, layers)))
     return decode_gates(body[layers:], shared.layer_of_gate(), table, longest(shared.size))
 
 
-def side_info(body: bytes, shared: Shared) -> list[int]:
+def side_info(body: bytes, shared: CodingContext) -> list[int]:
     at = 1 + ceil(len(shared.layers), 8)
     expect(len(body) >= at and body[0] <= 1, "a mode")
     own, classes = unpack_bits(body[1:at], len(shared.layers)), levels(shared)
@@ -215,7 +215,7 @@ def side_info(body: bytes, shared: Shared) -> list[int]:
     return [gate for _, gate in sorted(zip(order, ordered, strict=True))]
 
 
-def sampled(body: bytes, shared: Shared) -> list[int]:
+def sampled(body: bytes, shared: CodingContext) -> list[int]:
     level = levels(shared)
     present = sorted(set(level))
     start, size = 2 * len(present), shared.size
@@ -230,7 +230,7 @@ def sampled(body: bytes, shared: Shared) -> list[int]:
     return [int(numbers[i % blocks][i // blocks] < prior[level[i]]) for i in range(size)]
 
 
-MASKS: dict[int, Callable[[bytes, Shared], list[int]]] = {
+MASKS: dict[int, Callable[[bytes, CodingContext], list[int]]] = {
     PACKED: lambda body, shared: unpack_bits(body, shared.size),
     ENTROPY: entropy,
     SIDE_INFO: side_info,
@@ -311,7 +311,7 @@ class Header(NamedTuple):
     check: int
 
 
-def unseal(payload: bytes, shared: Shared, *sorts: Sort) -> tuple[Header, bytes]:
+def unseal(payload: bytes, shared: CodingContext, *sorts: Sort) -> tuple[Header, bytes]:
     expect(len(payload) >= HEADER_SIZE, "a header")
     magic, version, *sort, size, server_round, digest, number, check, checksum = struct.unpack_from("<4s4BII8sIII", payload)
     expect(magic == b"FGTS" and version == VERSION, "magic and version")
@@ -321,7 +321,7 @@ def unseal(payload: bytes, shared: Shared, *sorts: Sort) -> tuple[Header, bytes]
     return Header(tuple(sort), server_round, number, check), payload[36:]
 
 
-def masked(header: Header, body: bytes, shared: Shared) -> tuple[list[int], list[int] | None]:
+def masked(header: Header, body: bytes, shared: CodingContext) -> tuple[list[int], list[int] | None]:
     _, codec, value_type = header.sort
     tail = header.number * (0, 4, 2)[value_type]
     expect(header.number <= shared.size and tail <= len(body), "a number")
@@ -331,7 +331,7 @@ def masked(header: Header, body: bytes, shared: Shared) -> tuple[list[int], list
     return mask, values(body[split:], header.number, value_type) if value_type else None
 
 
-def update_of(header: Header, body: bytes, shared: Shared) -> Update:
+def update_of(header: Header, body: bytes, shared: CodingContext) -> Update:
     if header.sort[0] == VALUES:
         expect(not header.number and not header.check, "number and check")
         return Update(None, values(body, shared.size, header.sort[2]))
@@ -340,13 +340,13 @@ def update_of(header: Header, body: bytes, shared: Shared) -> Update:
     return Update(mask, found)
 
 
-def decode_update(payload: bytes, shared: Shared, sort: Sort) -> Update:
+def decode_update(payload: bytes, shared: CodingContext, sort: Sort) -> Update:
     header, body = unseal(payload, shared, sort)
     expect(header.round == shared.round, "another round")
     return update_of(header, body, shared)
 
 
-def decode_state(payload: bytes, shared: Shared, codec: int) -> tuple[Votes | Weights, int]:
+def decode_state(payload: bytes, shared: CodingContext, codec: int) -> tuple[Votes | Weights, int]:
     header, body = unseal(payload, shared, (VOTES, codec, 0), (VALUES, NONE, 1), (BOTH, ENTROPY, 1))
     at = 8 * shared.scalars
     expect(len(body) >= at, "scalars")
@@ -372,7 +372,7 @@ Aggregate = Callable[[Votes | Weights, Iterator[Update], int], Votes | Weights]
 
 
 def decode_relay(
-    payload: bytes, base: tuple[Votes | Weights, int], shared: Shared, codec: int, value_type: int, aggregate: Aggregate
+    payload: bytes, base: tuple[Votes | Weights, int], shared: CodingContext, codec: int, value_type: int, aggregate: Aggregate
 ) -> tuple[Votes | Weights, int]:
     header, body = unseal(payload, shared, (RELAY, codec, value_type))
     state, at = base[0], 0

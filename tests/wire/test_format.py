@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from wire_cases import CLIENT, DIGEST, LAYERS, ROUND, SEED, Case, aggregate, cases, content, theta_of, votes_of, weights_of
 
 from fedgates import rng
+from fedgates.errors import WireError
 from fedgates.flower.records import STYPE
 from fedgates.types import Update, Votes, Weights, pack
-from fedgates.wire import Known, Shared, WireError, check, header, pack_state, pack_update, side_info, sort_of
+from fedgates.wire import CodingContext, VersionedState, check, header, pack_state, pack_update, side_info, sort_of
 from fedgates.wire.range_coder import SYMBOL_SCALE, decode_bits, encode_bits, encode_symbols
 from fedgates.wire.scale import FREQUENCIES, frequency_bytes, step
 
@@ -54,7 +55,9 @@ def rule(state, updates, server_round):
 
 def read_by_reference(case, payload):
     shared, own = case.shared, to_reference(case.shared.state)
-    here = reference.Shared(shared.digest, shared.layers, shared.server_round, own, shared.seed, shared.client, shared.scalars)
+    here = reference.CodingContext(
+        shared.digest, shared.layers, shared.server_round, own, shared.seed, shared.client, shared.scalars
+    )
     if case.sort == "state":
         state, server_round = reference.decode_state(payload, here, CODECS["float32" if case.codec == "float32" else "votes"])
         return to_ours(state), server_round
@@ -111,7 +114,7 @@ def test_every_sort_of_payload_is_read_alike_over_random_networks(layers, seed):
 @settings(deadline=None, max_examples=60)
 def test_votes_of_any_trials_and_masks_given_them_are_read_alike(layers, seed, trials):
     random = np.random.default_rng(seed)
-    shared = Shared(DIGEST, layers, ROUND, votes_of(random, sum(layers), trials), SEED, CLIENT)
+    shared = CodingContext(DIGEST, layers, ROUND, votes_of(random, sum(layers), trials), SEED, CLIENT)
     for downlink in ("votes", "float32") if trials <= 2**23 else ("votes",):
         case = Case("", "state", "", downlink, "", replace(shared, state=None), pack_state(shared.state, shared, downlink))
         found, _ = read_by_reference(case, case.payload)
@@ -127,7 +130,7 @@ def test_weights_and_masks_given_them_are_read_alike(layers, seed, density, tiny
     state.values[random.random(sum(layers)) < 0.1] = -0.0
     if tiny:  # exponents from that of 1 down to those of subnormal numbers
         state.values[:] = state.values * 2.0 ** -random.integers(0, 149, sum(layers))
-    shared = Shared(DIGEST, layers, ROUND, state, SEED, CLIENT)
+    shared = CodingContext(DIGEST, layers, ROUND, state, SEED, CLIENT)
     case = Case("", "state", "", "votes", "", replace(shared, state=None), pack_state(state, shared))
     assert read_by_reference(case, case.payload)[0].values.tobytes() == state.values.tobytes()
     expect_masks_alike(random, shared)
@@ -202,7 +205,7 @@ def test_what_a_single_check_finds_is_refused_by_both(name, change):
 def test_another_base_round_network_or_sort_is_refused_by_both():
     for case in CASES.values():
         shared = case.shared
-        known = case.base and Known(case.base.state, case.base.server_round + 1)
+        known = case.base and VersionedState(case.base.state, case.base.server_round + 1)
         others = [
             replace(case, shared=replace(shared, digest=bytes(8))),
             replace(case, shared=replace(shared, layers=(130, 1))),
@@ -286,9 +289,9 @@ def test_bins_are_those_of_the_formula():
 
 
 def test_streams_are_philox_and_start_as_format_says():
-    found = reference.stream("upload", reference.Shared(DIGEST, LAYERS, 7, None, 11, 3), 0, 50)
+    found = reference.stream("upload", reference.CodingContext(DIGEST, LAYERS, 7, None, 11, 3), 0, 50)
     assert found == rng.words(50, 11, "upload", server_round=7, client=3).tolist()
     assert f"word 0 `{found[0]:016x}` and word 4 `{found[4]:016x}`" in FORMAT
     assert f"digest `{rng._digest(11, 'upload', 7, 3).hex()}`" in FORMAT
-    far = reference.stream("candidates", reference.Shared(DIGEST, LAYERS, 2**32 - 1, None, 2**63 - 1, 2**64 - 1), 400, 8)
+    far = reference.stream("candidates", reference.CodingContext(DIGEST, LAYERS, 2**32 - 1, None, 2**63 - 1, 2**64 - 1), 400, 8)
     assert far == rng.words(408, 2**63 - 1, "candidates", server_round=2**32 - 1, client=2**64 - 1)[400:].tolist()

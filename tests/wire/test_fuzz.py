@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from damage import resealed, with_field
-from fuzz import Tally, forged, fuzz, judge, table
+from fuzz import RoundRecord, forged, fuzz, judge, table
 from wire_cases import cases
 
 from fedgates.wire.header import HEADER_SIZE
@@ -25,11 +25,11 @@ def test_mutated_payloads_are_refused_or_valid(name):
 def test_what_is_let_through_though_it_should_not_be_is_found():
     case = SOUND["mask, packed"]
     with pytest.raises(AssertionError, match="a damaged payload was let through"):
-        judge(case, case.payload, Tally(""), fits=False)
+        judge(case, case.payload, RoundRecord(""), fits=False)
     lax = replace(case, name="lax", codec="entropy", payload=b"")
     object.__setattr__(lax, "read", case.read)  # a reader of what its encoder does not write
     with pytest.raises(AssertionError, match="not what an encoder writes"):
-        judge(lax, case.payload, Tally(""), fits=True)
+        judge(lax, case.payload, RoundRecord(""), fits=True)
 
 
 @pytest.mark.parametrize("name", ["mask, packed", "mask, sampled", "votes of 10, float32", "weights", "relay of mask, packed"])
@@ -39,7 +39,7 @@ def test_a_forger_gets_past_the_crc_of_the_content(name):
     for _ in range(50):
         data = bytearray(case.payload)
         data[draw.randrange(HEADER_SIZE, len(data))] ^= 1
-        tally = Tally(name)
+        tally = RoundRecord(name)
         judge(case, forged(case, resealed(bytes(data))), tally, fits=True)
         past += tally.accepted
     assert past > 0

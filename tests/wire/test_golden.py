@@ -12,7 +12,7 @@ from make_golden import found_as_json
 from wire_cases import Case, cases
 
 from fedgates.types import State, Votes, Weights
-from fedgates.wire import Known, Shared
+from fedgates.wire import CodingContext, VersionedState
 from fedgates.wire.header import HEADER_SIZE
 from fedgates.wire.scale import FREQUENCIES
 
@@ -33,9 +33,9 @@ def case_from_json(entry: dict) -> Case:
     digest, layers = bytes.fromhex(entry["digest"]), tuple(entry["layers"])
     return Case(
         **{key: entry[key] for key in ("name", "sort", "kind", "codec", "value_type")},
-        shared=Shared(digest, layers, entry["round"], state, entry["seed"], entry["client"], entry.get("scalars", 0)),
+        shared=CodingContext(digest, layers, entry["round"], state, entry["seed"], entry["client"], entry.get("scalars", 0)),
         payload=bytes.fromhex(entry["payload"]),
-        base=base and Known(state_from_json(base["state"]), base["round"]),
+        base=base and VersionedState(state_from_json(base["state"]), base["round"]),
     )
 
 

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from wire_cases import DIGEST, LAYERS, ROUND, cases, content, floats
 
+from fedgates.errors import WireError
 from fedgates.types import Update, Votes, Weights, pack
-from fedgates.wire import Shared, WireError, describe, pack_state, pack_update
+from fedgates.wire import CodingContext, describe, pack_state, pack_update
 from fedgates.wire.header import HEADER_SIZE, peek, seal, unseal
 
-SHARED = Shared(DIGEST, (4, 5), ROUND)
+SHARED = CodingContext(DIGEST, (4, 5), ROUND)
 BITS = pack(np.array([1, 0, 1, 1, 0, 0, 0, 0, 1], dtype=bool))
 MASK, VALUES = Update(mask=BITS), Update(mask=BITS, values=floats([0.5, -1, 2, 3]))
 HEAD = struct.Struct("<4sBBBBII8sIII")

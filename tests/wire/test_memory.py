@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from wire_cases import CLIENT, DIGEST, LOSSLESS, ROUND, SEED, Case, relay_case, update_of, votes_of, weights_of
 
-from fedgates.wire import Shared, pack_state, pack_update
-from fedgates.wire.channel import DECODE_BYTES_A_GATE
+from fedgates.wire import CodingContext, pack_state, pack_update
+from fedgates.wire.codec import DECODE_BYTES_A_GATE
 
 LAYERS = (150_000, 500, 40_000, 1, 9_499)
 SIZE = 200_000
@@ -16,7 +16,7 @@ SLACK = 64 * 1024
 
 
 def shared_of(random, trials):
-    return Shared(DIGEST, LAYERS, ROUND, votes_of(random, SIZE, trials), SEED, CLIENT)
+    return CodingContext(DIGEST, LAYERS, ROUND, votes_of(random, SIZE, trials), SEED, CLIENT)
 
 
 def update_case(kind, codec, trials, value_type="float32"):
@@ -27,7 +27,7 @@ def update_case(kind, codec, trials, value_type="float32"):
 
 
 def state_case(state, codec="votes"):
-    bare = Shared(DIGEST, LAYERS, ROUND)
+    bare = CodingContext(DIGEST, LAYERS, ROUND)
     return Case("", "state", "mask", codec, "float32", bare, pack_state(state, bare, codec))
 
 

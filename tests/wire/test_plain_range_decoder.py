@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from wire_cases import cases, content
 
-from fedgates.wire import WireError, plain_range_decoder, range_coder
+from fedgates.errors import WireError
+from fedgates.wire import plain_range_decoder, range_coder
 from fedgates.wire.header import HEADER_SIZE
 from fedgates.wire.range_coder import BIT_SCALE, encode_bits, encode_symbols, symbol_frequencies
 from fedgates.wire.scale import FREQUENCIES

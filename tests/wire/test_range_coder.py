@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from integer_range_decoder import IntegerRangeDecoder, edges
 
-from fedgates.wire import WireError
+from fedgates.errors import WireError
 from fedgates.wire.range_coder import (
     BIT_SCALE,
     SYMBOL_SCALE,

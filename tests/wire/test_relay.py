@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from wire_cases import DIGEST, ROUND, SEED, content, relay_case
 
+from fedgates.errors import WireError
 from fedgates.types import Votes
-from fedgates.wire import Known, Shared, WireError, apply_relay, check, sort_of
+from fedgates.wire import CodingContext, VersionedState, apply_relay, check, sort_of
 from fedgates.wire.header import HEADER_SIZE, peek
 
-SHARED = Shared(DIGEST, (30, 50), ROUND, seed=SEED)
+SHARED = CodingContext(DIGEST, (30, 50), ROUND, seed=SEED)
 SORTS = [
     ("mask", "packed"),
     ("mask", "entropy"),
@@ -38,7 +39,7 @@ def make(kind="mask", codec="side-info", clients=((5, 9), None, (3,)), shared=SH
 )
 @settings(deadline=None, max_examples=25)
 def test_the_state_is_rebuilt_bit_for_bit(kind, codec, seed, layers, clients):
-    case, state = make(kind, codec, clients, Shared(DIGEST, layers, ROUND, seed=seed), seed)
+    case, state = make(kind, codec, clients, CodingContext(DIGEST, layers, ROUND, seed=seed), seed)
     assert content(case.read(case.payload)) == content((state, ROUND))
 
 
@@ -117,7 +118,7 @@ def test_without_a_base_or_with_another_rounds_it_is_refused():
     with pytest.raises(WireError, match="updates since the state of round 4, but this client knows none"):
         replace(case, base=None).read(case.payload)
     with pytest.raises(WireError, match="updates since the state of round 4, but this client knows that of round 5"):
-        replace(case, base=Known(case.base.state, 5)).read(case.payload)
+        replace(case, base=VersionedState(case.base.state, 5)).read(case.payload)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +130,7 @@ def test_without_a_base_or_with_another_rounds_it_is_refused():
 )
 def test_another_state_of_the_same_round_is_refused(change):
     case, _ = make()
-    other = replace(case, base=Known(change(case.base.state), case.base.server_round))
+    other = replace(case, base=VersionedState(change(case.base.state), case.base.server_round))
     with pytest.raises(WireError, match="updates since another state of round 4 than the one that this client knows"):
         other.read(case.payload)
 

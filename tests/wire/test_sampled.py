@@ -8,8 +8,9 @@ import pytest
 from wire_cases import CLIENT, DIGEST, ROUND, SEED, floats, theta_of, votes_of
 
 from fedgates import rng
+from fedgates.errors import WireError
 from fedgates.types import Votes
-from fedgates.wire import Shared, WireError
+from fedgates.wire import CodingContext
 from fedgates.wire.sampled import decode, encode
 
 DRAWS = 4000
@@ -26,7 +27,7 @@ def sent(theta, extra_bits=4.0, shown=None):
     shown = shown or len(theta)
     counts = np.zeros(2**shown)
     for draw in range(DRAWS):
-        shared = Shared(DIGEST, (len(theta),), draw // 64, seed=SEED, client=draw % 64)
+        shared = CodingContext(DIGEST, (len(theta),), draw // 64, seed=SEED, client=draw % 64)
         counts[int((encode(theta, shared, extra_bits)[0][:shown].astype(int) << np.arange(shown)).sum())] += 1
     return counts / DRAWS
 
@@ -41,7 +42,7 @@ def distance(found, expected):
 
 @pytest.mark.parametrize("q", [[0.05, 0.5, 0.1], [0.2, 0.4, 0.5, 0.7, 0.9], [0.9, 0.1, 0.1, 0.1, 0.1, 0.1]], ids=len)
 def test_masks_of_one_block_are_sent_with_their_own_probabilities(q):
-    assert len(encode(floats(q), Shared(DIGEST, (len(q),)))[1]) == 2 + 1
+    assert len(encode(floats(q), CodingContext(DIGEST, (len(q),)))[1]) == 2 + 1
     assert distance(sent(floats(q)), product_of(np.array(q))) < 0.012
     flat = distance(np.full(2 ** len(q), 0.5 ** len(q)), product_of(np.array(q)))
     assert flat > 0.25  # which is more than could be said of masks at random
@@ -54,7 +55,7 @@ def test_a_sample_of_the_prior_itself_is_exact():
 
 def test_any_candidate_of_the_prior_is_as_likely():
     q, clients = floats([0.25] * 4), 1000
-    found = [encode(q, Shared(DIGEST, (4,), ROUND, seed=SEED, client=client))[1][2] for client in range(clients)]
+    found = [encode(q, CodingContext(DIGEST, (4,), ROUND, seed=SEED, client=client))[1][2] for client in range(clients)]
     eighths = np.bincount(np.array(found) // 32, minlength=8)
     assert np.abs(eighths - clients / 8).max() < 4 * np.sqrt(clients * 7 / 64)
 
@@ -74,7 +75,7 @@ def test_the_mean_of_many_masks_is_theta_but_for_a_pull_to_the_prior_that_extra_
     q = theta_of(np.random.default_rng(2), Votes(np.zeros(1000, np.uint32), 0), 0.8).astype(float)
     total, clients = np.zeros(1000), 400
     for client in range(clients):
-        total += encode(floats(q), Shared(DIGEST, (1000,), ROUND, seed=SEED, client=client), extra_bits)[0]
+        total += encode(floats(q), CodingContext(DIGEST, (1000,), ROUND, seed=SEED, client=client), extra_bits)[0]
     missing, learned = q - total / clients, q - q.mean()
     pull = (missing * learned).sum() / (learned**2).sum()
     assert low < pull < high
@@ -86,7 +87,7 @@ def test_the_mean_of_many_masks_is_theta_but_for_a_pull_to_the_prior_that_extra_
 def test_each_levels_density_is_that_of_its_probabilities():
     random = np.random.default_rng(3)
     state = votes_of(random, 20_000, 10)
-    shared = Shared(DIGEST, (20_000,), ROUND, state, SEED, CLIENT)
+    shared = CodingContext(DIGEST, (20_000,), ROUND, state, SEED, CLIENT)
     q = theta_of(random, state, 0.5)
     gates, body = encode(q, shared)
     assert len(body) < 20_000 / 8 / 2
@@ -102,7 +103,7 @@ def test_each_levels_density_is_that_of_its_probabilities():
 @pytest.mark.parametrize("changed", [{"client": 4}, {"seed": 12}, {"server_round": 8}], ids=str)
 def test_each_key_has_candidates_of_its_own(changed):
     q = floats([0.5] * 64)
-    shared = Shared(DIGEST, (64,), ROUND, seed=SEED, client=CLIENT)
+    shared = CodingContext(DIGEST, (64,), ROUND, seed=SEED, client=CLIENT)
     one, other = encode(q, shared)[0], encode(q, replace(shared, **changed))[0]
     assert 12 < (one != other).sum() < 52
     assert encode(q, shared)[0].tolist() == one.tolist()
@@ -113,7 +114,7 @@ def test_each_key_has_candidates_of_its_own(changed):
 
 def test_the_candidate_by_hand():
     # 10 gates in 2 blocks: gate i in block i % 2; five numbers a candidate, in one step of four words
-    shared = Shared(DIGEST, (10,), ROUND, seed=SEED, client=CLIENT)
+    shared = CodingContext(DIGEST, (10,), ROUND, seed=SEED, client=CLIENT)
     body = (20000).to_bytes(2, "little") + bytes([3, 255])
     words = rng.words(4 * 512, SEED, "candidates", server_round=ROUND, client=CLIENT).tolist()
     expected = []
@@ -126,7 +127,7 @@ def test_the_candidate_by_hand():
 
 
 def test_priors_stand_for_the_levels_that_have_gates():
-    shared = Shared(DIGEST, (4,), ROUND, Votes(np.array([0, 0, 9, 10], np.uint32), 10))
+    shared = CodingContext(DIGEST, (4,), ROUND, Votes(np.array([0, 0, 9, 10], np.uint32), 10))
     gates, body = encode(floats([0.25, 0.25, 1, 0.5]), shared)
     assert np.frombuffer(body[:6], "<u2").tolist() == [16384, 65535, 32768]
     assert len(body) == 7
@@ -135,14 +136,14 @@ def test_priors_stand_for_the_levels_that_have_gates():
 
 @pytest.mark.parametrize("theta", [[0.0] * 9, [1.0] * 9, [0.0, 1.0] * 4 + [0.5]], ids=["none", "all", "both"])
 def test_closed_and_open_gates(theta):
-    shared = Shared(DIGEST, (4, 5), ROUND, seed=SEED, client=CLIENT)
+    shared = CodingContext(DIGEST, (4, 5), ROUND, seed=SEED, client=CLIENT)
     gates, body = encode(floats(theta), shared)
     assert decode(memoryview(body), shared).tolist() == gates.tolist()
     assert np.abs(gates - floats(theta)).sum() <= 1  # each is held within 2^-16 of 0 and 1
 
 
 def test_there_is_never_more_than_a_byte_for_eight_gates():
-    shared = Shared(DIGEST, (30,), ROUND, seed=SEED)
+    shared = CodingContext(DIGEST, (30,), ROUND, seed=SEED)
     gates, body = encode(floats([0, 1] * 15), shared, 7.9)
     assert len(body) == 2 + 4
     assert decode(memoryview(body), shared).tolist() == gates.tolist()
@@ -159,4 +160,4 @@ def test_there_is_never_more_than_a_byte_for_eight_gates():
 )
 def test_bodies_that_no_encoder_writes_are_refused(body, message):
     with pytest.raises(WireError, match=message):
-        decode(memoryview(body), Shared(DIGEST, (4, 5), ROUND))
+        decode(memoryview(body), CodingContext(DIGEST, (4, 5), ROUND))

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from wire_cases import CLIENT, DIGEST, ROUND, SEED, sampled_by_coins, theta_of, votes_of, weights_of
 
+from fedgates.errors import WireError
 from fedgates.types import Update, Votes, pack
-from fedgates.wire import Shared, WireError, pack_update, unpack_update
+from fedgates.wire import CodingContext, pack_update, unpack_update
 from fedgates.wire.header import HEADER_SIZE
 from fedgates.wire.range_coder import encode_bits
 from fedgates.wire.side_info import _bins, decode, encode
@@ -13,7 +14,7 @@ from fedgates.wire.side_info import _bins, decode, encode
 LAYERS = (1000, 1500, 500)
 RANDOM = np.random.default_rng(3)
 STATE = votes_of(RANDOM, 3000, 10)
-SHARED = Shared(DIGEST, LAYERS, ROUND, STATE, SEED, CLIENT)
+SHARED = CodingContext(DIGEST, LAYERS, ROUND, STATE, SEED, CLIENT)
 BY_COINS = sampled_by_coins(theta_of(RANDOM, STATE, 0.1), SHARED)
 UNLIKE = RANDOM.random(3000) < (STATE.votes + 1) / 12
 
@@ -36,7 +37,7 @@ def test_coins_are_used_where_the_mask_was_sampled_with_them_and_not_elsewhere()
 
 def test_body_of_votes_alone_by_hand():
     # votes 0 0 1 1 2 2 of 2: levels 0, 1 and 3; gates 0 0, 0 1, 1 1: frequencies 0, a half, all
-    shared = Shared(DIGEST, (6,), ROUND, Votes(np.array([2, 0, 1, 0, 1, 2], np.uint32), 2))
+    shared = CodingContext(DIGEST, (6,), ROUND, Votes(np.array([2, 0, 1, 0, 1, 2], np.uint32), 2))
     gates = np.array([1, 0, 0, 0, 1, 1], np.uint8)
     code = encode_bits(np.array([0, 0, 0, 1, 1, 1], np.uint8), [2, 2, 2], np.array([0, 32768, 65536]))
     assert encode(gates, shared) == bytes([0, 0, 0, 104, 208]) + code
@@ -44,7 +45,7 @@ def test_body_of_votes_alone_by_hand():
 
 def test_body_of_layers_with_tables_of_their_own_by_hand():
     # one level; every other gate of the first layer and the last is kept, and all of the second, whose group comes last
-    shared = Shared(DIGEST, (40, 40, 40), ROUND)
+    shared = CodingContext(DIGEST, (40, 40, 40), ROUND)
     gates = np.array([0, 1] * 20 + [1] * 40 + [0, 1] * 20, np.uint8)
     ordered = np.array([0, 1] * 40 + [1] * 40, np.uint8)
     code = encode_bits(ordered, [80, 40], np.array([32768, 65536]))

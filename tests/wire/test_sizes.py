@@ -7,12 +7,12 @@ import pytest
 from wire_cases import CLIENT, DIGEST, ROUND, SEED, sampled_by_coins, theta_of, votes_of
 
 from fedgates.types import Update, Votes, Weights, pack
-from fedgates.wire import Shared, entropy, pack_state, pack_update, sampled, side_info
+from fedgates.wire import CodingContext, entropy, pack_state, pack_update, sampled, side_info
 from fedgates.wire.header import HEADER_SIZE
 
 LAYERS = (120_000, 60_000, 19_000, 1_000)
 SIZE = 200_000
-SHARED = Shared(DIGEST, LAYERS, ROUND, None, SEED, CLIENT)
+SHARED = CodingContext(DIGEST, LAYERS, ROUND, None, SEED, CLIENT)
 DENSITIES = [0.5, 0.3, 0.1, 0.03, 0.01, 0.001]
 
 

@@ -8,15 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from wire_cases import DIGEST, ROUND, floats, votes_of
 
+from fedgates.errors import WireError
 from fedgates.types import Votes, Weights
-from fedgates.wire import Shared, WireError, check, describe, pack_state, unpack_state
+from fedgates.wire import CodingContext, check, describe, pack_state, unpack_state
 from fedgates.wire.header import HEADER_SIZE, NONE, VALUES, seal
 
 layers = st.lists(st.integers(1, 100), min_size=1, max_size=5).filter(lambda sizes: sum(sizes) <= 300).map(tuple)
 rounds = st.integers(0, 2**32 - 1)
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
 trials = st.one_of(st.integers(0, 40), st.sampled_from([4094, 4095, 4096, 5000, 2**20, 2**23, 2**31, 2**32 - 1]))
-SHARED = Shared(DIGEST, (4, 5), ROUND)
+SHARED = CodingContext(DIGEST, (4, 5), ROUND)
 
 
 def there_and_back(state, shared=SHARED, downlink="votes"):
@@ -35,7 +36,7 @@ def test_votes_come_back_whatever_the_trials(sizes, server_round, number, seed, 
         "all": np.full(sum(sizes), number, np.uint32),
         "any number": random.integers(0, number, sum(sizes), dtype=np.uint32, endpoint=True),
     }[which]
-    shared = Shared(DIGEST, sizes, server_round)
+    shared = CodingContext(DIGEST, sizes, server_round)
     found = there_and_back(Votes(votes, number), shared)
     assert (found.votes.dtype, found.trials) == (np.uint32, number)
     assert found.votes.tolist() == votes.tolist()
@@ -48,10 +49,10 @@ def test_votes_come_back_whatever_the_trials(sizes, server_round, number, seed, 
 def test_every_number_of_votes_comes_back_from_its_share():
     for number in (1, 3, 7, 10, 1000, 4097):
         votes = np.arange(number + 1, dtype=np.uint32)
-        found = there_and_back(Votes(votes, number), Shared(DIGEST, (number + 1,)), "float32")
+        found = there_and_back(Votes(votes, number), CodingContext(DIGEST, (number + 1,)), "float32")
         assert found.votes.tolist() == votes.tolist()
     top = np.arange(2**23 - 1000, 2**23 + 1, dtype=np.uint32)  # where neighbours' shares are nearest to each other
-    assert there_and_back(Votes(top, 2**23), Shared(DIGEST, (1001,)), "float32").votes.tolist() == top.tolist()
+    assert there_and_back(Votes(top, 2**23), CodingContext(DIGEST, (1001,)), "float32").votes.tolist() == top.tolist()
 
 
 def test_more_trials_than_float32_tells_apart_are_not_sent():
@@ -63,7 +64,7 @@ def test_votes_that_use_every_symbol_come_back_though_their_table_is_coarse():
     # 4096 counts alike: whole frequencies of 7 in 2^15 cost 12.2 bits a gate, more than the 12 bits of a symbol
     votes = np.append(np.repeat(np.arange(4096, dtype=np.uint32), 7), np.uint32(0))
     np.random.default_rng(0).shuffle(votes)
-    found = there_and_back(Votes(votes, 4095), Shared(DIGEST, (len(votes),)))
+    found = there_and_back(Votes(votes, 4095), CodingContext(DIGEST, (len(votes),)))
     assert found.votes.tolist() == votes.tolist()
 
 
@@ -71,7 +72,7 @@ def test_votes_that_use_every_symbol_come_back_though_their_table_is_coarse():
 @settings(deadline=None)
 def test_weights_come_back_to_the_bit(values, server_round):
     values = floats(values)
-    found = there_and_back(Weights(values), Shared(DIGEST, (len(values),), server_round))
+    found = there_and_back(Weights(values), CodingContext(DIGEST, (len(values),), server_round))
     assert (found.values.dtype, found.values.tobytes()) == (np.float32, values.tobytes())
 
 
@@ -81,7 +82,7 @@ def test_sparse_weights_come_back_and_never_cost_more_than_dense_ones(sizes, see
     random = np.random.default_rng(seed)
     values = np.where(random.random(sum(sizes)) < density, random.normal(size=sum(sizes)), 0).astype(np.float32)
     values[::4] *= -1  # among them zeros with a sign, which are kept
-    shared = Shared(DIGEST, sizes, ROUND)
+    shared = CodingContext(DIGEST, sizes, ROUND)
     payload = pack_state(Weights(values), shared)
     assert unpack_state(payload, shared)[0].values.tobytes() == values.tobytes()
     assert len(payload) <= HEADER_SIZE + 4 * len(values)
@@ -98,7 +99,7 @@ def test_a_zero_with_a_sign_is_a_value_and_one_without_is_none():
 @pytest.mark.parametrize(("kept", "expected"), [(0, True), (50, True), (93, True), (97, False), (100, False)])
 def test_weights_are_sparse_where_that_is_smaller(kept, expected):
     values = np.where(np.random.default_rng(0).permutation(100) < kept, 1, 0).astype(np.float32)
-    shared = Shared(DIGEST, (100,))
+    shared = CodingContext(DIGEST, (100,))
     assert ("mask" in describe(pack_state(Weights(values), shared))) == expected
 
 
@@ -111,7 +112,7 @@ def test_checks_by_hand():
 
 def test_lengths_by_hand():
     def length(state, size, downlink="votes"):
-        return len(pack_state(state, Shared(DIGEST, (size,)), downlink))
+        return len(pack_state(state, CodingContext(DIGEST, (size,)), downlink))
 
     assert length(Votes(np.zeros(9, np.uint32), 0), 9) == HEADER_SIZE
     assert length(Votes(np.zeros(9, np.uint32), 3), 9) == HEADER_SIZE + 4 * 2 + 4  # a frequency for 0 to 3, a word

@@ -4,8 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from wire_cases import CLIENT, DIGEST, LOSSLESS, ROUND, SEED, content, floats, sampled_by_coins, theta_of, votes_of, weights_of
 
+from fedgates.errors import WireError
 from fedgates.types import Update, Votes, pack
-from fedgates.wire import Shared, WireError, pack_update, sampled, sort_of, unpack_update
+from fedgates.wire import CodingContext, pack_update, sampled, sort_of, unpack_update
 from fedgates.wire.header import HEADER_SIZE
 
 layers = st.lists(st.integers(1, 100), min_size=1, max_size=5).filter(lambda sizes: sum(sizes) <= 300).map(tuple)
@@ -27,7 +28,9 @@ def shareds(draw):
         )
     )
     client = draw(st.integers(0, 2**64 - 1))
-    return Shared(draw(st.binary(min_size=8, max_size=8)), sizes, draw(seeds), state, draw(st.integers(0, 2**63 - 1)), client)
+    return CodingContext(
+        draw(st.binary(min_size=8, max_size=8)), sizes, draw(seeds), state, draw(st.integers(0, 2**63 - 1)), client
+    )
 
 
 @given(shareds(), st.sampled_from(LOSSLESS), densities, seeds)
@@ -68,7 +71,7 @@ def test_values_at_the_ones_of_a_mask_come_back_to_the_bit(shared, uplink, densi
 @given(layers, seeds, st.sampled_from(LOSSLESS), st.sampled_from(["float32", "float16"]))
 @settings(deadline=None)
 def test_values_of_all_gates_come_back_to_the_bit(sizes, seed, uplink, value_type):
-    shared = Shared(DIGEST, sizes, ROUND)
+    shared = CodingContext(DIGEST, sizes, ROUND)
     values = np.random.default_rng(seed).normal(size=shared.size).astype(value_type).astype(np.float32)
     values[0] = -0.0
     payload = pack_update(Update(mask=None, values=values), shared, uplink, value_type=value_type)
@@ -93,14 +96,14 @@ def test_sampled_sends_the_gates_that_its_encoder_chose(shared, seed, extra_bits
 
 
 def test_float16_rounds_and_holds_what_is_beyond_its_range():
-    shared = Shared(DIGEST, (5,), ROUND)
+    shared = CodingContext(DIGEST, (5,), ROUND)
     update = Update(mask=None, values=floats([1 / 3, 1e9, -1e9, 65504, 1e-9]))
     found = unpack_update(pack_update(update, shared, value_type="float16"), shared, kind="values", value_type="float16")
     assert found.values.tolist() == [0.333251953125, 65504, -65504, 65504, 0]
 
 
 def test_what_is_read_does_not_change_with_the_buffer():
-    shared = Shared(DIGEST, (4,), ROUND)
+    shared = CodingContext(DIGEST, (4,), ROUND)
     payload = pack_update(Update(mask=None, values=floats([1, 2, 3, 4])), shared)
     unpack_update(payload, shared, kind="values").values[:] = 0  # a reader may work in place on its own values
     assert unpack_update(payload, shared, kind="values").values.tolist() == [1, 2, 3, 4]
@@ -111,8 +114,8 @@ def test_packed_and_entropy_need_no_more_than_the_layers(changed):
     names = {"server_round": ROUND, "seed": SEED, "client": CLIENT}
     mask = Update(mask=pack(np.arange(9) % 3 == 0))
     for uplink in ("packed", "entropy"):
-        payload = pack_update(mask, Shared(DIGEST, (4, 5), **names), uplink)
-        reader = Shared(DIGEST, (4, 5), **{**names, **changed})
+        payload = pack_update(mask, CodingContext(DIGEST, (4, 5), **names), uplink)
+        reader = CodingContext(DIGEST, (4, 5), **{**names, **changed})
         if "server_round" in changed:
             with pytest.raises(WireError, match="round 7, expected 8"):
                 unpack_update(payload, reader, uplink)
@@ -161,4 +164,4 @@ MASK = pack(np.array([1, 0, 1, 1, 0, 0, 0, 0, 1], dtype=bool))
 )
 def test_updates_that_do_not_fit_are_not_sent(update, uplink, message):
     with pytest.raises(ValueError, match=message):
-        pack_update(update, Shared(DIGEST, (4, 5), ROUND), uplink)
+        pack_update(update, CodingContext(DIGEST, (4, 5), ROUND), uplink)

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from fedgates.types import State, Update, Votes, Weights, pack
 from fedgates.wire import (
-    Counted,
-    Known,
-    Shared,
+    AcceptedUpdate,
+    CodingContext,
+    VersionedState,
     apply_relay,
     check,
     pack_relay,
@@ -49,11 +49,11 @@ def theta_of(random: np.random.Generator, state: State, shift: float = 0.3) -> N
     return floats(1 / (1 + np.exp(np.log(1 / p - 1) + shift * random.normal(size=state.size))))
 
 
-def sampled_by_coins(theta: NDArray[np.float32], shared: Shared) -> NDArray[np.bool_]:
+def sampled_by_coins(theta: NDArray[np.float32], shared: CodingContext) -> NDArray[np.bool_]:
     return shared.coins() < theta.astype(np.float64) * 2.0**32
 
 
-def update_of(random: np.random.Generator, kind: str, shared: Shared) -> Update:
+def update_of(random: np.random.Generator, kind: str, shared: CodingContext) -> Update:
     """A client's answer to the state that `shared` holds."""
     theta = theta_of(random, shared.state)
     mask = sampled_by_coins(theta, shared)
@@ -88,9 +88,9 @@ class Case:
     codec: str
     """The uplink, or a state's downlink."""
     value_type: str
-    shared: Shared
+    shared: CodingContext
     payload: bytes = b""
-    base: Known | None = None
+    base: VersionedState | None = None
 
     def read(self, payload: bytes) -> Update | tuple[State, int]:
         if self.sort == "update":
@@ -140,7 +140,7 @@ def expect_valid(found: Update | tuple[State, int], size: int) -> None:
     assert values is None or (values.dtype == np.float32 and np.isfinite(values).all())
 
 
-def _update_cases(random: np.random.Generator, shared: Shared) -> Iterable[Case]:
+def _update_cases(random: np.random.Generator, shared: CodingContext) -> Iterable[Case]:
     for kind in ("mask", "mask and values"):
         update = update_of(random, kind, shared)
         for codec in LOSSLESS:
@@ -168,7 +168,7 @@ def _update_cases(random: np.random.Generator, shared: Shared) -> Iterable[Case]
     yield Case("mask, sampled", "update", "mask", "sampled", "float32", shared, payload)
 
 
-def _state_cases(random: np.random.Generator, shared: Shared) -> Iterable[Case]:
+def _state_cases(random: np.random.Generator, shared: CodingContext) -> Iterable[Case]:
     size = shared.size
     states = {
         "votes, no trials": (Votes(np.zeros(size, np.uint32), 0), "votes"),
@@ -178,7 +178,7 @@ def _state_cases(random: np.random.Generator, shared: Shared) -> Iterable[Case]:
         "weights": (weights_of(random, size), "votes"),
         "weights, a few": (weights_of(random, size, 0.1), "votes"),
     }
-    bare = Shared(shared.digest, shared.layers, shared.server_round)
+    bare = CodingContext(shared.digest, shared.layers, shared.server_round)
     for name, (state, downlink) in states.items():
         yield Case(name, "state", "mask", downlink, "float32", bare, pack_state(state, bare, downlink))
 
@@ -186,8 +186,8 @@ def _state_cases(random: np.random.Generator, shared: Shared) -> Iterable[Case]:
 SCALARS = (0.1, -0.0, 1e300)
 
 
-def _scalar_cases(random: np.random.Generator, shared: Shared) -> Iterable[Case]:
-    bare = Shared(shared.digest, shared.layers, shared.server_round, scalars=len(SCALARS))
+def _scalar_cases(random: np.random.Generator, shared: CodingContext) -> Iterable[Case]:
+    bare = CodingContext(shared.digest, shared.layers, shared.server_round, scalars=len(SCALARS))
     states = {
         "votes of 10, scalars": (replace(votes_of(random, shared.size, 10), scalars=SCALARS), "votes"),
         "votes of 10, float32, scalars": (replace(votes_of(random, shared.size, 10), scalars=SCALARS), "float32"),
@@ -202,7 +202,7 @@ def _scalar_cases(random: np.random.Generator, shared: Shared) -> Iterable[Case]
 
 def relay_case(
     random: np.random.Generator,
-    shared: Shared,
+    shared: CodingContext,
     kind: str,
     codec: str,
     clients: Sequence[Sequence[int] | None],
@@ -210,15 +210,17 @@ def relay_case(
     scalars: tuple[float, ...] = (),
 ) -> tuple[Case, State]:
     """A relay over as many rounds as `clients` has entries, up to the round of `shared`; and the server's state."""
-    bare = Shared(shared.digest, shared.layers, seed=shared.seed, scalars=len(scalars))
+    bare = CodingContext(shared.digest, shared.layers, seed=shared.seed, scalars=len(scalars))
     first = shared.server_round - len(clients)
     start: State = votes_of(random, shared.size, 4) if kind == "mask" else weights_of(random, shared.size)
     state = base = replace(start, scalars=scalars)
-    rounds: list[list[Counted] | None] = []
+    rounds: list[list[AcceptedUpdate] | None] = []
     for server_round, names in enumerate(clients, first):
         now = [replace(bare, server_round=server_round, state=state, client=client) for client in names or ()]
         payloads = [pack_update(update_of(random, kind, one), one, codec) for one in now]
-        counted = [Counted(one.client, 10 + i, payload) for i, (one, payload) in enumerate(zip(now, payloads, strict=True))]
+        counted = [
+            AcceptedUpdate(one.client, 10 + i, payload) for i, (one, payload) in enumerate(zip(now, payloads, strict=True))
+        ]
         rounds.append(None if names is None else counted)
         updates = [
             replace(unpack_update(sent.payload, one, codec, kind), num_examples=sent.num_examples)
@@ -228,10 +230,10 @@ def relay_case(
     sort = sort_of(kind, codec, "float32")
     payload = pack_relay(first, check(base), rounds, state, replace(bare, server_round=shared.server_round), sort)
     name = name or f"relay of {kind}, {codec}"
-    return Case(name, "relay", kind, codec, "float32", bare, payload, Known(base, first)), state
+    return Case(name, "relay", kind, codec, "float32", bare, payload, VersionedState(base, first)), state
 
 
-def _relay_cases(random: np.random.Generator, shared: Shared) -> Iterable[Case]:
+def _relay_cases(random: np.random.Generator, shared: CodingContext) -> Iterable[Case]:
     for kind, codec in [("mask", "side-info"), ("mask", "sampled"), ("mask", "packed"), ("mask and values", "entropy")]:
         yield relay_case(random, shared, kind, codec, [[5, 1 << 40], None, [CLIENT]])[0]
     yield relay_case(random, shared, "values", "side-info", [[5, 9]])[0]
@@ -240,7 +242,7 @@ def _relay_cases(random: np.random.Generator, shared: Shared) -> Iterable[Case]:
 def cases(layers: tuple[int, ...] = LAYERS, seed: int = SEED) -> dict[str, Case]:
     """All sorts of payloads over these layers, by name."""
     random = np.random.default_rng(seed)
-    shared = Shared(DIGEST, layers, ROUND, votes_of(random, sum(layers), 10), SEED, CLIENT)
+    shared = CodingContext(DIGEST, layers, ROUND, votes_of(random, sum(layers), 10), SEED, CLIENT)
     every = [*_update_cases(random, shared), *_state_cases(random, shared), *_relay_cases(random, shared)]
     every += _scalar_cases(random, shared)
     return {case.name: case for case in every}

@@ -5,8 +5,8 @@ from dataclasses import replace
 from fedgates.config import RunConfig
 from fedgates.nn.network import Network
 from fedgates.types import State, Update, UpdateKind
-from fedgates.wire.relay import Aggregate, Counted, Known, apply_relay, pack_relay
-from fedgates.wire.shared import Shared
+from fedgates.wire.context import CodingContext
+from fedgates.wire.relay import AcceptedUpdate, Aggregate, VersionedState, apply_relay, pack_relay
 from fedgates.wire.states import pack_state, unpack_state
 from fedgates.wire.updates import pack_update, sort_of, unpack_update
 
@@ -15,7 +15,7 @@ DECODE_BYTES_A_GATE = 32
 a relay. Tables, which do not grow with the network, come on top of it."""
 
 
-class Channel:
+class Codec:
     """What the coders of a run need beside the thing to be coded.
 
     Parameters
@@ -38,8 +38,8 @@ class Channel:
         self, config: RunConfig, network: Network, digest: bytes, sends: UpdateKind, *, vectors: int = 1, scalars: int = 0
     ) -> None:
         self._config, self._sends = config, sends
-        layers = tuple(slot.size for slot in network.slots) * vectors
-        self._network = Shared(digest, layers, seed=config.seed, scalars=scalars)
+        layers = tuple(slot.size for slot in network.slices) * vectors
+        self._network = CodingContext(digest, layers, seed=config.seed, scalars=scalars)
         self._sort = sort_of(sends, config.uplink, config.value_type)
         self.relays = config.downlink == "relay"
         """Whether clients are to keep the states they know."""
@@ -48,7 +48,7 @@ class Channel:
         """A snapshot of the state that opens a round."""
         return pack_state(state, self._shared(server_round), self._config.downlink)
 
-    def unpack_state(self, payload: bytes) -> Known:
+    def unpack_state(self, payload: bytes) -> VersionedState:
         """The inverse of :meth:`pack_state`.
 
         Raises
@@ -56,13 +56,13 @@ class Channel:
         WireError
             Anything else than a whole, sound snapshot of this run's network.
         """
-        return Known(*unpack_state(payload, self._network, self._config.downlink))
+        return VersionedState(*unpack_state(payload, self._network, self._config.downlink))
 
-    def pack_relay(self, base: tuple[int, int], rounds: list[list[Counted] | None], known: Known) -> bytes:
+    def pack_relay(self, base: tuple[int, int], rounds: list[list[AcceptedUpdate] | None], known: VersionedState) -> bytes:
         """The updates that lead from the state with this (round, check) to a newer one."""
         return pack_relay(*base, rounds, known.state, self._shared(known.server_round), self._sort)
 
-    def apply_relay(self, payload: bytes, base: Known | None, aggregate: Aggregate) -> Known:
+    def apply_relay(self, payload: bytes, base: VersionedState | None, aggregate: Aggregate) -> VersionedState:
         """The newer state, rebuilt from the `base` that a client knows by the method's own server rule.
 
         Raises
@@ -70,9 +70,9 @@ class Channel:
         WireError
             Another base, or anything else than a whole, sound relay of this run's network.
         """
-        return Known(*apply_relay(payload, base, self._network, self._sort, aggregate))
+        return VersionedState(*apply_relay(payload, base, self._network, self._sort, aggregate))
 
-    def pack_update(self, update: Update, known: Known, client: int) -> bytes:
+    def pack_update(self, update: Update, known: VersionedState, client: int) -> bytes:
         """A client's answer to a state."""
         return pack_update(
             update,
@@ -82,7 +82,7 @@ class Channel:
             extra_bits=self._config.sampled_extra_bits,
         )
 
-    def unpack_update(self, payload: bytes, known: Known, client: int) -> Update:
+    def unpack_update(self, payload: bytes, known: VersionedState, client: int) -> Update:
         """The inverse of :meth:`pack_update`.
 
         Raises
@@ -93,5 +93,5 @@ class Channel:
         shared = self._shared(known.server_round, known.state, client)
         return unpack_update(payload, shared, self._config.uplink, self._sends, value_type=self._config.value_type)
 
-    def _shared(self, server_round: int, state: State | None = None, client: int = 0) -> Shared:
+    def _shared(self, server_round: int, state: State | None = None, client: int = 0) -> CodingContext:
         return replace(self._network, server_round=server_round, state=state, client=client)

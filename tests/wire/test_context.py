@@ -4,22 +4,22 @@ from wire_cases import DIGEST, floats
 
 from fedgates import rng
 from fedgates.types import Votes, Weights
-from fedgates.wire import Shared
+from fedgates.wire import CodingContext
 
 
 def levels(state, layers):
-    found, number = Shared(DIGEST, layers, state=state).levels()
+    found, number = CodingContext(DIGEST, layers, state=state).levels()
     assert found.dtype == np.uint16
     assert int(found.max()) < number
     return found.tolist(), number
 
 
 def test_size_is_the_sum_of_the_layers():
-    assert Shared(DIGEST, (3, 4, 1)).size == 8
+    assert CodingContext(DIGEST, (3, 4, 1)).size == 8
 
 
 def test_coins_are_those_of_the_key():
-    shared = Shared(DIGEST, (3, 4), server_round=7, seed=11, client=5)
+    shared = CodingContext(DIGEST, (3, 4), server_round=7, seed=11, client=5)
     assert shared.coins().tolist() == rng.coins(7, 11, server_round=7, client=5).tolist()
 
 

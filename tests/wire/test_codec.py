@@ -8,10 +8,11 @@ from torch import nn
 from wire_cases import DIGEST, content, theta_of, votes_of, weights_of
 
 from fedgates.config import RunConfig
+from fedgates.errors import WireError
 from fedgates.nn.network import Network
 from fedgates.types import Update, Votes, pack
-from fedgates.wire import Counted, Known, WireError, check, describe
-from fedgates.wire.channel import Channel
+from fedgates.wire import AcceptedUpdate, VersionedState, check, describe
+from fedgates.wire.codec import Codec
 
 NETWORK = Network(nn.Sequential(nn.Flatten(), nn.Linear(60, 30), nn.Linear(30, 10)))
 SIZE = NETWORK.size
@@ -20,7 +21,7 @@ UPLINKS = ["packed", "entropy", "side-info", "sampled"]
 
 
 def channel(config=CONFIG, digest=DIGEST, sends="mask", **changes):
-    return Channel(replace(config, **changes), NETWORK, digest, sends)
+    return Codec(replace(config, **changes), NETWORK, digest, sends)
 
 
 def mask_update(state, seed=0):
@@ -31,7 +32,7 @@ def mask_update(state, seed=0):
 
 @pytest.fixture
 def known():
-    return Known(votes_of(np.random.default_rng(1), SIZE, 6), 4)
+    return VersionedState(votes_of(np.random.default_rng(1), SIZE, 6), 4)
 
 
 @pytest.mark.parametrize("uplink", UPLINKS)
@@ -75,7 +76,7 @@ def test_extra_bits_are_those_of_the_config(known):
 @pytest.mark.parametrize(("value_type", "width"), [("float32", 4), ("float16", 2)])
 @pytest.mark.parametrize("sends", ["values", "mask and values"])
 def test_values_are_of_the_type_that_the_config_names(value_type, width, sends):
-    known = Known(weights_of(np.random.default_rng(2), SIZE), 1)
+    known = VersionedState(weights_of(np.random.default_rng(2), SIZE), 1)
     values = (np.arange(SIZE) % 1000 / 8).astype(np.float32)  # which float16 has, too
     mask = np.arange(SIZE) % 7 == 0
     update = Update(None, values) if sends == "values" else Update(pack(mask), values[mask])
@@ -114,15 +115,15 @@ def add(state, updates, server_round):
 def test_a_relay_leads_from_a_known_state_to_the_servers(known, uplink):
     mine, state, rounds = channel(uplink=uplink, downlink="relay"), known.state, []
     for server_round in (4, 5):
-        now = Known(state, server_round)
-        sent = [Counted(c, 9, mine.pack_update(mask_update(state, c), now, c)) for c in (2, 1)]
+        now = VersionedState(state, server_round)
+        sent = [AcceptedUpdate(c, 9, mine.pack_update(mask_update(state, c), now, c)) for c in (2, 1)]
         rounds.append(sent)
         state = add(state, [mine.unpack_update(one.payload, now, one.client) for one in sent], server_round)
-    payload = mine.pack_relay((4, check(known.state)), rounds, Known(state, 6))
+    payload = mine.pack_relay((4, check(known.state)), rounds, VersionedState(state, 6))
     assert describe(payload) == f"relay, {uplink}"
     found = channel(uplink=uplink, downlink="relay").apply_relay(payload, known, add)
     assert content((found.state, found.server_round)) == content((state, 6))
     assert found.state.trials == 10
-    for base in (None, replace(known, server_round=5), Known(state, 4)):
+    for base in (None, replace(known, server_round=5), VersionedState(state, 4)):
         with pytest.raises(WireError, match="updates since"):
             mine.apply_relay(payload, base, add)

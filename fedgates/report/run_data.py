@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import fedgates
-from fedgates.config import CLIENTS, ConfigError, RunConfig, to_dict
+from fedgates.config import CLIENTS, RunConfig, to_dict
+from fedgates.errors import ConfigError
 from fedgates.report.files import Sample, json_object, read_samples
 from fedgates.report.model_file import ModelFile, read_model
 from fedgates.runs import totals
@@ -31,7 +32,7 @@ _MOST_PROBLEMS = 8
 
 
 @dataclass(frozen=True)
-class Story:
+class RunData:
     """All that the page is made from."""
 
     folder: Path
@@ -102,7 +103,7 @@ class Story:
         return [key for key in self.config if key not in _WHERE and self.config[key] != self.defaults.get(key)]
 
 
-def gather(folder: Path, defaults: Mapping[str, Any] | None = None, *, under_way: bool = False) -> Story:
+def gather(folder: Path, defaults: Mapping[str, Any] | None = None, *, under_way: bool = False) -> RunData:
     """Read a run's folder.
 
     Parameters
@@ -122,7 +123,7 @@ def gather(folder: Path, defaults: Mapping[str, Any] | None = None, *, under_way
     if not any((folder / name).is_file() for name in (CONFIG, FILE_NAME)):
         raise ConfigError("run", str(folder), f"a run's folder, with its {CONFIG} or {FILE_NAME}")
     problems: list[str] = []
-    return Story(
+    return RunData(
         folder=folder.resolve(),
         under_way=under_way,
         config=_config(folder / CONFIG, problems),

@@ -17,7 +17,7 @@ _BINADES = 14
 
 
 @dataclass(frozen=True)
-class Shared:
+class CodingContext:
     """What both ends know of a message.
 
     ``state`` is the one that opened the round, decoded; ``client`` the name of the client that sends or receives.

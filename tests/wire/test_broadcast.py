@@ -8,9 +8,9 @@ from wire_cases import DIGEST, votes_of
 from fedgates.config import RunConfig
 from fedgates.nn.network import Network
 from fedgates.types import Update, Votes, pack
-from fedgates.wire import Counted, Known, describe
-from fedgates.wire.channel import Channel
-from fedgates.wire.downlink import Downlink
+from fedgates.wire import AcceptedUpdate, VersionedState, describe
+from fedgates.wire.broadcast import Broadcast
+from fedgates.wire.codec import Codec
 from fedgates.wire.header import RELAY, peek
 
 NETWORK = Network(nn.Sequential(nn.Flatten(), nn.Linear(400, 10)))
@@ -24,15 +24,15 @@ class Server:
     """Rounds of a server by hand: masks of one bit a gate, added to votes."""
 
     def __init__(self, downlink="relay", most_updates=256):
-        self.channel = Channel(RunConfig(uplink="packed", downlink=downlink), NETWORK, DIGEST, "mask")
-        self.downlink = Downlink(self.channel, most_updates)
+        self.channel = Codec(RunConfig(uplink="packed", downlink=downlink), NETWORK, DIGEST, "mask")
+        self.downlink = Broadcast(self.channel, most_updates)
         self.state, self.round = votes_of(np.random.default_rng(0), SIZE, TRIALS), 0
         self.open()
 
     def open(self):
         self.round += 1
         self.snapshot = self.channel.pack_state(self.state, self.round)
-        self.downlink.open(Known(self.state, self.round), self.snapshot)
+        self.downlink.open(VersionedState(self.state, self.round), self.snapshot)
 
     def payload(self, client):
         return self.downlink.payload(client)
@@ -46,8 +46,8 @@ class Server:
         counted = []
         for client in clients:
             mask = pack(np.random.default_rng(client).random(SIZE) < 0.5)
-            payload = self.channel.pack_update(Update(mask), Known(self.state, self.round), client)
-            counted.append(Counted(client, 1, payload))
+            payload = self.channel.pack_update(Update(mask), VersionedState(self.state, self.round), client)
+            counted.append(AcceptedUpdate(client, 1, payload))
         if quorum:
             self.state = self.add(self.state, [Update(np.frombuffer(c.payload[36:], np.uint8)) for c in counted], self.round)
         for update in counted:
@@ -84,7 +84,7 @@ def test_who_is_new_is_sent_a_snapshot(server):
 def test_who_answered_is_sent_what_came_since(server):
     server.payload(1)
     server.heard(1)
-    known = Known(server.state, 1)
+    known = VersionedState(server.state, 1)
     server.close(1, 2)
     payload = server.payload(1)
     assert (base_of(payload), describe(payload)) == (1, "relay, packed")
@@ -108,7 +108,7 @@ def test_who_was_away_for_some_rounds_is_sent_all_of_them(server):
     for client in (1, 2):
         server.payload(client)
     server.heard(1, 2)
-    known = Known(server.state, 1)
+    known = VersionedState(server.state, 1)
     server.close(2)
     server.payload(2)
     server.heard(2)
@@ -153,11 +153,11 @@ def test_where_what_a_relay_adds_makes_it_larger_a_snapshot_is_sent(server):
     server.heard(1)
     server.close()
     server.snapshot = server.snapshot[:44]  # no update at all, so nothing to forget; the relay is one byte longer
-    server.downlink.open(Known(server.state, server.round), server.snapshot)
+    server.downlink.open(VersionedState(server.state, server.round), server.snapshot)
     assert server.payload(1) == server.snapshot
     server.heard(1)
     server.downlink._known[1] = 1
-    server.downlink.open(Known(server.state, server.round), server.snapshot + b"..")
+    server.downlink.open(VersionedState(server.state, server.round), server.snapshot + b"..")
     assert base_of(server.payload(1)) == 1
 
 
@@ -221,7 +221,7 @@ def test_a_state_may_open_twice(server):
     server.close(1)
     assert base_of(server.payload(1)) == 1
     server.heard(1)
-    server.downlink.open(Known(server.state, server.round), server.snapshot)
+    server.downlink.open(VersionedState(server.state, server.round), server.snapshot)
     payload = server.payload(1)
     assert (base_of(payload), len(payload)) == (2, 36 + 4)
 
@@ -230,13 +230,13 @@ def test_a_round_of_more_than_four_bytes_a_gate_is_not_kept():
     server = Server()
     server.payload(1)
     server.heard(1)
-    mask = server.channel.pack_update(Update(np.zeros(-(-SIZE // 8), np.uint8)), Known(server.state, server.round), 2)
+    mask = server.channel.pack_update(Update(np.zeros(-(-SIZE // 8), np.uint8)), VersionedState(server.state, server.round), 2)
     fits = 4 * SIZE // len(mask)
     for client in range(fits):
-        server.downlink.collect(Counted(client, 1, mask))
+        server.downlink.collect(AcceptedUpdate(client, 1, mask))
     assert len(server.downlink._collected) == fits
-    server.downlink.collect(Counted(fits, 1, mask))
-    server.downlink.collect(Counted(fits + 1, 1, mask))
+    server.downlink.collect(AcceptedUpdate(fits, 1, mask))
+    server.downlink.collect(AcceptedUpdate(fits + 1, 1, mask))
     assert not server.downlink._collected
     server.downlink.close(server.round, changed=True)
     server.open()

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 
-from fedgates.wire.channel import Channel
-from fedgates.wire.relay import Counted, Known
+from fedgates.wire.codec import Codec
+from fedgates.wire.relay import AcceptedUpdate, VersionedState
 from fedgates.wire.states import check
 
 _BYTES_A_GATE = 4
 
 
-class Downlink:
+class Broadcast:
     """The server's memory of what its clients know, and of the coded updates that lead from there to here.
 
     A client knows the state it was last sent if it answered soundly; between sending and that answer it counts as knowing
@@ -25,23 +25,23 @@ class Downlink:
         How many updates a relay may have: a device decodes every one of them.
     """
 
-    def __init__(self, channel: Channel, most_updates: int) -> None:
+    def __init__(self, channel: Codec, most_updates: int) -> None:
         self._channel, self._most = channel, most_updates
         self._snapshot = b""
-        self._now: Known | None = None
-        self._counted: dict[int, list[Counted] | None] = {}
+        self._now: VersionedState | None = None
+        self._counted: dict[int, list[AcceptedUpdate] | None] = {}
         """For each round that is remembered, its counted updates in order; None where it changed nothing."""
         self._checks: dict[int, int] = {}
         """The check of the state that opened a round."""
         self._known: dict[int, int] = {}
         """Client to the round whose opening state it knows."""
-        self._collected: list[Counted] = []
+        self._collected: list[AcceptedUpdate] = []
         self._room = 0
         """Bytes that may still be collected; below 0, too much has come to be ever relayed."""
         self._relays: dict[int, bytes] = {}
         """Payloads for this state, by the round of their base."""
 
-    def open(self, known: Known, snapshot: bytes) -> None:
+    def open(self, known: VersionedState, snapshot: bytes) -> None:
         """The state that payloads carry from now on, and its coded snapshot."""
         self._now, self._snapshot, self._relays = known, snapshot, {}
         self._collected, self._room = [], _BYTES_A_GATE * known.state.size
@@ -52,7 +52,7 @@ class Downlink:
             oldest = min(self._counted, default=known.server_round)
             self._checks = {at: found for at, found in self._checks.items() if at >= oldest}
 
-    def collect(self, update: Counted) -> None:
+    def collect(self, update: AcceptedUpdate) -> None:
         """An update of the round under way is counted."""
         if self._channel.relays:
             self._room -= len(update.payload)
@@ -91,5 +91,5 @@ class Downlink:
         lengths = [len(update.payload) for update in self._remembered()]
         return sum(lengths) > snapshot_bytes or len(lengths) > self._most
 
-    def _remembered(self) -> Iterator[Counted]:
+    def _remembered(self) -> Iterator[AcceptedUpdate]:
         return (update for counted in self._counted.values() for update in counted or ())
