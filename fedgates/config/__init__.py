@@ -1,6 +1,6 @@
 """The configuration of a run: its keys, their checks, and the config of an app."""
 
-from fedgates.config.schema import (
+from fedgates.config.names import (
     CLIENTS,
     DATASETS,
     DEVICES,
@@ -11,18 +11,20 @@ from fedgates.config.schema import (
     TRACKERS,
     UPLINKS,
     WEIGHT_SCALES,
-    RunConfig,
-    choice,
     devices_shape,
-    field_name,
     folder,
     is_reference,
+    split_trackers,
+)
+from fedgates.config.schema import (
+    RunConfig,
+    choice,
+    field_name,
     key_name,
     key_names,
     number,
     parse,
     require_density,
-    split_trackers,
     text,
     to_dict,
 )

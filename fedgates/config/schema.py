@@ -11,12 +11,21 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, cast, get_type_hints
 
+from fedgates.config.names import (
+    DATASETS,
+    DEVICES,
+    MODELS,
+    OWN_DATASETS,
+    TRACKERS,
+    UPLINKS,
+    devices_shape,
+    is_reference,
+    split_trackers,
+)
 from fedgates.errors import ConfigError, unknown_key
 from fedgates.types import Value
 
 C = TypeVar("C", bound="RunConfig")
-CLIENTS = "simulated-clients"
-"""Beside the config's keys in ``config.json``: how many clients a simulation shares the data among; null for real devices."""
 
 
 def number(default: float, low: float, high: float = math.inf, *, above: bool = False) -> Any:  # noqa: ANN401
@@ -49,12 +58,6 @@ def text(default: str, check: Callable[[str], bool], expected: str | Callable[[s
     return field(default=default, metadata={"check": check, "expected": expected})
 
 
-def is_reference(value: str) -> bool:
-    """Whether a value has the form "module:name"."""
-    module, colon, name = value.partition(":")
-    return bool(colon) and name.isidentifier() and all(part.isidentifier() for part in module.split("."))
-
-
 def _is_dataset(value: str) -> bool:
     kind, colon, rest = value.partition(":")
     if kind == DEVICES:
@@ -67,24 +70,6 @@ def _expected_dataset(value: str) -> str:
     if colon and kind in ("npz", "folder"):
         return f'{_PATH}, after "{kind}:"'
     return f"one of {', '.join(DATASETS)}, {OWN_DATASETS}"
-
-
-def devices_shape(value: str) -> tuple[tuple[int, int, int], int] | None:
-    """Input shape (C, H, W) and number of classes of a data set "devices:HxWxC:classes"; None of any other value."""
-    kind, *rest = value.split(":")
-    if kind != DEVICES or len(rest) != 2:
-        return None
-    sizes = [*rest[0].split("x"), rest[1]]
-    if len(sizes) != 4 or not all(size.isdecimal() and size.isascii() and len(size) <= 5 for size in sizes):
-        return None
-    height, width, channels, classes = map(int, sizes)
-    return ((channels, height, width), classes) if min(height, width, channels) >= 1 and classes >= 2 else None
-
-
-def split_trackers(value: str) -> list[tuple[str, str]]:
-    """The value of `trackers` as names, each with what stands after its "=", or nothing."""
-    parts = [part.strip().partition("=") for part in value.split(",")] if value.strip() else []
-    return [(name, where) for name, _, where in parts]
 
 
 def _are_trackers(value: str) -> bool:
@@ -101,17 +86,6 @@ def _is_path(value: str) -> bool:
         return False
 
 
-SYNTHETIC = ("synthetic-linear", "synthetic-logistic")
-DEVICES = "devices"
-"""The data set of a server that has none: the devices' own, of the shape that its name says."""
-DATASETS = ("digits", *SYNTHETIC, "mnist", "fashion-mnist", "emnist", "cifar10", "cifar100")
-OWN_DATASETS = '"npz:/abs/file.npz", "folder:/abs/dir" or "devices:HxWxC:classes"'
-MODELS = ("mlp", "cnn", "conv4", "conv6", "conv10", "leaf-cnn", "resnet8", "resnet18", "vgg11", "linear", "logistic")
-WEIGHT_SCALES = ("kaiming", "released", "density")
-UPLINKS = ("packed", "entropy", "side-info", "sampled")
-TRACKERS = ("tensorboard", "wandb", "mlflow")
-LIMITS = ("max-gates", "max-payload-mb", "max-decode-mb")
-"""Keys of which a device may set lower values in its node config."""
 _NOUNS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 _TRACKER_NAMES = 'tensorboard, wandb or wandb=entity/project, mlflow or mlflow=URI, "module:Class"'
 _PATH = "an absolute path, or one under ~ (the app's working directory is not yours)"
@@ -245,34 +219,15 @@ def to_dict(config: RunConfig) -> dict[str, Value]:
     return {key_name(f.name): getattr(config, f.name) for f in fields(config)}
 
 
-def folder(value: str | Path) -> Path:
-    """A path that somebody has typed, with ~ expanded where it is known whose it is."""
-    try:
-        return Path(value).expanduser()
-    except RuntimeError:
-        return Path(value)
-
-
 __all__ = [
-    "DATASETS",
-    "DEVICES",
-    "LIMITS",
-    "MODELS",
-    "OWN_DATASETS",
-    "TRACKERS",
-    "UPLINKS",
-    "WEIGHT_SCALES",
     "RunConfig",
     "choice",
-    "devices_shape",
     "field_name",
-    "folder",
     "key_name",
     "key_names",
     "number",
     "parse",
     "require_density",
-    "split_trackers",
     "text",
     "to_dict",
 ]

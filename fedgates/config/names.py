@@ -1,0 +1,49 @@
+"""Names that keys of the configuration take, and how their values are read; standard library alone."""
+
+from pathlib import Path
+
+CLIENTS = "simulated-clients"
+"""Beside the config's keys in ``config.json``: how many clients a simulation shares the data among; null for real devices."""
+SYNTHETIC = ("synthetic-linear", "synthetic-logistic")
+DEVICES = "devices"
+"""The data set of a server that has none: the devices' own, of the shape that its name says."""
+DATASETS = ("digits", *SYNTHETIC, "mnist", "fashion-mnist", "emnist", "cifar10", "cifar100")
+OWN_DATASETS = '"npz:/abs/file.npz", "folder:/abs/dir" or "devices:HxWxC:classes"'
+MODELS = ("mlp", "cnn", "conv4", "conv6", "conv10", "leaf-cnn", "resnet8", "resnet18", "vgg11", "linear", "logistic")
+WEIGHT_SCALES = ("kaiming", "released", "density")
+UPLINKS = ("packed", "entropy", "side-info", "sampled")
+TRACKERS = ("tensorboard", "wandb", "mlflow")
+LIMITS = ("max-gates", "max-payload-mb", "max-decode-mb")
+"""Keys of which a device may set lower values in its node config."""
+
+
+def is_reference(value: str) -> bool:
+    """Whether a value has the form "module:name"."""
+    module, colon, name = value.partition(":")
+    return bool(colon) and name.isidentifier() and all(part.isidentifier() for part in module.split("."))
+
+
+def devices_shape(value: str) -> tuple[tuple[int, int, int], int] | None:
+    """Input shape (C, H, W) and number of classes of a data set "devices:HxWxC:classes"; None of any other value."""
+    kind, *rest = value.split(":")
+    if kind != DEVICES or len(rest) != 2:
+        return None
+    sizes = [*rest[0].split("x"), rest[1]]
+    if len(sizes) != 4 or not all(size.isdecimal() and size.isascii() and len(size) <= 5 for size in sizes):
+        return None
+    height, width, channels, classes = map(int, sizes)
+    return ((channels, height, width), classes) if min(height, width, channels) >= 1 and classes >= 2 else None
+
+
+def split_trackers(value: str) -> list[tuple[str, str]]:
+    """The value of `trackers` as names, each with what stands after its "=", or nothing."""
+    parts = [part.strip().partition("=") for part in value.split(",")] if value.strip() else []
+    return [(name, where) for name, _, where in parts]
+
+
+def folder(value: str | Path) -> Path:
+    """A path that somebody has typed, with ~ expanded where it is known whose it is."""
+    try:
+        return Path(value).expanduser()
+    except RuntimeError:
+        return Path(value)
