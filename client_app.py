@@ -1,6 +1,5 @@
-"""The Flower ClientApp: unpack a message, call the method's client rule, pack the reply."""
+"""The Flower ClientApp: decode a state, train by the method's client rule, reply with the coded update."""
 
 from fedgates.flower import make_client_app
-from strategies import STRATEGIES
 
-app = make_client_app(STRATEGIES)
+app = make_client_app()

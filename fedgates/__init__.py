@@ -1,17 +1,33 @@
-"""Federated learning where clients send gates, not weights."""
+"""Federated learning where clients send gates, not weights.
 
+``fedgates.simulate`` runs a federation in this process, ``fedgates.load`` loads the model that it ends with. What a name needs
+is imported when the name is used: a model file loads with torch and NumPy alone.
+"""
+
+import importlib
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from fedgates.model_file import Model, ModelFileError, load
+from fedgates.errors import ConfigError, ModelFileError, NetworkError, QuorumError
 
-__all__ = ["Model", "ModelFileError", "load"]
+if TYPE_CHECKING:
+    from fedgates.flower.simulation import SimulationResult, simulate
+    from fedgates.model_file import Model, load
+
+_LAZY = {
+    "Model": "fedgates.model_file",
+    "load": "fedgates.model_file",
+    "SimulationResult": "fedgates.flower.simulation",
+    "simulate": "fedgates.flower.simulation",
+}
+
+__all__ = ["ConfigError", "Model", "ModelFileError", "NetworkError", "QuorumError", "SimulationResult", "load", "simulate"]
 
 
 def __getattr__(name: str) -> object:
-    """What a finished model needs, imported when it is asked for: torch takes a second that `fedgates --help` has not."""
-    if name not in __all__:
+    if name not in _LAZY:
         raise AttributeError(f"module 'fedgates' has no attribute {name!r}")
-    from fedgates import model_file  # noqa: PLC0415
+    return getattr(importlib.import_module(_LAZY[name]), name)
 
-    return getattr(model_file, name)
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

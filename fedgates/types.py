@@ -64,6 +64,8 @@ class Update:
     """Shape ``[d]``: the keep-probabilities that the mask is one sample of, where it is one; they stay with the client."""
     num_examples: int = 1
     """How many examples it was trained on."""
+    client: int = -1
+    """Name of the client that sent it; set by the server."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """Further finite numbers, such as the mean training loss."""
     memory: Mapping[str, NDArray[np.float32]] | None = None

@@ -34,12 +34,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedgates.config import number, require_density
-from fedgates.flower import WeightConfig, WeightMethod, finite, rounded, weighted_mean
+from fedgates.methods import WeightConfig, WeightMethod, finite_copy, to_float32, weighted_mean
+from fedgates.methods.base import Spec
 from fedgates.methods.density import DensityConfig, constraint_gradient
 from fedgates.methods.metrics import MaskCounts
 from fedgates.methods.training import Task, train_epochs
 from fedgates.nn import hard_concrete
 from fedgates.nn.network import Network
+from fedgates.nn.optimizers import SGD, Adam
 from fedgates.types import Update, Weights
 
 
@@ -71,8 +73,7 @@ class EntropyGates(WeightMethod[EntropyGatesCfg], Generic[EntropyGatesCfg]):
     """
 
     Config = EntropyGatesConfig
-    vectors = 2
-    scalars = 1
+    spec = Spec("values", arrays=("weights", "gates"), scalars=("multiplier",))
 
     def __init__(self, config: EntropyGatesCfg, network: Network) -> None:
         require_density(config)
@@ -83,18 +84,18 @@ class EntropyGates(WeightMethod[EntropyGatesCfg], Generic[EntropyGatesCfg]):
         gates = np.full_like(self.initial, hard_concrete.parameter_of(self.config.initial_density))
         return Weights(np.concatenate([self.initial, gates]), (0.0,))
 
-    def model(self, state: Weights) -> Tensor:
+    def weights(self, state: Weights) -> Tensor:
         """The weights times the medians of their gates."""
         weights, gates = self.tensor(state.values).chunk(2)
         return weights * hard_concrete.median(gates)
 
-    def evaluate(self, state: Weights, x: Tensor, y: Tensor, server_round: int) -> dict[str, float]:
+    def evaluate(self, state: Weights, task: Task) -> dict[str, float]:
         """What the base measures, and ``expected_density``, the mean of P."""
-        return {**super().evaluate(state, x, y, server_round), "expected_density": expected_density(state.values)}
+        return {**super().evaluate(state, task), "expected_density": expected_density(state.values)}
 
-    def measure(self, before: Weights, after: Weights, masks: MaskCounts) -> dict[str, float]:
+    def round_metrics(self, before: Weights, after: Weights, masks: MaskCounts) -> dict[str, float]:
         """What the base says of a round, and ``multiplier``, the lambda that the next one has."""
-        return {**super().measure(before, after, masks), "multiplier": after.scalars[0]}
+        return {**super().round_metrics(before, after, masks), "multiplier": after.scalars[0]}
 
     # --- the client's rule
 
@@ -102,7 +103,7 @@ class EntropyGates(WeightMethod[EntropyGatesCfg], Generic[EntropyGatesCfg]):
         """Train weights and gates on the client's own images; both are sent."""
         weights, gates = (part.clone() for part in self.tensor(state.values).chunk(2))
         loss = self._descend(weights, gates, state.scalars[0], task)
-        values = finite(torch.cat([weights, gates]))
+        values = finite_copy(torch.cat([weights, gates]))
         return Update(mask=None, values=values, num_examples=len(task.y), metrics={"loss": loss})
 
     def _descend(self, weights: Tensor, gates: Tensor, multiplier: float, task: Task) -> float:
@@ -110,12 +111,11 @@ class EntropyGates(WeightMethod[EntropyGatesCfg], Generic[EntropyGatesCfg]):
         config, network = self.config, self.network
         bonus = config.bonus(task.server_round)
         draws = task.generator(config.seed, "gates", network.device)
-        weights.grad, gates.grad = torch.zeros_like(weights), network.gradient
+        gradient = torch.zeros_like(weights)
         rate = config.rate(task.server_round)
-        own = torch.optim.SGD([weights], lr=rate, momentum=config.momentum, weight_decay=config.weight_decay)
-        # epsilon far below the pull on a gate, which is of the order of 1/d
-        optimizer = torch.optim.Adam([gates], lr=config.gate_learning_rate, eps=1e-12, fused=True)
-        optimizer.register_step_post_hook(lambda *_: own.step())
+        sgd = SGD(weights, gradient, learning_rate=rate, momentum=config.momentum, weight_decay=config.weight_decay)
+        # epsilon far below the constraint's gradient at a gate, which is of the order of 1/d
+        adam = Adam(gates, network.gradient, learning_rate=config.gate_learning_rate, epsilon=1e-12)
         sample = torch.empty_like(gates)
 
         def load() -> None:
@@ -124,11 +124,11 @@ class EntropyGates(WeightMethod[EntropyGatesCfg], Generic[EntropyGatesCfg]):
             torch.mul(weights, sample.clamp(0, 1), out=network.weights)
 
         def convert() -> None:
-            torch.mul(network.gradient, sample.clamp(0, 1), out=weights.grad)
+            torch.mul(network.gradient, sample.clamp(0, 1), out=gradient)
             network.gradient.mul_(weights).mul_(hard_concrete.slope(sample))
             network.gradient.add_(constraint_gradient(hard_concrete.logit_of(gates), multiplier, bonus))
 
-        return train_epochs(network, task, config, optimizer, before_forward=load, after_backward=convert)
+        return train_epochs(network, task, config, adam, before_forward=load, after_backward=convert, after_step=sgd.step)
 
     # --- the server's rule
 
@@ -137,7 +137,7 @@ class EntropyGates(WeightMethod[EntropyGatesCfg], Generic[EntropyGatesCfg]):
         mean = weighted_mean(updates, state.size)
         if mean is None:
             return state
-        values = rounded(mean)
+        values = to_float32(mean)
         return Weights(values, (self.config.dual_step(state.scalars[0], expected_density(values)),))
 
 

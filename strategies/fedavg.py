@@ -22,7 +22,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from torch import Tensor
 
-from fedgates.flower import WeightConfig, WeightMethod, largest, rounded, weighted_mean
+from fedgates.methods import WeightConfig, WeightMethod, largest, to_float32, weighted_mean
 from fedgates.methods.training import Task
 from fedgates.types import Update, Weights
 
@@ -50,11 +50,11 @@ class FedAvg(WeightMethod[FedAvgCfg], Generic[FedAvgCfg]):
     def aggregate(self, state: Weights, updates: Iterable[Update], server_round: int) -> Weights:  # noqa: ARG002
         """The mean of the clients' weights, weighted by examples, summed in float64 in the order of the clients' names."""
         mean = weighted_mean(updates, state.size)
-        return state if mean is None else Weights(rounded(mean))
+        return state if mean is None else Weights(to_float32(mean))
 
-    def model(self, state: Weights) -> Tensor:
+    def weights(self, state: Weights) -> Tensor:
         """The weights, or with `target-density` the largest of them."""
         if not self.config.target_density:
-            return super().model(state)
+            return super().weights(state)
         kept = largest(state.values, round(self.config.target_density * state.size))
         return self.tensor(np.where(kept, state.values, np.float32(0)))

@@ -20,18 +20,18 @@ ends at 19 % with a learning rate of .1 and at 95 % with .3. Where whole layers 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import ClassVar, Generic, TypeVar
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 import numpy as np
 from torch import Tensor
 
 from fedgates.config import choice, require_density
-from fedgates.flower import WeightConfig, WeightMethod, largest, rounded, weighted_mean
+from fedgates.methods import WeightConfig, WeightMethod, largest, to_float32, weighted_mean
 from fedgates.methods.metrics import MaskCounts, regrown_share_of_ones
 from fedgates.methods.training import Task
 from fedgates.nn.network import Network
-from fedgates.types import Update, UpdateKind, Weights, pack
+from fedgates.types import Update, Weights, pack
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class FedIHT(WeightMethod[FedIHTCfg], Generic[FedIHTCfg]):
     """
 
     Config = FedIHTConfig
-    sends: ClassVar[UpdateKind] = "mask and values"
+    spec = replace(WeightMethod.spec, update="mask and values")
 
     def __init__(self, config: FedIHTCfg, network: Network) -> None:
         super().__init__(config, network)
@@ -77,12 +77,12 @@ class FedIHT(WeightMethod[FedIHTCfg], Generic[FedIHTCfg]):
         mean = weighted_mean(updates, state.size)
         if mean is None:
             return state
-        values = rounded(mean)
+        values = to_float32(mean)
         return Weights(np.where(largest(values, self._count), values, np.float32(0)))
 
-    def measure(self, before: Weights, after: Weights, masks: MaskCounts) -> dict[str, float]:
+    def round_metrics(self, before: Weights, after: Weights, masks: MaskCounts) -> dict[str, float]:
         """What the base says of a round, and the ``regrown_share_of_ones`` of the weights sent."""
-        found = super().measure(before, after, masks)
+        found = super().round_metrics(before, after, masks)
         return {**found, "regrowth": regrown_share_of_ones(before.values, masks)} if masks.masks else found
 
     def _cut(self) -> None:

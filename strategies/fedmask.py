@@ -18,14 +18,16 @@ training can bring it back. On digits with 10 clients the model stands still aft
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Generic, TypeVar
+from typing import Generic, TypeVar
 
-import torch
 from torch import Tensor
 
+from fedgates.methods.base import Spec
 from fedgates.methods.training import Task, train_epochs
+from fedgates.nn.optimizers import Adam
 from fedgates.types import Update, Votes, pack
-from strategies.fedpm import FedPM, FedPMConfig, normal_scores
+
+from .fedpm import FedPM, FedPMConfig, normal_scores
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class FedMask(FedPM[FedMaskCfg], Generic[FedMaskCfg]):
     """FedMask; see the module's text."""
 
     Config = FedMaskConfig
-    samples: ClassVar[bool] = False
+    spec = Spec(samples=False)
 
     def theta(self, state: Votes) -> Tensor:
         """As FedPM's; before any mask was counted the start, whose scores are normal."""
@@ -60,8 +62,7 @@ class FedMask(FedPM[FedMaskCfg], Generic[FedMaskCfg]):
     def train(self, scores: Tensor, task: Task) -> float:
         """Adam on scores ``[d]``, in place, with their thresholded mask in each batch; the mean loss."""
         config, network = self.config, self.network
-        scores.grad = network.gradient
-        optimizer = torch.optim.Adam([scores], lr=config.learning_rate, fused=True)
+        optimizer = Adam(scores, network.gradient, learning_rate=config.learning_rate)
         return train_epochs(
             network,
             task,

@@ -32,8 +32,10 @@ from torch import Tensor
 
 from fedgates import rng
 from fedgates.config import choice, number
-from fedgates.flower import MaskConfig, MaskMethod, add_votes
+from fedgates.methods import MaskConfig, MaskMethod, add_votes
+from fedgates.methods.base import Spec
 from fedgates.methods.training import Task, train_epochs
+from fedgates.nn.optimizers import Adam
 from fedgates.types import Update, Votes
 
 
@@ -55,7 +57,7 @@ class FedPM(MaskMethod[FedPMCfg], Generic[FedPMCfg]):
     """FedPM with the density penalty; see the module's text."""
 
     Config = FedPMConfig
-    samples = True
+    spec = Spec(samples=True)
 
     @property
     def reset_every(self) -> int:
@@ -67,7 +69,7 @@ class FedPM(MaskMethod[FedPMCfg], Generic[FedPMCfg]):
         extra = self.config.prior - 1
         if state.trials == 0:
             return self._initial_theta()
-        theta = self.ones(state)
+        theta = self.estimated_votes(state)
         theta += np.float32(extra)
         theta /= np.float32(state.trials + 2 * extra)
         return torch.from_numpy(theta).to(self.network.device)
@@ -84,13 +86,12 @@ class FedPM(MaskMethod[FedPMCfg], Generic[FedPMCfg]):
         """Train the scores on the client's own images, then sample the mask that is sent."""
         scores = self.theta(state).clamp_(self.config.eps, 1 - self.config.eps).logit_()
         loss = self.train(scores, task)
-        return self.sampled(scores.sigmoid_(), task, loss)
+        return self.sample_update(scores.sigmoid_(), task, loss)
 
     def train(self, scores: Tensor, task: Task) -> float:
         """Adam on scores ``[d]``, in place, with a fresh mask a batch; the mean loss."""
         config, network = self.config, self.network
-        scores.grad = network.gradient
-        optimizer = torch.optim.Adam([scores], lr=config.learning_rate, fused=True)
+        optimizer = Adam(scores, network.gradient, learning_rate=config.learning_rate)
         sampler = task.generator(config.seed, "masks", network.device)
         return train_epochs(
             network,

@@ -21,7 +21,7 @@ kept in Flower's own client state. A client without one (it never trained, its d
 the gradient of its first batch at the server's weights, because with few clients a round most would have none for long.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -31,11 +31,12 @@ from torch import Tensor
 
 from fedgates.config import RunConfig, number
 from fedgates.errors import ConfigError
-from fedgates.flower import largest
+from fedgates.methods import largest
 from fedgates.methods.training import Task, backward, batches
 from fedgates.nn.network import Network
 from fedgates.types import Update, Weights
-from strategies.fedavg import FedAvg, FedAvgConfig
+
+from .fedavg import FedAvg, FedAvgConfig
 
 _GRADIENT = "gradient"
 
@@ -63,7 +64,7 @@ class LIPS(FedAvg[LIPSCfg], Generic[LIPSCfg]):
     """
 
     Config = LIPSConfig
-    remembers = True
+    spec = replace(FedAvg.spec, memory=("gradient",))
 
     def __init__(self, config: LIPSCfg, network: Network) -> None:
         super().__init__(config, network)

@@ -1,7 +1,7 @@
 """One-bit gates: FedPM held at a density, for a mask's cost.
 
-Of no paper: it joins FedPM's gates over frozen random weights (:mod:`strategies.fedpm`) to the density constraint and the
-entropy term of :mod:`strategies.entropy_gates`. With theta = sigmoid(s) a client takes Adam steps on
+Of no paper: it joins FedPM's gates over frozen random weights (:mod:`fedgates.strategies.fedpm`) to the density constraint and
+the entropy term of :mod:`fedgates.strategies.entropy_gates`. With theta = sigmoid(s) a client takes Adam steps on
 
     CE(f(x; m * w), y) + lambda * (mean theta - rho) - tau * mean H2(theta),    m ~ Bernoulli(theta) afresh each batch,
 
@@ -20,7 +20,6 @@ from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from fedgates.config import number, require_density
@@ -28,8 +27,10 @@ from fedgates.methods.density import DensityConfig, constraint_gradient
 from fedgates.methods.metrics import MaskCounts
 from fedgates.methods.training import Task, train_epochs
 from fedgates.nn.network import Network
+from fedgates.nn.optimizers import Adam
 from fedgates.types import Update, Votes
-from strategies.fedpm import FedPM, FedPMConfig
+
+from .fedpm import FedPM, FedPMConfig
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class OneBitGates(FedPM[OneBitGatesCfg], Generic[OneBitGatesCfg]):
     """
 
     Config = OneBitGatesConfig
-    scalars = 1
+    spec = replace(FedPM.spec, scalars=("multiplier",))
 
     def __init__(self, config: OneBitGatesCfg, network: Network) -> None:
         require_density(config)
@@ -76,14 +77,14 @@ class OneBitGates(FedPM[OneBitGatesCfg], Generic[OneBitGatesCfg]):
         """No trial yet, and lambda 0."""
         return replace(super().initial_state(), scalars=(0.0,))
 
-    def evaluate(self, state: Votes, x: Tensor, y: Tensor, server_round: int) -> dict[str, float]:
+    def evaluate(self, state: Votes, task: Task) -> dict[str, float]:
         """What FedPM measures, and ``expected_density``, the mean of theta."""
         density = float(self.theta(state).double().mean())
-        return {**super().evaluate(state, x, y, server_round), "expected_density": density}
+        return {**super().evaluate(state, task), "expected_density": density}
 
-    def measure(self, before: Votes, after: Votes, masks: MaskCounts) -> dict[str, float]:
+    def round_metrics(self, before: Votes, after: Votes, masks: MaskCounts) -> dict[str, float]:
         """What the base says of a round, and ``multiplier``, the lambda that the next one has."""
-        return {**super().measure(before, after, masks), "multiplier": after.scalars[0]}
+        return {**super().round_metrics(before, after, masks), "multiplier": after.scalars[0]}
 
     # --- the client's rule
 
@@ -92,15 +93,14 @@ class OneBitGates(FedPM[OneBitGatesCfg], Generic[OneBitGatesCfg]):
         eps = self.config.clip(task.server_round)
         scores = self.theta(state).clamp_(eps, 1 - eps).logit_()
         loss = self._descend(scores, state.scalars[0], task)
-        return self.sampled(scores.sigmoid_(), task, loss)
+        return self.sample_update(scores.sigmoid_(), task, loss)
 
     def _descend(self, scores: Tensor, multiplier: float, task: Task) -> float:
         """Adam on scores ``[d]``, in place, with a fresh mask a batch; the mean loss."""
         config, network = self.config, self.network
         bonus = config.bonus(task.server_round)
-        scores.grad = network.gradient
-        # epsilon far below the pull on a clipped gate, which is of the order of eps/d
-        optimizer = torch.optim.Adam([scores], lr=config.learning_rate, eps=1e-12, fused=True)
+        # epsilon far below the constraint's gradient at a clipped gate, which is of the order of eps/d
+        optimizer = Adam(scores, network.gradient, learning_rate=config.learning_rate, epsilon=1e-12)
         sampler = task.generator(config.seed, "masks", network.device)
 
         def convert() -> None:

@@ -17,17 +17,17 @@ among a round's clients balance. What is left is a random step of weights that n
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import ClassVar, Generic, TypeVar
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedgates import rng
 from fedgates.config import number
-from fedgates.flower import WeightConfig, WeightMethod, add_votes, rounded
+from fedgates.methods import WeightConfig, WeightMethod, add_votes, to_float32
 from fedgates.methods.training import Task
-from fedgates.types import Update, UpdateKind, Votes, Weights, pack
+from fedgates.types import Update, Votes, Weights, pack
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class SignSGD(WeightMethod[SignSGDCfg], Generic[SignSGDCfg]):
     """SignSGD with majority vote; see the module's text."""
 
     Config = SignSGDConfig
-    sends: ClassVar[UpdateKind] = "mask"
+    spec = replace(WeightMethod.spec, update="mask")
 
     def local_update(self, state: Weights, task: Task) -> Update:
         """Train as in FedAvg and send the signs of the change: 1 is plus."""
@@ -59,7 +59,7 @@ class SignSGD(WeightMethod[SignSGDCfg], Generic[SignSGDCfg]):
         """One step of every weight towards where most clients voted, counted bit by bit as the masks come."""
         votes = add_votes(Votes(np.zeros(state.size, dtype=np.uint32), trials=0), updates)
         step = np.float32(self.rate(server_round)) * majority(votes)
-        return Weights(rounded(state.values.astype(np.float64) + step)) if votes.trials else state
+        return Weights(to_float32(state.values.astype(np.float64) + step)) if votes.trials else state
 
     def rate(self, server_round: int) -> float:
         """How far the server moves a weight in a round."""

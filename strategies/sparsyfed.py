@@ -37,8 +37,8 @@ rate, or steps a round, like the paper's.
 import math
 from collections.abc import Iterable
 from contextlib import nullcontext
-from dataclasses import dataclass
-from typing import ClassVar, Generic, TypeVar
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -47,12 +47,13 @@ from torch import Tensor
 
 from fedgates import rng
 from fedgates.config import choice, number
-from fedgates.flower import WeightConfig, WeightMethod, finite, largest, rounded, weighted_mean
+from fedgates.methods import WeightConfig, WeightMethod, finite_copy, largest, to_float32, weighted_mean
 from fedgates.methods.metrics import MaskCounts, consensus, regrown_share_of_gates, regrown_share_of_ones
 from fedgates.methods.training import Task, train_epochs
 from fedgates.nn.activation_pruning import pruned_activations
 from fedgates.nn.network import Network, ParameterSlice
-from fedgates.types import Update, UpdateKind, Weights, pack
+from fedgates.nn.optimizers import SGD
+from fedgates.types import Update, Weights, pack
 
 _TRUNCATED_DEVIATION = 0.8796
 """Standard deviation of a standard normal that is cut off at -2 and 2."""
@@ -84,7 +85,7 @@ class SparsyFed(WeightMethod[SparsyFedCfg], Generic[SparsyFedCfg]):
     """
 
     Config = SparsyFedConfig
-    sends: ClassVar[UpdateKind] = "mask and values"
+    spec = replace(WeightMethod.spec, update="mask and values")
 
     def __init__(self, config: SparsyFedCfg, network: Network) -> None:
         super().__init__(config, network)
@@ -105,7 +106,7 @@ class SparsyFed(WeightMethod[SparsyFedCfg], Generic[SparsyFedCfg]):
                 values[part] = 0
         return Weights(values)
 
-    def model(self, state: Weights) -> Tensor:
+    def weights(self, state: Weights) -> Tensor:
         """The weights that the network runs with, ``sign(w) |w|^beta``."""
         w = self.tensor(state.values)
         return w * self.powers(w)
@@ -130,18 +131,20 @@ class SparsyFed(WeightMethod[SparsyFedCfg], Generic[SparsyFedCfg]):
             kept = self.kept(trained)
             own = np.where(kept, trained, np.float32(0))
             sent = trained
-        self.network.weights.copy_(self.model(Weights(own)))
-        metrics = {"loss": loss, **self.own_score(task)}
+        self.network.weights.copy_(self.weights(Weights(own)))
+        metrics = {"loss": loss, **self.held_out_accuracy(task)}
         return Update(pack(kept), sent[kept], num_examples=len(task.y), metrics=metrics)
 
     def trained(self, state: Weights, task: Task) -> tuple[NDArray[np.float32], float]:
         """Local SGD on ``w``, through ``sign(w) |w|^beta``: the new ``w [d]``, not pruned yet, and the mean loss."""
         config, network, w = self.config, self.network, self.tensor(state.values)
-        w.grad = network.gradient
-        optimizer = torch.optim.SGD(
-            [w], lr=config.rate(task.server_round), momentum=config.momentum, weight_decay=config.weight_decay
+        optimizer = SGD(
+            w,
+            network.gradient,
+            learning_rate=config.rate(task.server_round),
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
         )
-
         powers = torch.empty_like(w)
 
         def load() -> None:
@@ -153,7 +156,7 @@ class SparsyFed(WeightMethod[SparsyFedCfg], Generic[SparsyFedCfg]):
 
         with pruned_activations(network.module) if config.prune_activations else nullcontext():
             loss = train_epochs(network, task, config, optimizer, before_forward=load, after_backward=convert)
-        return finite(w), loss
+        return finite_copy(w), loss
 
     def kept(self, values: NDArray[np.float32]) -> NDArray[np.bool_]:
         """The mask ``[d]`` that keeps all but matrices and kernels, and of those the largest values, none that is zero."""
@@ -170,14 +173,14 @@ class SparsyFed(WeightMethod[SparsyFedCfg], Generic[SparsyFedCfg]):
         if mean is None:
             return state
         if self.config.prune == "weights":
-            return Weights(rounded(mean))
-        new = rounded(state.values + mean)
+            return Weights(to_float32(mean))
+        new = to_float32(state.values + mean)
         return Weights(np.where(self.kept(new), new, np.float32(0)))
 
-    def measure(self, before: Weights, after: Weights, masks: MaskCounts) -> dict[str, float]:
+    def round_metrics(self, before: Weights, after: Weights, masks: MaskCounts) -> dict[str, float]:
         """Consensus and regrowth over what is prunable: ``regrowth`` of the ones sent, ``regrown`` of all that could be."""
         own, start = masks.among(self.prunable), before.values[self.prunable]
-        found = super().measure(before, after, masks)
+        found = super().round_metrics(before, after, masks)
         if own.masks > 1:
             found["mask_consensus"] = consensus(own)
         if own.masks:

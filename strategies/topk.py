@@ -19,16 +19,17 @@ because its client has taken it for sent. A client whose training diverges fails
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedgates.config import require_density
-from fedgates.flower import WeightConfig, WeightMethod, largest, rounded, weighted_mean
+from fedgates.methods import WeightConfig, WeightMethod, largest, to_float32, weighted_mean
+from fedgates.methods.base import Spec
 from fedgates.methods.training import Task
 from fedgates.nn.network import Network
-from fedgates.types import Update, UpdateKind, Weights, pack
+from fedgates.types import Update, Weights, pack
 from fedgates.wire.values import VALUE_TYPES, decode, encode
 
 ERROR = "error"
@@ -55,8 +56,7 @@ class TopK(WeightMethod[TopKCfg], Generic[TopKCfg]):
     """
 
     Config = TopKConfig
-    sends: ClassVar[UpdateKind] = "mask and values"
-    remembers: ClassVar[bool] = True
+    spec = Spec("mask and values", arrays=("weights",), memory=("error",))
 
     def __init__(self, config: TopKCfg, network: Network) -> None:
         super().__init__(config, network)
@@ -77,7 +77,7 @@ class TopK(WeightMethod[TopKCfg], Generic[TopKCfg]):
     def aggregate(self, state: Weights, updates: Iterable[Update], server_round: int) -> Weights:  # noqa: ARG002
         """Add the mean of the changes, weighted by examples; what a client did not send counts as no change."""
         mean = weighted_mean(updates, state.size)
-        return state if mean is None else Weights(rounded(state.values + mean))
+        return state if mean is None else Weights(to_float32(state.values + mean))
 
 
 def remembered(memory: Mapping[str, NDArray[np.float32]], size: int) -> NDArray[np.float32]:

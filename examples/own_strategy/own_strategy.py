@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from fedgates.config import number
-from fedgates.flower import MaskConfig, MaskMethod, add_votes
+from fedgates.methods import MaskConfig, MaskMethod, add_votes
 from fedgates.methods.training import Task, train_epochs
 from fedgates.types import Update, Votes
 
@@ -44,7 +44,7 @@ class FadingVotes(MaskMethod[FadingConfig]):
             before_forward=lambda: gates.load_sample(scores, draw),
             after_backward=lambda: gates.straight_through(scores),
         )
-        return self.sampled(scores.sigmoid_(), task, loss)
+        return self.sample_update(scores.sigmoid_(), task, loss)
 
     def aggregate(self, state: Votes, updates: Iterable[Update], server_round: int) -> Votes:  # noqa: ARG002
         """The server's rule: earlier votes fade, new ones are added."""

@@ -1,1 +1,27 @@
-"""The rounds of a federation."""
+"""A federation without an engine: server, client, and the rounds between them, in bytes and plain numbers."""
+
+from fedgates.federation.callbacks import BaseCallback, Callback
+from fedgates.federation.client import Client, ClientStore
+from fedgates.federation.client_data import ClientData, device_data, partition_data
+from fedgates.federation.membership import Membership, sample_clients
+from fedgates.federation.messages import Problem, Reply, Request
+from fedgates.federation.rounds import Transport, run_rounds
+from fedgates.federation.server import Server
+
+__all__ = [
+    "BaseCallback",
+    "Callback",
+    "Client",
+    "ClientData",
+    "ClientStore",
+    "Membership",
+    "Problem",
+    "Reply",
+    "Request",
+    "Server",
+    "Transport",
+    "device_data",
+    "partition_data",
+    "run_rounds",
+    "sample_clients",
+]

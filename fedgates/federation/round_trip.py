@@ -1,135 +1,142 @@
-"""One exchange with chosen clients: what each is sent, who has answered, and which answers are sound."""
+"""One exchange with the chosen clients: a request to each, and the check of each reply."""
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from functools import partial
-
-from flwr.app import ConfigRecord, Message, MessageType, RecordDict
 
 from fedgates.config import RunConfig
 from fedgates.errors import WireError
-from fedgates.flower.records import (
-    SHAPE,
-    STATE,
-    UPDATE,
-    expect_size,
-    from_record,
-    read_evaluation,
-    read_update,
-    reply_bytes,
-    reply_sort,
-    to_record,
-)
-from fedgates.flower.transport import reason
+from fedgates.federation.messages import Kind, Problem, Reply, Request
 from fedgates.runs.round_log import Evaluation, RoundRecord
 from fedgates.types import Update
 from fedgates.wire import AcceptedUpdate, VersionedState, describe
 from fedgates.wire.broadcast import Broadcast
 from fedgates.wire.codec import Codec
 
-_EXPIRED = 3
-"""Flower's error code for a message that it dropped: at its deadline, or with the node that it was for."""
 log = logging.getLogger("fedgates")
 
 
 class RoundTrip:
-    """The questions of one exchange and their answers, each of which is checked alone and tallied.
+    """The requests of one exchange and their replies, each of which is checked alone and recorded.
 
     Parameters
     ----------
     chosen : mapping
-        Node id to name of the clients that are asked.
-    known : Known
-        The state they are asked about.
-    channel, downlink, tally
-        How it is coded, what each client knows already, and what the round has counted so far.
+        Node to name of the clients that get a request.
+    state : VersionedState
+        The state they get.
+    codec, broadcast, record
+        How the state is coded, what each client has already, and the record of the round.
     config : RunConfig
-        For `round-timeout`, the seconds that their answers may take, `max-payload-mb` and `max-examples`.
+        `round-timeout`, the seconds that replies may take, and `max-examples`.
     """
 
     def __init__(
         self,
         chosen: Mapping[int, int],
-        known: VersionedState,
-        channel: Codec,
-        downlink: Broadcast,
-        tally: RoundRecord,
+        state: VersionedState,
+        codec: Codec,
+        broadcast: Broadcast,
+        record: RoundRecord,
         config: RunConfig,
     ) -> None:
         self._awaited = dict(chosen)
-        self._known, self._channel, self._downlink, self._tally, self._config = known, channel, downlink, tally, config
+        self._state, self._codec, self._broadcast, self._record, self._config = state, codec, broadcast, record, config
 
-    def questions(self, kind: str, shape: ConfigRecord) -> list[Message]:
-        """A message to each client: the state, or what leads from the one it knows to it."""
-        tell = self._tally.sent if kind == MessageType.TRAIN else self._tally.sent_to_evaluate
-        messages = []
-        for node, name in self._awaited.items():
-            payload = self._downlink.payload(name)
-            tell(name, describe(payload), len(payload))
-            content = RecordDict({STATE: to_record(payload), SHAPE: shape})
-            messages.append(Message(content, node, kind, ttl=self._config.round_timeout))
-        return messages
+    def requests(self, kind: Kind, problem: Problem) -> list[Request]:
+        """Return a request to each client: the state, or what leads to it from the one that the client has."""
+        add = self._record.sent if kind == "train" else self._record.sent_to_evaluate
+        requests = []
+        for node, client in self._awaited.items():
+            payload = self._broadcast.payload(client)
+            add(client, describe(payload), len(payload))
+            requests.append(Request(node, client, kind, payload, problem))
+        return requests
 
-    def updates(self, replies: Iterable[Message], *, by_name: bool) -> Iterator[Update]:
-        """Updates that passed every check; in the order of the clients' names, or as they come."""
+    def updates(self, replies: Iterable[Reply], *, by_name: bool) -> Iterator[Update]:
+        """Yield the updates that pass every check, in the order of the clients' names or as they arrive."""
         if by_name:
-            replies = sorted(replies, key=lambda reply: self._awaited.get(reply.metadata.src_node_id, -1))
-        for name, reply in self._answers(replies):
-            if reply.has_error():
-                self._tally.fail(name, self._reason(reply))
+            replies = sorted(replies, key=lambda reply: self._awaited.get(reply.node, -1))
+        for client, reply in self._first_replies(replies):
+            if reply.failure:
+                self._record.fail(client, reply.failure)
                 continue
-            self._tally.received(reply_sort(reply), reply_bytes(reply))
+            self._record.received(_description(reply), reply.size)
             try:
-                expect_size(reply_bytes(reply), self._config.max_payload_mb)
-                update = read_update(reply, partial(self._channel.unpack_update, known=self._known, client=name))
+                update = self._checked(reply, client)
             except WireError as error:
-                self._tally.reject(name, str(error))
+                self._record.reject(client, str(error))
                 continue
-            update = self._bounded(update)
-            self._tally.count(update)
-            self._downlink.confirm(name)
-            payload = from_record(reply.content.array_records[UPDATE])
-            self._downlink.collect(AcceptedUpdate(name, update.num_examples, payload))
+            self._record.count(update)
+            self._broadcast.confirm(client)
+            self._broadcast.collect(AcceptedUpdate(client, update.num_examples, reply.payload))
             yield update
-        for name in self._awaited.values():
-            self._tally.fail(name, self._silence)
+        for client in self._awaited.values():
+            self._record.fail(client, self._silence)
 
-    def evaluations(self, replies: Iterable[Message], *, classes: bool) -> Iterator[tuple[int, Evaluation]]:
-        """What sound evaluations found, each under its client's name."""
-        for name, reply in self._answers(replies):
+    def evaluations(self, replies: Iterable[Reply], *, classes: bool) -> Iterator[tuple[int, Evaluation]]:
+        """Yield the name of each client whose evaluation is well-formed, with its number of examples and its metrics."""
+        for client, reply in self._first_replies(replies):
             try:
-                if reply.has_error():
-                    raise WireError(self._reason(reply))  # noqa: TRY301
-                examples, found = read_evaluation(reply.content, classes=classes)
+                if reply.failure or reply.malformed:
+                    raise WireError(reply.failure or reply.malformed)  # noqa: TRY301
+                metrics = _evaluation_metrics(reply.metrics, classes=classes)
             except WireError as error:
-                self._tally.fail_evaluation(name, str(error))
+                self._record.fail_evaluation(client, str(error))
                 continue
-            self._downlink.confirm(name)
-            yield name, (min(examples, self._config.max_examples), found)
-        for name in self._awaited.values():
-            self._tally.fail_evaluation(name, self._silence)
+            self._broadcast.confirm(client)
+            yield client, (min(reply.num_examples, self._config.max_examples), metrics)
+        for client in self._awaited.values():
+            self._record.fail_evaluation(client, self._silence)
 
-    def _bounded(self, update: Update) -> Update:
-        """What a client says of itself, held within what can be: no answer is later than the deadline."""
-        metrics = dict(update.metrics)
-        if "seconds" in metrics:
+    def _checked(self, reply: Reply, client: int) -> Update:
+        """Return the update of a reply; what the client claims about itself is held within what can be."""
+        if reply.malformed:
+            raise WireError(reply.malformed)
+        update = self._codec.unpack_update(reply.payload, self._state, client)
+        metrics = dict(reply.metrics)
+        if "seconds" in metrics:  # no reply is later than the deadline
             metrics["seconds"] = min(metrics["seconds"], self._config.round_timeout)
-        return replace(update, num_examples=min(update.num_examples, self._config.max_examples), metrics=metrics)
-
-    def _reason(self, reply: Message) -> str:
-        """Why there is an error instead of an answer; what Flower says of a message that expired is that nobody replied."""
-        return self._silence if reply.error.code == _EXPIRED else reason(reply)
+        return replace(update, client=client, num_examples=min(reply.num_examples, self._config.max_examples), metrics=metrics)
 
     @property
     def _silence(self) -> str:
-        return f"no reply within {self._config.round_timeout:g} s"
+        return no_reply_within(self._config.round_timeout)
 
-    def _answers(self, replies: Iterable[Message]) -> Iterator[tuple[int, Message]]:
-        """The first answer of each client that was asked, under its name."""
+    def _first_replies(self, replies: Iterable[Reply]) -> Iterator[tuple[int, Reply]]:
+        """Yield the first reply of each client that got a request, with the client's name."""
         for reply in replies:
-            name = self._awaited.pop(reply.metadata.src_node_id, None)
-            if name is None:
-                log.warning("an answer nobody asked for, from node %d", reply.metadata.src_node_id)
+            client = self._awaited.pop(reply.node, None)
+            if client is None:
+                log.warning("ignored a reply without a request, from node %d", reply.node)
             else:
-                yield name, reply
+                yield client, reply
+
+
+def no_reply_within(seconds: float) -> str:
+    """Return the reason for a client that has not replied in time."""
+    return f"no reply within {seconds:g} s"
+
+
+def _description(reply: Reply) -> str:
+    """Return what a reply's payload says it is."""
+    try:
+        return describe(reply.payload)
+    except WireError:
+        return "unreadable"
+
+
+def _evaluation_metrics(metrics: Mapping[str, float], *, classes: bool) -> dict[str, float]:
+    """Return ``loss`` of at least 0 and, with `classes`, ``accuracy`` in 0 to 1.
+
+    Raises
+    ------
+    WireError
+        One is missing or out of range.
+    """
+    accuracy, loss = metrics.get("accuracy", -1.0), metrics.get("loss", -1.0)
+    if classes and not 0 <= accuracy <= 1:
+        raise WireError(f"accuracy = {accuracy!r}, expected a number from 0 to 1")
+    if loss < 0:
+        raise WireError(f"loss = {loss!r}, expected a number of at least 0")
+    return {"accuracy": accuracy, "loss": loss} if classes else {"loss": loss}

@@ -1,35 +1,31 @@
-"""Payloads in Flower's messages: one array of raw bytes each way, and a few plain numbers beside it."""
+"""Requests, replies and introductions as Flower's records: an array of raw bytes, and a few plain numbers."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import cast
 
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 
 from fedgates.errors import WireError
-from fedgates.types import MAX_EXAMPLES, Update
-from fedgates.wire import describe
+from fedgates.federation.client import expect_size
+from fedgates.federation.messages import Kind, Problem, Reply, Request
+from fedgates.types import MAX_EXAMPLES
 
 STYPE = "fedgates.2"
 """Flower's name for how an array is serialised; ours is the payload format and its version."""
-STATE, SHAPE, UPDATE, METRICS = "state", "shape", "update", "metrics"
+STATE, PROBLEM, UPDATE, METRICS, INTRODUCTION = "state", "shape", "update", "metrics", "introduction"
 """Names of the records in a message."""
-KNOWN = "known"
-"""Name of the record in a client's own state that keeps the last state it was sent, if the downlink is a relay."""
-MEMORY = "memory"
-"""Name of the one that keeps what the method's client rule wants to have next time."""
 _PAYLOAD = "payload"
 _MAX_METRICS, _MAX_METRIC = 32, 1e9
-_MEGABYTE = 1_000_000
+_TYPES = {"train": MessageType.TRAIN, "evaluate": MessageType.EVALUATE}
 
 
 def to_record(payload: bytes) -> ArrayRecord:
-    """A payload as an ArrayRecord with one array of raw bytes."""
+    """Return a payload as an ArrayRecord with one array of raw bytes."""
     return ArrayRecord({_PAYLOAD: Array("uint8", (len(payload),), STYPE, payload)})
 
 
 def from_record(record: ArrayRecord) -> bytes:
-    """The inverse of :func:`to_record`.
+    """Return the payload in a record, the inverse of :func:`to_record`.
 
     Raises
     ------
@@ -43,93 +39,117 @@ def from_record(record: ArrayRecord) -> bytes:
     return record[_PAYLOAD].data
 
 
-def expect_size(payload_bytes: int, most_mb: float) -> None:
-    """Refuse what is too long before any of it is read.
+# --- the server's side
 
-    Raises
-    ------
-    WireError
-        More bytes than so many megabytes.
+
+def request_message(request: Request, timeout: float) -> Message:
+    """Return a request as a message that expires after so many seconds."""
+    content = RecordDict({STATE: to_record(request.payload), PROBLEM: problem_record(request.problem)})
+    return Message(content, request.node, _TYPES[request.kind], ttl=timeout)
+
+
+def introduction_message(node: int, problem: Problem, timeout: float) -> Message:
+    """Return the message that asks a node to introduce itself."""
+    return Message(RecordDict({PROBLEM: problem_record(problem)}), node, MessageType.QUERY, ttl=timeout)
+
+
+def read_reply(message: Message, kind: Kind, max_megabytes: float) -> Reply:
+    """Return a message without an error as the reply to a request of this kind; its payload is not decoded.
+
+    A payload that is too long is not read, and what is not well-formed becomes the reply's ``malformed``.
     """
-    if payload_bytes > most_mb * _MEGABYTE:
-        raise WireError(f"a payload of {payload_bytes:,} bytes, expected at most max-payload-mb = {most_mb:g} megabytes")
-
-
-def shape_record(input_shape: tuple[int, int, int], num_classes: int) -> ConfigRecord:
-    """The shape of the problem, which a client's own data must fit."""
-    return ConfigRecord({"input": list(input_shape), "classes": num_classes})
-
-
-def read_shape(content: RecordDict) -> tuple[tuple[int, int, int], int]:
-    """Input shape (C, H, W) and number of classes of a message that carries a :func:`shape_record`."""
-    record = content.config_records[SHAPE]
-    channels, height, width = cast("list[int]", record["input"])
-    return (channels, height, width), cast("int", record["classes"])
-
-
-def update_content(payload: bytes, update: Update, seconds: float) -> RecordDict:
-    """What a client answers: its coded update, how many examples it has, how many seconds it took, and its metrics."""
-    further = {"seconds": seconds, **{name: float(value) for name, value in update.metrics.items()}}
-    metrics = MetricRecord({**further, "num-examples": update.num_examples})
-    return RecordDict({UPDATE: to_record(payload), METRICS: metrics})
-
-
-def reply_bytes(message: Message) -> int:
-    """Bytes of payload in a reply, sound or not."""
-    return sum(len(array.data) for record in message.content.array_records.values() for array in record.values())
-
-
-def reply_sort(message: Message) -> str:
-    """What the payload of a reply says it is."""
+    node, content = message.metadata.src_node_id, message.content
+    size = sum(len(array.data) for record in content.array_records.values() for array in record.values())
     try:
-        return describe(from_record(message.content.array_records[UPDATE]))
-    except (WireError, KeyError):
-        return "unreadable"
+        expect_size(size, max_megabytes)
+        payload = _read_payload(content) if kind == "train" else b""
+    except WireError as error:
+        return Reply(node, _unchecked_payload(content), size=size, malformed=str(error))
+    try:
+        examples, metrics = _read_metrics(content)
+    except WireError as error:
+        return Reply(node, payload, size=size, malformed=str(error))
+    return Reply(node, payload, examples, metrics, size)
 
 
-def read_update(message: Message, unpack: Callable[[bytes], Update]) -> Update:
-    """A client's update, checked in full; `unpack` decodes its payload.
+def read_introduction(message: Message) -> tuple[object, object]:
+    """Return what a node says its name is, and why it cannot take part; neither is checked."""
+    record = message.content.config_records.get(INTRODUCTION, ConfigRecord())
+    return record.get("name"), record.get("problem", "")
+
+
+# --- the client's side
+
+
+def problem_record(problem: Problem) -> ConfigRecord:
+    """Return the shape of the problem as a record."""
+    return ConfigRecord({"input": list(problem.input_shape), "classes": problem.num_classes})
+
+
+def read_problem(content: RecordDict) -> Problem:
+    """Return the problem of a message that carries a :func:`problem_record`."""
+    record = content.config_records[PROBLEM]
+    channels, height, width = cast("list[int]", record["input"])
+    return Problem((channels, height, width), cast("int", record["classes"]))
+
+
+def read_request(message: Message, client: int) -> Request:
+    """Return a message as the request to this client.
 
     Raises
     ------
     WireError
-        Whatever is wrong with it.
+        Its state is not one array of raw bytes.
     """
-    content = message.content
+    kind = message.metadata.message_type
+    payload = from_record(message.content.array_records[STATE])
+    return Request(
+        message.metadata.dst_node_id,
+        client,
+        "train" if kind.startswith(MessageType.TRAIN) else "evaluate",
+        payload,
+        read_problem(message.content),
+    )
+
+
+def reply_content(reply: Reply) -> RecordDict:
+    """Return the records of a client's reply."""
+    records = RecordDict({METRICS: metrics_record(reply.metrics, reply.num_examples)})
+    if reply.payload:
+        records = RecordDict({UPDATE: to_record(reply.payload), **records})
+    return records
+
+
+def metrics_record(metrics: Mapping[str, float], num_examples: int) -> MetricRecord:
+    """Return metrics and a number of examples as a record."""
+    return MetricRecord({**metrics, "num-examples": num_examples})
+
+
+def introduction_content(partition_id: int | None, problem: str = "") -> RecordDict:
+    """Return a client's introduction: its name, if it was given one, and why it cannot take part, if it cannot."""
+    record = ConfigRecord({"name": -1 if partition_id is None else partition_id, "problem": problem})
+    return RecordDict({INTRODUCTION: record})
+
+
+def _read_payload(content: RecordDict) -> bytes:
+    """Return the payload of an update."""
     if list(content.array_records) != [UPDATE]:
         raise WireError(f"array records {sorted(content.array_records)}, expected one named {UPDATE!r}")
     if extra := set(content) - {UPDATE, METRICS}:
         raise WireError(f"further records {sorted(extra)}, expected none beside {UPDATE!r} and {METRICS!r}")
-    update = unpack(from_record(content.array_records[UPDATE]))
-    examples, metrics = _read_metrics(content)
-    return replace(update, num_examples=examples, metrics=metrics)
+    return from_record(content.array_records[UPDATE])
 
 
-def evaluation_content(found: Mapping[str, float], num_examples: int) -> RecordDict:
-    """What a client answers that has evaluated a state."""
-    kept = {name: found[name] for name in ("accuracy", "loss") if name in found}
-    return RecordDict({METRICS: MetricRecord({"num-examples": num_examples, **kept})})
-
-
-def read_evaluation(content: RecordDict, *, classes: bool = True) -> tuple[int, dict[str, float]]:
-    """What a client's evaluation found: number of examples; ``loss`` of at least 0, and with `classes` ``accuracy`` in 0 to 1.
-
-    Raises
-    ------
-    WireError
-        Whatever is wrong with it.
-    """
-    examples, metrics = _read_metrics(content)
-    accuracy, loss = metrics.get("accuracy", -1.0), metrics.get("loss", -1.0)
-    if classes and not 0 <= accuracy <= 1:
-        raise WireError(f"accuracy = {accuracy!r}, expected a number from 0 to 1")
-    if loss < 0:
-        raise WireError(f"loss = {loss!r}, expected a number of at least 0")
-    return examples, {"accuracy": accuracy, "loss": loss} if classes else {"loss": loss}
+def _unchecked_payload(content: RecordDict) -> bytes:
+    """Return the payload of a malformed reply, so that the record of the round can name its kind; empty without one."""
+    try:
+        return from_record(content.array_records[UPDATE])
+    except (WireError, KeyError):
+        return b""
 
 
 def _read_metrics(content: RecordDict) -> tuple[int, dict[str, float]]:
-    """The number of examples, and the other metrics: few, and numbers of a size that can be summed and written down."""
+    """Return the number of examples and the other metrics: few, and of a size that can be summed and written down."""
     metrics = dict(content.metric_records.get(METRICS, {}))
     examples = metrics.pop("num-examples", None)
     if not isinstance(examples, int) or not 1 <= examples <= MAX_EXAMPLES:

@@ -1,59 +1,134 @@
-"""A run in this process, for whoever writes a method or looks at what devices' data would do: to try, and to debug."""
+"""A run in this process, from Python: for notebooks, tests, and a first look at a method or at data."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from flwr.clientapp import ClientApp
+from tqdm import tqdm
 
+from fedgates import model_file
+from fedgates.config import is_reference
+from fedgates.errors import ConfigError
+from fedgates.federation.callbacks import BaseCallback, Callback, Record
+from fedgates.federation.server import Server
+from fedgates.flower.client_app import make_client_app
 from fedgates.flower.loopback import LoopbackGrid
-from fedgates.flower.server_app import REFUSALS, log_to_stdout, run_federation
-from fedgates.methods.registry import Strategies
+from fedgates.flower.server_app import run_on_grid
+from fedgates.methods.registry import Methods
 from fedgates.runs.checkpoint import RunFolder
 from fedgates.types import Value
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-def rehearse(
-    client_app: ClientApp,
-    settings: Mapping[str, Value],
-    strategies: Strategies,
-    num_clients: int = 0,
+
+@dataclass(frozen=True)
+class SimulationResult:
+    """A run that has finished."""
+
+    folder: Path
+    """The run's folder, with ``rounds.jsonl``, ``report.html`` and ``model.fedgates``."""
+
+    @cached_property
+    def history(self) -> "pd.DataFrame":
+        """The numbers of ``rounds.jsonl``, a row a round, indexed by the round; attempts without a quorum are left out."""
+        import pandas as pd  # noqa: PLC0415  # comes with flwr-datasets; a second, and a run does without
+
+        rounds = [line for line in RunFolder(self.folder).ledger.read() if line.get("quorum", True)]
+        numbers = [{k: v for k, v in line.items() if v is None or type(v) in (int, float, bool)} for line in rounds]
+        return pd.DataFrame(numbers).set_index("round")
+
+    @cached_property
+    def model(self) -> model_file.Model:
+        """The model after the last round, a ``torch.nn.Module``; :func:`fedgates.load` loads it anywhere."""
+        return model_file.load(self.folder / "model.fedgates", network=self._network)
+
+    _network: Any = None
+
+
+def simulate(
+    settings: Mapping[str, Any] | None = None,
+    num_clients: int = 10,
+    *,
     node_configs: Iterable[Mapping[str, Value]] | None = None,
-) -> RunFolder:
-    """Run a federation in this process, one client after the other, with a line a round on standard output.
+    methods: Methods | None = None,
+    callbacks: Sequence[Callback] = (),
+    client_app: ClientApp | None = None,
+    progress: bool = True,
+) -> SimulationResult:
+    """Run a federation in this process, one client after the other.
 
-    Every number is the one that Flower's engines would give, but for seconds.
+    Messages are serialised by Flower both ways, so all numbers but seconds are those of `flwr run`.
 
     Parameters
     ----------
-    client_app : ClientApp
-        The app's.
-    settings : mapping
-        The run config, kebab-case key to value; keys left out have their defaults.
-    strategies : mapping
-        The methods known by name.
+    settings : mapping, optional
+        Config keys and their values, such as ``{"strategy": "fedavg", "num-server-rounds": 5}``; the others have their
+        defaults (``fedgates config`` lists them). Tables may be nested mappings.
     num_clients : int
-        Clients that share the config's data set.
+        Number of clients that share the data set.
     node_configs : iterable of mapping, optional
-        Instead of these: a node config for each device.
+        Instead of `num_clients`: the node config of each device, such as ``{"data-path": "/abs/file.npz"}``.
+    methods : mapping, optional
+        Further methods known by name: name to "module:Class".
+    callbacks : sequence of Callback
+        Called at the start, after each round, and at the end (:class:`fedgates.federation.Callback`).
+    client_app : ClientApp, optional
+        An app of one's own instead of :func:`fedgates.flower.make_client_app`.
+    progress : bool
+        Whether to show a progress bar.
 
     Returns
     -------
-    RunFolder
-        What the run has left.
+    SimulationResult
+        The run's ``folder``, its ``history`` (a pandas DataFrame, a row a round) and its ``model``.
 
     Raises
     ------
-    SystemExit
-        The run cannot be done or cannot go on: a line on standard error, and exit code 1. What else is raised in the server's
-        rule comes as it is.
+    ConfigError, NetworkError
+        The settings cannot be used; the message is one line.
+    QuorumError
+        Too few updates were accepted; the message says how to resume.
     """
-    node_configs = list(node_configs or [])
-    if num_clients < 1 and not node_configs:
-        raise SystemExit(
-            f"fedgates: num_clients = {num_clients}: expected how many clients share the data set, or node_configs instead"
+    nodes = list(node_configs or [])
+    if num_clients < 1 and not nodes:
+        raise ConfigError("num_clients", num_clients, "a whole number of at least 1, or node_configs instead")
+    raw = dict(settings or {})
+    network = _NetworkCallback()
+    extra: list[Callback] = [network, *callbacks, *([_ProgressBar()] if progress else [])]
+    grid = LoopbackGrid(client_app or make_client_app(methods), raw, num_clients, nodes)
+    run = run_on_grid(grid, raw, methods, extra)
+    return SimulationResult(run.path, network.build)
+
+
+class _ProgressBar(BaseCallback):
+    """A bar with the rounds done, the time left and the accuracy."""
+
+    def on_start(self, server: Server[Any], first_round: int, *, resumed: bool) -> None:  # noqa: ARG002
+        self._bar = tqdm(
+            total=server.config.num_server_rounds, initial=first_round - 1, unit="round", desc=server.config.strategy
         )
-    log_to_stdout()
-    try:
-        _, folder = run_federation(LoopbackGrid(client_app, settings, num_clients, node_configs), settings, strategies)
-    except REFUSALS as error:
-        raise SystemExit(f"fedgates: {error}") from None
-    return folder
+
+    def on_round_end(self, record: Record, server: Server[Any]) -> None:  # noqa: ARG002
+        numbers = {"accuracy": record.get("accuracy"), "loss": record.get("loss")}
+        self._bar.set_postfix({name: f"{value:.3f}" for name, value in numbers.items() if value is not None}, refresh=False)
+        if record["quorum"]:
+            self._bar.update()
+
+    def on_end(self, server: Server[Any], *, finished: bool) -> None:  # noqa: ARG002
+        self._bar.close()
+
+
+class _NetworkCallback(BaseCallback):
+    """Keeps the network of a run whose model is a function of one's own, which its file does not import."""
+
+    build: Any = None
+
+    def on_end(self, server: Server[Any], *, finished: bool) -> None:
+        if finished and is_reference(server.config.model):
+            module = server.method.network.module
+            self.build = lambda *_: deepcopy(module)

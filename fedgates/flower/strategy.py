@@ -1,251 +1,146 @@
-"""A method as a Flower Strategy: it chooses clients, codes, checks, counts, records and resumes, for all methods alike.
-
-A method derives from :class:`GateStrategy` and adds the four functions of :class:`~fedgates.methods.base.Method`. Everything
-around them is done here, in ``fedgates.federation.round_trip`` and in ``fedgates.federation.rounds``, once.
-"""
+"""A server of ours as a Flower Strategy, for a ServerApp of one's own."""
 
 import logging
-import math
-from collections.abc import Iterable
-from functools import cached_property
-from typing import Generic, cast
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, cast
 
-from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
-from torch import Tensor
 
-from fedgates import rng
-from fedgates.errors import QuorumError
-from fedgates.federation.membership import Membership, is_complete, sample_clients
-from fedgates.federation.round_trip import RoundTrip
-from fedgates.federation.rounds import EvaluateFn, Follow, run_rounds
-from fedgates.flower.records import SHAPE, from_record, shape_record, to_record
-from fedgates.methods.base import Cfg, Method, S
-from fedgates.methods.metrics import MaskCounts
-from fedgates.methods.randomized_response import epsilon
-from fedgates.methods.training import seeded_rng
-from fedgates.nn.network import Network
-from fedgates.runs.checkpoint import RunFolder
-from fedgates.runs.round_log import LARGEST_LOSS, RoundRecord
-from fedgates.wire import VersionedState
-from fedgates.wire.broadcast import Broadcast
+from fedgates.federation.callbacks import BaseCallback, Callback, Record, running
+from fedgates.federation.messages import Kind, Reply, Request
+from fedgates.federation.rounds import available, run_rounds
+from fedgates.federation.run import log_summary
+from fedgates.federation.server import Server
+from fedgates.flower.records import from_record, request_message, to_record
+from fedgates.flower.transport import GridTransport, to_reply
 
 log = logging.getLogger("fedgates")
+EvaluateFn = Callable[[int, ArrayRecord], MetricRecord | None]
 
 
-class GateStrategy(Method[Cfg, S], Strategy, Generic[Cfg, S]):
-    """A method as a Flower Strategy; what somebody's own method derives from. On a client only its method is used.
+class FlowerStrategy(Strategy):
+    """Adapter between a :class:`~fedgates.federation.Server` and Flower: requests to messages, messages to replies.
+
+    The server's state is the only one: the arrays that Flower passes around are its coded form, and are not read back.
 
     Parameters
     ----------
-    config, network
-        As of :class:`~fedgates.methods.base.Method`.
-
-    Attributes
-    ----------
-    state
-        The server's present state; what travels is its coded form.
-    input_shape, num_classes
-        (C, H, W) of an image and the number of classes: what the server tells the clients with every state, because their own
-        data must fit it.
-    tally : Tally
-        What the present round has counted so far.
+    server : Server
+        Holds method, codec, membership and state.
     """
 
-    state: S
-
-    def __init__(self, config: Cfg, network: Network) -> None:
-        super().__init__(config, network)
-        self.input_shape: tuple[int, int, int] = (0, 0, 0)
-        self.num_classes = 0
-        self.tally = self._new_tally(0)
-        self._roster = Membership()
-        self._poll: RoundTrip | None = None
-        """The exchange under way."""
-
-    @cached_property
-    def _downlink(self) -> Broadcast:
-        return Broadcast(self.channel, self.config.max_relay_updates)
-
-    def encode(self, state: S, server_round: int) -> ArrayRecord:
-        """A state as the payload that opens `server_round`: a snapshot."""
-        return to_record(self.channel.pack_state(state, server_round))
-
-    # --- Flower's side of a round
+    def __init__(self, server: Server[Any]) -> None:
+        self.server = server
 
     def summary(self) -> None:
         """Log what is about to run."""
-        c, size = self.config, self.network.size
-        log.info("%s on %s, %s with %s parameters, network %s", c.strategy, c.dataset, c.model, f"{size:,}", self.digest.hex())
-        if c.flip_probability:
-            a_bit = epsilon(c.flip_probability)
-            told = "flip-probability = %g: local epsilon %.3f a bit, %s for all bits of a mask, each round (docs/privacy.md)"
-            log.info(told, c.flip_probability, a_bit, f"{a_bit * size * self.vectors:,.0f}")
-
-    def present(self, grid: Grid) -> dict[int, int]:
-        """Name to node id of the clients there now."""
-        return self._roster.present(grid, RecordDict({SHAPE: self._shape()}), self.config.round_timeout)
-
-    def go_on(self, server_round: int, failed_attempts: int) -> None:
-        """Before the run: so many attempts at its first round have been made, so that the next asks others."""
-        self.tally = self._new_tally(server_round, failed_attempts)
-
-    def nobody_else_comes(self, grid: Grid) -> bool:
-        """Whether none come after those of the last look, and these have said whether they can take part, or fail at it."""
-        return is_complete(grid) and self._roster.settled
-
-    @property
-    def problem(self) -> str:
-        """Why a client that is there cannot take part: the first one's reason, or nothing."""
-        return self._roster.problem
+        log_summary(self.server)
 
     def configure_train(
         self,
         server_round: int,
-        arrays: ArrayRecord,
-        config: ConfigRecord,  # noqa: ARG002  # Flower's signature; all that a client needs is in the payload
-        grid: Grid,
-    ) -> list[Message]:
-        """One message a chosen client, with the coded state that `arrays` is, or with what leads there; opens the tally."""
-        attempt = self.tally.attempt + 1 if self.tally.server_round == server_round else 1
-        self.tally = self._new_tally(server_round, attempt)
-        return self._ask(MessageType.TRAIN, VersionedState(self.state, server_round), arrays, self.config.fraction_train, grid)
-
-    def aggregate_train(self, server_round: int, replies: Iterable[Message]) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        """Check each reply alone, hand the sound ones to the method as they come; without a quorum keep the old state.
-
-        The state is coded for the round that it opens: the next, or without a quorum this one again.
-        """
-        tally, masks = self.tally, MaskCounts(self.state.size)
-        updates = masks.watch(self._under_way().updates(replies, by_name=self.sends != "mask"))
-        new = self.aggregate(self.state, updates, server_round)
-        for _ in updates:  # a method may stop reading early; what it left is checked and tallied all the same
-            pass
-        tally.quorum = tally.counted >= max(1, math.ceil(self.config.quorum * len(tally.selected) - 1e-9))
-        if tally.quorum:
-            tally.measures = self.measure(self.state, new, masks)
-            self.state = new
-        tally.theta_histogram = self.histogram(self.state)
-        self._downlink.close(server_round, changed=tally.quorum)
-        opened = server_round + 1 if tally.quorum else server_round
-        return self.encode(self.state, opened), MetricRecord({"clients-counted": tally.counted})
-
-    def configure_evaluate(
-        self,
-        server_round: int,
-        arrays: ArrayRecord,
+        arrays: ArrayRecord,  # noqa: ARG002  # Flower's signature
         config: ConfigRecord,  # noqa: ARG002
         grid: Grid,
     ) -> list[Message]:
-        """The new state for the clients that evaluate it, if there is one: a choice of its own, apart from who trained."""
-        if not self.config.fraction_evaluate or not self.tally.quorum:
-            self._poll = None
-            return []
-        return self._ask(
-            MessageType.EVALUATE, VersionedState(self.state, server_round + 1), arrays, self.config.fraction_evaluate, grid
-        )
+        """Open a round and return a message to each chosen client."""
+        return self._messages(self.server.open_round(server_round, available(self.server, GridTransport(grid))))
+
+    def aggregate_train(self, server_round: int, replies: Iterable[Message]) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """Close the round and return the coded state that opens the next, or without a quorum this one again."""
+        record = self.server.close_round(self._replies("train", replies))
+        opens = server_round + 1 if record.quorum else server_round
+        return to_record(self.server.snapshot(opens)), MetricRecord({"clients-counted": record.counted})
+
+    def configure_evaluate(
+        self,
+        server_round: int,  # noqa: ARG002
+        arrays: ArrayRecord,  # noqa: ARG002
+        config: ConfigRecord,  # noqa: ARG002
+        grid: Grid,
+    ) -> list[Message]:
+        """Return a message to each client that is to evaluate the new state."""
+        return self._messages(self.server.open_evaluation(available(self.server, GridTransport(grid))))
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:  # noqa: ARG002
-        """Means over clients' held-out images: by how many each says it has, and macro, where each client counts the same.
-
-        What each of them found goes into the tally.
-        """
-        if self._poll is not None:
-            self.tally.evaluations = dict(self._poll.evaluations(replies, classes=self.num_classes > 0))
-        found = list(self.tally.evaluations.values())
-        if not found:
-            return None
-        total = sum(n for n, _ in found)
-        metrics = MetricRecord()
-        for name in found[0][1]:
-            values = [(n, min(each[name], LARGEST_LOSS)) for n, each in found]
-            metrics[f"client_{name}"] = math.fsum(n * value for n, value in values) / total
-            metrics[f"client_{name}_macro"] = math.fsum(value for _, value in values) / len(values)
-        return metrics
-
-    # --- the run
+        """Return means over the clients' held-out examples."""
+        metrics = self.server.close_evaluation(self._replies("evaluate", replies))
+        return MetricRecord(dict(metrics)) if metrics else None
 
     def start(
         self,
         grid: Grid,
         initial_arrays: ArrayRecord | None = None,
         num_rounds: int | None = None,
-        timeout: float | None = None,
-        train_config: ConfigRecord | None = None,  # noqa: ARG002  # Flower's signature
+        timeout: float | None = None,  # noqa: ARG002
+        train_config: ConfigRecord | None = None,  # noqa: ARG002
         evaluate_config: ConfigRecord | None = None,  # noqa: ARG002
         evaluate_fn: EvaluateFn | None = None,
         *,
-        first_round: int = 1,
-        run: RunFolder | None = None,
-        follow: Follow | None = None,
+        callbacks: Sequence[Callback] = (),
     ) -> Result:
-        """Run the rounds; as Flower's own ``start``, with a first round, and a folder for lines and checkpoints.
+        """Run the rounds (:func:`fedgates.federation.rounds.run_rounds`) on a grid.
 
         Parameters
         ----------
         grid, evaluate_fn
-            As in Flower. The other records of Flower's signature are not sent: a client reads its run config.
+            As in Flower. What is not listed here is not used: clients read their run config, and the timeout is
+            `round-timeout`.
         initial_arrays : ArrayRecord, optional
-            A coded state, as :meth:`encode` gives; by default the method's initial state.
-        num_rounds, timeout : optional
-            By default `num-server-rounds` and `round-timeout` of the config.
-        first_round : int
-            Where a resumed run goes on.
-        run : RunFolder, optional
-            Where each round's line and checkpoint are written.
-        follow : callable, optional
-            Called with each round's line after that.
+            A coded state to start from; by default the server's present state.
+        num_rounds : int, optional
+            By default `num-server-rounds`.
+        callbacks : sequence of Callback
+            Called at the start, after each round, and at the end.
 
         Raises
         ------
         QuorumError
-            A round missed its quorum `max-failed-rounds` times, or too few clients come.
+            A round missed its quorum `max-failed-rounds` times, or too few clients are available.
         """
-        if initial_arrays is None:
-            self.state = self.initial_state()
-        else:
-            self.state = cast("S", self.channel.unpack_state(from_record(initial_arrays)).state)
+        server = self.server
+        if initial_arrays is not None:
+            server.restore(server.codec.unpack_state(from_record(initial_arrays)).state, 1)
         self.summary()
-        rounds = range(first_round, (num_rounds or self.config.num_server_rounds) + 1)
-        arrays = self.encode(self.state, first_round)
-        return run_rounds(self, grid, arrays, rounds, timeout or self.config.round_timeout, evaluate_fn, run, follow)
+        results = _ResultCallback(to_record(server.snapshot(1)))
+        everything = [*callbacks, results]
+        last = num_rounds or server.config.num_server_rounds
 
-    def evaluate_on(self, x: Tensor, y: Tensor) -> EvaluateFn:
-        """An ``evaluate_fn`` for :meth:`start`: the method's evaluation on a test set, uint8 ``[n, C, H, W]`` and labels."""
+        def evaluate() -> dict[str, float]:
+            current = server.record.server_round
+            if evaluate_fn is None:
+                return {}
+            return cast("dict[str, float]", dict(evaluate_fn(current, to_record(server.snapshot(current + 1))) or {}))
 
-        def evaluate_fn(server_round: int, arrays: ArrayRecord) -> MetricRecord:  # noqa: ARG001  # the state is at hand
-            with seeded_rng(rng.generator(self.config.seed, "evaluation", server_round=server_round), threads=0):
-                found = self.evaluate(self.state, x, y, server_round)
-                return MetricRecord({name: float(value) for name, value in found.items()})
+        with running(everything, server, 1, resumed=False):
+            run_rounds(server, GridTransport(grid), range(1, last + 1), everything, evaluate)
+        return results.result
 
-        return evaluate_fn
+    def _messages(self, requests: Iterable[Request]) -> list[Message]:
+        return [request_message(request, self.server.config.round_timeout) for request in requests]
 
-    # --- helpers
-
-    def _new_tally(self, server_round: int, attempt: int = 1) -> RoundRecord:
-        return RoundRecord(server_round, self.network.size, self.vectors, attempt)
-
-    def _ask(self, kind: str, known: VersionedState, arrays: ArrayRecord, fraction: float, grid: Grid) -> list[Message]:
-        """The questions to a fresh choice of clients, whose answers are awaited from now on."""
-        present = self.present(grid)
-        train = kind == MessageType.TRAIN
-        purpose, drawn = ("choose", known.server_round) if train else ("choose evaluators", known.server_round - 1)
-        if train and self.tally.attempt > 1:
-            purpose = f"choose, attempt {self.tally.attempt}"
-        chosen = sample_clients(present, fraction, self.config.seed, purpose, drawn)
-        self._downlink.open(known, from_record(arrays))
-        asked = {present[name]: name for name in chosen}
-        self._poll = RoundTrip(asked, known, self.channel, self._downlink, self.tally, self.config)
-        return self._poll.questions(kind, self._shape())
-
-    def _under_way(self) -> RoundTrip:
-        if self._poll is None:
-            raise RuntimeError("no round is under way: configure_train comes before aggregate_train")
-        return self._poll
-
-    def _shape(self) -> ConfigRecord:
-        return shape_record(self.input_shape, self.num_classes)
+    def _replies(self, kind: Kind, messages: Iterable[Message]) -> Iterable[Reply]:
+        config = self.server.config
+        return (to_reply(message, kind, config.round_timeout, config.max_payload_mb) for message in messages)
 
 
-__all__ = ["GateStrategy", "QuorumError"]
+class _ResultCallback(BaseCallback):
+    """Collects Flower's result."""
+
+    def __init__(self, arrays: ArrayRecord) -> None:
+        self.result = Result(arrays=arrays)
+
+    def on_round_end(self, record: Record, server: Server[Any]) -> None:
+        """Store the coded state and the numbers of a round."""
+        server_round = int(record["round"])
+        self.result.arrays = to_record(server.snapshot(server_round + 1 if record["quorum"] else server_round))
+        numbers = {name: value for name, value in record.items() if type(value) in (int, float)}
+        clients = {name: value for name, value in numbers.items() if name.startswith("client_")}
+        self.result.train_metrics_clientapp[server_round] = MetricRecord({"clients-counted": record["clients_counted"]})
+        if clients:
+            self.result.evaluate_metrics_clientapp[server_round] = MetricRecord(clients)
+        self.result.evaluate_metrics_serverapp[server_round] = MetricRecord(
+            {name: value for name, value in numbers.items() if name in {"accuracy", "loss", "r2", "model_density"}}
+        )

@@ -30,8 +30,8 @@ from fedgates.compare.runs import NOT_COMPARED, read_run
 from fedgates.compare.study import Job
 from fedgates.config import CLIENTS, to_dict
 from fedgates.errors import ConfigError, NetworkError
+from fedgates.federation.run import prepare
 from fedgates.flower.app import AppError, load_app, run_one
-from fedgates.flower.server_app import prepare
 from fedgates.util.files import locked
 from fedgates.util.text import error_line
 
@@ -203,8 +203,8 @@ def _check(folder: Path, jobs: Sequence[Job]) -> list[dict[str, Any]] | str:
     try:
         app = load_app(folder)
         for job in jobs:
-            strategy, _, _ = prepare({**app.config, **job.config}, app.server.strategies, partial(int, job.clients))
-            found.append({**to_dict(strategy.config), CLIENTS: job.clients})
+            setup = prepare({**app.config, **job.config}, app.server.methods, partial(int, job.clients))
+            found.append({**to_dict(setup.method.config), CLIENTS: job.clients})
     except Exception as error:  # noqa: BLE001  # a method of the user's own may raise anything
         told = str(error) if isinstance(error, ConfigError | NetworkError) else error_line(error)
         return f"{job}: {told}" if job else told

@@ -1,11 +1,12 @@
-"""What a method of communication-efficient federated learning is: four functions of plain values, and what is measured of them.
+"""The interface of a method: what travels, the client's rule, the server's rule, and what is measured.
 
-Nothing here knows of messages. :class:`fedgates.flower.GateStrategy` makes a Flower Strategy of it, and is what methods derive
-from; docs/own_strategy.md says what they may count on.
+A method is a pure object: NumPy, torch and a network, nothing of messages, rounds or folders. A
+:class:`~fedgates.federation.Server` and a :class:`~fedgates.federation.Client` run it.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
@@ -26,8 +27,28 @@ Cfg = TypeVar("Cfg", bound=RunConfig)
 S = TypeVar("S", bound=State)
 
 
+@dataclass(frozen=True)
+class Spec:
+    """What a method sends, and what its server and its clients keep between rounds."""
+
+    update: UpdateKind = "mask"
+    """Kind of update: "mask", "values" or "mask and values"; the server rejects any other.
+
+    The server aggregates masks as they arrive, in memory that does not grow with the number of clients. It reads updates with
+    values in the order of the clients' names, so that float sums repeat, and holds a round's coded replies to do so.
+    """
+    samples: bool = False
+    """Whether masks are samples of the update's ``theta``, so that `uplink` "sampled" may send another sample."""
+    arrays: tuple[str, ...] = ("votes",)
+    """Names of the vectors ``[d]`` that the state's array consists of, in order; an update has as many."""
+    scalars: tuple[str, ...] = ()
+    """Names of the float64 numbers that the state has beside its array."""
+    memory: tuple[str, ...] = ()
+    """Names of the arrays that a client keeps from round to round; a resumed run starts without them."""
+
+
 class Method(ABC, Generic[Cfg, S]):
-    """A method: the client's rule and the server's rule side by side. The same class serves both ends.
+    """A method of communication-efficient federated learning. The same class serves clients and server.
 
     Parameters
     ----------
@@ -40,30 +61,17 @@ class Method(ABC, Generic[Cfg, S]):
     ----------
     Config : type
         The method's configuration: :class:`~fedgates.config.RunConfig` or a subclass with the method's own keys.
-    sends : str
-        What an update is on the wire: "mask", "values" or "mask and values"; anything else is rejected. Masks are
-        aggregated as they come, in memory that does not grow with the number of clients. Updates with values are read in the
-        order of the clients' names, so that float sums repeat; the server holds a round's coded replies to do so.
-    samples : bool
-        Whether its updates' masks are samples of their ``theta``, so that `uplink` "sampled" may choose another.
-    vectors, scalars : int
-        How many vectors of the network's size its state's array is made of, one after another, and how many numbers the
-        state has beside it.
-    remembers : bool
-        Whether its clients keep something of their own from round to round, which a resumed run does not have.
+    spec : Spec
+        What travels and what is kept.
     digest : bytes
-        Eight bytes that name the network both ends must hold; a method that adds to the network's own layout sets another.
+        Eight bytes that identify the network; server and clients compare them. A method that adds something of its own that
+        both must hold, such as frozen weights, sets another.
     support : numpy.ndarray, optional
-        Which weights are truly not zero, bool ``[d]``, where the data set says so and the network has one weight a feature.
-        Set on the server.
+        Which weights are truly nonzero, bool ``[d]``, where the data set knows it. Set on the server.
     """
 
     Config: ClassVar[type[RunConfig]] = RunConfig
-    sends: ClassVar[UpdateKind] = "mask"
-    samples: ClassVar[bool] = False
-    vectors: ClassVar[int] = 1
-    scalars: ClassVar[int] = 0
-    remembers: ClassVar[bool] = False
+    spec: ClassVar[Spec] = Spec()
 
     def __init__(self, config: Cfg, network: Network) -> None:
         self.config = config
@@ -73,52 +81,72 @@ class Method(ABC, Generic[Cfg, S]):
 
     @abstractmethod
     def initial_state(self) -> S:
-        """The server's state before the first round."""
+        """Return the server's state before the first round."""
 
     @abstractmethod
     def local_update(self, state: S, task: Task) -> Update:
-        """The client's rule: train from the state, which it leaves as it is, on ``task``'s own images."""
+        """Train on the client's examples, starting from `state`, and return the update (the client's rule).
+
+        A function of its arguments and the config; it does not change `state`.
+        """
 
     @abstractmethod
     def aggregate(self, state: S, updates: Iterable[Update], server_round: int) -> S:
-        """The server's rule: a new state from checked updates, read once, one by one; leaves `state` as it is.
+        """Return the state after a round (the server's rule); it does not change `state`.
 
-        Masks come in any order, which must not matter; updates with values in the order of the clients' names. With
-        `downlink` "relay" clients apply it, too, to states and updates that they were sent: it is a function of its arguments,
-        and of an update's mask, values and `num_examples` alone.
+        Parameters
+        ----------
+        state
+            The state that opened the round.
+        updates : iterable of Update
+            Accepted updates, each with its ``client``; read once, one by one. Masks come in any order, which must not matter;
+            updates with values come in the order of the clients' names.
+        server_round : int
+            Number of the round, from 1.
+
+        Notes
+        -----
+        With `downlink` "relay" clients apply it, too, to states and updates that they were sent: it depends on its arguments
+        alone, and of an update on its client, mask, values and ``num_examples`` alone.
         """
 
     @abstractmethod
-    def model(self, state: S) -> Tensor:
-        """The weights, ``[d]`` float32, of the network that a state stands for; those that it drops are zero."""
+    def weights(self, state: S) -> Tensor:
+        """Return the weights ``[d]``, float32, of the network that a state stands for; those that it drops are zero."""
 
-    def evaluate(self, state: S, x: Tensor, y: Tensor, server_round: int) -> dict[str, float]:  # noqa: ARG002
-        """What is measured of a state on images ``[n, C, H, W]`` with labels ``[n]``; a method may add to it.
+    def evaluate(self, state: S, task: Task) -> dict[str, float]:
+        """Return metrics of a state on ``task``'s examples; a method may add to them.
 
-        ``accuracy`` (0 to 1) and ``loss`` (cross-entropy in nats), for regression ``r2`` and ``loss`` (mean squared error);
-        ``model_density``, the share of the weights that are not zero; where the true support is known, how well it is met.
+        On a client ``task.memory`` is what the client keeps; on the server it is empty.
+
+        Returns
+        -------
+        dict
+            ``accuracy`` (0 to 1) and ``loss`` (cross-entropy, nats), for regression ``r2`` and ``loss`` (mean squared error);
+            ``model_density``, the share of nonzero weights; where the true support is known, its precision, recall and F1.
         """
-        weights = self.model(state)
-        found = {**self.measured(weights, x, y), "model_density": float((weights != 0).double().mean())}
-        return found if self.support is None else found | support_scores((weights != 0).cpu().numpy(), self.support)
+        weights = self.weights(state)
+        metrics = {**self.score(weights, task.x, task.y), "model_density": float((weights != 0).double().mean())}
+        return metrics if self.support is None else metrics | support_scores((weights != 0).cpu().numpy(), self.support)
 
-    def measure(self, before: S, after: S, masks: MaskCounts) -> dict[str, float]:  # noqa: ARG002
-        """What is said of a round that changed the state, for its line in the ledger; a method may add to it.
+    def round_metrics(self, before: S, after: S, masks: MaskCounts) -> dict[str, float]:  # noqa: ARG002
+        """Return metrics of a round that changed the state from `before` to `after`; a method may add to them.
 
-        ``mask_consensus`` of the clients' masks.
+        ``mask_consensus``: agreement of the clients' masks, where there are two or more.
         """
         return {"mask_consensus": consensus(masks)} if masks.masks > 1 else {}
 
     def histogram(self, state: S) -> list[int]:  # noqa: ARG002
-        """How many gates' probabilities lie in each of some equal parts of 0 to 1; empty for a method without gates."""
+        """Return how many gates have a probability in each of some equal parts of [0, 1]; empty for a method without gates."""
         return []
 
-    @cached_property
-    def channel(self) -> Codec:
-        """How states and updates are coded, on either end."""
-        return Codec(self.config, self.network, self.digest, self.sends, vectors=self.vectors, scalars=self.scalars)
-
-    def measured(self, weights: Tensor, x: Tensor, y: Tensor) -> dict[str, float]:
-        """Accuracy (or r2) and loss of the network with weights ``[d]``, which it holds afterwards."""
+    def score(self, weights: Tensor, x: Tensor, y: Tensor) -> dict[str, float]:
+        """Return accuracy (or r2) and loss of the network with weights ``[d]``, which it holds afterwards."""
         self.network.weights.copy_(weights)
         return score(predict(self.network, x, self.config.precision), y)
+
+    @cached_property
+    def codec(self) -> Codec:
+        """The codec of states and updates, the same on server and clients."""
+        spec = self.spec
+        return Codec(self.config, self.network, self.digest, spec.update, vectors=len(spec.arrays), scalars=len(spec.scalars))

@@ -1,7 +1,8 @@
-"""From a run config to the method it names, and its checked configuration."""
+"""The methods by name: from a run's settings to a checked configuration and the method that it asks for."""
 
 import math
 from collections.abc import Mapping
+from importlib.metadata import entry_points
 from typing import Any
 
 import torch
@@ -9,53 +10,93 @@ import torch
 from fedgates import models
 from fedgates.config import UPLINKS, RunConfig, is_reference, key_names, parse
 from fedgates.errors import ConfigError, NetworkError
-from fedgates.flower.strategy import GateStrategy
+from fedgates.methods.base import Method
 from fedgates.nn.network import Network
 from fedgates.types import Value
 from fedgates.util.references import find
 from fedgates.util.text import error_line
 from fedgates.wire.codec import DECODE_BYTES_A_GATE
 
-AnyStrategy = GateStrategy[Any, Any]
-Strategies = Mapping[str, str]
-"""Method name in the config to "module:Class"."""
+AnyMethod = Method[Any, Any]
+Methods = Mapping[str, str]
+"""Name of a method to "module:Class"."""
+BUILT_IN: Methods = {
+    "fedpm": "fedgates.strategies.fedpm:FedPM",
+    "fedavg": "fedgates.strategies.fedavg:FedAvg",
+    "entropy-gates": "fedgates.strategies.entropy_gates:EntropyGates",
+    "one-bit-gates": "fedgates.strategies.one_bit_gates:OneBitGates",
+    "sparsyfed": "fedgates.strategies.sparsyfed:SparsyFed",
+    "lips": "fedgates.strategies.lips:LIPS",
+    "topk": "fedgates.strategies.topk:TopK",
+    "signsgd": "fedgates.strategies.signsgd:SignSGD",
+    "fedmask": "fedgates.strategies.fedmask:FedMask",
+    "fediht": "fedgates.strategies.fediht:FedIHT",
+}
+ENTRY_POINTS = "fedgates.methods"
+"""Group of entry points by which an installed package gives its methods names."""
 
 
-def configure(raw: Mapping[str, Value], strategies: Strategies) -> tuple[type[AnyStrategy], RunConfig]:
-    """The strategy class that `raw` names, and the configuration it asks for.
+def method_names(own: Methods | None = None) -> Methods:
+    """Return the methods that have a name: the built-in ones, those of installed packages, and an app's `own`.
 
-    Parameters
-    ----------
-    raw : mapping
-        Flower's flat run config.
-    strategies : mapping
-        The methods known by name; any other is "module:Class".
+    A name of the latter hides the same name of the former.
+    """
+    installed = {point.name: point.value for point in entry_points(group=ENTRY_POINTS)}
+    return {**installed, **BUILT_IN, **(own or {})}
+
+
+def method_class(name: object, own: Methods | None = None) -> type[AnyMethod]:
+    """Return the class of a method, by its name or as "module:Class".
 
     Raises
     ------
     ConfigError
-        There is no such method, or a key or value is not as it should be.
+        There is no such method.
     """
-    named = {name: _load(name, reference) for name, reference in strategies.items()}
-    value = raw.get("strategy", RunConfig.strategy)
-    method = named.get(value) if isinstance(value, str) else None
-    if method is None:
-        if not (isinstance(value, str) and is_reference(value)):
-            raise ConfigError("strategy", value, f'one of {", ".join(named)} or "module:Class"')
-        method = _load(value, value)
-    foreign = {key for other in named.values() for key in key_names(other.Config)}
+    named = method_names(own)
+    reference = named.get(name) if isinstance(name, str) else None
+    if reference is None:
+        if not (isinstance(name, str) and is_reference(name)):
+            raise ConfigError("strategy", name, f'one of {", ".join(named)} or "module:Class"')
+        reference = name
+    found = find("strategy", reference)
+    if not (isinstance(found, type) and issubclass(found, Method)):
+        raise ConfigError("strategy", name, "a class derived from fedgates.methods.Method")
+    return found
+
+
+def configure(raw: Mapping[str, Value], own: Methods | None = None) -> tuple[type[AnyMethod], RunConfig]:
+    """Return the method's class that `raw` names, and the checked configuration.
+
+    Parameters
+    ----------
+    raw : mapping
+        Settings: key to value.
+    own : mapping, optional
+        Further methods known by name.
+
+    Raises
+    ------
+    ConfigError
+        There is no such method, or a key or value is not accepted.
+    """
+    method = method_class(raw.get("strategy", RunConfig.strategy), own)
+    # methods of other packages are not imported for a run that does not use them
+    others = [method_class(name, own) for name in {**BUILT_IN, **(own or {})}]
+    foreign = {key for other in others for key in key_names(other.Config)}
     config = parse(method.Config, raw, foreign)
-    if config.uplink == "sampled" and not (method.samples and method.sends == "mask"):
+    spec = method.spec
+    if config.uplink == "sampled" and not (spec.samples and spec.update == "mask"):
         possible = ", ".join(name for name in UPLINKS if name != "sampled")
         raise ConfigError("uplink", "sampled", f"one of {possible}: the masks of strategy {config.strategy} are not samples")
-    if config.flip_probability and (method.sends != "mask" or config.uplink == "sampled"):
-        why = "its updates have values" if method.sends != "mask" else "uplink sampled does not carry a mask's own bits"
+    if config.flip_probability and (spec.update != "mask" or config.uplink == "sampled"):
+        why = "its updates have values" if spec.update != "mask" else "uplink sampled does not carry a mask's own bits"
         raise ConfigError("flip-probability", config.flip_probability, f"0 with strategy {config.strategy}: {why}")
     return method, config
 
 
-def build(method: type[AnyStrategy], config: RunConfig, input_shape: tuple[int, int, int], num_classes: int) -> AnyStrategy:
-    """The method for the network that the config names: the same on both ends. On a GPU if this process may use one.
+def build(method: type[AnyMethod], config: RunConfig, input_shape: tuple[int, int, int], num_classes: int) -> AnyMethod:
+    """Return the method for the network that the config names, the same on both ends; on a GPU if the process has one.
 
     Raises
     ------
@@ -69,7 +110,7 @@ def build(method: type[AnyStrategy], config: RunConfig, input_shape: tuple[int, 
     network = Network(models.build(config.model, input_shape, num_classes, seed=config.seed), device)
     _expect_size(network.size, method, config)
     try:
-        strategy = method(config, network)
+        return method(config, network)
     except (ConfigError, NetworkError):
         raise
     except Exception as error:  # the user's code may raise anything, and may leave out a rule
@@ -77,21 +118,12 @@ def build(method: type[AnyStrategy], config: RunConfig, input_shape: tuple[int, 
             raise
         expected = f"a class that is built from (config, network); {error_line(error)}"
         raise ConfigError("strategy", config.strategy, expected) from error
-    strategy.input_shape, strategy.num_classes = input_shape, num_classes
-    return strategy
 
 
-def _expect_size(size: int, method: type[AnyStrategy], config: RunConfig) -> None:
+def _expect_size(size: int, method: type[AnyMethod], config: RunConfig) -> None:
     if size > config.max_gates:
         raise ConfigError("max-gates", config.max_gates, f"at least {size:,}, which model {config.model} has")
-    needed = DECODE_BYTES_A_GATE * size * method.vectors / 1e6
+    needed = DECODE_BYTES_A_GATE * size * len(method.spec.arrays) / 1e6
     if needed > config.max_decode_mb:
         expected = f"at least {math.ceil(100 * needed) / 100:g}, to decode messages of {size:,} parameters in"
         raise ConfigError("max-decode-mb", config.max_decode_mb, expected)
-
-
-def _load(name: str, reference: str) -> type[AnyStrategy]:
-    found = find("strategy", reference)
-    if not (isinstance(found, type) and issubclass(found, GateStrategy)):
-        raise ConfigError("strategy", name, "a class derived from fedgates.flower.GateStrategy")
-    return found

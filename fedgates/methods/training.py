@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -19,9 +20,16 @@ from fedgates.rng import generator
 _EVALUATION_BATCH = 500
 
 
+class Optimizer(Protocol):
+    """What takes a step after each backward pass (:mod:`fedgates.nn.optimizers`)."""
+
+    def step(self) -> None:
+        """Update the parameters once."""
+
+
 @dataclass(frozen=True)
 class Task:
-    """What a client is asked: its own images, the round, and its name.
+    """A client's examples, and the round in which they are used.
 
     ``x`` is uint8 ``[n, C, H, W]`` and ``y`` int64 labels or float32 targets ``[n]``, both on the network's device.
     """
@@ -29,19 +37,20 @@ class Task:
     x: Tensor
     y: Tensor
     server_round: int
-    client: int
+    client: int = -1
+    """Name of the client; -1 on the server."""
     memory: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
-    """What this client's last update in this run left as ``Update.memory``; empty where it left nothing, or it is lost."""
+    """What the client's last update in this run had as ``Update.memory``; empty where there was none, or it is lost."""
     held_out: tuple[Tensor, Tensor] | None = None
-    """Images and labels of its own that it does not train on, where it evaluates."""
+    """The client's held-out examples and labels, where clients evaluate."""
 
     def generator(self, seed: int, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
-        """The generator of this client, in this round, for one purpose."""
+        """Return the generator of this client, in this round, for one purpose."""
         return generator(seed, purpose, server_round=self.server_round, client=self.client, device=device)
 
 
 def batches(task: Task, config: RunConfig) -> Iterator[Tensor]:
-    """Indices of each mini-batch of the local epochs, reshuffled every epoch; the last one may be smaller."""
+    """Yield the indices of each mini-batch of the local epochs, reshuffled every epoch; the last one may be smaller."""
     order = task.generator(config.seed, "batches")
     for _ in range(config.local_epochs):
         shuffled = torch.randperm(len(task.y), generator=order).to(task.x.device)
@@ -52,24 +61,35 @@ def train_epochs(
     network: Network,
     task: Task,
     config: RunConfig,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     *,
     before_forward: Callable[[], None] | None = None,
     after_backward: Callable[[], None] | None = None,
+    after_step: Callable[[], None] | None = None,
 ) -> float:
-    """The local epochs: a step of `optimizer` for each batch.
+    """Train for the local epochs, one optimizer step for each mini-batch.
 
     Parameters
     ----------
+    network : Network
+        Its ``weights`` are those of the forward pass, its ``gradient`` receives that of the backward pass.
+    task : Task
+        The examples.
+    config : RunConfig
+        `local-epochs`, `batch-size`, `precision` and `seed`.
+    optimizer : Optimizer
+        Takes a step after each backward pass.
     before_forward : callable, optional
-        Called before each batch, to put weights on the network that depend on what is trained.
+        Called before each forward pass, to compute the network's weights from what is trained.
     after_backward : callable, optional
         Called after each backward pass, to turn the gradient of the weights into that of what is trained.
+    after_step : callable, optional
+        Called after each step.
 
     Returns
     -------
     float
-        The mean over batches of the loss before each step.
+        Mean over mini-batches of the loss before each step.
     """
     losses = []
     for batch in batches(task, config):
@@ -79,6 +99,8 @@ def train_epochs(
         if after_backward:
             after_backward()
         optimizer.step()
+        if after_step:
+            after_step()
     return float(torch.stack(losses).mean())
 
 

@@ -1,8 +1,8 @@
-"""What methods share that train the weights themselves: a start, local SGD, a weighted mean, and evaluation."""
+"""The base of methods that train the weights themselves: start, local SGD, weighted mean, evaluation."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import ClassVar, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedgates.config import RunConfig, number
-from fedgates.flower.strategy import GateStrategy
+from fedgates.methods.base import Method, Spec
 from fedgates.methods.inertia import inertia
 from fedgates.methods.metrics import MaskCounts
 from fedgates.methods.training import Task, train_epochs
 from fedgates.nn.network import Network
-from fedgates.types import Update, UpdateKind, Weights
+from fedgates.nn.optimizers import SGD
+from fedgates.types import Update, Weights
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,8 @@ class WeightConfig(RunConfig):
 WeightCfg = TypeVar("WeightCfg", bound=WeightConfig)
 
 
-class WeightMethod(GateStrategy[WeightCfg, Weights], Generic[WeightCfg]):
-    """A method whose state is the network's weights; it adds ``local_update`` and ``aggregate``.
+class WeightMethod(Method[WeightCfg, Weights], Generic[WeightCfg]):
+    """Base of methods whose state is the network's weights; a method adds ``local_update`` and ``aggregate``.
 
     Attributes
     ----------
@@ -49,7 +50,7 @@ class WeightMethod(GateStrategy[WeightCfg, Weights], Generic[WeightCfg]):
     """
 
     Config = WeightConfig
-    sends: ClassVar[UpdateKind] = "values"
+    spec = Spec("values", arrays=("weights",))
 
     def __init__(self, config: WeightCfg, network: Network) -> None:
         super().__init__(config, network)
@@ -57,62 +58,60 @@ class WeightMethod(GateStrategy[WeightCfg, Weights], Generic[WeightCfg]):
         self.initial = network.weights.cpu().numpy().copy()
 
     def initial_state(self) -> Weights:
-        """The network's own initial weights."""
+        """Return the network's own initial weights."""
         return Weights(self.initial)
 
-    def model(self, state: Weights) -> Tensor:
-        """The state's weights as they are."""
+    def weights(self, state: Weights) -> Tensor:
+        """Return the state's weights, ``[d]``."""
         return self.tensor(state.values)
 
     def tensor(self, values: NDArray[np.float32]) -> Tensor:
-        """A copy of values ``[d]`` where the network lives."""
+        """Return a copy of values ``[d]`` on the network's device."""
         return torch.tensor(values, device=self.network.device)
 
     def train(
         self, state: Weights, task: Task, *, after_step: Callable[[], None] | None = None
     ) -> tuple[NDArray[np.float32], dict[str, float]]:
-        """Local SGD from the state's weights: the trained ones, ``[d]``, and the metrics to report.
+        """Run local SGD from the state's weights; return the trained ones, ``[d]``, and the metrics of the update.
 
         The network holds the weights while they are trained, when `after_step` is called, and afterwards.
 
         Raises
         ------
         FloatingPointError
-            Training diverged: nothing is to be sent.
+            Training diverged: there is nothing to send.
         """
         network, config = self.network, self.config
         network.weights.copy_(self.tensor(state.values))
-        network.weights.grad = network.gradient
-        optimizer = torch.optim.SGD(
-            [network.weights],
-            lr=config.rate(task.server_round),
+        optimizer = SGD(
+            network.weights,
+            network.gradient,
+            learning_rate=config.rate(task.server_round),
             momentum=config.momentum,
             weight_decay=config.weight_decay,
         )
-        if after_step:
-            optimizer.register_step_post_hook(lambda *_: after_step())
-        loss = train_epochs(network, task, config, optimizer)
-        return finite(network.weights), {"loss": loss, **self.own_score(task)}
+        loss = train_epochs(network, task, config, optimizer, after_step=after_step)
+        return finite_copy(network.weights), {"loss": loss, **self.held_out_accuracy(task)}
 
-    def measure(self, before: Weights, after: Weights, masks: MaskCounts) -> dict[str, float]:
-        """What the base says of a round, and how far each layer's weights moved."""
-        return super().measure(before, after, masks) | inertia(self.network.slices, before.values, after.values)
+    def round_metrics(self, before: Weights, after: Weights, masks: MaskCounts) -> dict[str, float]:
+        """Return the base's metrics of a round, and how far each layer's weights moved."""
+        return super().round_metrics(before, after, masks) | inertia(self.network.slices, before.values, after.values)
 
-    def own_score(self, task: Task) -> dict[str, float]:
-        """The accuracy of the network as it is on the client's held-out images, where it has some and a class to find."""
+    def held_out_accuracy(self, task: Task) -> dict[str, float]:
+        """Return the present network's ``accuracy`` on the client's held-out examples; empty without any, or classes."""
         if task.held_out is None:
             return {}
-        found = self.measured(self.network.weights, *task.held_out)
-        return {"accuracy": found["accuracy"]} if "accuracy" in found else {}
+        metrics = self.score(self.network.weights, *task.held_out)
+        return {"accuracy": metrics["accuracy"]} if "accuracy" in metrics else {}
 
 
-def finite(trained: Tensor) -> NDArray[np.float32]:
-    """A copy of what a client trained, for sending.
+def finite_copy(trained: Tensor) -> NDArray[np.float32]:
+    """Return a copy of trained weights, ``[d]`` float32.
 
     Raises
     ------
     FloatingPointError
-        Not all of it is finite.
+        Not all of them are finite.
     """
     values: NDArray[np.float32] = trained.cpu().numpy().copy()
     if not np.isfinite(values).all():
@@ -120,16 +119,16 @@ def finite(trained: Tensor) -> NDArray[np.float32]:
     return values
 
 
-def rounded(values: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Float64 to float32; what is beyond its range is held at its largest, so that no sum of finite updates ends a run."""
+def to_float32(values: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return float64 values as float32, clipped to its range, so that no sum of finite updates ends a run."""
     largest_of_all = float(np.finfo(np.float32).max)
     return np.clip(values, -largest_of_all, largest_of_all).astype(np.float32)
 
 
 def weighted_mean(updates: Iterable[Update], size: int) -> NDArray[np.float64] | None:
-    """The mean ``[size]`` of updates' values, weighted by examples: ``sum_k n_k v_k / sum_k n_k``; None of no updates.
+    """Return the mean ``[size]`` of updates' values, weighted by examples: ``sum_k n_k v_k / sum_k n_k``; None of no updates.
 
-    A value whose mask is 0 counts as 0. The sum is float64, in the order in which the updates come.
+    A value whose mask is 0 counts as 0. The sum is float64, in the order of the updates.
     """
     total, examples = np.zeros(size, dtype=np.float64), 0
     for update in updates:
@@ -139,7 +138,7 @@ def weighted_mean(updates: Iterable[Update], size: int) -> NDArray[np.float64] |
 
 
 def largest(values: NDArray[np.float32], count: int) -> NDArray[np.bool_]:
-    """The mask ``[d]`` of the `count` values of largest magnitude; of equal ones at the edge the first are kept."""
+    """Return the mask ``[d]`` of the `count` values of largest magnitude; of equal ones at the edge the first are kept."""
     mask = np.zeros(len(values), dtype=np.bool_)
     if count >= len(values):
         mask[:] = True

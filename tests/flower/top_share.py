@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fedgates.config import number
-from fedgates.flower import WeightConfig, WeightMethod, largest, weighted_mean
+from fedgates.methods import WeightConfig, WeightMethod, largest, weighted_mean
 from fedgates.types import Update, Weights, pack
 
 

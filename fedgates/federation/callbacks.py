@@ -1,0 +1,105 @@
+"""What happens beside the rounds of a run: its log, progress and checkpoints; and the protocol of callbacks of one's own."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from fedgates.federation.server import Server
+from fedgates.runs.checkpoint import RunFolder
+from fedgates.runs.summary import Clock
+
+log = logging.getLogger("fedgates")
+Record = Mapping[str, Any]
+"""A line of ``rounds.jsonl``."""
+
+
+class Callback(Protocol):
+    """Called at the start of a run, after each round, and at the end. An error that it raises ends the run."""
+
+    def on_start(self, server: Server[Any], first_round: int, *, resumed: bool) -> None:
+        """Prepare for the rounds from `first_round` on."""
+
+    def on_round_end(self, record: Record, server: Server[Any]) -> None:
+        """Take note of a round, or of an attempt at it that missed its quorum (``record["quorum"]`` is then False)."""
+
+    def on_end(self, server: Server[Any], *, finished: bool) -> None:
+        """Finish; `finished` is False if the run ended early."""
+
+
+class BaseCallback:
+    """A callback that does nothing; a class derived from it overrides what it needs."""
+
+    def on_start(self, server: Server[Any], first_round: int, *, resumed: bool) -> None:
+        """Do nothing."""
+
+    def on_round_end(self, record: Record, server: Server[Any]) -> None:
+        """Do nothing."""
+
+    def on_end(self, server: Server[Any], *, finished: bool) -> None:
+        """Do nothing."""
+
+
+class LogCallback(BaseCallback):
+    """Appends each round to the run's ``rounds.jsonl``."""
+
+    def __init__(self, run: RunFolder) -> None:
+        self._run = run
+
+    def on_round_end(self, record: Record, server: Server[Any]) -> None:  # noqa: ARG002
+        """Write the line, and wait until it is on the disk."""
+        self._run.ledger.append(dict(record))
+
+
+class ProgressCallback(BaseCallback):
+    """Logs a line for each round: accuracy, density, bits per parameter, clients, time left."""
+
+    def __init__(self, num_rounds: int) -> None:
+        self._clock = Clock(num_rounds)
+
+    def on_round_end(self, record: Record, server: Server[Any]) -> None:  # noqa: ARG002
+        """Log the line."""
+        log.info(self._clock.line(record))
+
+
+class CheckpointCallback(BaseCallback):
+    """Writes a checkpoint before the first round and after each round that reached its quorum."""
+
+    def __init__(self, run: RunFolder) -> None:
+        self._run = run
+
+    def on_start(self, server: Server[Any], first_round: int, *, resumed: bool) -> None:  # noqa: ARG002
+        """Write the initial state, so that a run can be resumed whatever ends it."""
+        self._run.save(server.state, first_round - 1, server.method.digest)
+
+    def on_round_end(self, record: Record, server: Server[Any]) -> None:
+        """Write the state after the round."""
+        if record["quorum"]:
+            self._run.save(server.state, record["round"], server.method.digest)
+
+
+@contextmanager
+def running(callbacks: Sequence[Callback], server: Server[Any], first_round: int, *, resumed: bool) -> Iterator[None]:
+    """Start callbacks in order and, whatever happens, end those that were started, in order."""
+    started: list[Callback] = []
+    finished = False
+    try:
+        for callback in callbacks:
+            callback.on_start(server, first_round, resumed=resumed)
+            started.append(callback)
+        yield
+        finished = True
+    finally:
+        _end(started, server, finished=finished)
+
+
+def _end(callbacks: Sequence[Callback], server: Server[Any], *, finished: bool) -> None:
+    """End all callbacks, then raise the first error that one of them raised."""
+    errors: list[Exception] = []
+    for callback in callbacks:
+        try:
+            callback.on_end(server, finished=finished)
+        except Exception as error:  # noqa: BLE001  # the others are to end, too
+            errors.append(error)
+    if errors:
+        raise errors[0]

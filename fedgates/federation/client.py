@@ -1,0 +1,181 @@
+"""A client of a federation: its data, and what it keeps between rounds. Bytes and plain numbers in and out, no engine."""
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedgates import data
+from fedgates.errors import WireError
+from fedgates.federation.client_data import HELD_OUT_EVERY, ClientData
+from fedgates.federation.messages import Reply, Request
+from fedgates.methods.base import Method
+from fedgates.methods.randomized_response import flipped
+from fedgates.methods.training import Task, seeded_rng
+from fedgates.rng import flip_lots, generator
+from fedgates.types import Update
+from fedgates.wire import VersionedState
+from fedgates.wire.header import RELAY, peek
+
+_MEGABYTE = 1_000_000
+
+
+@dataclass
+class ClientStore:
+    """What a client keeps from round to round; each of it may be lost at any time."""
+
+    snapshot: bytes | None = None
+    """The coded state that the client was last sent, where the downlink is a relay."""
+    memory: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    """The arrays that the method's client rule keeps (``Spec.memory``)."""
+
+
+Decode = Callable[[bytes, bytes | None], tuple[VersionedState, bytes]]
+"""From a payload and the snapshot that the client keeps: the state, and the snapshot to keep."""
+
+
+class Client:
+    """A method's client.
+
+    Parameters
+    ----------
+    method : Method
+        Its rules; several clients of a process may share it.
+    name : int
+        The client's name.
+    examples : ClientData
+        Its own examples.
+    store : ClientStore, optional
+        What it keeps; by default nothing yet.
+    decode : callable, optional
+        Decodes states; by default :func:`decode_state`. A process with many clients passes one that caches.
+    private : bool
+        Whether bits are flipped (`flip-probability`) by random numbers of the operating system, which cannot be drawn again.
+        The data of a simulated client came from the server, so its flips follow from the seed and a simulation repeats.
+    """
+
+    def __init__(
+        self,
+        method: Method[Any, Any],
+        name: int,
+        examples: ClientData,
+        store: ClientStore | None = None,
+        *,
+        decode: Decode | None = None,
+        private: bool = False,
+    ) -> None:
+        self.method, self.config, self.name, self.examples = method, method.config, name, examples
+        self.store = store or ClientStore()
+        self._decode = decode or (lambda payload, kept: decode_state(method, payload, kept))
+        self._private = private
+
+    def reply(self, request: Request) -> Reply:
+        """Answer a request: train or evaluate.
+
+        Raises
+        ------
+        WireError
+            The request's payload cannot be used. Training may raise anything else.
+        """
+        return self.train(request) if request.kind == "train" else self.evaluate(request)
+
+    def train(self, request: Request) -> Reply:
+        """Train on the client's examples and return the coded update, the number of examples and metrics."""
+        started = time.monotonic()
+        state = self._open(request.payload)
+        with self._seeded("train", state.server_round):
+            update = self.method.local_update(state.state, self._task(state.server_round))
+        sent = self._with_flips(update, state)
+        payload = self.method.codec.pack_update(sent, state, self.name)
+        if update.memory is not None and self.method.spec.memory:
+            self.store.memory = dict(update.memory)
+        metrics = {"seconds": time.monotonic() - started, **{name: float(value) for name, value in sent.metrics.items()}}
+        return Reply(request.node, payload, sent.num_examples, metrics, size=len(payload))
+
+    def evaluate(self, request: Request) -> Reply:
+        """Evaluate the state on the client's held-out examples and return ``loss`` and, with classes, ``accuracy``.
+
+        Raises
+        ------
+        ValueError
+            No example is held out.
+        """
+        state = self._open(request.payload)
+        examples = self.examples
+        if not len(examples.held_out):
+            raise ValueError(
+                f"none of {len(examples.train)} images is held out for evaluation: it takes {HELD_OUT_EVERY} to hold out one"
+            )
+        x, y = data.to_tensors(examples.held_out, self.method.network.device)
+        task = Task(x, y, state.server_round - 1, self.name, self.store.memory)
+        with self._seeded("evaluation", state.server_round):
+            metrics = self.method.evaluate(state.state, task)
+        return Reply(request.node, num_examples=len(y), metrics={k: metrics[k] for k in ("accuracy", "loss") if k in metrics})
+
+    def _open(self, payload: bytes) -> VersionedState:
+        """Decode a state and keep it where later ones may be sent as changes to it."""
+        expect_size(len(payload), self.config.max_payload_mb)
+        state, snapshot = self._decode(payload, self.store.snapshot)
+        last = self.config.num_server_rounds
+        if state.server_round > last + 1:
+            raise WireError(f"the state that opens round {state.server_round}, beyond num-server-rounds = {last}")
+        if self.method.codec.relays:
+            self.store.snapshot = snapshot
+        return state
+
+    def _task(self, server_round: int) -> Task:
+        device, examples = self.method.network.device, self.examples
+        evaluates = self.config.fraction_evaluate and len(examples.held_out)
+        held_out = data.to_tensors(examples.held_out, device) if evaluates else None
+        x, y = data.to_tensors(examples.train, device)
+        memory = self.store.memory if self.method.spec.memory else {}
+        return Task(x, y, server_round, self.name, memory, held_out)
+
+    def _with_flips(self, update: Update, state: VersionedState) -> Update:
+        """Return the update after randomized response, if the run asks for it."""
+        probability, size = self.config.flip_probability, state.state.size
+        if not probability:
+            return update
+        if self._private:
+            lots = np.frombuffer(os.urandom(4 * size), dtype=np.uint32)
+        else:
+            lots = flip_lots(size, self.config.seed, server_round=state.server_round, client=self.name)
+        return flipped(update, lots, probability)
+
+    def _seeded(self, purpose: str, server_round: int) -> AbstractContextManager[None]:
+        key = generator(self.config.seed, purpose, server_round=server_round, client=self.name)
+        return seeded_rng(key, self.config.client_threads)
+
+
+def decode_state(method: Method[Any, Any], payload: bytes, kept: bytes | None) -> tuple[VersionedState, bytes]:
+    """Return the state that a payload brings to a client that keeps a snapshot of an earlier one, and the snapshot to keep.
+
+    Raises
+    ------
+    WireError
+        The payload is damaged, or leads from a state that the client does not have.
+    """
+    codec, base = method.codec, None
+    if not (codec.relays and peek(payload).kind == RELAY):
+        return codec.unpack_state(payload), payload
+    with suppress(WireError):  # a snapshot that is damaged, or of another version, counts as none
+        base = codec.unpack_state(kept) if kept else None
+    state = codec.apply_relay(payload, base, method.aggregate)
+    return state, codec.pack_state(state.state, state.server_round)
+
+
+def expect_size(payload_bytes: int, max_megabytes: float) -> None:
+    """Refuse a payload that is too long before any of it is read.
+
+    Raises
+    ------
+    WireError
+        It has more than so many megabytes.
+    """
+    if payload_bytes > max_megabytes * _MEGABYTE:
+        raise WireError(f"a payload of {payload_bytes:,} bytes, expected at most max-payload-mb = {max_megabytes:g} megabytes")

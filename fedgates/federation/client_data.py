@@ -1,0 +1,61 @@
+"""The examples of one client: its part of a data set, or a device's own."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedgates import data
+from fedgates.config import RunConfig
+from fedgates.errors import ConfigError
+from fedgates.federation.messages import Problem
+
+HELD_OUT_EVERY = 5
+"""With `fraction-evaluate`, every fifth of a client's examples is held out, unless a device has a test part."""
+_own_data = lru_cache(maxsize=1)(data.own)
+
+
+@dataclass(frozen=True)
+class ClientData:
+    """A client's own examples."""
+
+    train: data.Examples
+    held_out: data.Examples
+    """Empty where clients do not evaluate, or have too few examples."""
+
+
+def device_data(path: str, problem: Problem, config: RunConfig) -> ClientData:
+    """Return a device's own data, from the `data-path` of its node config.
+
+    Raises
+    ------
+    ConfigError
+        The data is absent, cannot be read, or does not fit the problem.
+    """
+    own = _own_data(path, problem.input_shape, problem.num_classes)
+    mine = np.arange(len(own.train))[: config.samples_per_client or None]
+    return _split(own.train, mine, config) if not len(own.test) else ClientData(own.train.take(mine), own.test)
+
+
+def partition_data(config: RunConfig, partition_id: int, num_partitions: int) -> ClientData:
+    """Return one client's part of the config's data set.
+
+    Raises
+    ------
+    ConfigError
+        There is no such data set, or it cannot be divided so.
+    """
+    if not 0 <= partition_id < num_partitions:
+        expected = f"a number from 0 to {num_partitions - 1}, below num-partitions"
+        raise ConfigError("partition-id", partition_id, expected)
+    dataset = data.load_once(config)
+    return _split(dataset.train, data.shares(dataset, config, num_partitions)[partition_id], config)
+
+
+def _split(train: data.Examples, mine: NDArray[np.int64], config: RunConfig) -> ClientData:
+    """Return a client's examples for training and, if clients evaluate, every fifth of them held out."""
+    if not config.fraction_evaluate:
+        return ClientData(train.take(mine), train.take(mine[:0]))
+    held_out = np.arange(len(mine)) % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
+    return ClientData(train.take(mine[~held_out]), train.take(mine[held_out]))

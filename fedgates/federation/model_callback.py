@@ -1,0 +1,125 @@
+"""The model file at the end of a run, and its predictions for some test images."""
+
+import base64
+import io
+import json
+import logging
+from collections.abc import Mapping
+from copy import deepcopy
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fedgates import model_file, rng
+from fedgates.config import is_reference
+from fedgates.data import Dataset, to_tensors
+from fedgates.federation.callbacks import BaseCallback, Record
+from fedgates.federation.server import Server
+from fedgates.runs.checkpoint import RunFolder
+from fedgates.util.files import write_atomically
+from fedgates.util.text import error_line
+
+log = logging.getLogger("fedgates")
+MODEL, PREDICTIONS = "model.fedgates", "predictions.json"
+_SAMPLES, _TRIED, _BATCH = 24, 2000, 500
+"""Images to show, images to look for wrong predictions among, and images at a time."""
+
+
+class ModelCallback(BaseCallback):
+    """Writes ``model.fedgates`` and ``predictions.json`` at the end of a run that finished.
+
+    An error is logged in one line: it takes nothing from the run.
+    """
+
+    def __init__(self, run: RunFolder, dataset: Dataset) -> None:
+        self._run, self._dataset = run, dataset
+        self._last: Record = {}
+
+    def on_start(self, server: Server[Any], first_round: int, *, resumed: bool) -> None:  # noqa: ARG002
+        """Read the last round of a run that is resumed."""
+        self._last = (self._run.ledger.read() or [{}])[-1]
+
+    def on_round_end(self, record: Record, server: Server[Any]) -> None:  # noqa: ARG002
+        """Keep the round's metrics for the model's description."""
+        self._last = record
+
+    def on_end(self, server: Server[Any], *, finished: bool) -> None:
+        """Write the model of the last state, and its predictions for some test images."""
+        if not finished:
+            return
+        method, dataset, path = server.method, self._dataset, self._run.path / MODEL
+        try:
+            images, _ = to_tensors(dataset.test, method.network.device)
+            size = model_file.save(
+                path,
+                method.network,
+                _facts(server, dataset, self._last),
+                method.weights(server.state),
+                gates=getattr(method, "gates", None),
+                images=images[:_TRIED] if len(images) else None,
+            )
+            log.info("model: %s bytes, %s", f"{size:,}", path)
+            if len(images) and dataset.num_classes:
+                _write_predictions(server, dataset, self._run)
+        except Exception as error:  # noqa: BLE001
+            log.warning("no model file: %s", error_line(error))
+
+
+def _facts(server: Server[Any], dataset: Dataset, last: Mapping[str, Any]) -> model_file.Facts:
+    config = server.config
+    reached = {key: last[key] for key in ("accuracy", "client_accuracy", "r2", "loss") if last.get(key) is not None}
+    return model_file.Facts(
+        model=config.model,
+        input_shape=server.problem.input_shape,
+        class_names=dataset.class_names,
+        seed=config.seed,
+        weight_scale="",
+        digest="",
+        training={
+            "strategy": config.strategy,
+            "dataset": config.dataset,
+            "rounds": last.get("round", 0),
+            **reached,
+            "fedgates": metadata.version("fedgates"),
+        },
+    )
+
+
+def _write_predictions(server: Server[Any], dataset: Dataset, run: RunFolder) -> None:
+    """Write the predictions of the model, loaded from its file, for test images: up to half of them wrong ones."""
+    module = server.method.network.module if is_reference(server.config.model) else None
+    model = model_file.load(
+        run.path / MODEL, network=None if module is None else lambda *_: deepcopy(module), max_gates=server.method.network.size
+    )
+    order = np.argsort(rng.words(len(dataset.test), server.config.seed, "samples"), kind="stable")[:_TRIED]
+    tried = dataset.test.take(order)
+    images, _ = to_tensors(tried, "cpu")
+    with torch.no_grad():
+        shares = torch.cat([model(part).softmax(1) for part in torch.split(images, _BATCH)])
+    predicted = shares.argmax(1).numpy()
+    wrong = np.flatnonzero(predicted != tried.y)[: _SAMPLES // 2]
+    right = np.flatnonzero(predicted == tried.y)[: _SAMPLES - len(wrong)]
+    samples = [
+        {
+            "image": base64.b64encode(_png(tried.x[i])).decode(),
+            "label": int(tried.y[i]),
+            "predicted": int(predicted[i]),
+            "probability": round(float(shares[i, predicted[i]]), 4),
+        }
+        for i in (*right, *wrong)
+    ]
+    predictions = {"classes": list(dataset.class_names), "samples": samples}
+    write_atomically(run.path / PREDICTIONS, (json.dumps(predictions) + "\n").encode())
+
+
+def _png(image: NDArray[np.uint8]) -> bytes:
+    """An image ``[H, W, C]`` of 1 or 3 channels as a PNG file; of another number its first channel."""
+    from PIL import Image  # noqa: PLC0415  # comes with torchvision, and only the end of a run needs it
+
+    drawn = image if image.shape[2] == 3 else image[..., 0]
+    file = io.BytesIO()
+    Image.fromarray(drawn).save(file, "PNG")
+    return file.getvalue()

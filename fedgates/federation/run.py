@@ -1,0 +1,200 @@
+"""One whole run: settings, data and method checked, a folder opened, the rounds run, and what the run leaves."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fedgates import data, trackers
+from fedgates.config import RunConfig, to_dict
+from fedgates.config.app import as_pair
+from fedgates.errors import ConfigError, NetworkError, QuorumError
+from fedgates.federation.callbacks import Callback, CheckpointCallback, LogCallback, ProgressCallback, running
+from fedgates.federation.messages import Problem
+from fedgates.federation.model_callback import ModelCallback
+from fedgates.federation.rounds import Transport, run_rounds
+from fedgates.federation.server import Server
+from fedgates.methods.randomized_response import epsilon
+from fedgates.methods.registry import AnyMethod, Methods, build, configure
+from fedgates.report.callback import ReportCallback
+from fedgates.runs.checkpoint import RunFolder, open_run
+from fedgates.trackers.callback import TrackerCallback
+from fedgates.types import Value
+
+log = logging.getLogger("fedgates")
+REFUSALS = (ConfigError, NetworkError, QuorumError)
+"""Errors that end a run with one line; a traceback would bury it."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a run needs, checked in every way that needs no client."""
+
+    method: AnyMethod
+    dataset: data.Dataset
+    num_clients: int | None
+    """How many clients are simulated; None for real devices."""
+
+    @property
+    def problem(self) -> Problem:
+        """The problem that clients' data must fit."""
+        return Problem(self.dataset.input_shape, self.dataset.num_classes)
+
+
+def prepare(raw: Mapping[str, Value], methods: Methods | None, count_clients: Callable[[], int | None]) -> Setup:
+    """Check settings and data, and build the method.
+
+    Parameters
+    ----------
+    raw : mapping
+        Settings: key to value.
+    methods : mapping, optional
+        Methods known by name beside the built-in ones.
+    count_clients : callable
+        Returns how many clients are simulated, or None; called once the settings alone are found valid.
+
+    Raises
+    ------
+    ConfigError, NetworkError
+        The run cannot be done.
+    """
+    method, config = configure(raw, methods)
+    trackers.check(config.trackers)
+    dataset = data.load_once(config)
+    num_clients = count_clients()
+    if num_clients is not None:
+        check_partition(config, dataset, num_clients)
+    return Setup(build(method, config, dataset.input_shape, dataset.num_classes), dataset, num_clients)
+
+
+def check_partition(config: RunConfig, dataset: data.Dataset, num_clients: int) -> None:
+    """Check that so many clients can share the data as the config asks.
+
+    Raises
+    ------
+    ConfigError
+        They cannot, there is nothing to share, or there are fewer clients than `min-clients`.
+    """
+    if not len(dataset.train):
+        raise ConfigError("dataset", config.dataset, "a data set that is here: simulated clients have none of their own")
+    if num_clients < config.min_clients:
+        expected = f"at most {num_clients}, which is how many clients are simulated"
+        raise ConfigError("min-clients", config.min_clients, expected)
+    data.shares(dataset, config, num_clients)
+
+
+def run_federation(
+    transport: Transport,
+    raw: Mapping[str, Value],
+    methods: Methods | None = None,
+    *,
+    count_clients: Callable[[], int | None],
+    callbacks: Sequence[Callback] = (),
+    on_checked: Callable[[], None] = lambda: None,
+) -> tuple[Server[Any], RunFolder]:
+    """Run a federation.
+
+    Parameters
+    ----------
+    transport : Transport
+        Carries requests and replies.
+    raw, methods, count_clients
+        As of :func:`prepare`.
+    callbacks : sequence of Callback
+        Called after the run's own.
+    on_checked : callable
+        Called once nothing is left to check before the first request.
+
+    Returns
+    -------
+    tuple
+        The server after the last round, and the run's folder.
+
+    Raises
+    ------
+    ConfigError, NetworkError
+        Before anything is sent.
+    QuorumError
+        Too few clients, or too few accepted updates; the message says how to resume.
+    """
+    setup = prepare(raw, methods, count_clients)
+    run = open_run(setup.method.config, setup.num_clients)
+    log.info("results: %s", run.path)
+    with run.held():
+        server = Server(setup.method, setup.problem)
+        _run(server, setup, run, transport, callbacks, on_checked)
+    return server, run
+
+
+def _run(
+    server: Server[Any],
+    setup: Setup,
+    run: RunFolder,
+    transport: Transport,
+    callbacks: Sequence[Callback],
+    on_checked: Callable[[], None],
+) -> None:
+    """Run all rounds that are not done yet."""
+    method, dataset, config = setup.method, setup.dataset, server.config
+    if dataset.support is not None and len(dataset.support) == method.network.size:
+        method.support = dataset.support
+    first_round = resume(server, setup, run) if config.resume else 1
+    on_checked()
+    evaluate = None
+    if len(dataset.test):
+        x, y = data.to_tensors(dataset.test, method.network.device)
+        evaluate = lambda: server.evaluate(x, y)  # noqa: E731
+    log_summary(server)
+    everything = [*own_callbacks(setup, run), *callbacks]
+    try:
+        with running(everything, server, first_round, resumed=bool(config.resume)):
+            run_rounds(server, transport, range(first_round, config.num_server_rounds + 1), everything, evaluate)
+    except QuorumError as error:
+        raise QuorumError(f"{error}; to go on: {as_pair('resume', str(run.path))}") from None
+
+
+def own_callbacks(setup: Setup, run: RunFolder) -> list[Callback]:
+    """Return the callbacks of every run, in order: log, progress, checkpoint, trackers, model file, report."""
+    config = setup.method.config
+    values = to_dict(config)
+    return [
+        LogCallback(run),
+        ProgressCallback(config.num_server_rounds),
+        CheckpointCallback(run),
+        TrackerCallback(config.trackers, run.path, values),
+        ModelCallback(run, setup.dataset),
+        ReportCallback(run.path, values, to_dict(type(config)()), setup.method.network.size),
+    ]
+
+
+def resume(server: Server[Any], setup: Setup, run: RunFolder) -> int:
+    """Restore the server from the run's last checkpoint and return the round to go on with.
+
+    Raises
+    ------
+    ConfigError
+        There is no usable checkpoint, or fewer rounds are wanted than are done.
+    """
+    method, config = setup.method, server.config
+    state, done = run.load(method.digest) or (server.state, 0)
+    if config.num_server_rounds < done:
+        expected = f"at least {done}: so many are done in the run to resume"
+        raise ConfigError("num-server-rounds", config.num_server_rounds, expected)
+    run.note(config, setup.num_clients)
+    run.ledger.forget_after(done)
+    server.restore(state, done + 1, run.ledger.failed_attempts(done + 1))
+    log.info("resumed after round %d", done)
+    if method.spec.memory:
+        log.warning("clients of %s start without what they kept (%s)", config.strategy, ", ".join(method.spec.memory))
+    return done + 1
+
+
+def log_summary(server: Server[Any]) -> None:
+    """Log what is about to run."""
+    config, method = server.config, server.method
+    size, digest = method.network.size, method.digest.hex()
+    log.info("%s on %s, %s with %s parameters, network %s", config.strategy, config.dataset, config.model, f"{size:,}", digest)
+    if config.flip_probability:
+        per_bit = epsilon(config.flip_probability)
+        text = "flip-probability = %g: local epsilon %.3f a bit, %s for all bits of a mask, each round (docs/privacy.md)"
+        log.info(text, config.flip_probability, per_bit, f"{per_bit * size * len(method.spec.arrays):,.0f}")

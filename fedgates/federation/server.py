@@ -1,0 +1,150 @@
+"""The server of a federation: one state, and the rounds that change it. Bytes and plain numbers in and out, no engine."""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, Generic
+
+from torch import Tensor
+
+from fedgates import rng
+from fedgates.federation.membership import Membership, sample_clients
+from fedgates.federation.messages import Kind, Problem, Reply, Request
+from fedgates.federation.round_trip import RoundTrip
+from fedgates.methods.base import Method, S
+from fedgates.methods.metrics import MaskCounts
+from fedgates.methods.training import Task, seeded_rng
+from fedgates.runs.round_log import LARGEST_LOSS, RoundRecord
+from fedgates.wire import VersionedState
+from fedgates.wire.broadcast import Broadcast
+
+
+class Server(Generic[S]):
+    """A method's server.
+
+    Parameters
+    ----------
+    method : Method
+        Its rules.
+    problem : Problem
+        Shape of the problem, sent with every state.
+
+    Attributes
+    ----------
+    state
+        The present state, the only copy.
+    record : RoundRecord
+        Counts of the present round, or of the last.
+    membership : Membership
+        The clients that have introduced themselves.
+    """
+
+    def __init__(self, method: Method[Any, S], problem: Problem) -> None:
+        self.method, self.problem, self.config, self.codec = method, problem, method.config, method.codec
+        self.state = method.initial_state()
+        self.record = self._new_record(0)
+        self.membership = Membership()
+        self._broadcast = Broadcast(self.codec, self.config.max_relay_updates)
+        self._round_trip: RoundTrip | None = None
+        """The exchange in progress."""
+        self._snapshot: tuple[VersionedState, bytes] | None = None
+
+    def restore(self, state: S, first_round: int, failed_attempts: int = 0) -> None:
+        """Continue from a state that opens `first_round`, at which so many attempts have failed."""
+        self.state = state
+        self.record = self._new_record(first_round, failed_attempts)
+
+    def snapshot(self, server_round: int) -> bytes:
+        """Return the present state, coded for the round that it opens; coded once."""
+        last = self._snapshot
+        if last is None or last[0].state is not self.state or last[0].server_round != server_round:
+            last = VersionedState(self.state, server_round), self.codec.pack_state(self.state, server_round)
+            self._snapshot = last
+        return last[1]
+
+    def open_round(self, server_round: int, clients: Mapping[int, int]) -> list[Request]:
+        """Start a round, or another attempt at it, and return a request to each chosen client.
+
+        Parameters
+        ----------
+        server_round : int
+            Number of the round, from 1.
+        clients : mapping
+            Name to node of the available clients. The choice is a function of seed, round, attempt and names.
+        """
+        attempt = self.record.attempt + 1 if self.record.server_round == server_round else 1
+        self.record = self._new_record(server_round, attempt)
+        purpose = "choose" if attempt == 1 else f"choose, attempt {attempt}"
+        chosen = sample_clients(clients, self.config.fraction_train, self.config.seed, purpose, server_round)
+        return self._requests("train", chosen, clients, server_round)
+
+    def close_round(self, replies: Iterable[Reply]) -> RoundRecord:
+        """Check each reply alone and pass the accepted updates to the method as they come.
+
+        With fewer accepted updates than `quorum` asks for the state stays as it is.
+        """
+        method, record, masks = self.method, self.record, MaskCounts(self.state.size)
+        updates = masks.watch(self._in_progress().updates(replies, by_name=method.spec.update != "mask"))
+        new = method.aggregate(self.state, updates, record.server_round)
+        for _ in updates:  # a method may stop reading early; the rest is checked and recorded all the same
+            pass
+        record.quorum = record.counted >= max(1, math.ceil(self.config.quorum * len(record.selected) - 1e-9))
+        if record.quorum:
+            record.measures = method.round_metrics(self.state, new, masks)
+            self.state = new
+        record.theta_histogram = method.histogram(self.state)
+        self._broadcast.close(record.server_round, changed=record.quorum)
+        self._round_trip = None
+        return record
+
+    def open_evaluation(self, clients: Mapping[int, int]) -> list[Request]:
+        """Return a request to each client that is to evaluate the new state; none without `fraction-evaluate` or a quorum.
+
+        The choice is apart from that of the clients that train.
+        """
+        self._round_trip = None
+        if not self.config.fraction_evaluate or not self.record.quorum:
+            return []
+        server_round = self.record.server_round
+        chosen = sample_clients(clients, self.config.fraction_evaluate, self.config.seed, "choose evaluators", server_round)
+        return self._requests("evaluate", chosen, clients, server_round + 1)
+
+    def close_evaluation(self, replies: Iterable[Reply]) -> dict[str, float]:
+        """Return means over the clients' held-out examples; what each client measured goes into the record.
+
+        ``client_<metric>`` is weighted by examples; in ``client_<metric>_macro`` each client has the same weight.
+        """
+        if self._round_trip is None:
+            return {}
+        evaluations = dict(self._round_trip.evaluations(replies, classes=self.problem.num_classes > 0))
+        self.record.evaluations, self._round_trip = evaluations, None
+        if not evaluations:
+            return {}
+        results, means = list(evaluations.values()), dict[str, float]()
+        total = sum(n for n, _ in results)
+        for name in results[0][1]:
+            values = [(n, min(metrics[name], LARGEST_LOSS)) for n, metrics in results]
+            means[f"client_{name}"] = math.fsum(n * value for n, value in values) / total
+            means[f"client_{name}_macro"] = math.fsum(value for _, value in values) / len(values)
+        return means
+
+    def evaluate(self, x: Tensor, y: Tensor) -> dict[str, float]:
+        """Return the method's metrics of the present state on a test set: uint8 ``[n, C, H, W]`` and labels ``[n]``."""
+        server_round = self.record.server_round
+        with seeded_rng(rng.generator(self.config.seed, "evaluation", server_round=server_round), threads=0):
+            metrics = self.method.evaluate(self.state, Task(x, y, server_round))
+        return {name: float(value) for name, value in metrics.items()}
+
+    def _requests(self, kind: Kind, chosen: list[int], clients: Mapping[int, int], opens: int) -> list[Request]:
+        state = VersionedState(self.state, opens)
+        self._broadcast.open(state, self.snapshot(opens))
+        nodes = {clients[name]: name for name in chosen}
+        self._round_trip = RoundTrip(nodes, state, self.codec, self._broadcast, self.record, self.config)
+        return self._round_trip.requests(kind, self.problem)
+
+    def _in_progress(self) -> RoundTrip:
+        if self._round_trip is None:
+            raise RuntimeError("no round is in progress: open_round comes before close_round")
+        return self._round_trip
+
+    def _new_record(self, server_round: int, attempt: int = 1) -> RoundRecord:
+        return RoundRecord(server_round, self.method.network.size, len(self.method.spec.arrays), attempt)
