@@ -29,7 +29,7 @@ from fedgates import rng
 from fedgates.flower.app import load_app
 from fedgates.flower.loopback import LoopbackGrid
 from fedgates.flower.records import STATE, UPDATE, from_record, to_record
-from fedgates.flower.server_app import run_federation
+from fedgates.flower.server_app import run_on_grid
 from fedgates.methods.registry import AnyStrategy, build, configure
 from fedgates.types import Value, pack
 
@@ -109,7 +109,7 @@ def run(job: tuple[Case, int]) -> list[Line]:
         grid.method = method(tuple(raw.items()))
         grid.liars = frozenset(np.argsort(rng.words(of.clients, seed, "liars"))[: of.liars].tolist())
         grid.lie = of.lie
-        lines = run_federation(grid, raw, app.server.strategies)[1].ledger.read()
+        lines = run_on_grid(grid, raw).ledger.read()
     if any(line["clients_counted"] != of.clients for line in lines):
         raise ValueError(f"{job}: a round did not count every client")
     return lines

@@ -20,13 +20,12 @@ from sweep import arguments, table
 
 import fedgates
 from client_app import app
-from fedgates.flower import LoopbackGrid, run_federation
+from fedgates.flower import LoopbackGrid, run_on_grid
 from fedgates.model_file import look
 from fedgates.model_file.description import facts_of
 from fedgates.model_file.export import write_safetensors
 from fedgates.nn.dead_units import slim
 from fedgates.types import Value
-from strategies import STRATEGIES
 
 _SPARSE: Mapping[str, Value] = {"strategy": "one-bit-gates", "target-density": 0.05}
 _MNIST: Mapping[str, Value] = {"dataset": "mnist", "model": "conv4", "samples-per-client": 200, "num-server-rounds": 12}
@@ -59,7 +58,7 @@ def row(name: str, data_dir: str, folder: Path) -> tuple[str, ...]:
     """Run one, and measure what it left."""
     clients, config = ROWS[name]
     raw = {"evaluations": "threshold", "output-dir": str(folder), "data-dir": data_dir, **config}
-    _, run = run_federation(LoopbackGrid(app, raw, clients), raw, STRATEGIES)
+    run = run_on_grid(LoopbackGrid(app, raw, clients), raw)
     file = run.path / "model.fedgates"
     model = fedgates.load(file)
     found = facts_of(file, look(file))

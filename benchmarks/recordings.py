@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from fedgates.strategies.fedpm import FedPM, FedPMConfig
 from numpy.typing import NDArray
 
 from fedgates import data, models
@@ -24,8 +25,6 @@ from fedgates.nn.network import Network
 from fedgates.rng import generator
 from fedgates.types import Update, Votes
 from fedgates.wire import VersionedState
-from strategies import STRATEGIES
-from strategies.fedpm import FedPM, FedPMConfig
 
 DIGEST = b"wire-py."
 """For payloads of which only the size matters."""
@@ -54,7 +53,7 @@ class Federation:
     """FedPM without an engine."""
 
     def __init__(self, raw: Mapping[str, Any], clients: int) -> None:
-        method, config = configure(raw, STRATEGIES)
+        method, config = configure(raw)
         dataset = data.load(config)
         strategy = build(method, config, dataset.input_shape, dataset.num_classes)
         if not isinstance(strategy, FedPM):

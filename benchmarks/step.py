@@ -21,6 +21,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from fedgates.strategies.fedpm import FedPM
 from sweep import table
 
 from fedgates import models, rng
@@ -29,7 +30,6 @@ from fedgates.methods.training import Task, backward
 from fedgates.nn.gates import Gates
 from fedgates.nn.network import Network
 from fedgates.types import Votes
-from strategies.fedpm import FedPM
 
 BATCH = 64
 STATE_FILE = Path(tempfile.gettempdir()) / "fedgates-benchmark-state"

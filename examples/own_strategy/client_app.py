@@ -2,4 +2,4 @@
 
 from fedgates.flower import make_client_app
 
-app = make_client_app({})
+app = make_client_app()

@@ -2,4 +2,4 @@
 
 from fedgates.flower import make_server_app
 
-app = make_server_app({})
+app = make_server_app()

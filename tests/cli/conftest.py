@@ -5,11 +5,10 @@ import torch
 
 from client_app import app
 from fedgates import model_file, models
-from fedgates.flower import LoopbackGrid, run_federation
+from fedgates.flower import LoopbackGrid, run_on_grid
 from fedgates.model_file import Facts
 from fedgates.nn.gates import Gates
 from fedgates.nn.network import Network
-from strategies import STRATEGIES
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +20,7 @@ def trained(tmp_path_factory):
         "output-dir": str(tmp_path_factory.mktemp("trained") / "runs"),
         "round-timeout": 60.0,
     }
-    _, folder = run_federation(LoopbackGrid(app, raw, 10), raw, STRATEGIES)
+    folder = run_on_grid(LoopbackGrid(app, raw, 10), raw)
     return folder.path
 
 

@@ -35,7 +35,7 @@ METHODS = {"fedpm": "strategies.fedpm:FedPM", "fedavg": "strategies.fedavg:FedAv
 server, client = make_server_app(METHODS), make_client_app(METHODS)
 """
 METHODS = """
-from strategies.fedavg import FedAvg
+from fedgates.strategies.fedavg import FedAvg
 class Unlucky(FedAvg):
     def aggregate(self, *arguments):
         raise RuntimeError("out of luck")

@@ -8,18 +8,18 @@ from dataclasses import FrozenInstanceError, dataclass, fields
 from pathlib import Path
 
 import pytest
+from fedgates.strategies.fedavg import FedAvgConfig
+from fedgates.strategies.fedpm import FedPMConfig
 
 from fedgates.config import RunConfig, choice, folder, is_reference, key_names, number, parse, to_dict
 from fedgates.errors import ConfigError
-from strategies import STRATEGIES
-from strategies.fedavg import FedAvgConfig
-from strategies.fedpm import FedPMConfig
+from fedgates.methods.registry import BUILT_IN
 
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 SHIPPED = tomllib.loads(PYPROJECT.read_text())["tool"]["flwr"]["app"]["config"]
 METHODS = {
     name: getattr(importlib.import_module(reference.partition(":")[0]), reference.partition(":")[2])
-    for name, reference in STRATEGIES.items()
+    for name, reference in BUILT_IN.items()
 }
 CONTRACT = """strategy dataset data-dir partition dirichlet-alpha classes-per-client samples-per-client model num-server-rounds
 fraction-train fraction-evaluate local-epochs batch-size learning-rate precision seed density-penalty target-density

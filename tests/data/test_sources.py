@@ -2,12 +2,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from fedgates.strategies.fedpm import FedPMConfig
 
 from fedgates.config import RunConfig, devices_shape, parse
 from fedgates.data import load, load_once
 from fedgates.data.sources import source
 from fedgates.errors import ConfigError
-from strategies.fedpm import FedPMConfig
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,7 @@ from federation import Federation, end_group, keys_of, results_of, write_npz
 
 import fedgates
 from client_app import app
-from fedgates.flower import LoopbackGrid, run_federation
-from strategies import STRATEGIES
+from fedgates.flower import LoopbackGrid, run_on_grid
 
 pytestmark = pytest.mark.slow
 
@@ -161,7 +160,7 @@ def test_a_run_whose_server_is_killed_ends_as_if_nothing_had_been(federation, de
 
     config = keys_of(settings) | {"output-dir": str(federation.root / "reference")}
     nodes = [{"partition-id": i, "data-path": str(federation.devices[i]["DATA"])} for i in (0, 1)]
-    _, reference = run_federation(LoopbackGrid(app, config, node_configs=nodes), config, STRATEGIES)
+    reference = run_on_grid(LoopbackGrid(app, config, node_configs=nodes), config)
     name = "checkpoint-00002.safetensors"
     assert (folder.path / name).read_bytes() == (reference.path / name).read_bytes()
 

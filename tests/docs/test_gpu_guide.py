@@ -20,7 +20,6 @@ from fedgates.methods.training import Task
 from fedgates.model_file.batch_norms import measured
 from fedgates.nn.dead_units import without_dead
 from fedgates.nn.network import Network
-from strategies import STRATEGIES
 
 ASK, SHARED, KEPT_OFF = (block.text for block in blocks("gpu") if block.language == "bash")
 SHOWN = next(block.text for block in blocks("gpu") if block.language == "text")
@@ -28,7 +27,7 @@ GPU = torch.cuda.is_available()
 NOTING = """
 import json, os
 from pathlib import Path
-from strategies.fedpm import FedPM
+from fedgates.strategies.fedpm import FedPM
 
 class Noting(FedPM):
     def local_update(self, state, task):
@@ -106,7 +105,7 @@ def test_every_key_of_its_commands_is_one():
         words = shlex.split(script.replace("\\\n", " "))
         federation, settings = (pairs(words[words.index(option) + 1]) for option in ("--federation-config", "--run-config"))
         assert {key.replace("-", "_") for key in federation} <= options
-        configure({key: int(value) if value.isdecimal() else value for key, value in settings.items()}, STRATEGIES)
+        configure({key: int(value) if value.isdecimal() else value for key, value in settings.items()})
 
 
 def pairs(option):
@@ -154,13 +153,13 @@ def fake(monkeypatch):
 
 
 @pytest.mark.parametrize("model", ["mlp", "conv4", "resnet8"])
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy")
 @pytest.mark.usefixtures("fake")
 def test_what_a_method_computes_with_lies_where_its_network_is(strategy, model):
     raw = {"strategy": strategy, "model": model, "local-epochs": 1, "momentum": 0.9, "evaluations": "threshold,sample,ensemble"}
     if strategy in ("one-bit-gates", "entropy-gates", "sparsyfed", "topk", "fediht", "fedavg"):
         raw["target-density"] = 0.1
-    method, config = configure(raw, STRATEGIES)
+    method, config = configure(raw)
     with torch.device("cuda"):
         network = Network(models.build(model, (1, 8, 8), 10), "cuda")
         x, y = torch.zeros(40, 1, 8, 8, dtype=torch.uint8), torch.zeros(40, dtype=torch.int64)

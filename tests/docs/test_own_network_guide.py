@@ -17,12 +17,11 @@ from client_app import app
 from fedgates.data import to_tensors
 from fedgates.data.digits import digits
 from fedgates.errors import ConfigError, NetworkError
-from fedgates.flower import LoopbackGrid, run_federation
+from fedgates.flower import LoopbackGrid, run_on_grid
 from fedgates.flower.server_app import prepare
 from fedgates.models.batch_norm import BatchNorm
 from fedgates.nn.gates import Gates
 from fedgates.nn.network import Network
-from strategies import STRATEGIES
 
 PAGE = "own_network"
 
@@ -86,7 +85,7 @@ def test_whether_a_finished_model_goes_by_the_batch(my_network, monkeypatch, raw
     monkeypatch.setattr(my_network, "normed", lambda shape, outputs: with_layer(my_network, copy.deepcopy(norm)))
     monkeypatch.setitem(sys.modules, "my_network", my_network)
     settings = raw(strategy=strategy, model="my_network:normed")
-    _, folder = run_federation(LoopbackGrid(app, settings, 3), settings, STRATEGIES)
+    folder = run_on_grid(LoopbackGrid(app, settings, 3), settings)
     model = fedgates.load(folder.path / "model.fedgates", network=my_network.normed)
     images, _ = to_tensors(digits().test, "cpu")
     assert torch.allclose(model(images[:1]), model(images[:50])[:1], atol=1e-4) != depends
@@ -99,7 +98,7 @@ def test_other_errors_are_those_that_the_page_shows(my_network, monkeypatch):
     said = []
     for name in ("my_network:bent", "my_network:tiny", "nets.mine:small"):
         with pytest.raises((NetworkError, ConfigError)) as error:
-            prepare({"model": name}, STRATEGIES, lambda: 10)
+            prepare({"model": name}, lambda: 10)
         said.append(f"fedgates: {error.value}")
     assert shown.splitlines() == said
 

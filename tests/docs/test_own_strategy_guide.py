@@ -14,9 +14,8 @@ from guide import blocks, prepared, runs, steps
 
 from client_app import app
 from fedgates.errors import ConfigError, QuorumError
-from fedgates.flower import LoopbackGrid, run_federation
+from fedgates.flower import LoopbackGrid, run_on_grid
 from fedgates.methods.registry import configure
-from strategies import STRATEGIES
 
 PAGE = "own_strategy"
 EXAMPLE = ROOT / "examples" / "own_strategy" / "own_strategy.py"
@@ -63,7 +62,7 @@ def test_bad_names_say_what_the_page_shows(my_method, errors):
     said = []
     for name in ("my_method:FadingVote", "my_method:FadingConfig"):
         with pytest.raises(ConfigError) as error:
-            configure({"strategy": name}, STRATEGIES)
+            configure({"strategy": name})
         said.append(f"fedgates: {error.value}")
     assert errors[:2] == said
 
@@ -78,15 +77,15 @@ def test_a_bad_update_says_what_the_page_shows(my_method, errors, raw, caplog):
     settings = raw(strategy="my_method:Short", max_failed_rounds=1)
     caplog.set_level(logging.INFO, "fedgates")
     with pytest.raises(QuorumError):
-        run_federation(LoopbackGrid(app, settings, 2), settings, STRATEGIES)
+        run_on_grid(LoopbackGrid(app, settings, 2), settings)
     why = errors[2].partition(" failed: ")[2]  # as of one client; those who say the same share a line
     assert any(why in record.getMessage() for record in caplog.records)
 
 
 def test_keys_of_a_method_with_a_name_are_passed_over_by_others(my_method):
     with pytest.raises(ConfigError, match=r"^fade = 2: expected a known key$"):
-        configure({"strategy": "fedpm", "fade": 2}, STRATEGIES)
-    named = {**STRATEGIES, "fading": "my_method:FadingVotes"}
+        configure({"strategy": "fedpm", "fade": 2})
+    named = {"fading": "my_method:FadingVotes"}
     configure({"strategy": "fedpm", "fade": 2}, named)
     _, config = configure({"strategy": "fading", "fade": 4}, named)
     assert config.fade == 4

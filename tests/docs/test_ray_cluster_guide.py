@@ -15,9 +15,8 @@ from engines import Sandbox, free_ports, until
 from guide import blocks, prepared, runs
 
 from client_app import app as client_app
-from fedgates.flower import LoopbackGrid, run_federation
+from fedgates.flower import LoopbackGrid, run_on_grid
 from fedgates.runs.checkpoint import RunFolder
-from strategies import STRATEGIES
 
 pytestmark = [pytest.mark.rehearsal, pytest.mark.slow]
 FIRST, OTHER, STATUS, RUN, TIMELINE, STOP = (block.text for block in blocks("ray_cluster") if block.language == "bash")
@@ -78,7 +77,7 @@ def test_two_machines_that_share_nothing_but_the_clone(tmp_path, cable):
         assert not sandbox.processes("gcs_server")
         (folder,) = map(RunFolder, runs(sandbox))
         settings = {"num-server-rounds": ROUNDS, "output-dir": str(tmp_path / "loopback")}
-        _, loopback = run_federation(LoopbackGrid(client_app, settings, CLIENTS), settings, STRATEGIES)
+        loopback = run_on_grid(LoopbackGrid(client_app, settings, CLIENTS), settings)
         assert left(folder) == left(loopback)
 
 

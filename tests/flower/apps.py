@@ -20,9 +20,7 @@ def write_app(folder, server="server_of_study:app", client="client_app:app", con
     """An app of its own, that uses the repository's client app."""
     components = f"[tool.flwr.app.components]\nserverapp = '{server}'\nclientapp = '{client}'\n"
     (folder / "pyproject.toml").write_text(f"{components}[tool.flwr.app.config]\n{config}\n")
-    source = (
-        "from fedgates.flower import make_server_app\nfrom strategies import STRATEGIES\napp = make_server_app(STRATEGIES)\n"
-    )
+    source = "from fedgates.flower import make_server_app\nfrom strategies import STRATEGIES\napp = make_server_app()\n"
     broken = """
 class Broken(GateStrategy):
     initial_state = local_update = aggregate = model = None

@@ -6,9 +6,8 @@ from loopback_runs import without
 
 from client_app import app
 from fedgates.errors import ConfigError
-from fedgates.flower import LoopbackGrid, run_federation
+from fedgates.flower import LoopbackGrid, run_on_grid
 from fedgates.flower.app import load_app, run_one
-from strategies import STRATEGIES
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +18,7 @@ def _as_before():
 
 def test_a_run_of_the_app_is_a_run_of_the_app(raw, tmp_path):
     config = raw(learning_rate=0.05)
-    _, direct = run_federation(LoopbackGrid(app, config, 4), config, STRATEGIES)
+    direct = run_on_grid(LoopbackGrid(app, config, 4), config)
     (tmp_path / "app").mkdir()
     own = load_app(write_app(tmp_path / "app"))
     found = run_one(own, {k: v for k, v in raw().items() if k != "output-dir"}, 4, tmp_path / "study")

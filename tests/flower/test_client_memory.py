@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fedgates.strategies.fedavg import FedAvg
+from fedgates.strategies.topk import as_read
 from flwr.app import Array, ArrayRecord, MetricRecord, RecordDict
 from loopback_runs import FIRST_NODE, Dying, Noting, last_checkpoint, method, name_of, payload_of, run, run_on, state_payload
 
@@ -13,8 +15,6 @@ from fedgates.data import partition, to_tensors
 from fedgates.data.digits import digits
 from fedgates.flower.records import MEMORY, METRICS, UPDATE
 from fedgates.methods.training import Task
-from strategies.fedavg import FedAvg
-from strategies.topk import as_read
 
 DIARY = "test_client_memory:Diary"
 SEEN: list[tuple[int, int, list[float]]] = []

@@ -11,9 +11,8 @@ from loopback_runs import last_checkpoint, run_on, without
 from client_app import app
 from fedgates.data.digits import digits
 from fedgates.errors import ConfigError
-from fedgates.flower import LoopbackGrid, run_federation
+from fedgates.flower import LoopbackGrid, run_on_grid
 from fedgates.flower.records import METRICS
-from strategies import STRATEGIES
 
 DATASET = "devices:8x8x1:10"
 
@@ -223,7 +222,7 @@ def test_simulated_clients_have_nothing_to_share(raw, nodes):
 
     config = config_of(raw)
     with pytest.raises(ConfigError) as error:
-        run_federation(Untouched(app, config, 3, node_configs=nodes), config, STRATEGIES)
+        run_on_grid(Untouched(app, config, 3, node_configs=nodes), config)
     expected = "a data set that is here: simulated clients have none of their own"
     assert str(error.value) == f"dataset = '{DATASET}': expected {expected}"
 
@@ -238,4 +237,4 @@ def test_a_device_without_data_of_its_own_is_told_to_have_some(raw, tmp_path, ca
 def test_a_network_for_a_regression_does_not_fit(raw):
     config = config_of(raw, model="linear")
     with pytest.raises(ConfigError, match=r"^model = 'linear': expected another"):
-        run_federation(LoopbackGrid(app, config, node_configs=[{"data-path": "/x"}]), config, STRATEGIES)
+        run_on_grid(LoopbackGrid(app, config, node_configs=[{"data-path": "/x"}]), config)

@@ -31,7 +31,6 @@ from fedgates.flower.records import METRICS
 from fedgates.methods.registry import build, configure
 from fedgates.runs.checkpoint import RunFolder
 from fedgates.wire.header import peek
-from strategies import STRATEGIES
 
 
 def silent(message, reply):
@@ -196,7 +195,7 @@ def test_no_claim_takes_another_nodes_id_or_a_name_that_is_none(raw, own):
     names = dict(enumerate([FAR + 9, FAR + 1, 2**31, 2**32, 2**63, -1, "3", 3.0, True, [3]]))
     config = raw(num_server_rounds=1, samples_per_client=0)
     grid = type("Claiming", (Far,), {"names": names})(app, config, node_configs=[own] * 10)
-    strategy = build(*configure(config, STRATEGIES), (1, 8, 8), 10)
+    strategy = build(*configure(config), (1, 8, 8), 10)
     strategy.input_shape, strategy.num_classes = (1, 8, 8), 10
     assert strategy.present(grid) == {FAR + i: FAR + i for i in range(10)}
     (line,) = run_on(grid, config).ledger.read()

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fedgates.strategies.fedavg import FedAvg
+from fedgates.strategies.fedpm import FedPM
 from loopback_runs import D, Dying, Reversed, last_checkpoint, run, votes_of, without
 from safetensors.numpy import load_file
 
@@ -13,10 +15,7 @@ from fedgates import data
 from fedgates.config import RunConfig
 from fedgates.errors import ConfigError, QuorumError
 from fedgates.federation.membership import sample_clients
-from fedgates.flower import LoopbackGrid, run_federation
-from strategies import STRATEGIES
-from strategies.fedavg import FedAvg
-from strategies.fedpm import FedPM
+from fedgates.flower import LoopbackGrid, run_on_grid
 
 
 def entropy_of(folder):
@@ -201,7 +200,7 @@ def test_nodes_with_a_data_path_use_their_own_data_and_a_bad_one_is_left_out(raw
         {"data-path": str(tmp_path / "absent.npz"), "partition-id": 8},
     ]
     config = raw(num_server_rounds=1)
-    _, folder = run_federation(LoopbackGrid(app, config, node_configs=nodes), config | {"samples-per-client": 0}, STRATEGIES)
+    folder = run_on_grid(LoopbackGrid(app, config, node_configs=nodes), config | {"samples-per-client": 0})
     line = folder.ledger.read()[0]
     assert line["clients_selected"] == line["clients_counted"] == 2
     assert "client 8 is left out: data-path" in caplog.text
@@ -211,7 +210,7 @@ def test_no_usable_client_at_all_ends_the_run_with_the_reason(raw, tmp_path):
     nodes = [{"data-path": str(tmp_path / "absent.npz")}] * 2
     config = raw(samples_per_client=0)
     with pytest.raises(QuorumError, match=r"of the others the first says: data-path = .*absent\.npz"):
-        run_federation(LoopbackGrid(app, config, node_configs=nodes), config, STRATEGIES)
+        run_on_grid(LoopbackGrid(app, config, node_configs=nodes), config)
 
 
 BAD = [
@@ -250,5 +249,5 @@ def test_bad_config_is_one_line_before_anything_is_sent(raw, changes, message):
 
     config = raw(**changes)
     with pytest.raises(ConfigError, match=message) as caught:
-        run_federation(Untouched(app, config, 12), config, STRATEGIES)
+        run_on_grid(Untouched(app, config, 12), config)
     assert "\n" not in str(caught.value)

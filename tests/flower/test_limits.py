@@ -9,12 +9,11 @@ from loopback_runs import D, Noting, answer, last_checkpoint, payload_of, run, r
 from client_app import app
 from fedgates.config import LIMITS
 from fedgates.errors import QuorumError, WireError
-from fedgates.flower import LoopbackGrid, run_federation
+from fedgates.flower import LoopbackGrid, run_on_grid
 from fedgates.flower.records import KNOWN, SHAPE, expect_size, shape_record
 from fedgates.runs.round_log import RoundLog
 from fedgates.wire.codec import Codec
 from fedgates.wire.header import peek
-from strategies import STRATEGIES
 
 PACKED = 36 + -(-D // 8)
 """Bytes of a packed mask: 10,662."""
@@ -160,7 +159,7 @@ def test_a_client_trains_for_no_round_beyond_those_of_its_run_config(raw, downli
     config = raw(num_server_rounds=4, quorum=0.1, max_failed_rounds=1, downlink=downlink, reset_every=9)
     grid = Noting(app, config | {"num-server-rounds": 2}, 2)
     with pytest.raises(QuorumError):
-        run_federation(grid, config, STRATEGIES)
+        run_on_grid(grid, config)
     *sound, last = lines_of(config)
     assert [line["clients_counted"] for line in sound] == [2, 2, 2]
     reason = "error 2: fedgates.wire.header.WireError: the state that opens round 4, beyond num-server-rounds = 2"

@@ -17,9 +17,9 @@ EXAMPLE = ROOT / "examples" / "own_strategy"
 LOOPBACK = """
 import json, sys
 from client_app import app
-from fedgates.flower import LoopbackGrid, run_federation
+from fedgates.flower import LoopbackGrid, run_on_grid
 raw = json.loads(sys.argv[1])
-_, folder = run_federation(LoopbackGrid(app, raw, 5), raw, {})
+folder = run_on_grid(LoopbackGrid(app, raw, 5), raw, {})
 print(folder.path)
 """
 

@@ -4,10 +4,9 @@ import pytest
 
 from client_app import app
 from fedgates.errors import WireError
-from fedgates.flower import LoopbackGrid, run_federation
+from fedgates.flower import LoopbackGrid, run_on_grid
 from fedgates.flower.records import evaluation_content, read_evaluation
 from fedgates.runs.summary import summary
-from strategies import STRATEGIES
 
 SMALL = {
     "dataset": "synthetic-linear",
@@ -33,7 +32,7 @@ SMALL = {
 )
 def test_a_regression_run_says_r2_and_how_the_support_is_met(raw, method):
     config = raw(**SMALL, **method)
-    _, folder = run_federation(LoopbackGrid(app, config, 4), config, STRATEGIES)
+    folder = run_on_grid(LoopbackGrid(app, config, 4), config)
     last = folder.ledger.read()[-1]
     assert last["accuracy"] is None
     assert {"r2", "client_loss", "support_precision", "support_recall", "support_f1"} <= set(last)
@@ -47,7 +46,7 @@ def test_a_regression_run_says_r2_and_how_the_support_is_met(raw, method):
 @pytest.mark.parametrize("dataset", ["synthetic-logistic"])
 def test_a_network_that_has_not_one_weight_a_feature_has_no_known_support(raw, dataset):
     config = raw(dataset=dataset, synthetic_features=40, synthetic_support=4, num_server_rounds=1)
-    _, folder = run_federation(LoopbackGrid(app, config, 4), config, STRATEGIES)
+    folder = run_on_grid(LoopbackGrid(app, config, 4), config)
     (line,) = folder.ledger.read()
     assert line["accuracy"] > 0
     assert "support_f1" not in line
@@ -55,7 +54,7 @@ def test_a_network_that_has_not_one_weight_a_feature_has_no_known_support(raw, d
 
 def test_fedavg_finds_the_support_of_an_easy_problem(raw):
     config = raw(**{**SMALL, "num_server_rounds": 15}, strategy="fedavg", learning_rate=0.05)
-    _, folder = run_federation(LoopbackGrid(app, config, 4), config, STRATEGIES)
+    folder = run_on_grid(LoopbackGrid(app, config, 4), config)
     last = folder.ledger.read()[-1]
     assert (last["support_f1"], last["model_density"]) == (1.0, 0.1)
     assert last["r2"] > 0.3

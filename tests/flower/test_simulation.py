@@ -8,9 +8,8 @@ from engines import ROOT, Sandbox, config_override
 from loopback_runs import without
 
 from client_app import app
-from fedgates.flower import LoopbackGrid, run_federation
+from fedgates.flower import LoopbackGrid, run_on_grid
 from fedgates.runs.checkpoint import RunFolder
-from strategies import STRATEGIES
 
 pytestmark = pytest.mark.slow
 
@@ -44,7 +43,7 @@ def test_ray_and_loopback_give_the_same_bytes_and_bad_config_ends_before_ray(raw
 
     for config, printed in ((plain, out), (sampled, out_sampled)):
         simulated = simulated_folder(printed)
-        _, loopback = run_federation(LoopbackGrid(app, config, 4), config, STRATEGIES)
+        loopback = run_on_grid(LoopbackGrid(app, config, 4), config)
         checkpoints = sorted(path.name for path in loopback.path.glob("checkpoint-*"))
         assert len(checkpoints) == 2
         for name in checkpoints:

@@ -11,10 +11,9 @@ SCRIPT = """
 import json, sys
 from client_app import app
 from fedgates.flower import rehearse
-from strategies import STRATEGIES
 
 settings = {"num-server-rounds": 1, "samples-per-client": 20, "output-dir": sys.argv[1], **json.loads(sys.argv[2])}
-folder = rehearse(app, settings, STRATEGIES, **json.loads(sys.argv[3]))
+folder = rehearse(app, settings, **json.loads(sys.argv[3]))
 print("it returned", folder.path)
 """
 

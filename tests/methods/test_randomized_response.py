@@ -4,6 +4,8 @@ from math import inf, log
 
 import numpy as np
 import pytest
+from fedgates.strategies.fedmask import FedMask, FedMaskConfig
+from fedgates.strategies.fedpm import FedPM, FedPMConfig
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
@@ -12,8 +14,6 @@ from fedgates.flower import MaskMethod
 from fedgates.methods.randomized_response import epsilon, flipped, restored
 from fedgates.nn.network import Network
 from fedgates.types import Update, Votes, pack, unpack
-from strategies.fedmask import FedMask, FedMaskConfig
-from strategies.fedpm import FedPM, FedPMConfig
 
 PROBABILITIES = st.floats(0, 0.49)
 

@@ -3,14 +3,13 @@
 import re
 
 import pytest
+from fedgates.strategies.fedpm import FedPM
 from loopback_runs import D
 
 from client_app import app
 from fedgates.errors import ConfigError
-from fedgates.flower import LoopbackGrid, MaskMethod, run_federation
+from fedgates.flower import LoopbackGrid, MaskMethod, run_on_grid
 from fedgates.methods.registry import build, configure
-from strategies import STRATEGIES
-from strategies.fedpm import FedPM
 
 DIGITS = (1, 8, 8), 10
 NEEDED = 32 * D / 1e6
@@ -19,7 +18,7 @@ TWO_VECTORS = {"strategy": "entropy-gates", "target-density": 0.1}
 
 
 def built(shape=DIGITS, **changes):
-    return build(*configure({key.replace("_", "-"): value for key, value in changes.items()}, STRATEGIES), *shape)
+    return build(*configure({key.replace("_", "-"): value for key, value in changes.items()}), *shape)
 
 
 def refusal(shape=DIGITS, **changes):
@@ -76,7 +75,7 @@ def test_such_a_run_sends_nothing(raw, changes):
 
     config = raw(**changes)
     with pytest.raises(ConfigError, match=next(iter(changes)).replace("_", "-")):
-        run_federation(Untouched(app, config, 3), config, STRATEGIES)
+        run_on_grid(Untouched(app, config, 3), config)
 
 
 @pytest.mark.parametrize(
@@ -94,13 +93,13 @@ def test_such_a_run_sends_nothing(raw, changes):
 )
 def test_a_limit_that_is_none_is_refused(key, value, expected):
     with pytest.raises(ConfigError) as error:
-        configure({key: value}, STRATEGIES)
+        configure({key: value})
     assert str(error.value).startswith(f"{key} = ")
     assert str(error.value).endswith(f": expected {expected}")
 
 
 def test_no_relay_at_all_can_be_asked_for():
-    assert configure({"max-relay-updates": 0}, STRATEGIES)[1].max_relay_updates == 0
+    assert configure({"max-relay-updates": 0})[1].max_relay_updates == 0
 
 
 class Unfinished(MaskMethod):
@@ -120,7 +119,7 @@ class Raising(FedPM):
     [("Unfinished", "TypeError: Can't instantiate abstract class Unfinished"), ("Raising", "KeyError: 'of the method'")],
 )
 def test_a_class_that_cannot_be_built_is_a_line(name, why):
-    method, config = configure({"strategy": f"test_registry:{name}"}, STRATEGIES)
+    method, config = configure({"strategy": f"test_registry:{name}"})
     with pytest.raises(ConfigError) as error:
         build(method, config, (1, 8, 8), 10)
     expected = f"strategy = 'test_registry:{name}': expected a class that is built from (config, network); {why}"

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from fedgates.strategies.entropy_gates import EntropyGates, EntropyGatesConfig, expected_density
 from loopback_runs import last_checkpoint, run
 from safetensors.numpy import load_file
 from torch import nn
@@ -13,7 +14,6 @@ from fedgates.methods.training import Task
 from fedgates.nn import hard_concrete
 from fedgates.nn.network import Network
 from fedgates.types import Update, Weights
-from strategies.entropy_gates import EntropyGates, EntropyGatesConfig, expected_density
 
 EVEN = -hard_concrete.SHIFT
 """The parameter of a gate with P = 1/2."""

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from fedgates.strategies.fedavg import FedAvg, FedAvgConfig
 from torch import nn
 
 from fedgates.flower import largest, rounded, weighted_mean
@@ -10,7 +11,6 @@ from fedgates.methods.training import Task
 from fedgates.nn.gates import Gates
 from fedgates.nn.network import Network
 from fedgates.types import Update, Weights, pack
-from strategies.fedavg import FedAvg, FedAvgConfig
 
 
 def method(module=None, **config):

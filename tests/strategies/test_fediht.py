@@ -3,16 +3,15 @@ import math
 import numpy as np
 import pytest
 import torch
+from fedgates.strategies.fediht import FedIHT, FedIHTConfig, hard_threshold
 from torch import nn
 
 from client_app import app
 from fedgates.errors import ConfigError
-from fedgates.flower import LoopbackGrid, run_federation
+from fedgates.flower import LoopbackGrid, run_on_grid
 from fedgates.methods.training import Task
 from fedgates.nn.network import Network
 from fedgates.types import Update, Weights, pack, unpack
-from strategies import STRATEGIES
-from strategies.fediht import FedIHT, FedIHTConfig, hard_threshold
 
 
 def method(density=0.5, **config):
@@ -142,7 +141,7 @@ LINEAR = {
 @pytest.mark.parametrize(("when", "density"), [("never", 1), ("round", 8 / 200), ("step", 8 / 200)])
 def test_it_finds_the_support_where_features_are_more_than_examples(raw, when, density):
     config = raw(**LINEAR, iht_clients=when)
-    _, folder = run_federation(LoopbackGrid(app, config, 4), config, STRATEGIES)
+    folder = run_on_grid(LoopbackGrid(app, config, 4), config)
     lines = folder.ledger.read()
     assert lines[-1]["r2"] > 0.98  # of .99 that the noise allows
     assert lines[-1]["support_f1"] == 1

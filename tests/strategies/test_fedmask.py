@@ -3,19 +3,18 @@ import math
 import numpy as np
 import pytest
 import torch
+from fedgates.strategies.fedmask import FedMask, FedMaskConfig
+from fedgates.strategies.fedpm import normal_scores
 from torch import nn
 
 from client_app import app
 from fedgates.config import parse
 from fedgates.errors import ConfigError
-from fedgates.flower import LoopbackGrid, run_federation
+from fedgates.flower import LoopbackGrid, run_on_grid
 from fedgates.methods.registry import configure
 from fedgates.methods.training import Task
 from fedgates.nn.network import Network
 from fedgates.types import Update, Votes, pack, unpack
-from strategies import STRATEGIES
-from strategies.fedmask import FedMask, FedMaskConfig
-from strategies.fedpm import normal_scores
 
 
 def method(module=None, **config):
@@ -140,7 +139,7 @@ def test_keys_that_it_does_not_heed():
         with pytest.raises(ConfigError, match=f"^{key} = .*: strategy fedmask does not use it$"):
             parse(FedMaskConfig, {"strategy": "fedmask", key: value})
     with pytest.raises(ConfigError, match="the masks of strategy fedmask are not samples"):
-        configure({"strategy": "fedmask", "uplink": "sampled"}, STRATEGIES)
+        configure({"strategy": "fedmask", "uplink": "sampled"})
 
 
 def test_it_learns_on_digits_and_relays_end_the_same(raw):
@@ -148,7 +147,7 @@ def test_it_learns_on_digits_and_relays_end_the_same(raw):
     ends, lines = [], []
     for downlink in ("votes", "relay"):
         config = raw(strategy="fedmask", downlink=downlink, **changes)
-        _, folder = run_federation(LoopbackGrid(app, config, 10), config, STRATEGIES)
+        folder = run_on_grid(LoopbackGrid(app, config, 10), config)
         lines = folder.ledger.read()
         ends.append(max(folder.path.glob("checkpoint-*.safetensors")).read_bytes())
     assert ends[0] == ends[1]

@@ -4,6 +4,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from fedgates.strategies.fedpm import FedPM, FedPMConfig
 from torch import nn
 
 from fedgates import rng
@@ -14,7 +15,6 @@ from fedgates.methods import masks
 from fedgates.methods.training import Task
 from fedgates.nn.network import Network
 from fedgates.types import Update, Votes, pack, unpack
-from strategies.fedpm import FedPM, FedPMConfig
 
 C = math.sqrt(2)
 """The frozen magnitude of a layer with one input, at scale kaiming."""

@@ -1,18 +1,17 @@
 import numpy as np
 import pytest
 import torch
+from fedgates.strategies.fedavg import FedAvg
+from fedgates.strategies.lips import LIPS, LastEpoch, LIPSConfig
 from torch import nn
 
 from client_app import app
 from fedgates.config import parse
 from fedgates.errors import ConfigError
-from fedgates.flower import LoopbackGrid, run_federation
+from fedgates.flower import LoopbackGrid, run_on_grid
 from fedgates.methods.training import Task
 from fedgates.nn.network import Network
 from fedgates.types import Update, Weights
-from strategies import STRATEGIES
-from strategies.fedavg import FedAvg
-from strategies.lips import LIPS, LastEpoch, LIPSConfig
 
 
 def network():
@@ -163,7 +162,7 @@ def test_bad_keys_are_refused(key, value):
 def ledger(raw, **config):
     config = raw(fraction_evaluate=1.0, num_server_rounds=4, **config)
     grid = LoopbackGrid(app, config, 4)
-    _, folder = run_federation(grid, config, STRATEGIES)
+    folder = run_on_grid(grid, config)
     return folder.ledger.read(), grid
 
 

@@ -3,6 +3,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from fedgates.strategies.fedpm import FedPM, FedPMConfig
+from fedgates.strategies.one_bit_gates import OneBitGates, OneBitGatesConfig
 from loopback_runs import last_checkpoint, run
 from safetensors.numpy import load_file
 from torch import nn
@@ -12,8 +14,6 @@ from fedgates.methods.metrics import MaskCounts
 from fedgates.methods.training import Task
 from fedgates.nn.network import Network
 from fedgates.types import Update, Votes, pack
-from strategies.fedpm import FedPM, FedPMConfig
-from strategies.one_bit_gates import OneBitGates, OneBitGatesConfig
 
 
 def method(module=None, **config):

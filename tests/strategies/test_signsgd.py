@@ -1,17 +1,16 @@
 import numpy as np
 import pytest
 import torch
+from fedgates.strategies.signsgd import SignSGD, SignSGDConfig, majority, signs
 from torch import nn
 
 from client_app import app
 from fedgates.config import parse
 from fedgates.errors import ConfigError
-from fedgates.flower import LoopbackGrid, run_federation
+from fedgates.flower import LoopbackGrid, run_on_grid
 from fedgates.methods.training import Task
 from fedgates.nn.network import Network
 from fedgates.types import Update, Votes, Weights, pack, unpack
-from strategies import STRATEGIES
-from strategies.signsgd import SignSGD, SignSGDConfig, majority, signs
 
 
 def method(classes=2, **config):
@@ -140,7 +139,7 @@ def test_it_learns_on_digits_at_a_bit_a_weight_and_relays_end_the_same(raw):
     ends, lines = [], []
     for downlink in ("votes", "relay"):
         config = raw(strategy="signsgd", downlink=downlink, **changes)
-        _, folder = run_federation(LoopbackGrid(app, config, 10), config, STRATEGIES)
+        folder = run_on_grid(LoopbackGrid(app, config, 10), config)
         lines = folder.ledger.read()
         ends.append(max(folder.path.glob("checkpoint-*.safetensors")).read_bytes())
     assert ends[0] == ends[1]

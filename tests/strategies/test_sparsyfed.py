@@ -3,18 +3,17 @@ import math
 import numpy as np
 import pytest
 import torch
+from fedgates.strategies.sparsyfed import SparsyFed, SparsyFedConfig, truncated_normal
 from torch import nn
 
 from client_app import app
 from fedgates.config import parse
 from fedgates.errors import ConfigError
-from fedgates.flower import LoopbackGrid, run_federation
+from fedgates.flower import LoopbackGrid, run_on_grid
 from fedgates.methods.metrics import MaskCounts
 from fedgates.methods.training import Task
 from fedgates.nn.network import Network
 from fedgates.types import Update, Weights, pack, unpack
-from strategies import STRATEGIES
-from strategies.sparsyfed import SparsyFed, SparsyFedConfig, truncated_normal
 
 
 def tiny():
@@ -222,7 +221,7 @@ ONES = round(0.05 * WEIGHTS)
 
 def lines(raw, **changes):
     config = raw(**SPARSE, **changes)
-    _, folder = run_federation(LoopbackGrid(app, config, 4), config, STRATEGIES)
+    folder = run_on_grid(LoopbackGrid(app, config, 4), config)
     return folder.ledger.read()
 
 

@@ -1,17 +1,16 @@
 import numpy as np
 import pytest
 import torch
+from fedgates.strategies.fedavg import FedAvg, FedAvgConfig
+from fedgates.strategies.topk import TopK, TopKConfig, as_read, remembered
 from torch import nn
 
 from client_app import app
 from fedgates.errors import ConfigError
-from fedgates.flower import LoopbackGrid, run_federation
+from fedgates.flower import LoopbackGrid, run_on_grid
 from fedgates.methods.training import Task
 from fedgates.nn.network import Network
 from fedgates.types import Update, Weights, pack, unpack
-from strategies import STRATEGIES
-from strategies.fedavg import FedAvg, FedAvgConfig
-from strategies.topk import TopK, TopKConfig, as_read, remembered
 
 
 def network():
@@ -178,13 +177,13 @@ def test_a_run_without_a_density_ends_before_anything_is_sent(raw):
     grid = LoopbackGrid(app, config, 4)
     grid.push_messages = None
     with pytest.raises(ConfigError, match="target-density"):
-        run_federation(grid, config, STRATEGIES)
+        run_on_grid(grid, config)
 
 
 def test_it_learns_on_digits_at_a_twentieth_of_the_bytes(raw):
     changes = {"samples_per_client": 0, "num_server_rounds": 6, "local_epochs": 3}
     config = raw(strategy="topk", target_density=0.05, **changes)
-    _, folder = run_federation(LoopbackGrid(app, config, 10), config, STRATEGIES)
+    folder = run_on_grid(LoopbackGrid(app, config, 10), config)
     lines = folder.ledger.read()
     assert lines[-1]["accuracy"] > 0.8
     for line in lines:

@@ -10,13 +10,12 @@ from flwr.proto.message_pb2 import Message as ProtoMessage
 from safetensors.numpy import load_file
 
 from client_app import app
-from fedgates.flower import LoopbackGrid, run_federation
+from fedgates.flower import LoopbackGrid, run_on_grid
 from fedgates.flower.records import METRICS, STATE, STYPE, UPDATE, from_record
 from fedgates.methods.registry import build, configure
 from fedgates.types import Update
 from fedgates.wire import describe
 from fedgates.wire.header import HEADER_SIZE, peek
-from strategies import STRATEGIES
 
 D = 64 * 256 + 256 + 256 * 256 + 256 + 256 * 10 + 10
 FIRST_NODE = 1000
@@ -28,8 +27,7 @@ def run(raw, clients=4, grid=LoopbackGrid):
 
 
 def run_on(grid, raw):
-    _, folder = run_federation(grid, raw, STRATEGIES)
-    return folder
+    return run_on_grid(grid, raw)
 
 
 def last_checkpoint(folder):
@@ -53,7 +51,7 @@ def total(traffic):
 @cache
 def method(**changes):
     """The method of a small run, as either end builds it."""
-    return build(*configure({key.replace("_", "-"): value for key, value in changes.items()}, STRATEGIES), (1, 8, 8), 10)
+    return build(*configure({key.replace("_", "-"): value for key, value in changes.items()}), (1, 8, 8), 10)
 
 
 class Noting(LoopbackGrid):

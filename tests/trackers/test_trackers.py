@@ -154,10 +154,9 @@ def test_a_run_without_trackers_imports_none(raw):
     script = """
 import json, sys
 from client_app import app
-from fedgates.flower import LoopbackGrid, run_federation
-from strategies import STRATEGIES
+from fedgates.flower import LoopbackGrid, run_on_grid
 raw = json.loads(sys.argv[1])
-run_federation(LoopbackGrid(app, raw, 3), raw, STRATEGIES)
+run_on_grid(LoopbackGrid(app, raw, 3), raw)
 print(*[name for name in sys.modules if name.split(".")[0] in ("tensorboard", "wandb", "mlflow")])
 """
     command = [sys.executable, "-c", script, json.dumps(raw(num_server_rounds=1))]

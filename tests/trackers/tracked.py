@@ -1,14 +1,12 @@
 """Runs that trackers follow, and what they are told."""
 
 from client_app import app
-from fedgates.flower import LoopbackGrid, run_federation
-from strategies import STRATEGIES
+from fedgates.flower import LoopbackGrid, run_on_grid
 
 
 def run(raw):
     """A whole run on four clients: its folder."""
-    _, folder = run_federation(LoopbackGrid(app, raw, 4), raw, STRATEGIES)
-    return folder
+    return run_on_grid(LoopbackGrid(app, raw, 4), raw)
 
 
 def line(server_round, **changes):
