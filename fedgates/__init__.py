@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from fedgates.flower.simulation import SimulationResult, simulate
     from fedgates.model_file import Model, load
 
+__version__ = "0.1.0"
 _LAZY = {
     "Model": "fedgates.model_file",
     "load": "fedgates.model_file",
@@ -30,4 +31,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*__all__, "__version__"])

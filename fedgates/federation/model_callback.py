@@ -6,14 +6,13 @@ import json
 import logging
 from collections.abc import Mapping
 from copy import deepcopy
-from importlib import metadata
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fedgates import model_file, rng
+from fedgates import __version__, model_file, rng
 from fedgates.config import is_reference
 from fedgates.data import Dataset, to_tensors
 from fedgates.federation.callbacks import BaseCallback, Record
@@ -83,7 +82,7 @@ def _facts(server: Server[Any], dataset: Dataset, last: Mapping[str, Any]) -> mo
             "dataset": config.dataset,
             "rounds": last.get("round", 0),
             **reached,
-            "fedgates": metadata.version("fedgates"),
+            "fedgates": __version__,
         },
     )
 
