@@ -6,7 +6,7 @@ import sys
 def main() -> None:
     """Run the command; ends the process."""
     try:
-        from fedgates.cli import main as command  # noqa: PLC0415
+        from fedgates.cli import main as command  # noqa: PLC0415, TID251
     except ModuleNotFoundError as error:
         lacking = f"the command needs the package {error.name}, which is not installed"
         sys.exit(f"fedgates: {lacking}; fedgates.load takes torch and numpy alone")
