@@ -25,7 +25,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 
 def run(job: tuple[Mapping[str, Any], int]) -> list[Line]:
     """One federation of so many clients on the loopback grid; its rounds."""
-    from fedgates.flower.app import load_app, run_one  # noqa: PLC0415  # a worker imports it for itself
+    from fedgates.flower.app import load_app, run_one  # a worker imports it for itself
 
     log = logging.getLogger("fedgates")
     log.addHandler(logging.NullHandler())  # with a handler there, the app adds none that prints

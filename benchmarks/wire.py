@@ -70,7 +70,7 @@ def _runs(data_dir: str, records: Path, seeds: range, rounds: int) -> tuple[list
 
 
 def _record(jobs: list[Any], workers: int) -> None:
-    from recordings import record  # noqa: PLC0415  # imports torch, which the parent of the workers need not
+    from recordings import record  # imports torch, which the parent of the workers need not
 
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     with ProcessPoolExecutor(workers) as pool:
