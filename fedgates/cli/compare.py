@@ -76,11 +76,11 @@ def _run_study(study: "Study", app: Path, file: Path, runs: Path, workers: int) 
     from rich.console import Console  # noqa: PLC0415
 
     from fedgates.compare import Group, read_run  # noqa: PLC0415
-    from fedgates.flower.study import StudyError, check_jobs, finished, held, home  # noqa: PLC0415
+    from fedgates.flower.study import StudyError, check_jobs, finished, lock_study, study_folder  # noqa: PLC0415
 
     console = Console(stderr=True, highlight=False)
-    jobs, app, kept = study.jobs(), app.absolute(), home(runs.absolute(), app, file)
-    with held(kept):
+    jobs, app, kept = study.jobs(), app.absolute(), study_folder(runs.absolute(), app, file)
+    with lock_study(kept):
         try:
             with console.status(f"checking {len(jobs)} runs"):
                 wanted = dict(zip(jobs, check_jobs(app, jobs), strict=True))

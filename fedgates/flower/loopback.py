@@ -1,7 +1,7 @@
-"""Flower's Grid served by calling the ClientApp in this process: for tests and studies, not an engine.
+"""A Flower grid that calls the ClientApp in this process, for tests, notebooks and studies.
 
-Every message goes through Flower's own serialisation both ways, so what a client sees, and what the server gets back, are the
-bytes that would travel; each node keeps its own state between messages, as under Ray and on devices.
+Every message is serialised by Flower both ways, so client and server get the bytes that would travel; each node keeps its own
+state between messages, as under Ray and on devices.
 """
 
 import traceback
@@ -27,20 +27,20 @@ class LoopbackGrid(Grid):
     Parameters
     ----------
     client_app : ClientApp
-        The app under test, unchanged.
+        The app.
     run_config : mapping
-        What Flower would give the app as its run config.
+        The run config that the app gets.
     num_clients : int
-        Nodes, with `partition-id` 0 to n - 1 and `num-partitions` n.
+        Number of nodes, with `partition-id` 0 to n - 1 and `num-partitions` n.
     node_configs : sequence of mapping, optional
-        Instead of the above: a node config for each node.
+        Instead of `num_clients`: the node config of each node.
 
     Attributes
     ----------
     simulated : bool
-        Whether the nodes share the server's data; not if all have their own.
+        Whether the nodes share the server's data set; False if all have their own.
     complete : bool
-        Whether all nodes that will ever be are there from the start.
+        Whether all nodes are connected from the start: True.
     """
 
     complete = True
@@ -63,7 +63,7 @@ class LoopbackGrid(Grid):
         self._replies: dict[str, Message] = {}
 
     def deliver(self, message: Message) -> Message | None:
-        """Run the client on one message; None is a client that never answers. Tests override it to make faults."""
+        """Return the client's reply to a message, or None if it never answers. Tests override it to inject faults."""
         context = self.contexts[message.metadata.dst_node_id]
         try:
             return self.client_app(message, context)
@@ -72,46 +72,46 @@ class LoopbackGrid(Grid):
             return Message(Error(_CLIENT_RAISED, reason), reply_to=message)
 
     def get_node_ids(self) -> list[int]:
-        """The nodes."""
+        """Return the node numbers."""
         return list(self.contexts)
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
-        """Give each message an id and run its client."""
+        """Run the client of each message; return the messages' ids."""
         ids = []
         for message in messages:
             message_id = f"loopback-{next(self._ids)}"
             message.metadata.__dict__["_message_id"] = message_id
             ids.append(message_id)
-            reply = self.deliver(_travelled(message))
+            reply = self.deliver(_serialised(message))
             if reply is not None:
-                self._replies[message_id] = _travelled(reply)
+                self._replies[message_id] = _serialised(reply)
         return ids
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
-        """The replies that are there."""
+        """Return the replies to these messages that have arrived."""
         return [self._replies.pop(message_id) for message_id in list(message_ids) if message_id in self._replies]
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
-        """Push, and pull what there is; a client that has not answered never will."""
+        """Push messages and return the replies; a client that has not answered never will."""
         del timeout
         return self.pull_messages(self.push_messages(messages))
 
     def set_run(self, run: Run) -> None:
-        """There is one run."""
+        """Set the run."""
         self._run = run
 
     @property
     def run(self) -> Run:
-        """The run that was set."""
+        """The run."""
         return self._run
 
     def create_message(
         self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
     ) -> Message:
-        """As in Flower, where it is deprecated."""
+        """Return a new message, as in Flower, where this is deprecated."""
         return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
 
 
-def _travelled(message: Message) -> Message:
-    """The message as it is after a journey: the same bytes, sharing no object with the one that was sent."""
+def _serialised(message: Message) -> Message:
+    """Return the message after serialisation and deserialisation: the same content, sharing no object with the original."""
     return message_from_proto(message_to_proto(message))

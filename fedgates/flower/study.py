@@ -1,7 +1,7 @@
-"""Many runs of a Flower app on the loopback grid: checked beforehand, several at a time, each in a process of its own.
+"""The runs of a study on the loopback grid: all checked first, then several at a time, each in a process of its own.
 
-A run is written into ``seed1.part/`` beside the place ``seed1/`` where it is moved once it has finished, so a folder that has
-its final name is a whole run.
+A run is written into ``seed1.part/`` and renamed to ``seed1/`` once it has finished, so a folder with its final name is a whole
+run.
 """
 
 import hashlib
@@ -43,40 +43,40 @@ _FRESH = (
     if "forkserver" in multiprocessing.get_all_start_methods()
     else multiprocessing.get_context("spawn")
 )
-"""Children that share nothing with this process: no module of the app, no CUDA context, no logger. Where the system can fork,
-they come from a server that has imported what every run needs, which takes longer than a short run."""
+"""Processes that share nothing with this one: no module of the app, no CUDA context, no logger. Where the system can fork, they
+are forked from a server that has imported what every run needs, which takes longer than a short run."""
 _PRELOADED = ["fedgates.flower.study", "flwr_datasets.partitioner", "matplotlib.figure", "torch"]
-if isinstance(_FRESH, ForkServerContext):  # in torch's threads nothing runs yet when it forks, and no device is open
+if isinstance(_FRESH, ForkServerContext):  # when it forks, torch has no threads and no device is open
     _FRESH.set_forkserver_preload(_PRELOADED)
 
 
 class StudyError(RuntimeError):
-    """A run of a study cannot be done as it stands; the message is one line."""
+    """A run of a study cannot be started; the message is one line."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of the runs of a study: the folders of those that finished, and why others did not."""
+    """The folders of the runs of a study that finished, and why others failed."""
 
     folders: dict[Job, Path]
     failed: dict[Job, str]
     logs: dict[Job, Path]
 
 
-def home(runs: Path, app: Path, study: Path) -> Path:
-    """Where a study of an app has its runs: under the study's name, and apart from others of that name or of other apps."""
-    own = hashlib.blake2b(f"{app.resolve()}\n{study.resolve()}".encode(), digest_size=4).hexdigest()
-    return runs / f"{study.stem}-{own}"
+def study_folder(runs: Path, app: Path, study: Path) -> Path:
+    """Return the folder of a study's runs: named like the study, apart from other studies of that name and other apps."""
+    identity = hashlib.blake2b(f"{app.resolve()}\n{study.resolve()}".encode(), digest_size=4).hexdigest()
+    return runs / f"{study.stem}-{identity}"
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Keep a study's folder, which is made, for this process.
+def lock_study(folder: Path) -> Iterator[None]:
+    """Make a study's folder and lock it for this process.
 
     Raises
     ------
     ConfigError
-        It cannot be written, or another process runs the study.
+        It cannot be written, or another process is running the study.
     """
     with ExitStack() as stack:
         try:
@@ -90,14 +90,14 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def check_jobs(folder: Path, jobs: Sequence[Job]) -> list[dict[str, Any]]:
-    """What the ``config.json`` of each job will hold, found out in a process of its own.
+    """Return what the ``config.json`` of each job will hold, computed in a process of its own.
 
     Raises
     ------
     StudyError
-        The app cannot be loaded, or a job cannot be run as it stands; the first that cannot is named.
+        The app cannot be loaded, or a job cannot be run; the message names the first.
     """
-    ignore = (signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches it, too; this process says what became of it
+    ignore = (signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches it, too; this process handles it
     with ProcessPoolExecutor(1, mp_context=_FRESH, initializer=signal.signal, initargs=ignore) as pool:
         found = pool.submit(_check, folder, jobs).result()
     if isinstance(found, str):
@@ -106,7 +106,7 @@ def check_jobs(folder: Path, jobs: Sequence[Job]) -> list[dict[str, Any]]:
 
 
 def finished(folder: Path, wanted: Mapping[str, Any]) -> bool:
-    """Whether a folder holds a finished run whose ``config.json`` is what is wanted, wherever it was written at first."""
+    """Return whether a folder holds a finished run with this ``config.json``, apart from where the run was written."""
     try:
         found = read_run(folder).config
     except ConfigError:
@@ -114,19 +114,19 @@ def finished(folder: Path, wanted: Mapping[str, Any]) -> bool:
     return _compared(found) == _compared(wanted)
 
 
-def run_jobs(app: Path, jobs: Mapping[Job, Path], workers: int, tell: Callable[[int, Outcome], None]) -> Outcome:
-    """Run jobs, `workers` at a time; one that fails does not end the others.
+def run_jobs(app: Path, jobs: Mapping[Job, Path], workers: int, on_progress: Callable[[int, Outcome], None]) -> Outcome:
+    """Run jobs, `workers` at a time; a job that fails does not end the others.
 
     Parameters
     ----------
     app : Path
         The Flower app's folder.
     jobs : mapping
-        Job to the folder that will hold its run; a run that is there is replaced once the new one has finished.
+        Job to the folder of its run; an existing run is replaced once the new one has finished.
     workers : int
         Processes at a time, each with one thread.
-    tell : callable
-        Called every now and then with the number of rounds that are done and what has become of jobs so far.
+    on_progress : callable
+        Called several times a second with the number of rounds done and the outcome so far.
     """
     waiting, running = deque(jobs), dict[Job, BaseProcess]()
     outcome, rounds = Outcome({}, {}, {}), dict[Job, int]()
@@ -141,7 +141,7 @@ def run_jobs(app: Path, jobs: Mapping[Job, Path], workers: int, tell: Callable[[
                 if process.exitcode is not None:
                     del running[job]
                     _close(job, process.exitcode, jobs[job], outcome)
-            tell(sum(rounds.values()), outcome)
+            on_progress(sum(rounds.values()), outcome)
     finally:
         for process in running.values():
             process.terminate()
@@ -159,7 +159,7 @@ def _start(app: Path, job: Job, part: Path) -> BaseProcess:
 
 
 def _close(job: Job, exit_code: int, folder: Path, outcome: Outcome) -> None:
-    """Move a run that has finished to its place; of another note why it has not."""
+    """Move a run that finished to its folder; record why another failed."""
     part = _part(folder)
     found = [path.parent for path in part.glob("*/config.json")]
     if exit_code or len(found) != 1:
@@ -181,7 +181,7 @@ def _reason(log: Path, exit_code: int) -> str:
 
 
 def _rounds(part: Path) -> int:
-    """How many rounds a run has written down."""
+    """Return the number of rounds in a run's log."""
     return sum(path.read_bytes().count(b"\n") for path in part.glob("*/rounds.jsonl"))
 
 
@@ -197,7 +197,7 @@ def _compared(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check(folder: Path, jobs: Sequence[Job]) -> list[dict[str, Any]] | str:
-    """As :func:`check_jobs`; an error's line instead of the error, which is read in another process."""
+    """As :func:`check_jobs`, but return the line of an error, because exceptions do not always survive pickling."""
     torch.set_num_threads(1)
     job, found = None, []
     try:
@@ -206,14 +206,14 @@ def _check(folder: Path, jobs: Sequence[Job]) -> list[dict[str, Any]] | str:
             setup = prepare({**app.config, **job.config}, app.server.methods, partial(int, job.clients))
             found.append({**to_dict(setup.method.config), CLIENTS: job.clients})
     except Exception as error:  # noqa: BLE001  # a method of the user's own may raise anything
-        told = str(error) if isinstance(error, ConfigError | NetworkError) else error_line(error)
-        return f"{job}: {told}" if job else told
+        line = str(error) if isinstance(error, ConfigError | NetworkError) else error_line(error)
+        return f"{job}: {line}" if job else line
     return found
 
 
 def _work(app: Path, job: Job, part: Path) -> None:
-    """One run; the log's last line says what went wrong."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the one that started us decides
+    """Run one job; an error is the last line of its log."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the parent decides
     threading.Thread(target=_end_with_parent, daemon=True).start()
     log = os.open(part / _LOG, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     os.dup2(log, 1)

@@ -13,14 +13,14 @@ from fedgates.nn.network import ParameterSlice
 
 
 def inertia(slices: Sequence[ParameterSlice], before: NDArray[np.float32], after: NDArray[np.float32]) -> dict[str, float]:
-    """The norm of each matrix's and kernel's global update, and its root mean square, by which layers of all sizes compare.
+    """Return the norm of the global update of each matrix and kernel, and its root mean square, comparable across sizes.
 
     Parameters
     ----------
     slots : sequence of Slot
-        The network's parameters; those that are no matrix or kernel are passed over.
+        The network's parameters; only matrices and kernels are used.
     before, after : numpy.ndarray
-        The server's weights, ``[d]`` or with more behind them, around a round.
+        The server's weights before and after a round, ``[d]`` or longer.
 
     Returns
     -------

@@ -32,7 +32,7 @@ def _are_evaluations(value: str) -> bool:
 
 @dataclass(frozen=True)
 class MaskConfig(RunConfig):
-    """The keys of every method that sends masks."""
+    """Keys of every method that sends masks."""
 
     weight_scale: str = choice("kaiming", *WEIGHT_SCALES)
     evaluations: str = text(

@@ -1,4 +1,4 @@
-"""What can be said of a round's masks, and of a model's support, from counts alone."""
+"""Metrics of a round's masks and of a model's support, from counts alone."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -10,14 +10,14 @@ from fedgates.types import Update
 
 
 class MaskCounts:
-    """How often each gate was 1 in the masks of a round, counted as they go by.
+    """Number of ones of each gate in the masks of a round.
 
     Attributes
     ----------
     ones : numpy.ndarray
         Shape ``[d]``, uint32.
     masks : int
-        How many masks were counted; updates of values alone have none.
+        Number of masks counted; updates of values alone have none.
     """
 
     def __init__(self, size: int) -> None:
@@ -25,7 +25,7 @@ class MaskCounts:
         self.masks = 0
 
     def watch(self, updates: Iterable[Update]) -> Iterator[Update]:
-        """The same updates, each counted before it is handed on."""
+        """Yield the same updates, each counted first."""
         for update in updates:
             if update.mask is not None:
                 self.ones += update.gates(len(self.ones))
@@ -33,14 +33,14 @@ class MaskCounts:
             yield update
 
     def among(self, part: NDArray[np.bool_]) -> "MaskCounts":
-        """The counts of the gates in ``part [d]`` alone."""
+        """Return the counts of the gates in ``part [d]`` alone."""
         counts = MaskCounts(0)
         counts.ones, counts.masks = self.ones[part], self.masks
         return counts
 
 
 def consensus(counts: MaskCounts) -> float:
-    """Agreement of clients' masks: intersection over union, both summed over all pairs of clients; 1 where they are the same.
+    """Return the agreement of clients' masks: intersection over union, both summed over all pairs; 1 where all are equal.
 
     With n_i ones at gate i in K masks, ``I = sum n_i (n_i - 1) / 2`` and ``U = (K - 1) sum n_i - I``.
     """
@@ -51,19 +51,19 @@ def consensus(counts: MaskCounts) -> float:
 
 
 def regrown_share_of_ones(before: NDArray[np.float32], counts: MaskCounts) -> float:
-    """Of the ones in clients' masks, the share that the broadcast weights ``before [d]`` had at zero."""
+    """Return the share of the ones in clients' masks at which the broadcast weights ``before [d]`` were zero."""
     total = int(counts.ones.sum(dtype=np.int64))
     return int(counts.ones[before == 0].sum(dtype=np.int64)) / total if total else 0.0
 
 
 def regrown_share_of_gates(before: NDArray[np.float32], counts: MaskCounts) -> float:
-    """Of all gates of all masks, the share that are ones where the broadcast weights ``before [d]`` were zero."""
+    """Return the share of all gates of all masks that are 1 where the broadcast weights ``before [d]`` were zero."""
     total = counts.masks * len(counts.ones)
     return int(counts.ones[before == 0].sum(dtype=np.int64)) / total if total else 0.0
 
 
 def support_scores(kept: NDArray[np.bool_], truth: NDArray[np.bool_]) -> dict[str, float]:
-    """Precision, recall and F1 of a found support for the true one, both ``[d]``; 0 where nothing is right."""
+    """Return precision, recall and F1 of a support ``kept [d]`` against the true one ``[d]``; 0 where they do not meet."""
     right = int((kept & truth).sum())
     found, wanted = int(kept.sum()), int(truth.sum())
     return {
@@ -74,5 +74,5 @@ def support_scores(kept: NDArray[np.bool_], truth: NDArray[np.bool_]) -> dict[st
 
 
 def entropy(density: float) -> float:
-    """Binary entropy ``H2`` in bits: the literature's rate of a mask of this density, bits per parameter."""
+    """Return the binary entropy ``H2`` in bits: the literature's rate of a mask of this density, bits per parameter."""
     return sum(-p * math.log2(p) for p in (density, 1 - density) if p > 0)

@@ -1,8 +1,8 @@
-"""Randomised response on the bits of a mask, and what the server makes of the counts.
+"""Randomized response on the bits of a mask, and the estimate of the counts before it.
 
-Warner: Randomized Response, JASA 1965. A device turns each bit over with probability p before it sends it. Of a bit seen alone
-the ratio of the likelihoods of both true values is then at most ``(1 - p) / p``: local differential privacy with
-``epsilon = ln((1 - p) / p)`` a bit, per round. docs/privacy.md says what that is worth, and what it does not cover.
+Warner: Randomized Response, JASA 1965. A device flips each bit with probability p before it sends it. The likelihood ratio of
+the two true values of a bit is then at most ``(1 - p) / p``: local differential privacy with ``epsilon = ln((1 - p) / p)`` a
+bit and round. docs/privacy.md explains what that covers.
 """
 
 import math
@@ -18,10 +18,10 @@ Lots = NDArray[np.uint32]
 
 
 def flipped(update: Update, lots: Lots, probability: float) -> Update:
-    """The update with every bit of its mask turned over where its lot is below `probability`; all else is withheld.
+    """Return the update with the bits of its mask flipped whose lot is below `probability`, and nothing else.
 
-    What goes with a mask (number of examples, loss, accuracy, the probabilities it was drawn from) is an exact function of a
-    device's data and would tell more than its bits, so an update stands for one example and has no metrics.
+    What accompanies a mask (number of examples, loss, accuracy, the probabilities it was drawn from) is an exact function of
+    the device's data and would reveal more than its bits, so the update counts as one example and has no metrics.
     """
     mask = pack(update.gates(len(lots)).view(np.bool_))
     turned = pack(lots < np.uint32(round(probability * 2**32)))
@@ -29,14 +29,14 @@ def flipped(update: Update, lots: Lots, probability: float) -> Update:
 
 
 def epsilon(probability: float) -> float:
-    """Local differential privacy of one bit that is turned over with `probability`, in nats; infinite for 0."""
+    """Return the local differential privacy of one bit that is flipped with `probability`, in nats; infinite for 0."""
     return math.log((1 - probability) / probability) if probability else math.inf
 
 
 def restored(ones: NDArray[np.float32], trials: int, probability: float) -> NDArray[np.float32]:
-    """How many of the trials had a one before bits were turned over, estimated from the ones that came, ``[d]``.
+    """Return an estimate of the ones before bits were flipped, ``[d]``.
 
-    ``(ones - p * trials) / (1 - 2 p)``, which is unbiased, held within 0 and `trials`.
+    ``(ones - p * trials) / (1 - 2 p)``, which is unbiased, clipped to [0, trials].
     """
     estimate: NDArray[np.float32] = (ones - np.float32(probability * trials)) / np.float32(1 - 2 * probability)
     return np.clip(estimate, 0, np.float32(trials))

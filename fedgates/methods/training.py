@@ -1,4 +1,4 @@
-"""The local loop that methods share: batches of a client's images, one backward pass each, and evaluation."""
+"""The local training loop, and prediction and its score."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -105,7 +105,7 @@ def train_epochs(
 
 
 def backward(network: Network, task: Task, batch: Tensor, precision: str) -> Tensor:
-    """Loss of one batch with the network's present weights; leaves its gradient in ``network.gradient``.
+    """Compute the loss of one batch with the network's present weights, and its gradient in ``network.gradient``.
 
     Cross-entropy of logits ``[n, classes]`` where the task's ``y`` are labels, mean squared error of ``[n, 1]`` where they are
     targets.
@@ -127,17 +127,16 @@ def backward(network: Network, task: Task, batch: Tensor, precision: str) -> Ten
 
 @torch.inference_mode()
 def predict(network: Network, x: Tensor, precision: str = "float32") -> Tensor:
-    """What the network says of images with its present weights.
+    """Return the network's predictions for images with its present weights.
 
-    Images go through in batches of at most 500, all of one size (but for one image), and the i-th batch of k takes every k-th
-    image from the i-th on. To a network without batch statistics that is all the same. One that normalises by them sees each
-    image in the company of its batch, also here: so no batch is a small rest, and in a test set that is sorted by class every
-    batch has all classes.
+    Images are evaluated in batches of at most 500, equal in size but for one image; the i-th of k batches takes every k-th
+    image from the i-th on. That matters to a network that normalises by batch statistics: no batch is a small remainder, and
+    every batch of a test set sorted by class has all classes.
 
     Parameters
     ----------
     network : Network
-        One with one output is a regression; any other gives logits.
+        A regression if it has one output; otherwise its outputs are logits.
     x : Tensor
         uint8 ``[n, C, H, W]``.
     precision : str
@@ -161,12 +160,12 @@ def predict(network: Network, x: Tensor, precision: str = "float32") -> Tensor:
 
 
 def score(predictions: Tensor, y: Tensor) -> dict[str, float]:
-    """How good predictions are; every number is finite, whatever the weights.
+    """Return metrics of predictions; every number is finite, whatever the weights.
 
     Parameters
     ----------
     predictions : Tensor
-        Of :func:`predict`.
+        As :func:`predict` returns them.
     y : Tensor
         Int64 labels ``[n]``, or float32 targets ``[n]``.
 
@@ -196,7 +195,7 @@ def _score_regression(predictions: Tensor, y: Tensor) -> dict[str, float]:
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """Bfloat16 autocast on `device`, or nothing for float32."""
+    """Return bfloat16 autocast on `device`, or a context that does nothing for float32."""
     if precision == "float32":
         return nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)
@@ -209,9 +208,9 @@ def _images(x: Tensor, precision: str) -> Tensor:
 
 @contextmanager
 def seeded_rng(seed_from: torch.Generator, threads: int) -> Iterator[None]:
-    """Run with `threads` CPU threads (0: as they are) and torch's global generators seeded from a key, then put both back.
+    """Run with torch's global generators seeded and `threads` CPU threads (0: no change), then restore both.
 
-    A user's network may draw from the global generator (dropout does), and sums depend on how many threads share them.
+    A user's network may draw from the global generator, as dropout does, and sums depend on the number of threads.
     """
     before = torch.get_num_threads()
     devices = list(range(torch.cuda.device_count()))

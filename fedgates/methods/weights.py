@@ -21,7 +21,7 @@ from fedgates.types import Update, Weights
 
 @dataclass(frozen=True)
 class WeightConfig(RunConfig):
-    """The keys of every method that trains weights by SGD."""
+    """Keys of every method that trains weights by SGD."""
 
     momentum: float = number(0.0, 0, 0.9999)
     weight_decay: float = number(0.0, 0)
@@ -30,7 +30,7 @@ class WeightConfig(RunConfig):
     unused = RunConfig.unused | {"density_penalty", "target_density", "entropy_bonus", "sampled_extra_bits"}
 
     def rate(self, server_round: int) -> float:
-        """The learning rate of a round: `learning-rate`, or with `final-learning-rate` exponentially from one to the other."""
+        """Return the learning rate of a round: exponential from `learning-rate` to `final-learning-rate`, where that is set."""
         if not self.final_learning_rate or self.num_server_rounds == 1:
             return self.learning_rate
         done = min(1.0, (server_round - 1) / (self.num_server_rounds - 1))

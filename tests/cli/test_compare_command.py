@@ -12,7 +12,7 @@ import pytest
 
 from fedgates.cli import main
 from fedgates.compare import read_study
-from fedgates.flower.study import _check, home
+from fedgates.flower.study import _check, study_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDY = """
@@ -127,7 +127,7 @@ def stamps(folder):
 
 @pytest.mark.slow
 def test_a_study_from_end_to_end(command, place):
-    runs, out = home(place / "runs", place, place / "two.toml"), place / "two"
+    runs, out = study_folder(place / "runs", place, place / "two.toml"), place / "two"
     arguments = ["compare", place / "two.toml", "--app", place, "--runs", place / "runs", "--workers", 2]
 
     code, said, told = command(*arguments)

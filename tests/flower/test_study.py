@@ -13,7 +13,7 @@ from apps import apps_forgotten, write_app
 from fedgates.compare import Job
 from fedgates.errors import ConfigError
 from fedgates.flower.app import load_app, run_one
-from fedgates.flower.study import Outcome, StudyError, _check, _close, check_jobs, finished, held, home, run_jobs
+from fedgates.flower.study import Outcome, StudyError, _check, _close, check_jobs, finished, lock_study, run_jobs, study_folder
 
 
 @pytest.fixture(autouse=True)
@@ -171,15 +171,15 @@ def test_an_interrupted_study_ends_its_processes(raw, tmp_path):
 
 @pytest.mark.slow
 def test_a_study_has_a_home_of_its_own(tmp_path):
-    one = home(tmp_path, tmp_path / "app", tmp_path / "a" / "x.toml")
-    assert one == home(tmp_path, tmp_path / "app", tmp_path / "a" / "x.toml")
+    one = study_folder(tmp_path, tmp_path / "app", tmp_path / "a" / "x.toml")
+    assert one == study_folder(tmp_path, tmp_path / "app", tmp_path / "a" / "x.toml")
     assert one.name.startswith("x-")
     assert (
         len(
             {
                 one,
-                home(tmp_path, tmp_path / "other", tmp_path / "a" / "x.toml"),
-                home(tmp_path, tmp_path / "app", tmp_path / "x.toml"),
+                study_folder(tmp_path, tmp_path / "other", tmp_path / "a" / "x.toml"),
+                study_folder(tmp_path, tmp_path / "app", tmp_path / "x.toml"),
             }
         )
         == 3
@@ -188,12 +188,19 @@ def test_a_study_has_a_home_of_its_own(tmp_path):
 
 def test_a_study_is_run_by_one_process_at_a_time(tmp_path):
     folder = tmp_path / "x"
-    with held(folder), pytest.raises(ConfigError, match=r"--runs = .+ expected a folder that no other process"), held(folder):
+    with (
+        lock_study(folder),
+        pytest.raises(ConfigError, match=r"--runs = .+ expected a folder that no other process"),
+        lock_study(folder),
+    ):
         pass
-    with held(folder):
+    with lock_study(folder):
         pass
     (tmp_path / "file").touch()
-    with pytest.raises(ConfigError, match=r"--runs = .+ expected a folder that can be written"), held(tmp_path / "file" / "x"):
+    with (
+        pytest.raises(ConfigError, match=r"--runs = .+ expected a folder that can be written"),
+        lock_study(tmp_path / "file" / "x"),
+    ):
         pass
 
 
