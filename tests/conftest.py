@@ -1,7 +1,6 @@
 """What tests share."""
 
 import logging
-import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -13,12 +12,51 @@ import torch
 Value = bool | int | float | str
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip rehearsals, with the reason, where nobody asks for them."""
-    if not os.environ.get("FEDGATES_TEST_REHEARSALS"):
-        for item in items:
-            if item.get_closest_marker("rehearsal"):
-                item.add_marker(pytest.mark.skip(reason="FEDGATES_TEST_REHEARSALS is not set"))
+LEFT_OUT = pytest.StashKey[dict[str, int]]()
+"""Number of tests of each marker that were left out."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--all``."""
+    parser.addoption("--all", action="store_true", help="run slow tests and rehearsals, too (half an hour on two cores)")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out slow tests and rehearsals, unless ``--all`` or ``-m`` asks for them."""
+    counts = config.stash.setdefault(LEFT_OUT, {})
+    if config.getoption("--all") or config.option.markexpr:
+        return
+    kept, left_out = list[pytest.Item](), list[pytest.Item]()
+    for item in items:
+        marker = next((name for name in ("rehearsal", "slow") if item.get_closest_marker(name)), None)
+        if marker is None:
+            kept.append(item)
+        else:
+            counts[marker] = counts.get(marker, 0) + 1
+            left_out.append(item)
+    items[:] = kept
+    config.hook.pytest_deselected(items=left_out)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Report from a worker of pytest-xdist what it left out; every worker collects all tests."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left_out"] = session.config.stash.get(LEFT_OUT, {})
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:  # noqa: ARG001
+    """Take a worker's report."""
+    counts = node.config.stash.setdefault(LEFT_OUT, {})
+    counts.update(getattr(node, "workeroutput", {}).get("left_out", {}))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print what was left out."""
+    counts = terminalreporter.config.stash.get(LEFT_OUT, {})
+    if counts:
+        text = ", ".join(f"{count} {marker}" for marker, count in sorted(counts.items()))
+        terminalreporter.write_line(f"left out: {text} (uv run pytest --all runs everything)")
 
 
 @pytest.fixture(autouse=True)
