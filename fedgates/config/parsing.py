@@ -63,6 +63,24 @@ def parse(config_class: type[C], raw: Mapping[str, Any], others: Iterable[type[R
     return config
 
 
+def updated(config: C, changes: Mapping[str, Any]) -> C:
+    """Return a copy of a configuration with other values, checked like any other.
+
+    Parameters
+    ----------
+    config : RunConfig
+        It does not change.
+    changes : mapping
+        Keys and values, as :func:`parse` takes them.
+
+    Raises
+    ------
+    ConfigError
+        A key is unknown or a value is not valid.
+    """
+    return parse(type(config), to_dict(config) | current_names(flatten(changes), keys_of(type(config))))
+
+
 def require_density(config: RunConfig, key: str = "density.target") -> None:
     """Raise a :class:`ConfigError` that names `key` if a configuration has no ``density.target`` above 0."""
     target = to_dict(config).get("density.target", 0.0)

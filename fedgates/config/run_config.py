@@ -18,6 +18,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import model_validator
 
 from fedgates.config.fields import Keys, key
+from fedgates.config.names import OUTPUT_DIR
 from fedgates.config.tables import (
     ClientTable,
     DataTable,
@@ -97,7 +98,7 @@ class RunConfig(Keys):
         "Codec of the state: votes (counts by frequency), float32, or relay (the updates since the client's last state, where"
         " that is smaller).",
     )
-    output_dir: str = key("~/fedgates/runs", "Folder of the runs, each in a folder of its own.", check="path")
+    output_dir: str = key(OUTPUT_DIR, "Folder of the runs, each in a folder of its own.", check="path")
     trackers: str = key(
         "",
         "Trackers that log each round: tensorboard, wandb or wandb=entity/project, mlflow or mlflow=URI,"

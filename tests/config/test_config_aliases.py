@@ -70,3 +70,11 @@ def test_a_config_written_before_the_tables_is_read(configs):
     assert (config.sparsyfed.prune_activations, config.client.threads) == (False, 2)
     assert parse(configs["sparsyfed"], to_dict(config)) == config
     assert set(to_dict(config)) == set(keys_of(configs["sparsyfed"]))
+
+
+def test_a_whole_config_of_every_method_is_read_under_old_names(configs, minimal):
+    defaults = {old: all_keys(configs.values())[current_name(old)].default for old in OLD}
+    for name, config in configs.items():
+        old = {**defaults, "strategy": name, "learning-rate": 0.1, "target-density": minimal(name).get("density.target", 0.0)}
+        parsed = parse(config, old, configs.values())
+        assert to_dict(parsed) == to_dict(parse(config, {**minimal(name), "learning-rate": 0.1}))

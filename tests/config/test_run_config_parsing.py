@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fedgates.config.fields import bounds_of, check_of
 from fedgates.config.flat import flatten
 from fedgates.config.keys import all_keys, keys_of, used_keys
-from fedgates.config.parsing import changed, class_of, parse, require_density, to_dict
+from fedgates.config.parsing import changed, class_of, parse, require_density, to_dict, updated
 from fedgates.config.run_config import RunConfig, WeightConfig
 from fedgates.errors import ConfigError
 
@@ -242,6 +242,15 @@ def test_tables_and_dotted_keys_are_the_same():
     assert flatten({"a": {"b": {"c": 1}, "d": 2}, "e": "x", "f": {}}) == {"a.b.c": 1, "a.d": 2, "e": "x"}
     with pytest.raises(ConfigError, match=r"^a\.b = 2: expected each key once$"):
         flatten({"a": {"b": 1}, "a.b": 2})
+
+
+def test_a_copy_has_other_values_and_is_checked(configs):
+    before = parse(configs["fedpm"], {"seed": 3, "fedpm.eps": 0.01})
+    after = updated(before, {"eps": 0.02, "server": {"quorum": 1}})
+    assert changed(after) == {"seed": 3, "fedpm.eps": 0.02, "server.quorum": 1.0}
+    assert changed(before) == {"seed": 3, "fedpm.eps": 0.01}
+    with pytest.raises(ConfigError, match=r"^fedpm\.eps = 7: expected a number from 1e-06 to 0\.499$"):
+        updated(before, {"fedpm.eps": 7})
 
 
 # --- what is refused
