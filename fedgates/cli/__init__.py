@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import click
 import typer
 
-from fedgates.cli import compare, data, models, runs  # noqa: F401  # they hang themselves on the app
+from fedgates.cli import compare, config, data, models, runs  # noqa: F401  # they hang themselves on the app
 from fedgates.cli.app import cli
 from fedgates.errors import ConfigError
 from fedgates.util.text import error_line

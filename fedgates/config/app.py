@@ -1,12 +1,138 @@
-"""The config of an app as Flower would give it to a run: ``[tool.flwr.app.config]``, and what `--run-config` says on top."""
+"""The config of an app as Flower gives it to a run: ``[tool.flwr.app.config]``, and the overrides of ``--run-config``."""
 
 import json
 import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from fedgates.config import RunConfig, key_names, parse
+from fedgates.config.aliases import current_names
+from fedgates.config.flat import flatten
+from fedgates.config.names import folder as expanded
+from fedgates.config.schema import RunConfig, key_names, parse
 from fedgates.errors import ConfigError, unknown_key
 from fedgates.types import Value
+
+_FILE = "pyproject.toml"
+_PAIRS = 'pairs such as partition="classes" seed=3, in TOML'
+
+
+@dataclass(frozen=True)
+class AppConfig:
+    """What the ``pyproject.toml`` of a Flower app says of it."""
+
+    folder: Path
+    config: Mapping[str, Value]
+    """``[tool.flwr.app.config]`` under dotted keys, spelled as in the file."""
+    serverapp: str
+    """"module:name" of its ServerApp."""
+    clientapp: str
+    """"module:name" of its ClientApp."""
+
+    def overridden(self, overrides: str = "") -> dict[str, Value]:
+        """Return the app's config under present key names, with the pairs or the file of ``--run-config`` on top."""
+        return current_names(self.config) | current_names(read_overrides(overrides))
+
+
+def read_app(folder: Path) -> AppConfig:
+    """Return the description of the app in a folder.
+
+    Raises
+    ------
+    ConfigError
+        The folder has no readable ``pyproject.toml`` of a Flower app.
+    """
+    try:
+        described = tomllib.loads((folder / _FILE).read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError("app", str(folder), f"a {_FILE} in TOML ({error})") from None
+    except (OSError, ValueError):
+        raise ConfigError("app", str(folder), f"the folder of a Flower app, with its {_FILE}") from None
+    try:
+        app = described["tool"]["flwr"]["app"]
+        server, client = (str(app["components"][name]) for name in ("serverapp", "clientapp"))
+        config = flatten(app.get("config", {}))
+    except (KeyError, TypeError, AttributeError):
+        expected = f"the folder of a Flower app, with a {_FILE} that has [tool.flwr.app.components]"
+        raise ConfigError("app", str(folder), expected) from None
+    return AppConfig(folder, config, server, client)
+
+
+def read_overrides(text: str) -> dict[str, Any]:
+    """Return the dotted keys and values of ``--run-config``, as ``flwr run`` reads it.
+
+    Parameters
+    ----------
+    text : str
+        Pairs in TOML, separated by spaces, or the path of one ``.toml`` file.
+
+    Raises
+    ------
+    ConfigError
+        A pair or the file cannot be read, or a key is given twice.
+
+    >>> read_overrides('seed=3 fedpm.eps=0.01 partition="classes"')
+    {'seed': 3, 'fedpm.eps': 0.01, 'partition': 'classes'}
+    """
+    if text.strip().endswith(".toml"):
+        return flatten(read_toml("run-config", expanded(text.strip())))
+    found: dict[str, Any] = {}
+    for pair in _split(text):
+        try:
+            read = flatten(tomllib.loads(pair))
+        except tomllib.TOMLDecodeError:
+            raise ConfigError("run-config", pair, _PAIRS) from None
+        for key, value in read.items():
+            if key in found:
+                raise ConfigError(key, value, "each key once")
+            found[key] = value
+    return found
+
+
+def read_toml(key: str, path: Path) -> dict[str, Any]:
+    """Return a TOML file's content.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be read; names `key`.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(key, str(path), f"a file in TOML ({error})") from None
+    except OSError as error:
+        raise ConfigError(key, str(path), f"a file that can be read ({error.strerror})") from None
+    except ValueError:
+        raise ConfigError(key, str(path), "a file in UTF-8") from None
+
+
+def as_pair(key: str, value: Value | None) -> str:
+    """Return a key and its value as ``flwr run --run-config`` reads them: no spaces around "=", texts in double quotes.
+
+    Flower ignores a pair with spaces around its "=", without a message.
+    """
+    if isinstance(value, str):
+        inner = json.dumps(value, ensure_ascii=False)[1:-1].replace('\\"', r"\u0022")
+        return f'{key}="{inner}"'
+    return f"{key}={json.dumps(value)}"
+
+
+def _split(text: str) -> list[str]:
+    """Return the pairs of ``a=1 b="x y"``: parts that spaces outside of quotes separate."""
+    parts, quote = [""], ""
+    for character in text.strip():
+        if character in "\"'" and quote in ("", character):
+            quote = "" if quote else character
+        if character.isspace() and not quote:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part for part in parts if part]
+
+
+# --- readers of the flat configuration, used until the new one is in place
 
 
 def of_app(folder: Path, overrides: str = "") -> RunConfig:
@@ -38,31 +164,12 @@ def of_app(folder: Path, overrides: str = "") -> RunConfig:
     return parse(RunConfig, {key: value for key, value in raw.items() if key in shared})
 
 
-def as_pair(key: str, value: Value | None) -> str:
-    """A key and its value as `flwr run --run-config` reads them: without spaces, texts in quotes, in which there are none.
-
-    Flower passes over what has spaces around its "=", without a word.
-    """
-    if isinstance(value, str):
-        inner = json.dumps(value, ensure_ascii=False)[1:-1].replace('\\"', r"\u0022")
-        return f'{key}="{inner}"'
-    return f"{key}={json.dumps(value)}"
-
-
 def _pairs(text: str) -> dict[str, Value]:
     """Read ``a=1 b="x y"``: TOML, but for the spaces between the pairs."""
     pairs: dict[str, Value] = {}
-    lines, quote = [""], ""
-    for character in text.strip():
-        if character in "\"'" and quote in ("", character):
-            quote = "" if quote else character
-        if character.isspace() and not quote:
-            lines.append("")
-        else:
-            lines[-1] += character
-    for line in filter(None, lines):
+    for line in _split(text):
         try:
             pairs.update(tomllib.loads(line))
         except tomllib.TOMLDecodeError:
-            raise ConfigError("run-config", line, 'pairs such as partition="classes" seed=3, in TOML') from None
+            raise ConfigError("run-config", line, _PAIRS) from None
     return pairs

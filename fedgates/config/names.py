@@ -13,6 +13,10 @@ MODELS = ("mlp", "cnn", "conv4", "conv6", "conv10", "leaf-cnn", "resnet8", "resn
 WEIGHT_SCALES = ("kaiming", "released", "density")
 UPLINKS = ("packed", "entropy", "side-info", "sampled")
 TRACKERS = ("tensorboard", "wandb", "mlflow")
+MAX_GATES = 50_000_000
+"""Default of `limits.max-gates`, for commands that read a model without a configuration."""
+OUTPUT_DIR = "~/fedgates/runs"
+"""Default of `output-dir`, for commands that look for runs without a configuration."""
 LIMITS = ("max-gates", "max-payload-mb", "max-decode-mb")
 """Keys of which a device may set lower values in its node config."""
 

@@ -1,0 +1,108 @@
+"""Names and values of keys before version 0.2, which stay readable until 1.0."""
+
+from collections.abc import Collection, Mapping
+from typing import TypeVar
+
+from fedgates.errors import ConfigError
+
+V = TypeVar("V")
+
+ALIASES = {
+    "synthetic-features": "synthetic.features",
+    "synthetic-support": "synthetic.support",
+    "synthetic-examples": "synthetic.examples",
+    "synthetic-noise": "synthetic.noise",
+    "dirichlet-alpha": "data.dirichlet-alpha",
+    "classes-per-client": "data.classes-per-client",
+    "samples-per-client": "data.samples-per-client",
+    "quorum": "server.quorum",
+    "max-failed-rounds": "server.max-failed-rounds",
+    "round-timeout": "server.round-timeout",
+    "min-clients": "server.min-clients",
+    "trim": "server.trim",
+    "max-examples": "server.max-examples",
+    "client-threads": "client.threads",
+    "final-learning-rate": "learning-rate-final",
+    "density-penalty": "density.penalty",
+    "target-density": "density.target",
+    "entropy-bonus": "density.entropy-bonus",
+    "entropy-bonus-final": "density.entropy-bonus-final",
+    "dual-learning-rate": "density.dual-learning-rate",
+    "dual-restart": "density.dual-restart",
+    "sampled-extra-bits": "wire.sampled-extra-bits",
+    "value-type": "wire.value-type",
+    "flip-probability": "privacy.flip-probability",
+    "max-gates": "limits.max-gates",
+    "max-payload-mb": "limits.max-payload-mb",
+    "max-decode-mb": "limits.max-decode-mb",
+    "max-relay-updates": "limits.max-relay-updates",
+    "weight-scale": "gates.weight-scale",
+    "evaluations": "gates.evaluations",
+    "ensemble-size": "gates.ensemble-size",
+    "momentum": "sgd.momentum",
+    "weight-decay": "sgd.weight-decay",
+    "straight-through": "fedpm.straight-through",
+    "eps": "fedpm.eps",
+    "prior": "fedpm.prior",
+    "reset-every": "fedpm.reset-every",
+    "score-init": "fedpm.score-init",
+    "gate-learning-rate": "entropy-gates.gate-learning-rate",
+    "initial-density": "entropy-gates.initial-density",
+    "initial-eps": "one-bit-gates.initial-eps",
+    "server-learning-rate": "signsgd.server-learning-rate",
+    "iht-clients": "fediht.clients",
+    "powerprop": "sparsyfed.powerprop",
+    "prune": "sparsyfed.prune",
+    "prune-activations": "sparsyfed.prune-activations",
+    "lips-every": "lips.every",
+    "lips-density": "lips.density",
+}
+"""Old name of a key to its present one."""
+VALUE_ALIASES = {
+    "gates.weight-scale": {"released": "authors-code"},
+    "fedpm.straight-through": {"released": "authors-code"},
+}
+"""Present name of a key to its old values and their present names."""
+OLD_NAMES = {new: old for old, new in ALIASES.items()}
+
+
+def current_name(key: str) -> str:
+    """Return the present name of a key.
+
+    >>> current_name("final-learning-rate")
+    'learning-rate-final'
+    """
+    return ALIASES.get(key, key)
+
+
+def current_names(raw: Mapping[str, V], own: Collection[str] = ()) -> dict[str, V]:
+    """Return flat keys and values under their present names; keys without an old name pass through.
+
+    Parameters
+    ----------
+    raw : mapping
+        Dotted keys to values.
+    own : collection of str
+        Flat keys of a method's own that are not to be read as old names.
+
+    Raises
+    ------
+    ConfigError
+        A key is set under both its old and its present name.
+
+    >>> current_names({"eps": 0.01, "weight-scale": "released", "seed": 3})
+    {'fedpm.eps': 0.01, 'gates.weight-scale': 'authors-code', 'seed': 3}
+    """
+    found: dict[str, V] = {}
+    for key, value in raw.items():
+        name = key if key in own else current_name(key)
+        if name in found:
+            old = OLD_NAMES[name]
+            raise ConfigError(old, raw[old], f"either {old} or {name}, which are the same key")
+        found[name] = _current_value(name, value)
+    return found
+
+
+def _current_value(name: str, value: V) -> V:
+    values = VALUE_ALIASES.get(name, {})
+    return values.get(value, value) if isinstance(value, str) else value  # type: ignore[return-value]

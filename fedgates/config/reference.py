@@ -1,0 +1,226 @@
+"""The configuration described in text, TOML, Markdown, JSON and JSON Schema, all made from the declarations of the keys."""
+
+import json
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from fedgates.config.aliases import ALIASES, OLD_NAMES, VALUE_ALIASES, current_name
+from fedgates.config.keys import Key, all_keys, table_of, used_keys
+from fedgates.config.names import DATASETS, MODELS
+from fedgates.config.parsing import suggested_key
+from fedgates.config.run_config import RunConfig
+from fedgates.errors import ConfigError
+from fedgates.types import Value
+
+Configs = Mapping[str, type[RunConfig]]
+"""Name of a method to its configuration class."""
+_WRAP: Any = {"break_long_words": False, "break_on_hyphens": False}
+"""How lines are wrapped: names stay whole."""
+SECTION = "tool.flwr.app.config"
+_EVERY = "every method"
+
+
+def selected(configs: Configs, method: str | None = None) -> dict[str, Key]:
+    """Return all keys; with a method, those that apply to it."""
+    return all_keys(configs.values()) if method is None else used_keys(configs[method])
+
+
+def users(key: Key, configs: Configs) -> list[str]:
+    """Return the names of the methods that use a key."""
+    return [name for name, config in configs.items() if key.name in used_keys(config)]
+
+
+def default_of(key: Key, configs: Configs, method: str | None = None) -> Value:
+    """Return a key's default; with a method, the learning rate and the name that are its own."""
+    if method is not None and key.name == "learning-rate":
+        return configs[method].default_learning_rate
+    return method if method is not None and key.name == "strategy" else key.default
+
+
+def accepted(key: Key, configs: Configs) -> str:
+    """Return what a key accepts; for the strategy, the names of the methods."""
+    return f'one of {", ".join(configs)} or "module:Class"' if key.name == "strategy" else key.accepted()
+
+
+def find_key(name: str, configs: Configs, method: str | None = None) -> Key:
+    """Return a key by its present or its old name.
+
+    Raises
+    ------
+    ConfigError
+        There is no such key, with the nearest one; or the method does not use it.
+    """
+    keys = all_keys(configs.values())
+    found = keys.get(current_name(name))
+    if found is not None and method is not None and found.name not in used_keys(configs[method]):
+        raise ConfigError("KEY", name, f"a key that strategy {method} uses; this one is used by {_used_by(found, configs)}")
+    if found is None:
+        raise ConfigError("KEY", name, f"a key or a table of the configuration{suggested_key(name, keys)}")
+    return found
+
+
+# --- text
+
+
+def listing(keys: Iterable[Key], configs: Configs, method: str | None = None, width: int = 100) -> str:
+    """Return a list of keys by table, with defaults, accepted values and descriptions."""
+    lines = []
+    for table, members in _tables(keys):
+        heading = f"[{table}]  {_heading(members)}" if table else "Keys without a table"
+        lines += ["", *textwrap.wrap(heading, width, subsequent_indent=" " * 4, **_WRAP)]
+        for key in members:
+            first = f"  {key.name} = {_toml(default_of(key, configs, method))}"
+            lines += textwrap.wrap(f"{first}  ({accepted(key, configs)})", width, subsequent_indent=" " * 8, **_WRAP)
+            lines += textwrap.wrap(key.description, width, initial_indent=" " * 6, subsequent_indent=" " * 6, **_WRAP)
+    return "\n".join(lines[1:])
+
+
+def explanation(key: Key, configs: Configs, method: str | None = None, width: int = 100) -> str:
+    """Return what there is to know of one key."""
+    rows = [
+        ("accepts", accepted(key, configs)),
+        ("default", _toml(default_of(key, configs, method))),
+        *_own_defaults(key, configs),
+        ("used by", _used_by(key, configs)),
+    ]
+    if key.name in OLD_NAMES:
+        rows.append(("old name", OLD_NAMES[key.name]))
+    rows += [("old value", f"{old}, now {new}") for old, new in VALUE_ALIASES.get(key.name, {}).items()]
+    rows.append(("example", f"flwr run . --run-config '{key.name}={_toml(key.default)}'"))
+    text = [key.name, *textwrap.wrap(key.description, width, initial_indent="  ", subsequent_indent="  ", **_WRAP)]
+    for name, value in rows:
+        text += textwrap.wrap(f"  {name + ':':<10} {value}", width, subsequent_indent=" " * 13, **_WRAP)
+    return "\n".join(text)
+
+
+def _own_defaults(key: Key, configs: Configs) -> list[tuple[str, str]]:
+    if key.name != "learning-rate":
+        return []
+    return [("methods", ", ".join(f"{name} {config.default_learning_rate:g}" for name, config in configs.items()))]
+
+
+def _used_by(key: Key, configs: Configs) -> str:
+    names = users(key, configs)
+    return _EVERY if len(names) == len(configs) else ", ".join(names) or "none of these methods"
+
+
+# --- TOML
+
+
+def toml_block(configs: Configs, method: str | None = None) -> str:
+    """Return the block ``[tool.flwr.app.config]`` of a ``pyproject.toml``: keys at their default, with a comment each."""
+    lines = [
+        "# Every key with its default and its meaning; `fedgates config KEY` prints the values that it accepts. For one run:",
+        "#   flwr run . --stream --run-config 'model=\"conv4\" data.dirichlet-alpha=0.1'",
+    ]
+    for table, members in _tables(selected(configs, method).values()):
+        lines += [f"[{SECTION}]"] if not table else ["", f"[{SECTION}.{table}]  # {_heading(members)}"]
+        pairs = [f"{key.name.rpartition('.')[2]} = {_toml(default_of(key, configs, method))}" for key in members]
+        wide = max(map(len, pairs))
+        lines += [f"{pair:<{wide}}  # {_comment(key, configs)}" for pair, key in zip(pairs, members, strict=True)]
+    return "\n".join(lines) + "\n"
+
+
+def _comment(key: Key, configs: Configs) -> str:
+    names = {"strategy": tuple(configs), "dataset": DATASETS, "model": MODELS}.get(key.name, ())
+    if names:
+        return f"{key.description} Names: {', '.join(names)}."
+    if key.choices and not all(choice in key.description for choice in key.choices):
+        return f"{key.description} One of {', '.join(key.choices)}."
+    if key.method_default is not None:
+        return f"{key.description} {_toml(key.method_default)} is the method's own default."
+    return key.description
+
+
+def _toml(value: Value) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+# --- Markdown
+
+
+def markdown(configs: Configs, method: str | None = None) -> str:
+    """Return the reference page of the configuration: of all keys, or of those that apply to a method."""
+    lines = [
+        "# Configuration",
+        "",
+        "Generated by `fedgates config --markdown`; do not edit.",
+        "",
+        "Keys are set in `[tool.flwr.app.config]` of an app's `pyproject.toml`, the keys of a table in",
+        "`[tool.flwr.app.config.TABLE]`, and for one run with `flwr run . --run-config 'seed=3 fedpm.eps=0.01'`. Give one",
+        "string or one `.toml` file: of two `--run-config` options that name the same table, Flower drops the first without a",
+        "message. A key that the chosen method does not use must be at its default.",
+        "",
+        "| method | default `learning-rate` | needs `density.target` |",
+        "|---|---|---|",
+    ]
+    lines += [
+        f"| {name} | {config.default_learning_rate:g} | {'yes' if config.requires_density else 'no'} |"
+        for name, config in configs.items()
+        if method in (None, name)
+    ]
+    for table, members in _tables(selected(configs, method).values()):
+        lines += ["", f"## `{table}`" if table else "## Keys without a table", ""]
+        lines += [_heading(members), ""] if table else []
+        lines += ["| key | default | accepts | used by | description |", "|---|---|---|---|---|"]
+        for key in members:
+            cells = (accepted(key, configs), _used_by(key, configs), key.description)
+            lines.append(f"| `{key.name}` | `{_toml(default_of(key, configs, method))}` | {' | '.join(map(_escaped, cells))} |")
+    lines += ["", "## Old names", "", "Keys and values that were renamed; the old ones are accepted until version 1.0.", ""]
+    lines += ["| old | present |", "|---|---|", *(f"| `{old}` | `{new}` |" for old, new in ALIASES.items())]
+    lines += [
+        f"| `{name} = {_toml(old)}` | `{name} = {_toml(new)}` |"
+        for name, values in VALUE_ALIASES.items()
+        for old, new in values.items()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _escaped(text: str) -> str:
+    return "".join(f"\\{character}" if character in "|~*<>" else character for character in text)
+
+
+# --- JSON
+
+
+def as_values(keys: Iterable[Key], configs: Configs, method: str | None = None) -> list[dict[str, Any]]:
+    """Return keys as plain values for scripts."""
+    return [
+        {
+            "key": key.name,
+            "table": table_of(key),
+            "type": "text" if key.kind is str else {bool: "boolean", int: "integer", float: "number"}[key.kind],
+            "default": default_of(key, configs, method),
+            "accepts": accepted(key, configs),
+            "choices": list(key.choices),
+            "description": key.description,
+            "used_by": users(key, configs),
+            "old_name": OLD_NAMES.get(key.name),
+        }
+        for key in keys
+    ]
+
+
+def json_schema(configs: Configs, method: str | None = None) -> dict[str, Any]:
+    """Return the JSON Schema of ``[tool.flwr.app.config]``: of all keys, or of a method's."""
+    schemas = [config.model_json_schema() for name, config in configs.items() if method in (None, name)]
+    merged: dict[str, Any] = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "fedgates run config"}
+    merged |= {"type": "object", "additionalProperties": False, "properties": {}, "$defs": {}}
+    for schema in schemas:
+        for part in ("properties", "$defs"):
+            merged[part] = {**schema.get(part, {}), **merged[part]}
+    names = list(configs) if method is None else [method]
+    merged["properties"]["strategy"] = {**merged["properties"]["strategy"], "examples": names}
+    return merged
+
+
+def _tables(keys: Iterable[Key]) -> Iterator[tuple[str, Sequence[Key]]]:
+    ordered = sorted(keys, key=lambda key: bool(table_of(key)))  # flat ones first: after a table they would belong to it
+    for table, members in groupby(ordered, key=table_of):
+        yield table, list(members)
+
+
+def _heading(members: Sequence[Key]) -> str:
+    return (members[0].owner.__doc__ or "").strip().partition("\n")[0]

@@ -1,0 +1,179 @@
+"""The configuration of a run: the keys that every method shares, and bases for mask methods and weight methods.
+
+A method declares its own keys in a table beside its code::
+
+    class FadingTable(Table):
+        \"\"\"Votes that fade.\"\"\"
+
+        fade: int = key(2, "Votes of earlier rounds are divided by this each round.", ge=1, le=1000)
+
+    class FadingConfig(MaskConfig):
+        fading: FadingTable = FadingTable()
+
+Then ``fading.fade`` is a key, and ``config.fading.fade`` its value.
+"""
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import model_validator
+
+from fedgates.config.fields import Keys, key
+from fedgates.config.names import OUTPUT_DIR
+from fedgates.config.tables import (
+    ClientTable,
+    DataTable,
+    DensityTable,
+    GatesTable,
+    LimitsTable,
+    PrivacyTable,
+    ServerTable,
+    SGDTable,
+    SyntheticTable,
+    WireTable,
+)
+
+TARGET_ONLY = frozenset(
+    f"density.{name}" for name in ("penalty", "entropy-bonus", "entropy-bonus-final", "dual-learning-rate", "dual-restart")
+)
+"""Keys of the table `density` that a method does not use that only has a target."""
+PENALTY_ONLY = TARGET_ONLY - {"density.penalty"} | {"density.target"}
+"""Keys of the table `density` that a method does not use that only has the penalty."""
+
+
+class RunConfig(Keys):
+    """Keys that every method shares.
+
+    Attributes
+    ----------
+    unused : frozenset of str
+        Keys of shared tables that the method does not use, such as ``"server.trim"``; they must be at their default.
+    default_learning_rate : float
+        The value of ``learning-rate`` that 0 selects.
+    requires_density : bool
+        Whether the method needs a ``density.target`` above 0.
+    """
+
+    strategy: str = key("fedpm", 'The method: a name, or "module:Class" of your own.', check="strategy")
+    dataset: str = key(
+        "digits",
+        'The data set: a name, "npz:/abs/file.npz" or "folder:/abs/dir" of your own, or "devices:28x28x1:10" where only devices'
+        " have data (height, width, channels, classes).",
+        check="dataset",
+    )
+    data_dir: str = key("~/fedgates/data", "Folder of torchvision's data sets, which are downloaded to it.", check="path")
+    model: str = key("mlp", 'The network: a name, or "module:function" of your own.', check="model")
+    partition: Literal["iid", "dirichlet", "classes"] = key(
+        "iid",
+        "How simulated clients share the training examples: alike, by Dirichlet shares of each class, or a few classes each.",
+    )
+    num_server_rounds: int = key(
+        30, "Number of rounds, those of a resumed run included; schedules end with the last one.", ge=1, le=1_000_000
+    )
+    fraction_train: float = key(1.0, "Share of the clients that train each round.", gt=0, le=1)
+    fraction_evaluate: float = key(
+        0.0, "Share of the clients that evaluate the new state on their own test examples, or on a held-out fifth.", ge=0, le=1
+    )
+    local_epochs: int = key(3, "Passes over a client's own examples each round.", ge=1, le=1_000_000)
+    batch_size: int = key(16, "Number of examples of a training step.", ge=1, le=1_000_000)
+    learning_rate: float = key(
+        0.0,
+        "Step size of local training: Adam on the scores for mask methods, SGD on the weights for the others.",
+        ge=0,
+        method_default=0.0,
+    )
+    learning_rate_final: float = key(
+        0.0, "Learning rate of the last round, which is approached exponentially; 0 keeps learning-rate constant.", ge=0
+    )
+    precision: Literal["float32", "bfloat16"] = key(
+        "float32", "Precision of training; bfloat16 is autocast, with channels last."
+    )
+    seed: int = key(1, "Seed of all randomness, which is a function of (seed, purpose, round, client).", ge=0, le=2**63 - 1)
+    uplink: Literal["packed", "entropy", "side-info", "sampled"] = key(
+        "side-info",
+        "Codec of masks: packed (a bit a gate), entropy (by density), side-info (by what both ends know) or sampled (an index"
+        " among shared samples).",
+    )
+    downlink: Literal["votes", "float32", "relay"] = key(
+        "votes",
+        "Codec of the state: votes (counts by frequency), float32, or relay (the updates since the client's last state, where"
+        " that is smaller).",
+    )
+    output_dir: str = key(OUTPUT_DIR, "Folder of the runs, each in a folder of its own.", check="path")
+    trackers: str = key(
+        "",
+        "Trackers that log each round: tensorboard, wandb or wandb=entity/project, mlflow or mlflow=URI,"
+        ' "module:Class"; several with commas (docs/trackers.md).',
+        check="trackers",
+    )
+    resume: str = key("", "Folder of a stopped run to continue; empty starts a new run.", check="resume")
+
+    data: DataTable = DataTable()
+    synthetic: SyntheticTable = SyntheticTable()
+    server: ServerTable = ServerTable()
+    client: ClientTable = ClientTable()
+    wire: WireTable = WireTable()
+    privacy: PrivacyTable = PrivacyTable()
+    limits: LimitsTable = LimitsTable()
+
+    unused: ClassVar[frozenset[str]] = frozenset({"server.trim", "learning-rate-final"})
+    default_learning_rate: ClassVar[float] = 0.1
+    requires_density: ClassVar[bool] = False
+
+    @model_validator(mode="after")
+    def _resolve(self) -> Self:
+        if not self.learning_rate:
+            object.__setattr__(self, "learning_rate", self.default_learning_rate)  # the instance is frozen for all others
+        return self
+
+    def progress(self, server_round: int) -> float:
+        """Return how far a round is from the first (0) to the last (1); 0 if there is only one."""
+        last = self.num_server_rounds - 1
+        return min(1.0, (server_round - 1) / last) if last else 0.0
+
+
+class MaskConfig(RunConfig):
+    """Keys of methods whose clients send masks over frozen weights."""
+
+    gates: GatesTable = GatesTable()
+
+    unused = frozenset({"learning-rate-final", "wire.value-type"})
+
+
+class WeightConfig(RunConfig):
+    """Keys of methods that train weights by SGD."""
+
+    sgd: SGDTable = SGDTable()
+
+    unused = frozenset({"server.trim", "wire.sampled-extra-bits", "privacy.flip-probability"})
+    default_learning_rate = 0.3
+
+    def rate(self, server_round: int) -> float:
+        """Return the learning rate of a round: constant, or falling exponentially to ``learning-rate-final``."""
+        if not self.learning_rate_final:
+            return self.learning_rate
+        return float(self.learning_rate * (self.learning_rate_final / self.learning_rate) ** self.progress(server_round))
+
+
+class DensityConfig(RunConfig):
+    """Keys of methods that hold a density by a multiplier lambda (:mod:`fedgates.methods.density`)."""
+
+    density: DensityTable = DensityTable()
+
+    requires_density = True
+
+    @property
+    def default_dual_learning_rate(self) -> float:
+        """The eta that ``density.dual-learning-rate`` 0 selects."""
+        return 1.0
+
+    def bonus(self, server_round: int) -> float:
+        """Return the tau of a round: linear from ``density.entropy-bonus`` to ``density.entropy-bonus-final``."""
+        first, last = self.density.entropy_bonus, self.density.entropy_bonus_final
+        return first + self.progress(server_round) * (last - first)
+
+    def dual_step(self, multiplier: float, density: float) -> float:
+        """Return the next lambda: ``max(0, lambda + eta * (density - target))``, or 0 at a restart."""
+        excess = density - self.density.target
+        if excess <= 0 and self.density.dual_restart:
+            return 0.0
+        return max(0.0, multiplier + (self.density.dual_learning_rate or self.default_dual_learning_rate) * excess)

@@ -1,0 +1,170 @@
+"""Tables of keys that several methods share; a table of one method alone is beside the method."""
+
+from typing import Literal
+
+from fedgates.config.fields import Keys, key
+from fedgates.config.names import MAX_GATES
+
+WeightScale = Literal["kaiming", "authors-code", "density"]
+
+
+class Table(Keys):
+    """Base of tables: a group of keys, ``[tool.flwr.app.config.NAME]`` in ``pyproject.toml``.
+
+    The first line of a table's docstring is its heading in the reference.
+    """
+
+
+class DataTable(Table):
+    """How the training examples are divided among simulated clients."""
+
+    dirichlet_alpha: float = key(
+        0.5, 'Concentration of partition = "dirichlet": small values give uneven clients, large values even ones.', gt=0
+    )
+    classes_per_client: int = key(2, 'Number of classes that each client holds with partition = "classes".', ge=1, le=1_000_000)
+    samples_per_client: int = key(
+        0, "Largest number of training examples of a client; with 0 a client has all of its share.", ge=0, le=1_000_000_000
+    )
+
+
+class SyntheticTable(Table):
+    """Data sets synthetic-linear and synthetic-logistic."""
+
+    features: int = key(1000, "Number of features of an example.", ge=1, le=1_000_000)
+    support: int = key(20, "Number of features whose true weight is not zero.", ge=1, le=1_000_000)
+    examples: int = key(
+        200, "Number of training examples of all clients together; 2,000 test examples are added.", ge=1, le=1_000_000
+    )
+    noise: float = key(
+        0.1,
+        "Linear: standard deviation of the noise, where the signal's is 1; logistic: the logit is the signal divided by it.",
+        ge=0,
+        le=1000,
+    )
+
+
+class ServerTable(Table):
+    """When a round counts, and how the server aggregates."""
+
+    quorum: float = key(
+        0.5,
+        "Share of the sampled clients whose updates must be accepted; with fewer the round is repeated from the same state.",
+        ge=0,
+        le=1,
+    )
+    max_failed_rounds: int = key(
+        3, "Number of attempts without a quorum after which the run ends; it can be resumed.", ge=1, le=1_000_000
+    )
+    round_timeout: float = key(
+        3600.0, "Seconds to wait for the replies of a round's clients, and as long again for those that evaluate.", gt=0
+    )
+    min_clients: int = key(
+        2,
+        "Number of clients that must be available before a round starts; without them the run ends after server.round-timeout"
+        " seconds, or at once if no more clients can join.",
+        ge=1,
+        le=1_000_000,
+    )
+    trim: float = key(
+        0.0,
+        "Share of the masks whose votes are dropped at each gate, of the ones and of the zeros, against a minority of dishonest"
+        " clients.",
+        ge=0,
+        le=0.49,
+    )
+    max_examples: int = key(
+        100_000, "Largest number of examples that a client is weighted by in a mean, whatever it reports.", ge=1, le=2**31 - 1
+    )
+
+
+class ClientTable(Table):
+    """The process that trains a client."""
+
+    threads: int = key(1, "Number of CPU threads of a client, which the results depend on; 0 uses all cores.", ge=0, le=1024)
+
+
+class DensityTable(Table):
+    """Density of masks: a penalty, or a target that a method holds."""
+
+    target: float = key(
+        0.0, "Density that the method holds, or to which fedavg prunes the model it evaluates; 0 is no target.", ge=0, le=1
+    )
+    penalty: float = key(0.0, "Factor lambda of the term lambda * mean(theta) in a client's loss (arXiv 2309.10834).", ge=0)
+    entropy_bonus: float = key(
+        0.0, "Factor tau of the gates' entropy in the first round: above 0 gates stay undecided, below 0 they commit."
+    )
+    entropy_bonus_final: float = key(0.0, "Factor tau in the last round; between the first and the last it changes linearly.")
+    dual_learning_rate: float = key(
+        0.0,
+        "Step size eta of the multiplier lambda a round; the method's default is 0.25 / density.target for entropy-gates and 20"
+        " for one-bit-gates.",
+        ge=0,
+        method_default=0.0,
+    )
+    dual_restart: bool = key(
+        default=True, description="Whether the multiplier is reset to 0 as soon as the density is at most the target."
+    )
+
+
+class WireTable(Table):
+    """Details of the coding of updates."""
+
+    sampled_extra_bits: float = key(
+        5.0,
+        'Bits a block that uplink = "sampled" spends beyond the KL divergence; more bits follow the client\'s distribution more'
+        " closely.",
+        ge=0,
+        le=7.5,
+    )
+    value_type: Literal["float32", "float16"] = key("float32", "Type of the values that clients of a weight method send.")
+
+
+class PrivacyTable(Table):
+    """Randomized response."""
+
+    flip_probability: float = key(
+        0.0,
+        "Probability with which a client flips each bit of the mask that it sends (docs/privacy.md).",
+        ge=0,
+        le=0.49,
+    )
+
+
+class LimitsTable(Table):
+    """Limits on networks and messages; a device may set lower values of the first three in its node config."""
+
+    max_gates: int = key(MAX_GATES, "Largest number of parameters of a network.", ge=1, le=2**32 - 1)
+    max_payload_mb: float = key(
+        512.0,
+        "Largest payload of a message in megabytes (1,000,000 bytes); a longer one is rejected undecoded.",
+        gt=0,
+    )
+    max_decode_mb: float = key(
+        2048.0, "Memory to decode a message in, in megabytes; a run whose network needs more does not start.", gt=0
+    )
+    max_relay_updates: int = key(
+        256, 'Largest number of updates that downlink = "relay" sends to a client in place of the state.', ge=0, le=1_000_000
+    )
+
+
+class GatesTable(Table):
+    """Frozen weights, and how masks over them are evaluated."""
+
+    weight_scale: WeightScale = key(
+        "kaiming",
+        "Standard deviation of the frozen weights: kaiming sqrt(2 / fan_in), authors-code e / sqrt(fan_in), density"
+        " sqrt(2 / (p fan_in)) with p = 0.5.",
+    )
+    evaluations: str = key(
+        "threshold,sample,mean",
+        "Models to evaluate, of threshold (always, the headline), sample, mean and ensemble.",
+        check="evaluations",
+    )
+    ensemble_size: int = key(8, "Number of masks that the ensemble samples.", ge=1, le=1000)
+
+
+class SGDTable(Table):
+    """Local SGD of methods that train weights."""
+
+    momentum: float = key(0.0, "Momentum of a client's SGD.", ge=0, le=0.9999)
+    weight_decay: float = key(0.0, "Share of each weight that is added to its gradient.", ge=0)
