@@ -2,8 +2,8 @@
 
     python benchmarks/architecture.py [CHECKOUT ...]
 
-A room is a folder of ``fedgates/``, or a module at its root. An arrow is a room that imports another, also inside functions or for
-type checking; a circle is a set of rooms, or of modules, that import each other.
+A room is a folder of ``fedgates/``, or a module at its root. An arrow is a room that imports another, also inside functions
+or for type checking; a circle is a set of rooms, or of modules, that import each other.
 """
 
 import ast

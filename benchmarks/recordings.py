@@ -68,7 +68,7 @@ class Federation:
         config, channel, known = self.config, self.strategy.channel, VersionedState(self.state, number)
         for client in sample_clients(range(self.clients), config.fraction_train, config.seed, "choose", number):
             x, y = data.to_tensors(self._train.take(self._parts[client]), "cpu")
-            with seeded_rng(generator(config.seed, "train", server_round=number, client=client), config.client_threads):
+            with seeded_rng(generator(config.seed, "train", server_round=number, client=client), config.client.threads):
                 update = self.strategy.local_update(self.state, Task(x, y, number, client))
             payload = channel.pack_update(update, known, client)
             counted = channel.unpack_update(payload, known, client)

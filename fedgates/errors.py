@@ -1,8 +1,5 @@
 """Errors that end a run, or refuse a message, with one line that says why."""
 
-import difflib
-from collections.abc import Iterable
-
 
 class ConfigError(ValueError):
     """A key has a value that cannot be used.
@@ -29,9 +26,3 @@ class QuorumError(RuntimeError):
 
 class ModelFileError(ValueError):
     """A model file that cannot be read."""
-
-
-def unknown_key(key: str, value: object, known: Iterable[str]) -> ConfigError:
-    """Return the error for a key that does not exist; it suggests the nearest of the `known` keys."""
-    near = difflib.get_close_matches(key, known, n=1)
-    return ConfigError(key, value, f"a known key; did you mean {near[0]}?" if near else "a known key")

@@ -25,7 +25,6 @@ default, ends within .02 of .05, .1 and .3 (benchmarks/study).
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -33,31 +32,36 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fedgates.config import number, require_density
-from fedgates.methods import WeightConfig, WeightMethod, finite_copy, to_float32, weighted_mean
+from fedgates.config import DensityConfig, Table, WeightConfig, key
+from fedgates.methods import WeightMethod, finite_copy, to_float32, weighted_mean
 from fedgates.methods.base import Spec
-from fedgates.methods.density import DensityConfig, constraint_gradient
+from fedgates.methods.density import constraint_gradient
 from fedgates.methods.metrics import MaskCounts
 from fedgates.methods.training import Task, train_epochs
 from fedgates.nn import hard_concrete
-from fedgates.nn.network import Network
 from fedgates.nn.optimizers import SGD, Adam
 from fedgates.types import Update, Weights
 
 
-@dataclass(frozen=True)
+class EntropyGatesTable(Table):
+    """Entropy-regularised L0 gates."""
+
+    gate_learning_rate: float = key(0.1, "Step size of Adam on the gates; learning-rate is that of SGD on the weights.", gt=0)
+    initial_density: float = key(0.9, "Probability P(z != 0) of every gate before the first round.", ge=0.001, le=0.999)
+
+
 class EntropyGatesConfig(DensityConfig, WeightConfig):
-    """The keys that entropy gates add."""
+    """Keys of entropy gates: the weight methods', the density control's, and their own."""
 
-    gate_learning_rate: float = number(0.1, 0, above=True)
-    initial_density: float = number(0.9, 0.001, 0.999)
+    entropy_gates: EntropyGatesTable = EntropyGatesTable()
 
-    unused = (WeightConfig.unused | {"uplink"}) - {"target_density", "entropy_bonus"}
+    unused = WeightConfig.unused | {"uplink", "density.penalty"}
+    default_learning_rate = 0.1
 
     @property
-    def usual_dual_rate(self) -> float:
-        """In proportion to 1 / rho: lambda answers to how far the density is off in relation to the target."""
-        return 0.25 / self.target_density
+    def default_dual_learning_rate(self) -> float:
+        """In proportion to 1 / target: lambda follows the excess relative to the target."""
+        return 0.25 / self.density.target
 
 
 EntropyGatesCfg = TypeVar("EntropyGatesCfg", bound=EntropyGatesConfig)
@@ -75,13 +79,9 @@ class EntropyGates(WeightMethod[EntropyGatesCfg], Generic[EntropyGatesCfg]):
     Config = EntropyGatesConfig
     spec = Spec("values", arrays=("weights", "gates"), scalars=("multiplier",))
 
-    def __init__(self, config: EntropyGatesCfg, network: Network) -> None:
-        require_density(config)
-        super().__init__(config, network)
-
     def initial_state(self) -> Weights:
         """The network's own weights, all gates with P at `initial-density`, and lambda 0."""
-        gates = np.full_like(self.initial, hard_concrete.parameter_of(self.config.initial_density))
+        gates = np.full_like(self.initial, hard_concrete.parameter_of(self.config.entropy_gates.initial_density))
         return Weights(np.concatenate([self.initial, gates]), (0.0,))
 
     def weights(self, state: Weights) -> Tensor:
@@ -113,9 +113,9 @@ class EntropyGates(WeightMethod[EntropyGatesCfg], Generic[EntropyGatesCfg]):
         draws = task.generator(config.seed, "gates", network.device)
         gradient = torch.zeros_like(weights)
         rate = config.rate(task.server_round)
-        sgd = SGD(weights, gradient, learning_rate=rate, momentum=config.momentum, weight_decay=config.weight_decay)
+        sgd = SGD(weights, gradient, learning_rate=rate, momentum=config.sgd.momentum, weight_decay=config.sgd.weight_decay)
         # epsilon far below the constraint's gradient at a gate, which is of the order of 1/d
-        adam = Adam(gates, network.gradient, learning_rate=config.gate_learning_rate, epsilon=1e-12)
+        adam = Adam(gates, network.gradient, learning_rate=config.entropy_gates.gate_learning_rate, epsilon=1e-12)
         sample = torch.empty_like(gates)
 
         def load() -> None:

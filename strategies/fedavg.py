@@ -16,22 +16,23 @@ it. A vote is one vote.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import numpy as np
 from torch import Tensor
 
-from fedgates.methods import WeightConfig, WeightMethod, largest, to_float32, weighted_mean
+from fedgates.config import TARGET_ONLY, DensityTable, WeightConfig
+from fedgates.methods import WeightMethod, largest, to_float32, weighted_mean
 from fedgates.methods.training import Task
 from fedgates.types import Update, Weights
 
 
-@dataclass(frozen=True)
 class FedAvgConfig(WeightConfig):
-    """FedAvg heeds `target-density`."""
+    """Keys of FedAvg."""
 
-    unused = (WeightConfig.unused | {"uplink"}) - {"target_density"}
+    density: DensityTable = DensityTable()
+
+    unused = WeightConfig.unused | TARGET_ONLY | {"uplink"}
 
 
 FedAvgCfg = TypeVar("FedAvgCfg", bound=FedAvgConfig)
@@ -54,7 +55,7 @@ class FedAvg(WeightMethod[FedAvgCfg], Generic[FedAvgCfg]):
 
     def weights(self, state: Weights) -> Tensor:
         """The weights, or with `target-density` the largest of them."""
-        if not self.config.target_density:
+        if not self.config.density.target:
             return super().weights(state)
-        kept = largest(state.values, round(self.config.target_density * state.size))
+        kept = largest(state.values, round(self.config.density.target * state.size))
         return self.tensor(np.where(kept, state.values, np.float32(0)))

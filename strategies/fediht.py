@@ -20,27 +20,36 @@ ends at 19 % with a learning rate of .1 and at 95 % with .3. Where whole layers 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from dataclasses import replace
+from typing import Generic, Literal, TypeVar
 
 import numpy as np
 from torch import Tensor
 
-from fedgates.config import choice, require_density
-from fedgates.methods import WeightConfig, WeightMethod, largest, to_float32, weighted_mean
+from fedgates.config import TARGET_ONLY, DensityTable, Table, WeightConfig, key
+from fedgates.methods import WeightMethod, largest, to_float32, weighted_mean
 from fedgates.methods.metrics import MaskCounts, regrown_share_of_ones
 from fedgates.methods.training import Task
 from fedgates.nn.network import Network
 from fedgates.types import Update, Weights, pack
 
 
-@dataclass(frozen=True)
+class FedIHTTable(Table):
+    """Federated iterative hard thresholding."""
+
+    clients: Literal["never", "round", "step"] = key(
+        "never", "When a client cuts its weights to the largest: never, once a round before it sends them, or after every step."
+    )
+
+
 class FedIHTConfig(WeightConfig):
-    """The key that it adds; `target-density` is k / d."""
+    """Keys of FedIHT: ``density.target`` is k / d."""
 
-    iht_clients: str = choice("never", "never", "round", "step")
+    density: DensityTable = DensityTable()
+    fediht: FedIHTTable = FedIHTTable()
 
-    unused = WeightConfig.unused - {"target_density"}
+    unused = WeightConfig.unused | TARGET_ONLY
+    requires_density = True
 
 
 FedIHTCfg = TypeVar("FedIHTCfg", bound=FedIHTConfig)
@@ -60,12 +69,11 @@ class FedIHT(WeightMethod[FedIHTCfg], Generic[FedIHTCfg]):
 
     def __init__(self, config: FedIHTCfg, network: Network) -> None:
         super().__init__(config, network)
-        require_density(config)
-        self._count = max(1, round(config.target_density * network.size))
+        self._count = max(1, round(config.density.target * network.size))
 
     def local_update(self, state: Weights, task: Task) -> Update:
         """SGD from the server's weights, which are cut when `iht-clients` says so; those that are not zero are sent."""
-        when = self.config.iht_clients
+        when = self.config.fediht.clients
         values, metrics = self.train(state, task, after_step=self._cut if when == "step" else None)
         kept = values != 0
         if when == "round":

@@ -17,7 +17,6 @@ empty. In later rounds they start from ``logit(clip(theta, eps, 1 - eps))``, so 
 training can bring it back. On digits with 10 clients the model stands still after five rounds with .001, FedPM's; .3 did best.
 """
 
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from torch import Tensor
@@ -30,11 +29,10 @@ from fedgates.types import Update, Votes, pack
 from .fedpm import FedPM, FedPMConfig, normal_scores
 
 
-@dataclass(frozen=True)
 class FedMaskConfig(FedPMConfig):
-    """FedPM's keys; the start is always normal."""
+    """Keys of FedMask: FedPM's, with a start that is always normal and masks that are not samples."""
 
-    unused = FedPMConfig.unused | {"score_init", "sampled_extra_bits"}
+    unused = FedPMConfig.unused | {"fedpm.score-init", "wire.sampled-extra-bits"}
 
 
 FedMaskCfg = TypeVar("FedMaskCfg", bound=FedMaskConfig)
@@ -54,7 +52,7 @@ class FedMask(FedPM[FedMaskCfg], Generic[FedMaskCfg]):
 
     def local_update(self, state: Votes, task: Task) -> Update:
         """Train the scores on the client's own images, then send the mask that they stand for."""
-        scores = self.theta(state).clamp_(self.config.eps, 1 - self.config.eps).logit_()
+        scores = self.theta(state).clamp_(self.config.fedpm.eps, 1 - self.config.fedpm.eps).logit_()
         loss = self.train(scores, task)
         mask = pack((scores > 0).cpu().numpy())
         return Update(mask, num_examples=len(task.y), metrics={"loss": loss})
@@ -69,5 +67,5 @@ class FedMask(FedPM[FedMaskCfg], Generic[FedMaskCfg]):
             config,
             optimizer,
             before_forward=lambda: self.gates.load(scores > 0),
-            after_backward=lambda: self.gates.straight_through(scores, config.straight_through, config.density_penalty),
+            after_backward=lambda: self.gates.straight_through(scores, config.fedpm.straight_through, config.density.penalty),
         )

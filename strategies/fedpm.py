@@ -23,31 +23,51 @@ prior, the older votes stay until the next reset.
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from fedgates import rng
-from fedgates.config import choice, number
-from fedgates.methods import MaskConfig, MaskMethod, add_votes
+from fedgates.config import PENALTY_ONLY, DensityTable, MaskConfig, Table, key
+from fedgates.methods import MaskMethod, add_votes
 from fedgates.methods.base import Spec
 from fedgates.methods.training import Task, train_epochs
 from fedgates.nn.optimizers import Adam
 from fedgates.types import Update, Votes
 
 
-@dataclass(frozen=True)
-class FedPMConfig(MaskConfig):
-    """The keys FedPM adds."""
+class FedPMTable(Table):
+    """FedPM, and the methods that are built on it."""
 
-    straight_through: str = choice("identity", "identity", "released")
-    eps: float = number(0.001, 1e-6, 0.499)
-    prior: float = number(1.0, 1, 1_000_000)
-    reset_every: int = number(0, 0, 1_000_000_000)
-    score_init: str = choice("half", "half", "normal")
+    straight_through: Literal["identity", "authors-code"] = key(
+        "identity", "Gradient of a mask with respect to theta: identity, or multiplied by theta as in the authors' code."
+    )
+    eps: float = key(
+        0.001,
+        "Theta is clipped to [eps, 1 - eps] before training; for one-bit-gates the eps of the last round.",
+        ge=1e-6,
+        le=0.499,
+    )
+    prior: float = key(1.0, "Both parameters lambda0 of the Beta prior of a gate.", ge=1, le=1_000_000)
+    reset_every: int = key(
+        0,
+        "Rounds between resets of the prior; the method's default is ceil(1 / fraction-train), the authors' code has 1.",
+        ge=0,
+        le=1_000_000_000,
+        method_default=0,
+    )
+    score_init: Literal["half", "normal"] = key("half", "Start: theta is 0.5 everywhere, or scores are drawn from N(0, 1).")
+
+
+class FedPMConfig(MaskConfig):
+    """Keys of FedPM."""
+
+    density: DensityTable = DensityTable()
+    fedpm: FedPMTable = FedPMTable()
+
+    unused = MaskConfig.unused | PENALTY_ONLY
 
 
 FedPMCfg = TypeVar("FedPMCfg", bound=FedPMConfig)
@@ -62,11 +82,11 @@ class FedPM(MaskMethod[FedPMCfg], Generic[FedPMCfg]):
     @property
     def reset_every(self) -> int:
         """Rounds between resets of the prior: the key, or ceil(1 / participation)."""
-        return self.config.reset_every or math.ceil(1 / self.config.fraction_train - 1e-9)
+        return self.config.fedpm.reset_every or math.ceil(1 / self.config.fraction_train - 1e-9)
 
     def theta(self, state: Votes) -> Tensor:
         """The probability mask, ``[d]`` float32: the mode of each gate's Beta posterior, or the start if nothing is known."""
-        extra = self.config.prior - 1
+        extra = self.config.fedpm.prior - 1
         if state.trials == 0:
             return self._initial_theta()
         theta = self.estimated_votes(state)
@@ -76,7 +96,7 @@ class FedPM(MaskMethod[FedPMCfg], Generic[FedPMCfg]):
 
     def _initial_theta(self) -> Tensor:
         size, device = self.network.size, self.network.device
-        if self.config.score_init == "half":
+        if self.config.fedpm.score_init == "half":
             return torch.full((size,), 0.5, device=device)
         return torch.sigmoid(normal_scores(size, self.config.seed)).to(device)
 
@@ -84,7 +104,7 @@ class FedPM(MaskMethod[FedPMCfg], Generic[FedPMCfg]):
 
     def local_update(self, state: Votes, task: Task) -> Update:
         """Train the scores on the client's own images, then sample the mask that is sent."""
-        scores = self.theta(state).clamp_(self.config.eps, 1 - self.config.eps).logit_()
+        scores = self.theta(state).clamp_(self.config.fedpm.eps, 1 - self.config.fedpm.eps).logit_()
         loss = self.train(scores, task)
         return self.sample_update(scores.sigmoid_(), task, loss)
 
@@ -99,14 +119,14 @@ class FedPM(MaskMethod[FedPMCfg], Generic[FedPMCfg]):
             config,
             optimizer,
             before_forward=lambda: self.gates.load_sample(scores, sampler),
-            after_backward=lambda: self.gates.straight_through(scores, config.straight_through, config.density_penalty),
+            after_backward=lambda: self.gates.straight_through(scores, config.fedpm.straight_through, config.density.penalty),
         )
 
     # --- the server's rule
 
     def aggregate(self, state: Votes, updates: Iterable[Update], server_round: int) -> Votes:
         """Add the masks' votes, bit by bit as they come; forget earlier rounds' first when the prior is reset."""
-        return add_votes(state, updates, fresh=self.fresh(server_round), trim=self.config.trim)
+        return add_votes(state, updates, fresh=self.fresh(server_round), trim=self.config.server.trim)
 
     def fresh(self, server_round: int) -> bool:
         """Whether a round forgets the votes before it."""

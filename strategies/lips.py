@@ -21,7 +21,7 @@ kept in Flower's own client state. A client without one (it never trained, its d
 the gradient of its first batch at the server's weights, because with few clients a round most would have none for long.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -29,7 +29,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fedgates.config import RunConfig, number
+from fedgates.config import RunConfig, Table, key
 from fedgates.errors import ConfigError
 from fedgates.methods import largest
 from fedgates.methods.training import Task, backward, batches
@@ -41,14 +41,21 @@ from .fedavg import FedAvg, FedAvgConfig
 _GRADIENT = "gradient"
 
 
-@dataclass(frozen=True)
+class LIPSTable(Table):
+    """LIPS."""
+
+    every: int = key(5, "Number of rounds F after which the middle layers start sparse again.", ge=1, le=1_000_000)
+    density: float = key(
+        0.5, "Density d0 of the middle layers' weights at first, which rises linearly to 1 in the last round.", ge=0, le=1
+    )
+
+
 class LIPSConfig(FedAvgConfig):
-    """The keys LIPS adds."""
+    """Keys of LIPS."""
 
-    lips_every: int = number(5, 1, 1_000_000)
-    lips_density: float = number(0.5, 0, 1)
+    lips: LIPSTable = LIPSTable()
 
-    unused = FedAvgConfig.unused | {"target_density"}
+    unused = FedAvgConfig.unused | {"density.target"}
 
 
 LIPSCfg = TypeVar("LIPSCfg", bound=LIPSConfig)
@@ -79,9 +86,9 @@ class LIPS(FedAvg[LIPSCfg], Generic[LIPSCfg]):
     def density(self, server_round: int) -> float | None:
         """``d_i`` of a round that makes weights sparse, None of any other."""
         config = self.config
-        if server_round % config.lips_every:
+        if server_round % config.lips.every:
             return None
-        return config.lips_density + (1 - config.lips_density) * server_round / config.num_server_rounds
+        return config.lips.density + (1 - config.lips.density) * server_round / config.num_server_rounds
 
     # --- the client's rule
 

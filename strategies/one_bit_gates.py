@@ -16,42 +16,48 @@ were locked before lambda had grown, and .1 ended at .15: eps therefore falls fr
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Generic, TypeVar
 
 import numpy as np
 from torch import Tensor
 
-from fedgates.config import number, require_density
-from fedgates.methods.density import DensityConfig, constraint_gradient
+from fedgates.config import DensityConfig, MaskConfig, Table, key
+from fedgates.methods.density import constraint_gradient
 from fedgates.methods.metrics import MaskCounts
 from fedgates.methods.training import Task, train_epochs
-from fedgates.nn.network import Network
 from fedgates.nn.optimizers import Adam
 from fedgates.types import Update, Votes
 
 from .fedpm import FedPM, FedPMConfig
 
 
-@dataclass(frozen=True)
+class OneBitGatesTable(Table):
+    """One-bit gates."""
+
+    initial_eps: float = key(
+        0.1, "Eps of the first round, which falls geometrically to fedpm.eps in the last.", ge=1e-6, le=0.499
+    )
+
+
 class OneBitGatesConfig(DensityConfig, FedPMConfig):
-    """The key that one-bit gates add."""
+    """Keys of one-bit gates: FedPM's, the density control's, and their own."""
 
-    initial_eps: float = number(0.1, 1e-6, 0.499)
+    one_bit_gates: OneBitGatesTable = OneBitGatesTable()
 
-    # trimmed votes, or counts from which flips were taken, have another mean than theta, which is what is to be held
-    unused = (FedPMConfig.unused | {"density_penalty", "trim", "flip_probability"}) - {"target_density", "entropy_bonus"}
+    # trimmed votes, or counts corrected for flips, have another mean than theta, whose mean is held
+    unused = MaskConfig.unused | {"density.penalty", "server.trim", "privacy.flip-probability"}
 
     @property
-    def usual_dual_rate(self) -> float:
-        """Whatever the target: clipped gates feel little of lambda at any."""
+    def default_dual_learning_rate(self) -> float:
+        """The same for every target: clipped gates feel little of lambda at any."""
         return 20.0
 
     def clip(self, server_round: int) -> float:
-        """The eps of a round: geometrically from `initial-eps` in the first to `eps` in the last."""
-        last = self.num_server_rounds - 1
-        done = min(1.0, (server_round - 1) / last) if last else 1.0
-        return float(self.initial_eps * (self.eps / self.initial_eps) ** done)
+        """Return the eps of a round: geometric from ``one-bit-gates.initial-eps`` to ``fedpm.eps``."""
+        first, last = self.one_bit_gates.initial_eps, self.fedpm.eps
+        done = self.progress(server_round) if self.num_server_rounds > 1 else 1.0
+        return float(first * (last / first) ** done)
 
 
 OneBitGatesCfg = TypeVar("OneBitGatesCfg", bound=OneBitGatesConfig)
@@ -68,10 +74,6 @@ class OneBitGates(FedPM[OneBitGatesCfg], Generic[OneBitGatesCfg]):
 
     Config = OneBitGatesConfig
     spec = replace(FedPM.spec, scalars=("multiplier",))
-
-    def __init__(self, config: OneBitGatesCfg, network: Network) -> None:
-        require_density(config)
-        super().__init__(config, network)
 
     def initial_state(self) -> Votes:
         """No trial yet, and lambda 0."""
@@ -104,7 +106,7 @@ class OneBitGates(FedPM[OneBitGatesCfg], Generic[OneBitGatesCfg]):
         sampler = task.generator(config.seed, "masks", network.device)
 
         def convert() -> None:
-            self.gates.straight_through(scores, config.straight_through)
+            self.gates.straight_through(scores, config.fedpm.straight_through)
             network.gradient.add_(constraint_gradient(scores, multiplier, bonus))
 
         return train_epochs(

@@ -17,26 +17,34 @@ among a round's clients balance. What is left is a random step of weights that n
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedgates import rng
-from fedgates.config import number
-from fedgates.methods import WeightConfig, WeightMethod, add_votes, to_float32
+from fedgates.config import Table, WeightConfig, key
+from fedgates.methods import WeightMethod, add_votes, to_float32
 from fedgates.methods.training import Task
 from fedgates.types import Update, Votes, Weights, pack
 
 
-@dataclass(frozen=True)
+class SignSGDTable(Table):
+    """SignSGD with majority vote."""
+
+    server_learning_rate: float = key(
+        0.003, "How far the majority moves a weight in a round; falls as the clients' rate does with learning-rate-final.", gt=0
+    )
+
+
 class SignSGDConfig(WeightConfig):
-    """The key that signSGD adds; it sends no values."""
+    """Keys of signSGD, which sends masks and no values."""
 
-    server_learning_rate: float = number(0.003, 0, above=True)
+    signsgd: SignSGDTable = SignSGDTable()
 
-    unused = WeightConfig.unused | {"value_type"}
+    unused = (WeightConfig.unused - {"privacy.flip-probability"}) | {"wire.value-type"}
+    default_learning_rate = 0.1
 
 
 SignSGDCfg = TypeVar("SignSGDCfg", bound=SignSGDConfig)
@@ -64,7 +72,7 @@ class SignSGD(WeightMethod[SignSGDCfg], Generic[SignSGDCfg]):
     def rate(self, server_round: int) -> float:
         """How far the server moves a weight in a round."""
         config = self.config
-        return config.server_learning_rate * config.rate(server_round) / config.learning_rate
+        return config.signsgd.server_learning_rate * config.rate(server_round) / config.learning_rate
 
 
 def signs(change: NDArray[np.float32], coins: NDArray[np.uint8]) -> NDArray[np.bool_]:

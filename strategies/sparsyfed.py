@@ -37,8 +37,8 @@ rate, or steps a round, like the paper's.
 import math
 from collections.abc import Iterable
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from dataclasses import replace
+from typing import Generic, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -46,8 +46,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedgates import rng
-from fedgates.config import choice, number
-from fedgates.methods import WeightConfig, WeightMethod, finite_copy, largest, to_float32, weighted_mean
+from fedgates.config import TARGET_ONLY, DensityTable, Table, WeightConfig, key
+from fedgates.methods import WeightMethod, finite_copy, largest, to_float32, weighted_mean
 from fedgates.methods.metrics import MaskCounts, consensus, regrown_share_of_gates, regrown_share_of_ones
 from fedgates.methods.training import Task, train_epochs
 from fedgates.nn.activation_pruning import pruned_activations
@@ -59,15 +59,29 @@ _TRUNCATED_DEVIATION = 0.8796
 """Standard deviation of a standard normal that is cut off at -2 and 2."""
 
 
-@dataclass(frozen=True)
+class SparsyFedTable(Table):
+    """SparsyFed."""
+
+    powerprop: float = key(
+        1.25, "Exponent beta: the network runs with sign(w) |w|^beta; 1 trains the weights themselves.", ge=1, le=10
+    )
+    prune: Literal["weights", "update"] = key(
+        "weights", "What a client sends the largest of: its trained weights, or their changes."
+    )
+    prune_activations: bool = key(
+        default=True, description="Whether the weights' gradient is computed from the largest activations alone."
+    )
+
+
 class SparsyFedConfig(WeightConfig):
-    """The keys SparsyFed adds; it heeds `target-density`."""
+    """Keys of SparsyFed."""
 
-    powerprop: float = number(1.25, 1, 10)
-    prune: str = choice("weights", "weights", "update")
-    prune_activations: bool = True
+    density: DensityTable = DensityTable()
+    sparsyfed: SparsyFedTable = SparsyFedTable()
 
-    unused = WeightConfig.unused - {"target_density"}
+    unused = WeightConfig.unused | TARGET_ONLY
+    default_learning_rate = 0.5
+    requires_density = True
 
 
 SparsyFedCfg = TypeVar("SparsyFedCfg", bound=SparsyFedConfig)
@@ -91,9 +105,9 @@ class SparsyFed(WeightMethod[SparsyFedCfg], Generic[SparsyFedCfg]):
         super().__init__(config, network)
         self.prunable = np.concatenate([np.full(slot.size, slot.is_matrix) for slot in network.slices])
         total = int(self.prunable.sum())
-        self.count = max(1, round(config.target_density * total)) if config.target_density else total
+        self.count = max(1, round(config.density.target * total)) if config.density.target else total
         self._straight = torch.from_numpy(~self.prunable).to(network.device)
-        self._slopes = torch.full_like(network.weights, config.powerprop).masked_fill_(self._straight, 1)
+        self._slopes = torch.full_like(network.weights, config.sparsyfed.powerprop).masked_fill_(self._straight, 1)
 
     def initial_state(self) -> Weights:
         """Matrices and kernels by the paper's rule, biases 0, what else there is as the network has it."""
@@ -101,7 +115,7 @@ class SparsyFed(WeightMethod[SparsyFedCfg], Generic[SparsyFedCfg]):
         for slot in self.network.slices:
             part = slice(slot.offset, slot.offset + slot.size)
             if slot.is_matrix:
-                values[part] = truncated_normal(slot, self.config.seed, self.config.powerprop)
+                values[part] = truncated_normal(slot, self.config.seed, self.config.sparsyfed.powerprop)
             elif slot.fan_in:
                 values[part] = 0
         return Weights(values)
@@ -116,14 +130,14 @@ class SparsyFed(WeightMethod[SparsyFedCfg], Generic[SparsyFedCfg]):
 
         The network runs with ``w`` times it, whose derivative is ``beta`` times it, and 1 for the rest.
         """
-        return w.abs().pow_(self.config.powerprop - 1).masked_fill_(self._straight, 1)
+        return w.abs().pow_(self.config.sparsyfed.powerprop - 1).masked_fill_(self._straight, 1)
 
     # --- the client's rule
 
     def local_update(self, state: Weights, task: Task) -> Update:
         """Train from the state's weights; send the largest of the trained ones, or of their changes."""
         trained, loss = self.trained(state, task)
-        if self.config.prune == "update":
+        if self.config.sparsyfed.prune == "update":
             kept = self.kept(trained - state.values)
             own = np.where(kept, trained, state.values)
             sent = trained - state.values
@@ -142,8 +156,8 @@ class SparsyFed(WeightMethod[SparsyFedCfg], Generic[SparsyFedCfg]):
             w,
             network.gradient,
             learning_rate=config.rate(task.server_round),
-            momentum=config.momentum,
-            weight_decay=config.weight_decay,
+            momentum=config.sgd.momentum,
+            weight_decay=config.sgd.weight_decay,
         )
         powers = torch.empty_like(w)
 
@@ -154,7 +168,7 @@ class SparsyFed(WeightMethod[SparsyFedCfg], Generic[SparsyFedCfg]):
         def convert() -> None:
             network.gradient.mul_(powers.mul_(self._slopes))
 
-        with pruned_activations(network.module) if config.prune_activations else nullcontext():
+        with pruned_activations(network.module) if config.sparsyfed.prune_activations else nullcontext():
             loss = train_epochs(network, task, config, optimizer, before_forward=load, after_backward=convert)
         return finite_copy(w), loss
 
@@ -172,7 +186,7 @@ class SparsyFed(WeightMethod[SparsyFedCfg], Generic[SparsyFedCfg]):
         mean = weighted_mean(updates, state.size)
         if mean is None:
             return state
-        if self.config.prune == "weights":
+        if self.config.sparsyfed.prune == "weights":
             return Weights(to_float32(mean))
         new = to_float32(state.values + mean)
         return Weights(np.where(self.kept(new), new, np.float32(0)))

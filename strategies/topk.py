@@ -18,14 +18,13 @@ because its client has taken it for sent. A client whose training diverges fails
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedgates.config import require_density
-from fedgates.methods import WeightConfig, WeightMethod, largest, to_float32, weighted_mean
+from fedgates.config import TARGET_ONLY, DensityTable, WeightConfig
+from fedgates.methods import WeightMethod, largest, to_float32, weighted_mean
 from fedgates.methods.base import Spec
 from fedgates.methods.training import Task
 from fedgates.nn.network import Network
@@ -36,11 +35,13 @@ ERROR = "error"
 """Name of what a client remembers."""
 
 
-@dataclass(frozen=True)
 class TopKConfig(WeightConfig):
-    """Top-K sends the share `target-density` of the weights."""
+    """Keys of Top-K: ``density.target`` is the share of the weights that a client sends."""
 
-    unused = WeightConfig.unused - {"target_density"}
+    density: DensityTable = DensityTable()
+
+    unused = WeightConfig.unused | TARGET_ONLY
+    requires_density = True
 
 
 TopKCfg = TypeVar("TopKCfg", bound=TopKConfig)
@@ -60,8 +61,7 @@ class TopK(WeightMethod[TopKCfg], Generic[TopKCfg]):
 
     def __init__(self, config: TopKCfg, network: Network) -> None:
         super().__init__(config, network)
-        require_density(config)
-        self._count = max(1, round(config.target_density * network.size))
+        self._count = max(1, round(config.density.target * network.size))
 
     def local_update(self, state: Weights, task: Task) -> Update:
         """Train as in FedAvg, send the largest of what is owed, and remember the rest."""
@@ -71,7 +71,7 @@ class TopK(WeightMethod[TopKCfg], Generic[TopKCfg]):
             raise FloatingPointError("the change of the weights is not finite: training diverged")
         kept = largest(error, self._count)
         sent = error[kept]
-        error[kept] -= as_read(sent, self.config.value_type)
+        error[kept] -= as_read(sent, self.config.wire.value_type)
         return Update(pack(kept), sent, num_examples=len(task.y), metrics=metrics, memory={ERROR: error})
 
     def aggregate(self, state: Weights, updates: Iterable[Update], server_round: int) -> Weights:  # noqa: ARG002

@@ -45,7 +45,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node: Any, error: object) -> None:  # noqa: ARG001
+def pytest_testnodedown(node: Any, error: object) -> None:
     """Take a worker's report."""
     counts = node.config.stash.setdefault(LEFT_OUT, {})
     counts.update(getattr(node, "workeroutput", {}).get("left_out", {}))

@@ -49,4 +49,6 @@ class FadingVotes(MaskMethod[FadingConfig]):
     def aggregate(self, state: Votes, updates: Iterable[Update], server_round: int) -> Votes:  # noqa: ARG002
         """The server's rule: earlier votes fade, new ones are added."""
         fade = self.config.fade
-        return add_votes(replace(state, votes=state.votes // fade, trials=state.trials // fade), updates, trim=self.config.trim)
+        return add_votes(
+            replace(state, votes=state.votes // fade, trials=state.trials // fade), updates, trim=self.config.server.trim
+        )

@@ -88,10 +88,10 @@ def config(
 
 def _configs(strategy: str | None) -> "Mapping[str, type[RunConfig]]":
     """Return the configuration classes of the known methods, and of `strategy` if it is "module:Class"."""
-    from fedgates.config._method_tables_draft import known_configs  # noqa: PLC0415
     from fedgates.config.parsing import class_of  # noqa: PLC0415
+    from fedgates.methods.registry import config_classes  # noqa: PLC0415
 
-    configs = known_configs()
+    configs = config_classes()
     if strategy is None:
         return configs
     if is_reference(strategy):

@@ -22,11 +22,11 @@ def data(
     """What each client would hold with the present config: a table of labels, and a picture of it."""
     import json  # noqa: PLC0415
 
-    from fedgates.config.app import of_app  # noqa: PLC0415
+    from fedgates.config import read_app, read_shared  # noqa: PLC0415
     from fedgates.data.label_counts import draw, label_counts, table  # noqa: PLC0415
 
     try:
-        found = label_counts(of_app(folder(app), run_config), clients)
+        found = label_counts(read_shared(read_app(folder(app)), run_config), clients)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     typer.echo(json.dumps(found.told(), indent=2) if as_json else table(found))

@@ -9,7 +9,8 @@ import click
 import typer
 
 from fedgates.cli.app import cli, import_from_here
-from fedgates.config import RunConfig, folder, is_reference
+from fedgates.config import folder, is_reference
+from fedgates.config.names import MAX_GATES
 from fedgates.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ _Network = Annotated[
 _MaxGates = Annotated[int, typer.Option("--max-gates", min=1, help="Refuse networks with more parameters.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 _LONGEST_LINE, _MOST_REASONS = 1000, 20
-_MOST_GATES = RunConfig.max_gates
+_MOST_GATES = MAX_GATES
 """As `fedgates.load` and `look` have it, which take NumPy to be asked."""
 
 

@@ -24,32 +24,26 @@ from fedgates.config.names import (
 )
 
 if TYPE_CHECKING:
-    from fedgates.config.schema import (
-        RunConfig,
-        choice,
-        field_name,
-        key_name,
-        key_names,
-        number,
-        parse,
-        require_density,
-        text,
-        to_dict,
-    )
+    from fedgates.config.aliases import current_names
+    from fedgates.config.app import AppConfig, as_pair, read_app, read_overrides
+    from fedgates.config.fields import key
+    from fedgates.config.flat import flatten
+    from fedgates.config.keys import keys_of
+    from fedgates.config.parsing import changed, parse, to_dict, updated
+    from fedgates.config.run_config import PENALTY_ONLY, TARGET_ONLY, DensityConfig, MaskConfig, RunConfig, WeightConfig
+    from fedgates.config.shared import read_shared
+    from fedgates.config.tables import DensityTable, Table
 
 _LAZY = {
-    "fedgates.config.schema": (
-        "RunConfig",
-        "choice",
-        "field_name",
-        "key_name",
-        "key_names",
-        "number",
-        "parse",
-        "require_density",
-        "text",
-        "to_dict",
-    ),
+    "fedgates.config.aliases": ("current_names",),
+    "fedgates.config.app": ("AppConfig", "as_pair", "read_app", "read_overrides"),
+    "fedgates.config.fields": ("key",),
+    "fedgates.config.flat": ("flatten",),
+    "fedgates.config.keys": ("keys_of",),
+    "fedgates.config.parsing": ("changed", "parse", "to_dict", "updated"),
+    "fedgates.config.run_config": ("PENALTY_ONLY", "TARGET_ONLY", "DensityConfig", "MaskConfig", "RunConfig", "WeightConfig"),
+    "fedgates.config.shared": ("read_shared",),
+    "fedgates.config.tables": ("DensityTable", "Table"),
 }
 _HOME = {name: module for module, names in _LAZY.items() for name in names}
 
@@ -75,22 +69,33 @@ __all__ = [
     "LIMITS",
     "MODELS",
     "OWN_DATASETS",
+    "PENALTY_ONLY",
     "SYNTHETIC",
+    "TARGET_ONLY",
     "TRACKERS",
     "UPLINKS",
     "WEIGHT_SCALES",
+    "AppConfig",
+    "DensityConfig",
+    "DensityTable",
+    "MaskConfig",
     "RunConfig",
-    "choice",
+    "Table",
+    "WeightConfig",
+    "as_pair",
+    "changed",
+    "current_names",
     "devices_shape",
-    "field_name",
+    "flatten",
     "folder",
     "is_reference",
-    "key_name",
-    "key_names",
-    "number",
+    "key",
+    "keys_of",
     "parse",
-    "require_density",
+    "read_app",
+    "read_overrides",
+    "read_shared",
     "split_trackers",
-    "text",
     "to_dict",
+    "updated",
 ]

@@ -10,8 +10,7 @@ from typing import Any
 from fedgates.config.aliases import current_names
 from fedgates.config.flat import flatten
 from fedgates.config.names import folder as expanded
-from fedgates.config.schema import RunConfig, key_names, parse
-from fedgates.errors import ConfigError, unknown_key
+from fedgates.errors import ConfigError
 from fedgates.types import Value
 
 _FILE = "pyproject.toml"
@@ -130,46 +129,3 @@ def _split(text: str) -> list[str]:
         else:
             parts[-1] += character
     return [part for part in parts if part]
-
-
-# --- readers of the flat configuration, used until the new one is in place
-
-
-def of_app(folder: Path, overrides: str = "") -> RunConfig:
-    """What every method shares of an app's config; keys of methods are passed over.
-
-    Parameters
-    ----------
-    folder : Path
-        With the app's ``pyproject.toml``.
-    overrides : str
-        ``key=value`` pairs in TOML, separated by spaces, as of `flwr run --run-config`.
-
-    Raises
-    ------
-    ConfigError
-        Either cannot be read, a key is not known, or a value cannot be used.
-    """
-    raw: dict[str, Value] = {}
-    try:
-        described = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
-        raw.update(described["tool"]["flwr"]["app"].get("config", {}))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise ConfigError("app", str(folder), "the folder of a Flower app, with its pyproject.toml") from None
-    changed, shared = _pairs(overrides), set(key_names(RunConfig))
-    for key, value in changed.items():
-        if key not in shared | raw.keys():
-            raise unknown_key(key, value, shared | raw.keys())
-    raw.update(changed)
-    return parse(RunConfig, {key: value for key, value in raw.items() if key in shared})
-
-
-def _pairs(text: str) -> dict[str, Value]:
-    """Read ``a=1 b="x y"``: TOML, but for the spaces between the pairs."""
-    pairs: dict[str, Value] = {}
-    for line in _split(text):
-        try:
-            pairs.update(tomllib.loads(line))
-        except tomllib.TOMLDecodeError:
-            raise ConfigError("run-config", line, _PAIRS) from None
-    return pairs

@@ -87,14 +87,16 @@ def _partitioner(labels: Indices, num_clients: int, config: RunConfig) -> Any:  
             return partitioner.IidPartitioner(num_clients)
         case "dirichlet":
             return partitioner.DirichletPartitioner(
-                num_clients, "label", config.dirichlet_alpha, min_partition_size=1, shuffle=False, seed=seed
+                num_clients, "label", config.data.dirichlet_alpha, min_partition_size=1, shuffle=False, seed=seed
             )
         case "classes":
             present = len(np.unique(labels))
-            if config.classes_per_client > present:
-                raise ConfigError("classes-per-client", config.classes_per_client, f"at most the {present} classes there are")
+            if config.data.classes_per_client > present:
+                raise ConfigError(
+                    "data.classes-per-client", config.data.classes_per_client, f"at most the {present} classes there are"
+                )
             return partitioner.PathologicalPartitioner(
-                num_clients, "label", config.classes_per_client, "first-deterministic", shuffle=False, seed=seed
+                num_clients, "label", config.data.classes_per_client, "first-deterministic", shuffle=False, seed=seed
             )
         case other:
             raise ConfigError("partition", other, "one of iid, dirichlet, classes")
@@ -103,28 +105,28 @@ def _partitioner(labels: Indices, num_clients: int, config: RunConfig) -> Any:  
 def _unmet(labels: Indices, num_clients: int, config: RunConfig) -> ConfigError:
     if config.partition == "dirichlet":
         return ConfigError(
-            "dirichlet-alpha",
-            config.dirichlet_alpha,
+            "data.dirichlet-alpha",
+            config.data.dirichlet_alpha,
             f"a value with which each of {num_clients} clients gets one of {len(labels)} examples (11 draws failed); "
             "a larger one, or fewer clients",
         )
     rarest = int(np.unique(labels, return_counts=True)[1].min())
     return ConfigError(
-        "classes-per-client",
-        config.classes_per_client,
+        "data.classes-per-client",
+        config.data.classes_per_client,
         f"no more clients to draw a class than it has examples (the rarest has {rarest}, and there are {num_clients} "
         "clients); a smaller number, or fewer clients",
     )
 
 
 def _limited(parts: list[Indices], config: RunConfig) -> list[Indices]:
-    limit = config.samples_per_client
+    limit = config.data.samples_per_client
     if not limit:
         return parts
     smallest = min(map(len, parts))
     if config.partition != "dirichlet" and smallest < limit:
         raise ConfigError(
-            "samples-per-client",
+            "data.samples-per-client",
             limit,
             f"at most {smallest}: with partition {config.partition} and {len(parts)} clients one holds no more",
         )

@@ -1,6 +1,5 @@
 """A data set by the name in the config, or a device's own data by its path."""
 
-from dataclasses import fields
 from functools import lru_cache
 
 import numpy as np
@@ -22,9 +21,9 @@ def source(config: RunConfig) -> RunConfig:
 
     Two configs with the same source load the same data, so it is what a cache goes by.
     """
-    drawn = ["seed", *(f.name for f in fields(config) if f.name.startswith("synthetic_"))]
-    names = ["dataset", *(drawn if config.dataset in SYNTHETIC else ["data_dir"])]
-    return RunConfig(**{name: getattr(config, name) for name in names})
+    if config.dataset in SYNTHETIC:
+        return RunConfig(dataset=config.dataset, seed=config.seed, synthetic=config.synthetic)
+    return RunConfig(dataset=config.dataset, data_dir=config.data_dir)
 
 
 def load(config: RunConfig) -> Dataset:

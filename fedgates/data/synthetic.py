@@ -44,25 +44,25 @@ def synthetic(config: RunConfig) -> Dataset:
     ConfigError
         A support larger than the features, or more than 512 MiB of features.
     """
-    features, linear = config.synthetic_features, config.dataset == "synthetic-linear"
-    if config.synthetic_support > features:
-        raise ConfigError("synthetic-support", config.synthetic_support, f"at most synthetic-features, which is {features}")
-    if features * (config.synthetic_examples + TEST) > _MOST_BYTES:
+    features, linear = config.synthetic.features, config.dataset == "synthetic-linear"
+    if config.synthetic.support > features:
+        raise ConfigError("synthetic.support", config.synthetic.support, f"at most synthetic-features, which is {features}")
+    if features * (config.synthetic.examples + TEST) > _MOST_BYTES:
         most = _MOST_BYTES // features - TEST
         expected = f"at most {most} examples of {features} features" if most > 0 else "fewer synthetic-features"
-        raise ConfigError("synthetic-examples", config.synthetic_examples, expected)
+        raise ConfigError("synthetic.examples", config.synthetic.examples, expected)
     weights = true_weights(config)
     parts = [
         _examples(count, weights, config, part, _targets if linear else _labels)
-        for part, count in (("train", config.synthetic_examples), ("test", TEST))
+        for part, count in (("train", config.synthetic.examples), ("test", TEST))
     ]
     return Dataset(config.dataset, parts[0], parts[1], 0 if linear else 2, () if linear else ("0", "1"), weights != 0)
 
 
 def true_weights(config: RunConfig) -> NDArray[np.float64]:
     """The weights w that the signal ``x . w`` is made with: ``[features]``, `synthetic-support` of them not zero."""
-    seed, size = config.seed, config.synthetic_support
-    weights = np.zeros(config.synthetic_features)
+    seed, size = config.seed, config.synthetic.support
+    weights = np.zeros(config.synthetic.features)
     support = np.argsort(rng.words(len(weights), seed, "synthetic-support"), kind="stable")[:size]
     signs = 2.0 * rng.bits(size, seed, "synthetic-signs") - 1
     weights[support] = signs * (1 + _uniform(size, seed, "synthetic-magnitudes"))
@@ -85,7 +85,7 @@ def _examples(
     for feature in np.flatnonzero(weights):  # one after another: the sum of a matrix product depends on the machine
         signal += weights[feature] * values[pixels[:, feature]]
     uniform = _uniform(count, config.seed, f"synthetic-{part}-noise")
-    return Examples(pixels.reshape(count, 1, -1, 1), respond(signal, config.synthetic_noise, uniform))
+    return Examples(pixels.reshape(count, 1, -1, 1), respond(signal, config.synthetic.noise, uniform))
 
 
 def _targets(signal: NDArray[np.float64], noise: float, uniform: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -119,7 +119,7 @@ class Client:
 
     def _open(self, payload: bytes) -> VersionedState:
         """Decode a state and keep it where later ones may be sent as changes to it."""
-        expect_size(len(payload), self.config.max_payload_mb)
+        expect_size(len(payload), self.config.limits.max_payload_mb)
         state, snapshot = self._decode(payload, self.store.snapshot)
         last = self.config.num_server_rounds
         if state.server_round > last + 1:
@@ -138,7 +138,7 @@ class Client:
 
     def _with_flips(self, update: Update, state: VersionedState) -> Update:
         """Return the update after randomized response, if the run asks for it."""
-        probability, size = self.config.flip_probability, state.state.size
+        probability, size = self.config.privacy.flip_probability, state.state.size
         if not probability:
             return update
         if self._private:
@@ -149,7 +149,7 @@ class Client:
 
     def _seeded(self, purpose: str, server_round: int) -> AbstractContextManager[None]:
         key = generator(self.config.seed, purpose, server_round=server_round, client=self.name)
-        return seeded_rng(key, self.config.client_threads)
+        return seeded_rng(key, self.config.client.threads)
 
 
 def decode_state(method: Method[Any, Any], payload: bytes, kept: bytes | None) -> tuple[VersionedState, bytes]:

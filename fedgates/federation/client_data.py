@@ -34,7 +34,7 @@ def device_data(path: str, problem: Problem, config: RunConfig) -> ClientData:
         The data is absent, cannot be read, or does not fit the problem.
     """
     own = _own_data(path, problem.input_shape, problem.num_classes)
-    mine = np.arange(len(own.train))[: config.samples_per_client or None]
+    mine = np.arange(len(own.train))[: config.data.samples_per_client or None]
     return _split(own.train, mine, config) if not len(own.test) else ClientData(own.train.take(mine), own.test)
 
 

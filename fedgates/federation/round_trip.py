@@ -85,7 +85,7 @@ class RoundTrip:
                 self._record.fail_evaluation(client, str(error))
                 continue
             self._broadcast.confirm(client)
-            yield client, (min(reply.num_examples, self._config.max_examples), metrics)
+            yield client, (min(reply.num_examples, self._config.server.max_examples), metrics)
         for client in self._awaited.values():
             self._record.fail_evaluation(client, self._silence)
 
@@ -96,12 +96,14 @@ class RoundTrip:
         update = self._codec.unpack_update(reply.payload, self._state, client)
         metrics = dict(reply.metrics)
         if "seconds" in metrics:  # no reply is later than the deadline
-            metrics["seconds"] = min(metrics["seconds"], self._config.round_timeout)
-        return replace(update, client=client, num_examples=min(reply.num_examples, self._config.max_examples), metrics=metrics)
+            metrics["seconds"] = min(metrics["seconds"], self._config.server.round_timeout)
+        return replace(
+            update, client=client, num_examples=min(reply.num_examples, self._config.server.max_examples), metrics=metrics
+        )
 
     @property
     def _silence(self) -> str:
-        return no_reply_within(self._config.round_timeout)
+        return no_reply_within(self._config.server.round_timeout)
 
     def _first_replies(self, replies: Iterable[Reply]) -> Iterator[tuple[int, Reply]]:
         """Yield the first reply of each client that got a request, with the client's name."""

@@ -64,14 +64,14 @@ def run_rounds(
                 callback.on_round_end(record, server)
             if server.record.quorum:
                 break
-            if attempt >= server.config.max_failed_rounds:  # of this process: a resumed run may try as often again
+            if attempt >= server.config.server.max_failed_rounds:  # of this process: a resumed run may try as often again
                 raise QuorumError(_missed_quorum(server, attempt))
 
 
 def _attempt(server: Server[Any], transport: Transport, server_round: int, evaluate: Evaluate | None) -> Mapping[str, Any]:
     """Try a round once and return its record as a line of the log."""
     started = time.monotonic()
-    timeout, most = server.config.round_timeout, server.config.max_payload_mb
+    timeout, most = server.config.server.round_timeout, server.config.limits.max_payload_mb
     requests = server.open_round(server_round, available(server, transport))
     server.close_round(transport.exchange(requests, timeout, most))
     requests = []
@@ -84,7 +84,7 @@ def _attempt(server: Server[Any], transport: Transport, server_round: int, evalu
 
 def available(server: Server[Any], transport: Transport) -> Mapping[int, int]:
     """Return name to node of the available clients; new nodes are asked to introduce themselves first."""
-    transport.introduce(server.membership, server.problem, server.config.round_timeout)
+    transport.introduce(server.membership, server.problem, server.config.server.round_timeout)
     return server.membership.clients
 
 
@@ -96,7 +96,7 @@ def wait_for_clients(server: Server[Any], transport: Transport) -> None:
     QuorumError
         They are not within `round-timeout` seconds; or no further nodes can come, and those that are there cannot take part.
     """
-    wanted, timeout, started = server.config.min_clients, server.config.round_timeout, time.monotonic()
+    wanted, timeout, started = server.config.server.min_clients, server.config.server.round_timeout, time.monotonic()
     logged = -_LOG_EVERY
     while (here := len(available(server, transport))) < wanted:
         waited = time.monotonic() - started
@@ -118,6 +118,6 @@ def _missed_quorum(server: Server[Any], attempts: int) -> str:
     failures = {**record.failed, **record.rejected}
     example = f", client {min(failures)}: {failures[min(failures)]}" if failures else ""
     return (
-        f"round {record.server_round} had fewer accepted updates than quorum = {server.config.quorum:g} asks for, "
+        f"round {record.server_round} had fewer accepted updates than quorum = {server.config.server.quorum:g} asks for, "
         f"{attempts} times (max-failed-rounds; {record.counted} of {len(record.selected)} the last time{example})"
     )

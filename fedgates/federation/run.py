@@ -77,9 +77,9 @@ def check_partition(config: RunConfig, dataset: data.Dataset, num_clients: int) 
     """
     if not len(dataset.train):
         raise ConfigError("dataset", config.dataset, "a data set that is here: simulated clients have none of their own")
-    if num_clients < config.min_clients:
+    if num_clients < config.server.min_clients:
         expected = f"at most {num_clients}, which is how many clients are simulated"
-        raise ConfigError("min-clients", config.min_clients, expected)
+        raise ConfigError("server.min-clients", config.server.min_clients, expected)
     data.shares(dataset, config, num_clients)
 
 
@@ -194,7 +194,7 @@ def log_summary(server: Server[Any]) -> None:
     config, method = server.config, server.method
     size, digest = method.network.size, method.digest.hex()
     log.info("%s on %s, %s with %s parameters, network %s", config.strategy, config.dataset, config.model, f"{size:,}", digest)
-    if config.flip_probability:
-        per_bit = epsilon(config.flip_probability)
+    if config.privacy.flip_probability:
+        per_bit = epsilon(config.privacy.flip_probability)
         text = "flip-probability = %g: local epsilon %.3f a bit, %s for all bits of a mask, each round (docs/privacy.md)"
-        log.info(text, config.flip_probability, per_bit, f"{per_bit * size * len(method.spec.arrays):,.0f}")
+        log.info(text, config.privacy.flip_probability, per_bit, f"{per_bit * size * len(method.spec.arrays):,.0f}")

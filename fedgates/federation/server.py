@@ -43,7 +43,7 @@ class Server(Generic[S]):
         self.state = method.initial_state()
         self.record = self._new_record(0)
         self.membership = Membership()
-        self._broadcast = Broadcast(self.codec, self.config.max_relay_updates)
+        self._broadcast = Broadcast(self.codec, self.config.limits.max_relay_updates)
         self._round_trip: RoundTrip | None = None
         """The exchange in progress."""
         self._snapshot: tuple[VersionedState, bytes] | None = None
@@ -87,7 +87,7 @@ class Server(Generic[S]):
         new = method.aggregate(self.state, updates, record.server_round)
         for _ in updates:  # a method may stop reading early; the rest is checked and recorded all the same
             pass
-        record.quorum = record.counted >= max(1, math.ceil(self.config.quorum * len(record.selected) - 1e-9))
+        record.quorum = record.counted >= max(1, math.ceil(self.config.server.quorum * len(record.selected) - 1e-9))
         if record.quorum:
             record.measures = method.round_metrics(self.state, new, masks)
             self.state = new

@@ -13,7 +13,7 @@ from flwr.app import Array, ArrayRecord, Context, Message
 from flwr.clientapp import ClientApp
 from numpy.typing import NDArray
 
-from fedgates.config import LIMITS, RunConfig, field_name, parse
+from fedgates.config import LIMITS, RunConfig, current_names, parse, to_dict
 from fedgates.errors import ConfigError, NetworkError, WireError
 from fedgates.federation.client import Client, ClientStore, decode_state
 from fedgates.federation.client_data import ClientData, device_data, partition_data
@@ -116,23 +116,19 @@ def _array(values: NDArray[np.float32]) -> Array:
 
 def _key(own: tuple[tuple[str, str], ...], message: Message, context: Context) -> _Key:
     """Return what this client's method is a function of; a device may have lower limits of its own."""
-    raw = {**context.run_config, **_own_limits(context)}
+    raw = {**current_names(context.run_config), **_own_limits(context)}
     return own, tuple(sorted(raw.items())), read_problem(message.content)
 
 
 def _own_limits(context: Context) -> Mapping[str, Value]:
     """Return the limits in the node config that are lower than the run's."""
-    limits: dict[str, Value] = {}
-    for name, value in context.node_config.items():
-        if name.startswith("max-") and name not in LIMITS:
+    node, run, limits = current_names(context.node_config), current_names(context.run_config), dict[str, Value]()
+    for name, value in node.items():
+        if name.startswith(("limits.", "max-")) and name not in LIMITS:
             raise ConfigError(name, value, f"one of {', '.join(LIMITS)} in a node config")
-    for name in LIMITS:
-        own = context.node_config.get(name)
-        if own is None:
-            continue
-        field = field_name(name)
-        lower = getattr(parse(RunConfig, {name: own}), field)
-        limits[name] = min(lower, context.run_config.get(name, getattr(RunConfig, field)))
+        if name in LIMITS:
+            own = to_dict(parse(RunConfig, {name: value}))[name]
+            limits[name] = min(own, run.get(name, to_dict(RunConfig())[name]))
     return limits
 
 

@@ -119,11 +119,11 @@ class FlowerStrategy(Strategy):
         return results.result
 
     def _messages(self, requests: Iterable[Request]) -> list[Message]:
-        return [request_message(request, self.server.config.round_timeout) for request in requests]
+        return [request_message(request, self.server.config.server.round_timeout) for request in requests]
 
     def _replies(self, kind: Kind, messages: Iterable[Message]) -> Iterable[Reply]:
         config = self.server.config
-        return (to_reply(message, kind, config.round_timeout, config.max_payload_mb) for message in messages)
+        return (to_reply(message, kind, config.server.round_timeout, config.limits.max_payload_mb) for message in messages)
 
 
 class _ResultCallback(BaseCallback):

@@ -1,19 +1,17 @@
 """What the papers' methods share, and what a method of one's own derives from."""
 
 from fedgates.methods.base import Method, Spec
-from fedgates.methods.masks import MaskConfig, MaskMethod, add_votes, threshold
+from fedgates.methods.masks import MaskMethod, add_votes, threshold
 from fedgates.methods.metrics import MaskCounts
 from fedgates.methods.training import Task, train_epochs
-from fedgates.methods.weights import WeightConfig, WeightMethod, finite_copy, largest, to_float32, weighted_mean
+from fedgates.methods.weights import WeightMethod, finite_copy, largest, to_float32, weighted_mean
 
 __all__ = [
-    "MaskConfig",
     "MaskCounts",
     "MaskMethod",
     "Method",
     "Spec",
     "Task",
-    "WeightConfig",
     "WeightMethod",
     "add_votes",
     "finite_copy",

@@ -14,39 +14,9 @@ H2 is in bits. A positive tau keeps gates undecided, a negative one commits them
 """
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-
-from fedgates.config import RunConfig, number
-
-
-@dataclass(frozen=True)
-class DensityConfig(RunConfig):
-    """Keys of methods with density control; `target-density` and `entropy-bonus` apply to them, too."""
-
-    dual_learning_rate: float = number(0.0, 0)
-    dual_restart: bool = True
-    entropy_bonus_final: float = number(0.0, -math.inf)
-
-    @property
-    def usual_dual_rate(self) -> float:
-        """The eta used where `dual-learning-rate` is 0."""
-        return 1.0
-
-    def bonus(self, server_round: int) -> float:
-        """Return the tau of a round."""
-        last = self.num_server_rounds - 1
-        done = min(1.0, (server_round - 1) / last) if last else 0.0
-        return self.entropy_bonus + done * (self.entropy_bonus_final - self.entropy_bonus)
-
-    def dual_step(self, multiplier: float, density: float) -> float:
-        """Return the next lambda, given the mean of P."""
-        excess = density - self.target_density
-        if excess <= 0 and self.dual_restart:
-            return 0.0
-        return max(0.0, multiplier + (self.dual_learning_rate or self.usual_dual_rate) * excess)
 
 
 def constraint_gradient(logits: Tensor, multiplier: float, bonus: float) -> Tensor:

@@ -1,7 +1,7 @@
 """The base of methods whose clients send masks over frozen weights and whose server counts votes."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedgates import rng
-from fedgates.config import WEIGHT_SCALES, RunConfig, choice, number, text
+from fedgates.config import MaskConfig
 from fedgates.methods.base import Method, Spec
 from fedgates.methods.randomized_response import restored
 from fedgates.methods.training import Task, predict, score
@@ -19,28 +19,8 @@ from fedgates.nn.gates import Gates, sample, sample_with
 from fedgates.nn.network import Network
 from fedgates.types import Update, Votes, pack
 
-EVALUATIONS = ("threshold", "sample", "mean", "ensemble")
-
 _BINS = 20
 """Number of bins of the histogram of theta."""
-
-
-def _are_evaluations(value: str) -> bool:
-    names = value.split(",")
-    return "threshold" in names and set(names) <= set(EVALUATIONS) and len(names) == len(set(names))
-
-
-@dataclass(frozen=True)
-class MaskConfig(RunConfig):
-    """Keys of every method that sends masks."""
-
-    weight_scale: str = choice("kaiming", *WEIGHT_SCALES)
-    evaluations: str = text(
-        "threshold,sample,mean", _are_evaluations, "threshold, then any of sample, mean, ensemble, separated by commas"
-    )
-    ensemble_size: int = number(8, 1, 1000)
-
-    unused = frozenset({"target_density", "entropy_bonus", "value_type"})
 
 
 MaskCfg = TypeVar("MaskCfg", bound=MaskConfig)
@@ -62,7 +42,7 @@ class MaskMethod(Method[MaskCfg, Votes], Generic[MaskCfg]):
 
     def __init__(self, config: MaskCfg, network: Network) -> None:
         super().__init__(config, network)
-        self.gates = Gates(network, config.seed, config.weight_scale)
+        self.gates = Gates(network, config.seed, config.gates.weight_scale)
         self.digest = self.gates.digest
 
     def initial_state(self) -> Votes:
@@ -78,7 +58,7 @@ class MaskMethod(Method[MaskCfg, Votes], Generic[MaskCfg]):
     def estimated_votes(self, state: Votes) -> NDArray[np.float32]:
         """Return each gate's votes, ``[d]``; with `flip-probability` an unbiased estimate of those before the flips."""
         votes = state.votes.astype(np.float32)
-        p = self.config.flip_probability
+        p = self.config.privacy.flip_probability
         return restored(votes, state.trials, p) if p else votes
 
     def weights(self, state: Votes) -> Tensor:
@@ -104,7 +84,7 @@ class MaskMethod(Method[MaskCfg, Votes], Generic[MaskCfg]):
         ``accuracy_ensemble`` of the mean prediction of `ensemble-size` sampled masks.
         """
         metrics = super().evaluate(state, task)
-        theta, names = self.theta(state), self.config.evaluations.split(",")
+        theta, names = self.theta(state), self.config.gates.evaluations.split(",")
         draw = rng.generator(self.config.seed, "evaluate", server_round=task.server_round, device=self.network.device)
         predictions = {}
         if "sample" in names:
@@ -112,7 +92,7 @@ class MaskMethod(Method[MaskCfg, Votes], Generic[MaskCfg]):
         if "mean" in names:
             predictions["mean"] = self._predict(theta, task.x)
         if "ensemble" in names:
-            members = [self._predict(sample(theta, draw), task.x) for _ in range(self.config.ensemble_size)]
+            members = [self._predict(sample(theta, draw), task.x) for _ in range(self.config.gates.ensemble_size)]
             predictions["ensemble"] = torch.stack(members).mean(0)
         for name, predicted in predictions.items():
             (headline, value), *_ = score(predicted, task.y).items()

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from fedgates import models
-from fedgates.config import UPLINKS, RunConfig, is_reference, key_names, parse
+from fedgates.config import UPLINKS, RunConfig, current_names, flatten, is_reference, parse
+from fedgates.config.suggestions import did_you_mean
 from fedgates.errors import ConfigError, NetworkError
 from fedgates.methods.base import Method
 from fedgates.nn.network import Network
@@ -57,12 +58,17 @@ def method_class(name: object, own: Methods | None = None) -> type[AnyMethod]:
     reference = named.get(name) if isinstance(name, str) else None
     if reference is None:
         if not (isinstance(name, str) and is_reference(name)):
-            raise ConfigError("strategy", name, f'one of {", ".join(named)} or "module:Class"')
+            raise ConfigError("strategy", name, f'one of {", ".join(named)} or "module:Class"{did_you_mean(name, list(named))}')
         reference = name
     found = find("strategy", reference)
     if not (isinstance(found, type) and issubclass(found, Method)):
         raise ConfigError("strategy", name, "a class derived from fedgates.methods.Method")
     return found
+
+
+def config_classes(own: Methods | None = None) -> dict[str, type[RunConfig]]:
+    """Return the configuration class of each built-in method and each of an app's `own`; other packages are not imported."""
+    return {name: method_class(name, own).Config for name in {**BUILT_IN, **(own or {})}}
 
 
 def configure(raw: Mapping[str, Value], own: Methods | None = None) -> tuple[type[AnyMethod], RunConfig]:
@@ -80,18 +86,18 @@ def configure(raw: Mapping[str, Value], own: Methods | None = None) -> tuple[typ
     ConfigError
         There is no such method, or a key or value is not accepted.
     """
-    method = method_class(raw.get("strategy", RunConfig.strategy), own)
-    # methods of other packages are not imported for a run that does not use them
-    others = [method_class(name, own) for name in {**BUILT_IN, **(own or {})}]
-    foreign = {key for other in others for key in key_names(other.Config)}
-    config = parse(method.Config, raw, foreign)
+    settings = current_names(flatten(raw))
+    method = method_class(settings.get("strategy", "fedpm"), own)
+    config = parse(method.Config, raw, config_classes(own).values())
     spec = method.spec
     if config.uplink == "sampled" and not (spec.samples and spec.update == "mask"):
         possible = ", ".join(name for name in UPLINKS if name != "sampled")
         raise ConfigError("uplink", "sampled", f"one of {possible}: the masks of strategy {config.strategy} are not samples")
-    if config.flip_probability and (spec.update != "mask" or config.uplink == "sampled"):
+    if config.privacy.flip_probability and (spec.update != "mask" or config.uplink == "sampled"):
         why = "its updates have values" if spec.update != "mask" else "uplink sampled does not carry a mask's own bits"
-        raise ConfigError("flip-probability", config.flip_probability, f"0 with strategy {config.strategy}: {why}")
+        raise ConfigError(
+            "privacy.flip-probability", config.privacy.flip_probability, f"0 with strategy {config.strategy}: {why}"
+        )
     return method, config
 
 
@@ -121,9 +127,9 @@ def build(method: type[AnyMethod], config: RunConfig, input_shape: tuple[int, in
 
 
 def _expect_size(size: int, method: type[AnyMethod], config: RunConfig) -> None:
-    if size > config.max_gates:
-        raise ConfigError("max-gates", config.max_gates, f"at least {size:,}, which model {config.model} has")
+    if size > config.limits.max_gates:
+        raise ConfigError("limits.max-gates", config.limits.max_gates, f"at least {size:,}, which model {config.model} has")
     needed = DECODE_BYTES_A_GATE * size * len(method.spec.arrays) / 1e6
-    if needed > config.max_decode_mb:
+    if needed > config.limits.max_decode_mb:
         expected = f"at least {math.ceil(100 * needed) / 100:g}, to decode messages of {size:,} parameters in"
-        raise ConfigError("max-decode-mb", config.max_decode_mb, expected)
+        raise ConfigError("limits.max-decode-mb", config.limits.max_decode_mb, expected)

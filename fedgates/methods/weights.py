@@ -1,7 +1,6 @@
 """The base of methods that train the weights themselves: start, local SGD, weighted mean, evaluation."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -9,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fedgates.config import RunConfig, number
+from fedgates.config import WeightConfig
 from fedgates.methods.base import Method, Spec
 from fedgates.methods.inertia import inertia
 from fedgates.methods.metrics import MaskCounts
@@ -17,25 +16,6 @@ from fedgates.methods.training import Task, train_epochs
 from fedgates.nn.network import Network
 from fedgates.nn.optimizers import SGD
 from fedgates.types import Update, Weights
-
-
-@dataclass(frozen=True)
-class WeightConfig(RunConfig):
-    """Keys of every method that trains weights by SGD."""
-
-    momentum: float = number(0.0, 0, 0.9999)
-    weight_decay: float = number(0.0, 0)
-    final_learning_rate: float = number(0.0, 0)
-
-    unused = RunConfig.unused | {"density_penalty", "target_density", "entropy_bonus", "sampled_extra_bits"}
-
-    def rate(self, server_round: int) -> float:
-        """Return the learning rate of a round: exponential from `learning-rate` to `final-learning-rate`, where that is set."""
-        if not self.final_learning_rate or self.num_server_rounds == 1:
-            return self.learning_rate
-        done = min(1.0, (server_round - 1) / (self.num_server_rounds - 1))
-        return float(self.learning_rate * (self.final_learning_rate / self.learning_rate) ** done)
-
 
 WeightCfg = TypeVar("WeightCfg", bound=WeightConfig)
 
@@ -87,8 +67,8 @@ class WeightMethod(Method[WeightCfg, Weights], Generic[WeightCfg]):
             network.weights,
             network.gradient,
             learning_rate=config.rate(task.server_round),
-            momentum=config.momentum,
-            weight_decay=config.weight_decay,
+            momentum=config.sgd.momentum,
+            weight_decay=config.sgd.weight_decay,
         )
         loss = train_epochs(network, task, config, optimizer, after_step=after_step)
         return finite_copy(network.weights), {"loss": loss, **self.held_out_accuracy(task)}

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fedgates.config import RunConfig
+from fedgates.config.names import MAX_GATES
 from fedgates.errors import ModelFileError, WireError
 from fedgates.model_file.facts import Facts, Layer, from_json
 from fedgates.model_file.layout import read_bytes, split
@@ -15,7 +15,7 @@ from fedgates.util.text import one_line
 from fedgates.wire import CodingContext, unpack_state, unpack_update
 from fedgates.wire.header import PACKED, peek
 
-MOST_GATES = RunConfig.max_gates
+MOST_GATES = MAX_GATES
 """More parameters than so many are refused, unless a reader says otherwise."""
 
 

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from fedgates.config import CLIENTS, LIMITS, RunConfig, devices_shape, field_name, folder, key_name, to_dict
+from fedgates.config import CLIENTS, LIMITS, RunConfig, current_names, devices_shape, folder, to_dict
 from fedgates.errors import ConfigError
 from fedgates.runs.round_log import RoundLog
 from fedgates.types import State, Votes, Weights
@@ -32,11 +32,11 @@ _PATIENCE = 60
 _KEPT = 2
 """Checkpoints left on disk; the one before the last is there should a disk damage the last."""
 _MAY_CHANGE = (
-    *("num_server_rounds", "resume", "output_dir", "data_dir", "trackers"),
-    *("round_timeout", "quorum", "max_failed_rounds", "min_clients"),
-    *("max_relay_updates", *map(field_name, LIMITS)),
+    *("num-server-rounds", "resume", "output-dir", "data-dir", "trackers"),
+    *("server.round-timeout", "server.quorum", "server.max-failed-rounds", "server.min-clients"),
+    *("limits.max-relay-updates", *LIMITS),
 )
-"""Fields that a resumed run may set anew. They do not change what a round computes, but for `num-server-rounds` where something
+"""Keys that a resumed run may set anew. They do not change what a round computes, but for `num-server-rounds` where something
 is on a schedule that ends with the last round."""
 
 
@@ -192,8 +192,7 @@ def _check_same(path: Path, config: RunConfig, clients: int | None) -> None:
             expected = f"a run of {_kind(clients)}, as this is, not of {_kind(before.get(CLIENTS))}"
             raise ConfigError("resume", config.resume, expected)
         raise ConfigError("num-supernodes", clients, f"{before[CLIENTS]}, as in the run to resume")
-    now = to_dict(config)
-    for f in fields(config):
-        key = key_name(f.name)
-        if f.name not in _MAY_CHANGE and before.get(key, f.default) != now[key]:  # an older run has not all keys
-            raise ConfigError(key, now[key], f"{before.get(key, f.default)!r}, as in the run to resume")
+    before, defaults = current_names(before), to_dict(type(config)())
+    for key, value in to_dict(config).items():
+        if key not in _MAY_CHANGE and before.get(key, defaults[key]) != value:  # an older run has not all keys
+            raise ConfigError(key, value, f"{before.get(key, defaults[key])!r}, as in the run to resume")

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fedgates.config import RunConfig, folder
+from fedgates.config import folder
+from fedgates.config.names import OUTPUT_DIR
 from fedgates.errors import ConfigError
 from fedgates.runs.log_reader import LogReader, read
 from fedgates.runs.totals import metric, moved, number
@@ -149,7 +150,7 @@ def find(name: str, base: Path | None = None) -> Path:
     ConfigError
         There is none.
     """
-    base = folder(RunConfig.output_dir) if base is None else base
+    base = folder(OUTPUT_DIR) if base is None else base
     if name == LAST:
         found = _newest_last(base) if base.is_dir() else []
         if not found:

@@ -40,7 +40,7 @@ class Codec:
         self._config, self._sends = config, sends
         layers = tuple(slot.size for slot in network.slices) * vectors
         self._network = CodingContext(digest, layers, seed=config.seed, scalars=scalars)
-        self._sort = sort_of(sends, config.uplink, config.value_type)
+        self._sort = sort_of(sends, config.uplink, config.wire.value_type)
         self.relays = config.downlink == "relay"
         """Whether clients are to keep the states they know."""
 
@@ -78,8 +78,8 @@ class Codec:
             update,
             self._shared(known.server_round, known.state, client),
             self._config.uplink,
-            value_type=self._config.value_type,
-            extra_bits=self._config.sampled_extra_bits,
+            value_type=self._config.wire.value_type,
+            extra_bits=self._config.wire.sampled_extra_bits,
         )
 
     def unpack_update(self, payload: bytes, known: VersionedState, client: int) -> Update:
@@ -91,7 +91,7 @@ class Codec:
             Anything else than a whole, sound update, by that client, of that state.
         """
         shared = self._shared(known.server_round, known.state, client)
-        return unpack_update(payload, shared, self._config.uplink, self._sends, value_type=self._config.value_type)
+        return unpack_update(payload, shared, self._config.uplink, self._sends, value_type=self._config.wire.value_type)
 
     def _shared(self, server_round: int, state: State | None = None, client: int = 0) -> CodingContext:
         return replace(self._network, server_round=server_round, state=state, client=client)

@@ -90,12 +90,12 @@ def by_hand(before, task, config):
             run = w * z
             loss = nn.functional.cross_entropy(x[batch] @ run[: x.shape[1] * 2].view(2, -1).T + run[x.shape[1] * 2 :], y[batch])
             entropy = -(p * p.log2() + (1 - p) * (1 - p).log2())
-            (loss + multiplier * (p.mean() - config.target_density) - tau * entropy.mean()).backward()
+            (loss + multiplier * (p.mean() - config.density.target) - tau * entropy.mean()).backward()
             losses.append(loss.item())
             first, second = 0.9 * first + 0.1 * a.grad, 0.999 * second + 0.001 * a.grad**2
             adam = (first / (1 - 0.9**step)) / ((second / (1 - 0.999**step)).sqrt() + 1e-12)
-            speed = config.momentum * speed + w.grad + config.weight_decay * w.detach()
-            a, w = a.detach() - config.gate_learning_rate * adam, w.detach() - config.learning_rate * speed
+            speed = config.sgd.momentum * speed + w.grad + config.sgd.weight_decay * w.detach()
+            a, w = a.detach() - config.entropy_gates.gate_learning_rate * adam, w.detach() - config.learning_rate * speed
     return torch.cat([w, a]), sum(losses) / len(losses)
 
 

@@ -86,7 +86,10 @@ def test_no_coin_is_tossed():
 
 def by_hand(found, theta, task, config):
     """The client's rule written out again: float64, Adam spelled out, torch's autograd through the threshold."""
-    s, w = torch.logit(torch.tensor(theta, dtype=torch.float64).clamp(config.eps, 1 - config.eps)), found.gates.frozen.double()
+    s, w = (
+        torch.logit(torch.tensor(theta, dtype=torch.float64).clamp(config.fedpm.eps, 1 - config.fedpm.eps)),
+        found.gates.frozen.double(),
+    )
     order = task.generator(config.seed, "batches")
     first, second = torch.zeros_like(s), torch.zeros_like(s)
     x, losses, step = task.x.view(len(task.y), -1).double() / 127.5 - 1, [], 0
@@ -98,7 +101,7 @@ def by_hand(found, theta, task, config):
             w_run = w * ((p > 0.5).double() + p - p.detach())
             logits = x[batch] @ w_run[: x.shape[1] * 2].view(2, -1).T + w_run[x.shape[1] * 2 :]
             loss = nn.functional.cross_entropy(logits, task.y[batch])
-            (loss + config.density_penalty * p.mean()).backward()
+            (loss + config.density.penalty * p.mean()).backward()
             losses.append(loss.item())
             first = 0.9 * first + 0.1 * s.grad
             second = 0.999 * second + 0.001 * s.grad**2

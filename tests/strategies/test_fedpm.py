@@ -137,7 +137,7 @@ def test_one_huge_adam_step_decides_the_mask_that_is_sent():
 
 def by_hand(found, state_theta, task, config):
     """FedPM's client rule written out again: float64, Adam spelled out, torch's autograd through a textbook estimator."""
-    theta = torch.tensor(state_theta, dtype=torch.float64).clamp(config.eps, 1 - config.eps)
+    theta = torch.tensor(state_theta, dtype=torch.float64).clamp(config.fedpm.eps, 1 - config.fedpm.eps)
     s, w = torch.log(theta / (1 - theta)), found.gates.frozen.double()
     draw = task.generator(config.seed, "masks")
     order = task.generator(config.seed, "batches")
@@ -149,11 +149,11 @@ def by_hand(found, state_theta, task, config):
             s = s.detach().requires_grad_()
             p = torch.sigmoid(s)
             m = (torch.rand(len(s), generator=draw) < p.detach().float()).double()
-            slope = p * p.detach() if config.straight_through == "released" else p
+            slope = p * p.detach() if config.fedpm.straight_through == "released" else p
             w_run = w * (m + slope - slope.detach())
             logits = x[batch] @ w_run[: x.shape[1] * 2].view(2, -1).T + w_run[x.shape[1] * 2 :]
             loss = nn.functional.cross_entropy(logits, y[batch])
-            (loss + config.density_penalty * p.mean()).backward()
+            (loss + config.density.penalty * p.mean()).backward()
             losses.append(loss.item())
             first = 0.9 * first + 0.1 * s.grad
             second = 0.999 * second + 0.001 * s.grad**2
