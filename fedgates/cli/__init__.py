@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import click
 import typer
 
-from fedgates.cli import compare, config, data, models, runs  # noqa: F401  # they hang themselves on the app
+from fedgates.cli import compare, config, data, models, runs, start  # noqa: F401  # they hang themselves on the app
 from fedgates.cli.app import cli
-from fedgates.errors import ConfigError
+from fedgates.errors import ConfigError, NetworkError, QuorumError
 from fedgates.util.text import error_line
 
 _INTERRUPTED, _STOPPED = 130, "stopped"
@@ -28,8 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = 2
     except click.ClickException as error:
         code = _fail(error.format_message(), error.exit_code)
-    except ConfigError as error:
+    except (ConfigError, NetworkError) as error:
         code = _fail(str(error), 2)
+    except QuorumError as error:
+        code = _fail(str(error), 1)
     except (click.Abort, KeyboardInterrupt) as error:
         code = _fail(str(error) or _STOPPED, _INTERRUPTED)
     except Exception as error:  # noqa: BLE001  # whatever it is, a traceback is for those who debug this

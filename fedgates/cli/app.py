@@ -13,7 +13,7 @@ cli = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 
 @cli.callback()
 def _fedgates() -> None:
-    """Federated learning that sends gates, not weights. Runs themselves are started with `flwr run`."""
+    """Federated learning that sends gates, not weights: start runs, look at them, compare methods, use the model."""
 
 
 def import_from_here() -> None:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedgates import data, trackers
-from fedgates.config import RunConfig, to_dict
-from fedgates.config.app import as_pair
+from fedgates.config import RunConfig, as_pair, changed, to_dict
 from fedgates.errors import ConfigError, NetworkError, QuorumError
 from fedgates.federation.callbacks import Callback, CheckpointCallback, LogCallback, ProgressCallback, running
 from fedgates.federation.messages import Problem
@@ -194,6 +193,8 @@ def log_summary(server: Server[Any]) -> None:
     config, method = server.config, server.method
     size, digest = method.network.size, method.digest.hex()
     log.info("%s on %s, %s with %s parameters, network %s", config.strategy, config.dataset, config.model, f"{size:,}", digest)
+    if different := {key: value for key, value in changed(config).items() if key not in {"strategy", "output-dir"}}:
+        log.info("changed: %s", " ".join(as_pair(key, value) for key, value in different.items()))
     if config.privacy.flip_probability:
         per_bit = epsilon(config.privacy.flip_probability)
         text = "flip-probability = %g: local epsilon %.3f a bit, %s for all bits of a mask, each round (docs/privacy.md)"

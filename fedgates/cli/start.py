@@ -1,0 +1,47 @@
+"""Start a run from the shell, and write a Flower app of one's own."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedgates.cli.app import cli, import_from_here
+from fedgates.config import folder
+
+
+@cli.command(epilog="Example: fedgates run --clients 10 --run-config 'strategy=\"fedavg\" num-server-rounds=5'")
+def run(
+    clients: Annotated[int, typer.Option(min=1, help="Number of clients that share the data set.")] = 10,
+    run_config: Annotated[
+        str, typer.Option(help="Keys and values, or a .toml file, as of flwr run --run-config.", show_default=False)
+    ] = "",
+    app: Annotated[
+        Path | None, typer.Option(help="Folder of a Flower app whose config is the base.", show_default="the defaults")
+    ] = None,
+) -> None:
+    """Run a federation of simulated clients in this process.
+
+    All numbers but seconds are those of `flwr run`; `fedgates config` lists the keys. Code of your own, such as
+    model="my_module:my_function", is imported from the current folder.
+    """
+    from fedgates.config import read_app, read_overrides  # noqa: PLC0415
+    from fedgates.flower.server_app import log_to_stdout  # noqa: PLC0415
+    from fedgates.flower.simulation import simulate  # noqa: PLC0415
+
+    import_from_here()
+    settings = read_overrides(run_config) if app is None else read_app(folder(app)).overridden(run_config)
+    log_to_stdout()
+    simulate(settings, clients, progress=False)
+
+
+@cli.command(epilog="Example: fedgates new my_app && flwr run my_app --stream")
+def new(
+    target: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Folder to write; it must be new or empty.", show_default=False)
+    ],
+) -> None:
+    """Write a small Flower app: its two entry points, its config with every key, and a method of your own to start from."""
+    from fedgates.cli.new_app import write_app  # noqa: PLC0415
+
+    written = write_app(folder(target))
+    typer.echo(f"written: {written}\nnext: flwr run {written} --stream")
