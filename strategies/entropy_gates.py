@@ -12,9 +12,9 @@ then sends both vectors. The server averages them, weighted by examples, and mov
 (:mod:`fedgates.methods.density`); lambda travels with the state.
 
 The abstract says that the entropy term keeps uncertainty and prevents an early commitment to a support; its form, strength and
-schedule are not public. Ours decided: tau is linear in the round. SGD trains the weights, as in FedAvg. Adam, fresh each round,
+schedule are not public. Choices here: tau is linear in the round. SGD trains the weights, as in FedAvg. Adam, fresh each round,
 trains a: lambda's share of a gate's gradient is lambda/d, and only a step that is free of scale is the same for any d. Gates
-start likely open (`initial-density`): with P = .5 most are shut before the weights say which matter.
+start likely open (`entropy-gates.initial-density`): with P = .5 most are shut before the weights say which matter.
 
 The model that a state stands for has each gate's median, which is not 0 exactly where P > 1/2; no gate is cut beyond that.
 (Louizos et al. leave the temperature out, and that gate is not 0 from P = .31 on.) So its density, ``model_density``, is the
@@ -68,46 +68,46 @@ EntropyGatesCfg = TypeVar("EntropyGatesCfg", bound=EntropyGatesConfig)
 
 
 class EntropyGates(WeightMethod[EntropyGatesCfg], Generic[EntropyGatesCfg]):
-    """Entropy-regularised L0 gates; see the module's text. A state is w, then a, and lambda.
+    """Entropy-regularised L0 gates; described in the module's docstring. A state is w, then a, and lambda.
 
     Raises
     ------
     ConfigError
-        Without a `target-density`.
+        Without a `density.target`.
     """
 
     Config = EntropyGatesConfig
     spec = Spec("values", arrays=("weights", "gates"), scalars=("multiplier",))
 
     def initial_state(self) -> Weights:
-        """The network's own weights, all gates with P at `initial-density`, and lambda 0."""
+        """Return the network's own weights, gates with P at `entropy-gates.initial-density`, and lambda 0."""
         gates = np.full_like(self.initial, hard_concrete.parameter_of(self.config.entropy_gates.initial_density))
         return Weights(np.concatenate([self.initial, gates]), (0.0,))
 
     def weights(self, state: Weights) -> Tensor:
-        """The weights times the medians of their gates."""
+        """Return the weights times the medians of their gates."""
         weights, gates = self.tensor(state.values).chunk(2)
         return weights * hard_concrete.median(gates)
 
     def evaluate(self, state: Weights, task: Task) -> dict[str, float]:
-        """What the base measures, and ``expected_density``, the mean of P."""
+        """Return the base's metrics, and ``expected_density``, the mean of P."""
         return {**super().evaluate(state, task), "expected_density": expected_density(state.values)}
 
     def round_metrics(self, before: Weights, after: Weights, masks: MaskCounts) -> dict[str, float]:
-        """What the base says of a round, and ``multiplier``, the lambda that the next one has."""
+        """Return the base's metrics, and ``multiplier``, the lambda of the next round."""
         return {**super().round_metrics(before, after, masks), "multiplier": after.scalars[0]}
 
     # --- the client's rule
 
     def local_update(self, state: Weights, task: Task) -> Update:
-        """Train weights and gates on the client's own images; both are sent."""
+        """Train weights and gates on the client's own examples and send both."""
         weights, gates = (part.clone() for part in self.tensor(state.values).chunk(2))
         loss = self._descend(weights, gates, state.scalars[0], task)
         values = finite_copy(torch.cat([weights, gates]))
         return Update(mask=None, values=values, num_examples=len(task.y), metrics={"loss": loss})
 
     def _descend(self, weights: Tensor, gates: Tensor, multiplier: float, task: Task) -> float:
-        """SGD on weights ``[d]`` and Adam on gates ``[d]``, in place; the mean loss."""
+        """Run SGD on weights ``[d]`` and Adam on gates ``[d]``, in place; return the mean loss."""
         config, network = self.config, self.network
         bonus = config.bonus(task.server_round)
         draws = task.generator(config.seed, "gates", network.device)
@@ -133,7 +133,7 @@ class EntropyGates(WeightMethod[EntropyGatesCfg], Generic[EntropyGatesCfg]):
     # --- the server's rule
 
     def aggregate(self, state: Weights, updates: Iterable[Update], server_round: int) -> Weights:  # noqa: ARG002
-        """The mean of the clients' vectors, weighted by examples, and a dual step on its mean P."""
+        """Return the mean of the clients' vectors, weighted by examples, with a dual step on its mean P."""
         mean = weighted_mean(updates, state.size)
         if mean is None:
             return state
@@ -142,6 +142,6 @@ class EntropyGates(WeightMethod[EntropyGatesCfg], Generic[EntropyGatesCfg]):
 
 
 def expected_density(values: NDArray[np.float32]) -> float:
-    """The mean of P in a state's array ``[2 d]``, to 2^-20: machines whose exponentials differ in the last bit agree."""
+    """Return the mean of P in a state's array ``[2 d]``, rounded to 2^-20, so that it is the same on every machine."""
     logits = hard_concrete.logit_of(torch.from_numpy(values[len(values) // 2 :]).double())
     return round(float(torch.sigmoid(logits).mean()) * 2**20) / 2**20

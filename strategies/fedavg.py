@@ -7,7 +7,7 @@ A client starts from the server's weights, takes `local-epochs` of SGD on its ow
 new weights are the mean of the clients', weighted by their numbers of examples: ``w <- sum_k n_k w_k / sum_k n_k``. On the wire
 this is the gated update whose mask is all ones.
 
-With `target-density` rho above 0 the model that a state stands for has only the ``round(rho * d)`` weights of largest
+With `density.target` rho above 0 the model that a state stands for has only the ``round(rho * d)`` weights of largest
 magnitude, over all layers: post-hoc magnitude pruning. Training and traffic stay dense, as if only the last model had been
 pruned; every round says what its own would reach.
 
@@ -39,22 +39,22 @@ FedAvgCfg = TypeVar("FedAvgCfg", bound=FedAvgConfig)
 
 
 class FedAvg(WeightMethod[FedAvgCfg], Generic[FedAvgCfg]):
-    """FedAvg; see the module's text."""
+    """FedAvg; described in the module's docstring."""
 
     Config = FedAvgConfig
 
     def local_update(self, state: Weights, task: Task) -> Update:
-        """SGD from the server's weights on the client's own images."""
+        """Run SGD from the server's weights on the client's own examples."""
         values, metrics = self.train(state, task)
         return Update(mask=None, values=values, num_examples=len(task.y), metrics=metrics)
 
     def aggregate(self, state: Weights, updates: Iterable[Update], server_round: int) -> Weights:  # noqa: ARG002
-        """The mean of the clients' weights, weighted by examples, summed in float64 in the order of the clients' names."""
+        """Return the mean of the clients' weights, weighted by examples, summed in float64 in the order of their names."""
         mean = weighted_mean(updates, state.size)
         return state if mean is None else Weights(to_float32(mean))
 
     def weights(self, state: Weights) -> Tensor:
-        """The weights, or with `target-density` the largest of them."""
+        """Return the weights, or with `density.target` the largest of them."""
         if not self.config.density.target:
             return super().weights(state)
         kept = largest(state.values, round(self.config.density.target * state.size))

@@ -9,8 +9,8 @@ With ``H_k(w)`` the k weights of largest magnitude over all layers, and zeros in
 
 Weights of zero do not travel: both ways are a mask and as many values as it has ones, down from round 2 on at most k of them.
 
-Ours decided: ``k = round(target-density * d)``, at least 1; the run starts from the network's own, dense weights, as FedAvg
-does, and the first cut is a client's or the server's. `iht-clients` says when clients cut their weights: never (Fed-HT, the
+Choices here: ``k = round(target-density * d)``, at least 1; the run starts from the network's own, dense weights, as FedAvg
+does, and the first cut is a client's or the server's. `fediht.clients` says when clients cut their weights: never (Fed-HT, the
 default), after every step (FedIter-HT), or once a round, before they send them, which is ours: local training as in Fed-HT, as
 few bytes as with FedIter-HT.
 
@@ -56,12 +56,12 @@ FedIHTCfg = TypeVar("FedIHTCfg", bound=FedIHTConfig)
 
 
 class FedIHT(WeightMethod[FedIHTCfg], Generic[FedIHTCfg]):
-    """Fed-HT and FedIter-HT; see the module's text.
+    """Fed-HT and FedIter-HT; described in the module's docstring.
 
     Raises
     ------
     ConfigError
-        Without a `target-density`.
+        Without a `density.target`.
     """
 
     Config = FedIHTConfig
@@ -72,7 +72,7 @@ class FedIHT(WeightMethod[FedIHTCfg], Generic[FedIHTCfg]):
         self._count = max(1, round(config.density.target * network.size))
 
     def local_update(self, state: Weights, task: Task) -> Update:
-        """SGD from the server's weights, which are cut when `iht-clients` says so; those that are not zero are sent."""
+        """Run SGD from the server's weights, cut them at the times of `fediht.clients`, and send the nonzero ones."""
         when = self.config.fediht.clients
         values, metrics = self.train(state, task, after_step=self._cut if when == "step" else None)
         kept = values != 0
@@ -81,7 +81,7 @@ class FedIHT(WeightMethod[FedIHTCfg], Generic[FedIHTCfg]):
         return Update(pack(kept), values[kept], num_examples=len(task.y), metrics=metrics)
 
     def aggregate(self, state: Weights, updates: Iterable[Update], server_round: int) -> Weights:  # noqa: ARG002
-        """The k largest of the mean of the clients' weights, weighted by examples."""
+        """Return the k largest of the mean of the clients' weights, weighted by examples."""
         mean = weighted_mean(updates, state.size)
         if mean is None:
             return state
@@ -89,9 +89,9 @@ class FedIHT(WeightMethod[FedIHTCfg], Generic[FedIHTCfg]):
         return Weights(np.where(largest(values, self._count), values, np.float32(0)))
 
     def round_metrics(self, before: Weights, after: Weights, masks: MaskCounts) -> dict[str, float]:
-        """What the base says of a round, and the ``regrown_share_of_ones`` of the weights sent."""
-        found = super().round_metrics(before, after, masks)
-        return {**found, "regrowth": regrown_share_of_ones(before.values, masks)} if masks.masks else found
+        """Return the base's metrics, and the share of the ones sent that were zero in the broadcast."""
+        metrics = super().round_metrics(before, after, masks)
+        return {**metrics, "regrown_share_of_ones": regrown_share_of_ones(before.values, masks)} if masks.masks else metrics
 
     def _cut(self) -> None:
         hard_threshold(self.network.weights, self._count)

@@ -11,7 +11,7 @@ All is as in FedPM (``strategies/fedpm.py``) but for the mask, which is no sampl
 and sends that mask after its last step. The server's theta is the mean of the masks counted since the last reset, and the
 model it stands for has the gates with theta > .5.
 
-Ours decided: scores start from N(0, 1), the same on every client, because at theta = .5 everywhere the thresholded mask is
+Choices here: scores start from N(0, 1), the same on every client, because at theta = .5 everywhere the thresholded mask is
 empty. In later rounds they start from ``logit(clip(theta, eps, 1 - eps))``, so a gate on which clients agree is
 ``log((1 - eps) / eps)`` away from its threshold, and no chance draw ever tries its other value: eps says whether a round's
 training can bring it back. On digits with 10 clients the model stands still after five rounds with .001, FedPM's; .3 did best.
@@ -39,26 +39,26 @@ FedMaskCfg = TypeVar("FedMaskCfg", bound=FedMaskConfig)
 
 
 class FedMask(FedPM[FedMaskCfg], Generic[FedMaskCfg]):
-    """FedMask; see the module's text."""
+    """FedMask; described in the module's docstring."""
 
     Config = FedMaskConfig
     spec = Spec(samples=False)
 
     def theta(self, state: Votes) -> Tensor:
-        """As FedPM's; before any mask was counted the start, whose scores are normal."""
+        """Return FedPM's probability mask; before the first round that of scores from N(0, 1)."""
         if state.trials == 0:
             return normal_scores(self.network.size, self.config.seed).to(self.network.device).sigmoid_()
         return super().theta(state)
 
     def local_update(self, state: Votes, task: Task) -> Update:
-        """Train the scores on the client's own images, then send the mask that they stand for."""
+        """Train the scores on the client's own examples, then send their thresholded mask."""
         scores = self.theta(state).clamp_(self.config.fedpm.eps, 1 - self.config.fedpm.eps).logit_()
         loss = self.train(scores, task)
         mask = pack((scores > 0).cpu().numpy())
         return Update(mask, num_examples=len(task.y), metrics={"loss": loss})
 
     def train(self, scores: Tensor, task: Task) -> float:
-        """Adam on scores ``[d]``, in place, with their thresholded mask in each batch; the mean loss."""
+        """Run Adam on scores ``[d]``, in place, with their thresholded mask in each batch; return the mean loss."""
         config, network = self.config, self.network
         optimizer = Adam(scores, network.gradient, learning_rate=config.learning_rate)
         return train_epochs(

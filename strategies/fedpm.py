@@ -10,12 +10,12 @@ round a client starts from scores ``s = logit(clip(theta, eps, 1 - eps))`` and t
     CE(f(x; m * w), y) + lambda * mean(sigmoid(s)),    m ~ Bernoulli(sigmoid(s)) afresh each batch, straight-through to s,
 
 then sends one ``m ~ Bernoulli(sigmoid(s))``. The server holds a Beta posterior a gate, ``alpha += sum m``,
-``beta += K - sum m``, back to ``lambda0`` every `reset-every` rounds, and broadcasts its mode
+``beta += K - sum m``, back to ``lambda0`` every `fedpm.reset-every` rounds, and broadcasts its mode
 ``theta = (alpha - 1) / (alpha + beta - 2)``. With lambda = 0 this is FedPM; lambda > 0 expels gates that do not matter.
 
 The authors' released code differs from their text: frozen magnitudes e/sqrt(fan_in) instead of sqrt(2/fan_in), the
 straight-through gradient multiplied by theta, eps = .01, scores that start from N(0, 1), and a prior reset every round. Each
-is a key here. Ours decided: identity straight-through, eps = .001, theta starts at .5, reset every ceil(1/participation)
+is a key here. Choices here: identity straight-through, eps = .001, theta starts at .5, reset every ceil(1/participation)
 rounds (which of the two wins depends on how far clients train, `benchmarks/README.md`); the state is the integer votes and
 trials, so theta is the same in whatever order masks arrive. A round without a quorum changes nothing, so if it was to reset the
 prior, the older votes stay until the next reset.
@@ -74,7 +74,7 @@ FedPMCfg = TypeVar("FedPMCfg", bound=FedPMConfig)
 
 
 class FedPM(MaskMethod[FedPMCfg], Generic[FedPMCfg]):
-    """FedPM with the density penalty; see the module's text."""
+    """FedPM with the density penalty; described in the module's docstring."""
 
     Config = FedPMConfig
     spec = Spec(samples=True)
@@ -85,7 +85,7 @@ class FedPM(MaskMethod[FedPMCfg], Generic[FedPMCfg]):
         return self.config.fedpm.reset_every or math.ceil(1 / self.config.fraction_train - 1e-9)
 
     def theta(self, state: Votes) -> Tensor:
-        """The probability mask, ``[d]`` float32: the mode of each gate's Beta posterior, or the start if nothing is known."""
+        """Return the probability mask, ``[d]`` float32: the mode of each gate's Beta posterior, or the initial one."""
         extra = self.config.fedpm.prior - 1
         if state.trials == 0:
             return self._initial_theta()
@@ -103,13 +103,13 @@ class FedPM(MaskMethod[FedPMCfg], Generic[FedPMCfg]):
     # --- the client's rule
 
     def local_update(self, state: Votes, task: Task) -> Update:
-        """Train the scores on the client's own images, then sample the mask that is sent."""
+        """Train the scores on the client's own examples, then sample the mask to send."""
         scores = self.theta(state).clamp_(self.config.fedpm.eps, 1 - self.config.fedpm.eps).logit_()
         loss = self.train(scores, task)
         return self.sample_update(scores.sigmoid_(), task, loss)
 
     def train(self, scores: Tensor, task: Task) -> float:
-        """Adam on scores ``[d]``, in place, with a fresh mask a batch; the mean loss."""
+        """Run Adam on scores ``[d]``, in place, with a fresh mask a batch; return the mean loss."""
         config, network = self.config, self.network
         optimizer = Adam(scores, network.gradient, learning_rate=config.learning_rate)
         sampler = task.generator(config.seed, "masks", network.device)
@@ -125,16 +125,16 @@ class FedPM(MaskMethod[FedPMCfg], Generic[FedPMCfg]):
     # --- the server's rule
 
     def aggregate(self, state: Votes, updates: Iterable[Update], server_round: int) -> Votes:
-        """Add the masks' votes, bit by bit as they come; forget earlier rounds' first when the prior is reset."""
+        """Add the masks' votes, bit by bit as they come, to those since the last reset of the prior."""
         return add_votes(state, updates, fresh=self.fresh(server_round), trim=self.config.server.trim)
 
     def fresh(self, server_round: int) -> bool:
-        """Whether a round forgets the votes before it."""
+        """Return whether the prior is reset before a round."""
         return (server_round - 1) % self.reset_every == 0
 
 
 def normal_scores(size: int, seed: int) -> Tensor:
-    """Scores ``[size]`` from N(0, 1), float32: a function of the seed, the same on every machine."""
+    """Return scores ``[size]`` from N(0, 1), float32: a function of the seed, the same on every machine."""
     uniform = (rng.words(size, seed, "scores") >> np.uint64(11)) * 2.0**-53
     scores: Tensor = torch.special.ndtri(torch.from_numpy(uniform).clamp_(1e-12, 1 - 1e-12))
     return scores.to(torch.float32)

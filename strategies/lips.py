@@ -4,17 +4,17 @@ Xiao et al.: arXiv 2506.00932.
 
 Where clients' data differ, their updates of the middle layers cancel in the mean, and those layers hardly move (every weight
 method's ledger says by how much: ``inertia_<parameter>``, :mod:`fedgates.methods.inertia`). LIPS is FedAvg, but in every
-`lips-every`-th of T rounds, round i, a client k starts from weights of which the middle ones are sparse:
+`lips.every`-th of T rounds, round i, a client k starts from weights of which the middle ones are sparse:
 
     d_i = d0 + (1 - d0) i / T,    keep the top d_i of |g_k * w| over the middle layers together,    zero the rest,
 
-where w are the server's weights, g_k is the client's last gradient, and d0 is `lips-density`. What was zeroed is trained like
+where w are the server's weights, g_k is the client's last gradient, and d0 is `lips.density`. What was zeroed is trained like
 the rest and grows back. Traffic is as dense as FedAvg's: sparsity serves accuracy here, not bytes. The paper trains on 100
 clients of 100 images (Dirichlet .1), F = 5, 300 rounds of 5 local epochs, batches of 100, SGD with learning rate .1 and
 momentum .9, d0 = .5 (VGG-11, CIFAR-10) or .3 (ResNet-8, CIFAR-100), and reports the mean over clients of their accuracy on
 their own test images: before aggregation ``train_accuracy``, after it ``client_accuracy``, both with `fraction-evaluate`.
 
-Ours decided: layers are counted as the module lists them, and those in the middle are all matrices and kernels but the first
+Choices here: layers are counted as the module lists them, and those in the middle are all matrices and kernels but the first
 and the last, shortcuts' included; biases stay as they are. The gradient is the mean over the client's images of those that
 they had in its last local epoch, weight decay apart; with one batch an epoch, as in the paper, it is the last step's. It is
 kept in Flower's own client state. A client without one (it never trained, its device lost it, or the run was resumed) takes
@@ -62,7 +62,7 @@ LIPSCfg = TypeVar("LIPSCfg", bound=LIPSConfig)
 
 
 class LIPS(FedAvg[LIPSCfg], Generic[LIPSCfg]):
-    """LIPS; see the module's text.
+    """LIPS; described in the module's docstring.
 
     Attributes
     ----------

@@ -1,6 +1,6 @@
 """One-bit gates: FedPM held at a density, for a mask's cost.
 
-Of no paper: it joins FedPM's gates over frozen random weights (:mod:`fedgates.strategies.fedpm`) to the density constraint and
+Not from a paper: it joins FedPM's gates over frozen random weights (:mod:`fedgates.strategies.fedpm`) to the density constraint and
 the entropy term of :mod:`fedgates.strategies.entropy_gates`. With theta = sigmoid(s) a client takes Adam steps on
 
     CE(f(x; m * w), y) + lambda * (mean theta - rho) - tau * mean H2(theta),    m ~ Bernoulli(theta) afresh each batch,
@@ -11,8 +11,9 @@ number.
 
 What is held is the mean of theta, ``expected_density``; the model has the gates with theta > 1/2, and the share of those is
 ``model_density``. A gate clipped at FedPM's eps = .001 hardly comes back, so where 4 of 20 clients voted in a round most gates
-were locked before lambda had grown, and .1 ended at .15: eps therefore falls from `initial-eps` = .1, and lambda rises fast
-(eta = 20). So both densities ended within .02 of .05, .1 and .3 on the digits, in 30 rounds with 4 of 20 clients, three seeds.
+were locked before lambda had grown, and .1 ended at .15: eps therefore falls from `one-bit-gates.initial-eps` = .1, and lambda
+rises fast (eta = 20). So both densities ended within .02 of .05, .1 and .3 on the digits, in 30 rounds with 4 of 20 clients,
+three seeds.
 """
 
 from collections.abc import Iterable
@@ -64,41 +65,41 @@ OneBitGatesCfg = TypeVar("OneBitGatesCfg", bound=OneBitGatesConfig)
 
 
 class OneBitGates(FedPM[OneBitGatesCfg], Generic[OneBitGatesCfg]):
-    """FedPM at a density; see the module's text. A state is votes, trials, and lambda.
+    """FedPM at a density; described in the module's docstring. A state is votes, trials, and lambda.
 
     Raises
     ------
     ConfigError
-        Without a `target-density`.
+        Without a `density.target`.
     """
 
     Config = OneBitGatesConfig
     spec = replace(FedPM.spec, scalars=("multiplier",))
 
     def initial_state(self) -> Votes:
-        """No trial yet, and lambda 0."""
+        """Return votes of no trial, and lambda 0."""
         return replace(super().initial_state(), scalars=(0.0,))
 
     def evaluate(self, state: Votes, task: Task) -> dict[str, float]:
-        """What FedPM measures, and ``expected_density``, the mean of theta."""
+        """Return FedPM's metrics, and ``expected_density``, the mean of theta."""
         density = float(self.theta(state).double().mean())
         return {**super().evaluate(state, task), "expected_density": density}
 
     def round_metrics(self, before: Votes, after: Votes, masks: MaskCounts) -> dict[str, float]:
-        """What the base says of a round, and ``multiplier``, the lambda that the next one has."""
+        """Return the base's metrics, and ``multiplier``, the lambda of the next round."""
         return {**super().round_metrics(before, after, masks), "multiplier": after.scalars[0]}
 
     # --- the client's rule
 
     def local_update(self, state: Votes, task: Task) -> Update:
-        """Train the scores on the client's own images, then sample the mask that is sent."""
+        """Train the scores on the client's own examples, then sample the mask to send."""
         eps = self.config.clip(task.server_round)
         scores = self.theta(state).clamp_(eps, 1 - eps).logit_()
         loss = self._descend(scores, state.scalars[0], task)
         return self.sample_update(scores.sigmoid_(), task, loss)
 
     def _descend(self, scores: Tensor, multiplier: float, task: Task) -> float:
-        """Adam on scores ``[d]``, in place, with a fresh mask a batch; the mean loss."""
+        """Run Adam on scores ``[d]``, in place, with a fresh mask a batch; return the mean loss."""
         config, network = self.config, self.network
         bonus = config.bonus(task.server_round)
         # epsilon far below the constraint's gradient at a clipped gate, which is of the order of eps/d
@@ -121,7 +122,7 @@ class OneBitGates(FedPM[OneBitGatesCfg], Generic[OneBitGatesCfg]):
     # --- the server's rule
 
     def aggregate(self, state: Votes, updates: Iterable[Update], server_round: int) -> Votes:
-        """FedPM's count, and a dual step on the density of this round's masks."""
+        """Return FedPM's votes, with a dual step on the density of this round's masks."""
         new = super().aggregate(state, updates, server_round)
         kept = not self.fresh(server_round)
         masks = new.trials - kept * state.trials

@@ -10,10 +10,10 @@ majority, one client one vote, however many examples it has:
 
     w += rate * sign(sum_k sign(w_k - w));    a tie moves nothing.
 
-Ours decided: rate is `server-learning-rate`, times the factor by which `final-learning-rate` has lowered the clients' own. One
-bit cannot say "no change", so where a weight has not changed at all a client votes by a fair coin, the same for all clients of
-a round but turned over for those with an odd name: no side is favoured, and such votes cancel as far as even and odd names
-among a round's clients balance. What is left is a random step of weights that nobody trains.
+Choices here: rate is `signsgd.server-learning-rate`, times the factor by which `learning-rate-final` has lowered the clients'
+own. One bit cannot say "no change", so where a weight has not changed at all a client votes by a fair coin, the same for all
+clients of a round but turned over for those with an odd name: no side is favoured, and such votes cancel as far as even and
+odd names among a round's clients balance. What is left is a random step of weights that nobody trains.
 """
 
 from collections.abc import Iterable
@@ -51,36 +51,36 @@ SignSGDCfg = TypeVar("SignSGDCfg", bound=SignSGDConfig)
 
 
 class SignSGD(WeightMethod[SignSGDCfg], Generic[SignSGDCfg]):
-    """SignSGD with majority vote; see the module's text."""
+    """SignSGD with majority vote; described in the module's docstring."""
 
     Config = SignSGDConfig
     spec = replace(WeightMethod.spec, update="mask")
 
     def local_update(self, state: Weights, task: Task) -> Update:
-        """Train as in FedAvg and send the signs of the change: 1 is plus."""
+        """Train as in FedAvg and send the signs of the change; 1 is plus."""
         trained, metrics = self.train(state, task)
         coins = rng.bits(state.size, self.config.seed, "signs", server_round=task.server_round) ^ np.uint8(task.client & 1)
         mask = signs(trained - state.values, coins)
         return Update(pack(mask), num_examples=len(task.y), metrics=metrics)
 
     def aggregate(self, state: Weights, updates: Iterable[Update], server_round: int) -> Weights:
-        """One step of every weight towards where most clients voted, counted bit by bit as the masks come."""
+        """Move every weight one step in the direction of the majority, counted bit by bit as the masks come."""
         votes = add_votes(Votes(np.zeros(state.size, dtype=np.uint32), trials=0), updates)
         step = np.float32(self.rate(server_round)) * majority(votes)
         return Weights(to_float32(state.values.astype(np.float64) + step)) if votes.trials else state
 
     def rate(self, server_round: int) -> float:
-        """How far the server moves a weight in a round."""
+        """Return how far the server moves a weight in a round."""
         config = self.config
         return config.signsgd.server_learning_rate * config.rate(server_round) / config.learning_rate
 
 
 def signs(change: NDArray[np.float32], coins: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Whether each change ``[d]`` is above zero; where it is zero, whether the coin of 0 or 1 is 1."""
+    """Return whether each change ``[d]`` is above zero; where it is zero, whether its coin is 1."""
     return np.where(change == 0, coins.astype(np.bool_), change > 0)
 
 
 def majority(votes: Votes) -> NDArray[np.float32]:
-    """What most of the trials were for at each gate: ``[d]`` of 1, -1, and 0 for a tie."""
+    """Return the majority of the trials at each gate: ``[d]`` of 1, -1, and 0 for a tie."""
     lead: NDArray[np.float32] = np.sign(2.0 * votes.votes - votes.trials).astype(np.float32)
     return lead

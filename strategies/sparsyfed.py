@@ -8,22 +8,22 @@ layer's weights that are not zero):
 
     theta = sign(w) |w|^beta,    w -= lr (d loss / d theta * beta |w|^(beta - 1) + wd w).
 
-It then sends the ``round(target-density * n)`` largest of its n weights ``w``, over all layers, with their mask. The server
+It then sends the ``round(density.target * n)`` largest of its n weights ``w``, over all layers, with their mask. The server
 takes the mean ``sum_k n_k w_k / sum_k n_k`` (the same as a step along the mean of the pseudo-gradients ``w - w_k``).
-Without `target-density` nothing is pruned. `powerprop` (beta, 1.25) is the one hyper-parameter; 1 trains the weights
+`density.target` is needed; 1 prunes nothing. `sparsyfed.powerprop` (beta, 1.25) is the one hyper-parameter; 1 trains the weights
 themselves. First weights: theta normal, cut off at two standard deviations, of standard deviation sqrt(1/fan_in).
 
-Paper: 1 local epoch on clients of some 500 images, batch-size 16, learning-rate .5, final-learning-rate .01, weight-decay
+Paper: 1 local epoch on clients of some 500 images, batch-size 16, learning-rate .5, learning-rate-final .01, weight-decay
 .001, 100 clients of which 10 train, 700 rounds, ResNet-18. It writes that the update is pruned; its authors' code prunes the
 weights, uploads them dense, and broadcasts the union of the clients' masks, which is denser than any of them.
 
-Ours decided: `prune` is "weights" or "update". "weights" is the default: what is broadcast are the weights that some client
-kept, and clients agree more from round to round, so that both ways are sparse after the dense start. With "update" the server
-adds the mean of the sparse changes to weights that were dense at the start and would stay so; there it prunes what it then
-has to the same density. On digits (10 clients, mlp, target-density .05, 3 local epochs, the paper's rates, 30 rounds, means of
-three seeds) "weights" reaches .894 and .850 if the server prunes there, too; "update" .818; dense FedAvg .966. The broadcast
-has the density .075 in round 2 and .056 in the last. What it costs to prune activations, and what becomes of regrowth with
-beta = 1, is measured in benchmarks/study.
+Choices here: `sparsyfed.prune` is "weights" or "update". "weights" is the default: what is broadcast are the weights that some
+client kept, and clients agree more from round to round, so that both ways are sparse after the dense start. With "update" the
+server adds the mean of the sparse changes to weights that were dense at the start and would stay so; there it prunes what it
+then has to the same density. On digits (10 clients, mlp, density.target .05, 3 local epochs, the paper's rates, 30 rounds,
+means of three seeds) "weights" reaches .894 and .850 if the server prunes there, too; "update" .818; dense FedAvg .966. The
+broadcast has the density .075 in round 2 and .056 in the last. What it costs to prune activations, and what becomes of
+regrowth with beta = 1, is measured in benchmarks/study.
 
 What can be pruned are matrices and kernels. Biases are few: they are neither pruned nor bent, start at 0, and come on top of
 the target density; nor are they counted in regrowth or consensus, where one that starts at 0 would seem to have regrown.
@@ -88,7 +88,7 @@ SparsyFedCfg = TypeVar("SparsyFedCfg", bound=SparsyFedConfig)
 
 
 class SparsyFed(WeightMethod[SparsyFedCfg], Generic[SparsyFedCfg]):
-    """SparsyFed; see the module's text.
+    """SparsyFed; described in the module's docstring.
 
     Attributes
     ----------
@@ -105,12 +105,12 @@ class SparsyFed(WeightMethod[SparsyFedCfg], Generic[SparsyFedCfg]):
         super().__init__(config, network)
         self.prunable = np.concatenate([np.full(slot.size, slot.is_matrix) for slot in network.slices])
         total = int(self.prunable.sum())
-        self.count = max(1, round(config.density.target * total)) if config.density.target else total
+        self.count = max(1, round(config.density.target * total))
         self._straight = torch.from_numpy(~self.prunable).to(network.device)
         self._slopes = torch.full_like(network.weights, config.sparsyfed.powerprop).masked_fill_(self._straight, 1)
 
     def initial_state(self) -> Weights:
-        """Matrices and kernels by the paper's rule, biases 0, what else there is as the network has it."""
+        """Return the initial weights: matrices and kernels by the paper's rule, biases 0, the rest as the network has it."""
         values = super().initial_state().values.copy()
         for slot in self.network.slices:
             part = slice(slot.offset, slot.offset + slot.size)
@@ -121,7 +121,7 @@ class SparsyFed(WeightMethod[SparsyFedCfg], Generic[SparsyFedCfg]):
         return Weights(values)
 
     def weights(self, state: Weights) -> Tensor:
-        """The weights that the network runs with, ``sign(w) |w|^beta``."""
+        """Return the weights that the network runs with, ``sign(w) |w|^beta``."""
         w = self.tensor(state.values)
         return w * self.powers(w)
 
@@ -173,7 +173,7 @@ class SparsyFed(WeightMethod[SparsyFedCfg], Generic[SparsyFedCfg]):
         return finite_copy(w), loss
 
     def kept(self, values: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """The mask ``[d]`` that keeps all but matrices and kernels, and of those the largest values, none that is zero."""
+        """Return the mask ``[d]`` that keeps the largest nonzero entries of matrices and kernels, and everything else."""
         mask = ~self.prunable
         candidates = values[self.prunable]
         mask[self.prunable] = largest(candidates, self.count) & (candidates != 0)
@@ -182,7 +182,7 @@ class SparsyFed(WeightMethod[SparsyFedCfg], Generic[SparsyFedCfg]):
     # --- the server's rule
 
     def aggregate(self, state: Weights, updates: Iterable[Update], server_round: int) -> Weights:  # noqa: ARG002
-        """The mean of the clients' sparse weights; or the state and the mean of their sparse changes, pruned."""
+        """Return the mean of the clients' sparse weights; or the state plus the mean of their sparse changes, pruned."""
         mean = weighted_mean(updates, state.size)
         if mean is None:
             return state
@@ -192,14 +192,17 @@ class SparsyFed(WeightMethod[SparsyFedCfg], Generic[SparsyFedCfg]):
         return Weights(np.where(self.kept(new), new, np.float32(0)))
 
     def round_metrics(self, before: Weights, after: Weights, masks: MaskCounts) -> dict[str, float]:
-        """Consensus and regrowth over what is prunable: ``regrowth`` of the ones sent, ``regrown`` of all that could be."""
+        """Return consensus and regrowth over matrices and kernels alone."""
         own, start = masks.among(self.prunable), before.values[self.prunable]
-        found = super().round_metrics(before, after, masks)
+        metrics = super().round_metrics(before, after, masks)
         if own.masks > 1:
-            found["mask_consensus"] = consensus(own)
+            metrics["mask_consensus"] = consensus(own)
         if own.masks:
-            found |= {"regrowth": regrown_share_of_ones(start, own), "regrown": regrown_share_of_gates(start, own)}
-        return found
+            metrics |= {
+                "regrown_share_of_ones": regrown_share_of_ones(start, own),
+                "regrown_share_of_gates": regrown_share_of_gates(start, own),
+            }
+        return metrics
 
 
 def truncated_normal(slot: ParameterSlice, seed: int, powerprop: float = 1.0) -> NDArray[np.float32]:

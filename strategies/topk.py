@@ -12,7 +12,7 @@ TopK keeps the ``round(target-density * d)`` numbers of largest magnitude, over 
 float16 loses stays in the error as well. A round costs a client ``32 * density + H2(density)`` bits a parameter, with float16
 ``16 * density + H2(density)``.
 
-Ours decided: the error is kept in Flower's own client state. A client that has lost it, or keeps something else in its place,
+Choices here: the error is kept in Flower's own client state. A client that has lost it, or keeps something else in its place,
 starts again from zero; so do all clients of a run that is resumed. An answer that the server did not hear or count is lost,
 because its client has taken it for sent. A client whose training diverges fails and keeps the error that it had.
 """
@@ -48,12 +48,12 @@ TopKCfg = TypeVar("TopKCfg", bound=TopKConfig)
 
 
 class TopK(WeightMethod[TopKCfg], Generic[TopKCfg]):
-    """Top-K with error feedback; see the module's text.
+    """Top-K with error feedback; described in the module's docstring.
 
     Raises
     ------
     ConfigError
-        Without a `target-density`.
+        Without a `density.target`.
     """
 
     Config = TopKConfig
@@ -64,9 +64,9 @@ class TopK(WeightMethod[TopKCfg], Generic[TopKCfg]):
         self._count = max(1, round(config.density.target * network.size))
 
     def local_update(self, state: Weights, task: Task) -> Update:
-        """Train as in FedAvg, send the largest of what is owed, and remember the rest."""
+        """Train as in FedAvg, send the largest of the accumulated changes, and keep the rest."""
         trained, metrics = self.train(state, task)
-        error = remembered(task.memory, state.size) + (trained - state.values)  # the change first: what is owed may be tiny
+        error = remembered(task.memory, state.size) + (trained - state.values)  # the change first: the error may be tiny
         if not np.isfinite(error).all():
             raise FloatingPointError("the change of the weights is not finite: training diverged")
         kept = largest(error, self._count)
@@ -75,13 +75,13 @@ class TopK(WeightMethod[TopKCfg], Generic[TopKCfg]):
         return Update(pack(kept), sent, num_examples=len(task.y), metrics=metrics, memory={ERROR: error})
 
     def aggregate(self, state: Weights, updates: Iterable[Update], server_round: int) -> Weights:  # noqa: ARG002
-        """Add the mean of the changes, weighted by examples; what a client did not send counts as no change."""
+        """Add the mean of the changes, weighted by examples; what a client did not send is no change."""
         mean = weighted_mean(updates, state.size)
         return state if mean is None else Weights(to_float32(state.values + mean))
 
 
 def remembered(memory: Mapping[str, NDArray[np.float32]], size: int) -> NDArray[np.float32]:
-    """The error ``[size]`` that a client kept; zeros where it kept none, or something that cannot be one."""
+    """Return the error ``[size]`` that a client kept; zeros if it kept none, or something that cannot be one."""
     error = memory.get(ERROR)
     if error is None or error.shape != (size,) or error.dtype != np.float32 or not np.isfinite(error).all():
         return np.zeros(size, dtype=np.float32)
@@ -89,6 +89,6 @@ def remembered(memory: Mapping[str, NDArray[np.float32]], size: int) -> NDArray[
 
 
 def as_read(values: NDArray[np.float32], value_type: str) -> NDArray[np.float32]:
-    """Finite values as whoever decodes them has them: float16 rounds, and holds what is beyond its range at 65504."""
+    """Return finite values as their receiver decodes them: float16 rounds, and clips at 65504."""
     number = VALUE_TYPES[value_type]
     return decode(memoryview(encode(values, number)), len(values), number)

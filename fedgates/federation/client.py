@@ -55,8 +55,8 @@ class Client:
     decode : callable, optional
         Decodes states; by default :func:`decode_state`. A process with many clients passes one that caches.
     private : bool
-        Whether bits are flipped (`flip-probability`) by random numbers of the operating system, which cannot be drawn again.
-        The data of a simulated client came from the server, so its flips follow from the seed and a simulation repeats.
+        Whether bits are flipped (`privacy.flip-probability`) by random numbers of the operating system, which cannot be drawn
+        again. The data of a simulated client came from the server, so its flips follow from the seed and a simulation repeats.
     """
 
     def __init__(

@@ -28,7 +28,7 @@ class RoundTrip:
     codec, broadcast, record
         How the state is coded, what each client has already, and the record of the round.
     config : RunConfig
-        `round-timeout`, the seconds that replies may take, and `max-examples`.
+        `server.round-timeout`, the seconds that replies may take, and `server.max-examples`.
     """
 
     def __init__(

@@ -54,7 +54,7 @@ def run_rounds(
     Raises
     ------
     QuorumError
-        A round missed its quorum `max-failed-rounds` times, or too few clients are available.
+        A round missed its quorum `server.max-failed-rounds` times, or too few clients are available.
     """
     for server_round in rounds:
         for attempt in count(1):
@@ -89,12 +89,13 @@ def available(server: Server[Any], transport: Transport) -> Mapping[int, int]:
 
 
 def wait_for_clients(server: Server[Any], transport: Transport) -> None:
-    """Wait until `min-clients` clients are available.
+    """Wait until `server.min-clients` clients are available.
 
     Raises
     ------
     QuorumError
-        They are not within `round-timeout` seconds; or no further nodes can come, and those that are there cannot take part.
+        They are not within `server.round-timeout` seconds; or no further nodes can come, and those that are there cannot take
+        part.
     """
     wanted, timeout, started = server.config.server.min_clients, server.config.server.round_timeout, time.monotonic()
     logged = -_LOG_EVERY

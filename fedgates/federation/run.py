@@ -72,7 +72,7 @@ def check_partition(config: RunConfig, dataset: data.Dataset, num_clients: int) 
     Raises
     ------
     ConfigError
-        They cannot, there is nothing to share, or there are fewer clients than `min-clients`.
+        They cannot, there is nothing to share, or there are fewer clients than `server.min-clients`.
     """
     if not len(dataset.train):
         raise ConfigError("dataset", config.dataset, "a data set that is here: simulated clients have none of their own")

@@ -80,7 +80,7 @@ class Server(Generic[S]):
     def close_round(self, replies: Iterable[Reply]) -> RoundRecord:
         """Check each reply alone and pass the accepted updates to the method as they come.
 
-        With fewer accepted updates than `quorum` asks for the state stays as it is.
+        With fewer accepted updates than `server.quorum` asks for the state stays as it is.
         """
         method, record, masks = self.method, self.record, MaskCounts(self.state.size)
         updates = masks.watch(self._in_progress().updates(replies, by_name=method.spec.update != "mask"))

@@ -87,7 +87,7 @@ class FlowerStrategy(Strategy):
         ----------
         grid, evaluate_fn
             As in Flower. What is not listed here is not used: clients read their run config, and the timeout is
-            `round-timeout`.
+            `server.round-timeout`.
         initial_arrays : ArrayRecord, optional
             A coded state to start from; by default the server's present state.
         num_rounds : int, optional
@@ -98,7 +98,7 @@ class FlowerStrategy(Strategy):
         Raises
         ------
         QuorumError
-            A round missed its quorum `max-failed-rounds` times, or too few clients are available.
+            A round missed its quorum `server.max-failed-rounds` times, or too few clients are available.
         """
         server = self.server
         if initial_arrays is not None:

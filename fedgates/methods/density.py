@@ -4,13 +4,13 @@ Clients minimise, over the logits of P,
 
     loss + lambda * (mean P - rho) - tau * mean H2(P),
 
-with rho the `target-density`; the server updates lambda by dual ascent,
-``lambda <- max(0, lambda + eta * (mean P - rho))``, with eta the `dual-learning-rate` (Gallego-Posada et al.: Controlled
-Sparsity via Constrained Optimization, NeurIPS 2022). With dual restarts, theirs too, lambda is 0 again as soon as the
-constraint is met: what it accumulated before would push P far below rho.
+with rho the `density.target`; the server updates lambda by dual ascent,
+``lambda <- max(0, lambda + eta * (mean P - rho))``, with eta the `density.dual-learning-rate` (Gallego-Posada et al.:
+Controlled Sparsity via Constrained Optimization, NeurIPS 2022). With dual restarts, theirs too, lambda is 0 again as soon as
+the constraint is met: what it accumulated before would push P far below rho.
 
 H2 is in bits. A positive tau keeps gates undecided, a negative one commits them; tau is linear in the round, from
-`entropy-bonus` in the first to `entropy-bonus-final` in the last.
+`density.entropy-bonus` in the first to `density.entropy-bonus-final` in the last.
 """
 
 import math

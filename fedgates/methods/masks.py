@@ -56,7 +56,7 @@ class MaskMethod(Method[MaskCfg, Votes], Generic[MaskCfg]):
         return torch.from_numpy(self.estimated_votes(state) / np.float32(state.trials)).to(self.network.device)
 
     def estimated_votes(self, state: Votes) -> NDArray[np.float32]:
-        """Return each gate's votes, ``[d]``; with `flip-probability` an unbiased estimate of those before the flips."""
+        """Return each gate's votes, ``[d]``; with `privacy.flip-probability` an unbiased estimate of those before the flips."""
         votes = state.votes.astype(np.float32)
         p = self.config.privacy.flip_probability
         return restored(votes, state.trials, p) if p else votes
@@ -81,7 +81,7 @@ class MaskMethod(Method[MaskCfg, Votes], Generic[MaskCfg]):
         """Return the base's metrics of the thresholded mask, and the headline metric of the other evaluations in the config.
 
         ``accuracy_sample`` (or ``r2_sample``) is of one sampled mask, ``accuracy_mean`` of the mean network ``w * theta``,
-        ``accuracy_ensemble`` of the mean prediction of `ensemble-size` sampled masks.
+        ``accuracy_ensemble`` of the mean prediction of `gates.ensemble-size` sampled masks.
         """
         metrics = super().evaluate(state, task)
         theta, names = self.theta(state), self.config.gates.evaluations.split(",")
