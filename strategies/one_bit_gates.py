@@ -1,7 +1,8 @@
 """One-bit gates: FedPM held at a density, for a mask's cost.
 
-Not from a paper: it joins FedPM's gates over frozen random weights (:mod:`fedgates.strategies.fedpm`) to the density constraint and
-the entropy term of :mod:`fedgates.strategies.entropy_gates`. With theta = sigmoid(s) a client takes Adam steps on
+Not from a paper: it joins FedPM's gates over frozen random weights (:mod:`fedgates.strategies.fedpm`) to the density
+constraint and the entropy term of :mod:`fedgates.strategies.entropy_gates`. With theta = sigmoid(s) a client takes Adam steps
+on
 
     CE(f(x; m * w), y) + lambda * (mean theta - rho) - tau * mean H2(theta),    m ~ Bernoulli(theta) afresh each batch,
 

@@ -10,8 +10,8 @@ layer's weights that are not zero):
 
 It then sends the ``round(density.target * n)`` largest of its n weights ``w``, over all layers, with their mask. The server
 takes the mean ``sum_k n_k w_k / sum_k n_k`` (the same as a step along the mean of the pseudo-gradients ``w - w_k``).
-`density.target` is needed; 1 prunes nothing. `sparsyfed.powerprop` (beta, 1.25) is the one hyper-parameter; 1 trains the weights
-themselves. First weights: theta normal, cut off at two standard deviations, of standard deviation sqrt(1/fan_in).
+`density.target` is needed; 1 prunes nothing. `sparsyfed.powerprop` (beta, 1.25) is the one hyper-parameter; 1 trains the
+weights themselves. First weights: theta normal, cut off at two standard deviations, of standard deviation sqrt(1/fan_in).
 
 Paper: 1 local epoch on clients of some 500 images, batch-size 16, learning-rate .5, learning-rate-final .01, weight-decay
 .001, 100 clients of which 10 train, 700 rounds, ResNet-18. It writes that the update is pruned; its authors' code prunes the
