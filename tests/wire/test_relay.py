@@ -76,7 +76,7 @@ def test_updates_that_a_rule_does_not_read_are_checked_all_the_same():
         apply_relay(reseal(payload), case.base, CONTEXT, sort, rule)
 
 
-def test_the_rule_sees_each_update_with_its_examples_and_its_own_coins():
+def test_aggregate_sees_each_update_with_its_client_examples_and_coins():
     case, _ = make(clients=[[5, 9]])
     seen = []
 
@@ -85,7 +85,7 @@ def test_the_rule_sees_each_update_with_its_examples_and_its_own_coins():
         return Votes(state.votes + seen[0].gates(80) + seen[1].gates(80), state.trials + 2)
 
     apply_relay(case.payload, case.base, CONTEXT, payload_type(*SIDE_INFO, "float32"), rule)
-    assert [update.num_examples for update in seen] == [10, 11]
+    assert [(update.client, update.num_examples) for update in seen] == [(5, 10), (9, 11)]
     assert content(seen[0]) != content(seen[1])
 
 
