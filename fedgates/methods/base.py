@@ -150,6 +150,8 @@ class Method(ABC, Generic[Cfg, S]):
         """The codec of states and updates, the same on server and clients."""
         spec = self.spec
         config = self.config
-        options = WireOptions(config.uplink, config.downlink, config.wire.value_type, config.wire.sampled_extra_bits, config.seed)
+        options = WireOptions(
+            config.uplink, config.downlink, config.wire.value_type, config.wire.sampled_extra_bits, config.seed
+        )
         layers = tuple(part.size for part in self.network.slices)
         return Codec(options, layers, self.digest, spec.update, vectors=len(spec.arrays), scalars=len(spec.scalars))
