@@ -71,7 +71,7 @@ class Lying(LoopbackGrid):
         reply, client = super().deliver(message), message.metadata.dst_node_id - min(self.contexts)
         if reply is None or message.metadata.message_type != "train" or client not in self.liars:
             return reply
-        channel = self.method.channel
+        channel = self.method.codec
         known = channel.unpack_state(from_record(message.content.array_records[STATE]))
         honest = channel.unpack_update(from_record(reply.content.array_records[UPDATE]), known, client)
         gates = lied(self.lie, honest.gates(known.state.size), self.method.config.seed, known.server_round, client)

@@ -1,7 +1,6 @@
 """The table of ``wire.py`` that says what a federation moves, both ways, under each pair of codecs."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
 from statistics import mean
@@ -11,9 +10,9 @@ from recordings import Table, mask_of, strategy
 from sweep import spread
 
 from fedgates.types import State, Update, Votes
-from fedgates.wire import AcceptedUpdate, VersionedState, check
+from fedgates.wire import AcceptedUpdate, VersionedState, state_crc
 from fedgates.wire.broadcast import Broadcast
-from fedgates.wire.codec import Codec
+from fedgates.wire.codec import Codec, WireOptions
 
 
 def federation(lossless: Sequence[Path], sampled_runs: Sequence[Path], rounds: int, last: int) -> Table:
@@ -46,12 +45,12 @@ def federation(lossless: Sequence[Path], sampled_runs: Sequence[Path], rounds: i
 
 def _code(folder: Path, uplink: str, rounds: int) -> list[list[bytes]]:
     """The payloads of each round of a recorded run, decoded and compared."""
-    channel, coded = _channel(folder, uplink, "votes"), []
+    codec, coded = _codec(folder, uplink, "votes"), []
     for number in range(1, rounds + 1):
         found, payloads = recordings.read(folder, number), []
         for i, (client, update) in enumerate(zip(found.clients, found.updates, strict=True)):
-            payload = found.payloads[i] if uplink == "sampled" else channel.pack_update(update, found.known, client)
-            if (mask_of(channel.unpack_update(payload, found.known, client)) != mask_of(update)).any():
+            payload = found.payloads[i] if uplink == "sampled" else codec.pack_update(update, found.known, client)
+            if (mask_of(codec.unpack_update(payload, found.known, client)) != mask_of(update)).any():
                 raise ValueError(f"{uplink} does not decode")
             payloads.append(payload)
         coded.append(payloads)
@@ -60,17 +59,17 @@ def _code(folder: Path, uplink: str, rounds: int) -> list[list[bytes]]:
 
 def _send(folder: Path, coded: list[list[bytes]], uplink: str, downlink: str) -> list[list[bytes]]:
     """What the clients of each round are sent where their updates are coded so, rebuilt as a client would and compared."""
-    channel = _channel(folder, uplink, downlink)
-    sender, sent, kept = Broadcast(channel), list[list[bytes]](), dict[int, VersionedState]()
+    codec = _codec(folder, uplink, downlink)
+    sender, sent, kept = Broadcast(codec, 256), list[list[bytes]](), dict[int, VersionedState]()
     for number, updates in enumerate(coded, 1):
         found = recordings.read(folder, number)
-        snapshot = channel.pack_state(found.state, number)
+        snapshot = codec.pack_state(found.state, number)
         sender.open(found.known, snapshot)
         payloads = [sender.payload(client) for client in found.clients]
         for payload, client in dict(zip(payloads, found.clients, strict=True)).items():
             whole = payload == snapshot
-            known = channel.unpack_state(payload) if whole else channel.apply_relay(payload, kept[client], _aggregate)
-            if check(known.state) != check(found.state):
+            known = codec.unpack_state(payload) if whole else codec.apply_relay(payload, kept[client], _aggregate)
+            if state_crc(known.state) != state_crc(found.state):
                 raise ValueError("a state does not decode")
         for client in found.clients:
             sender.confirm(client)
@@ -87,9 +86,10 @@ def _rate(payloads: list[list[bytes]]) -> float:
     return 8 * mean(len(payload) for of_round in payloads for payload in of_round) / strategy().network.size
 
 
-def _channel(folder: Path, uplink: str, downlink: str) -> Codec:
+def _codec(folder: Path, uplink: str, downlink: str) -> Codec:
     method = strategy(int(folder.name.rpartition("seed")[2]))
-    return Codec(replace(method.config, uplink=uplink, downlink=downlink), method.network, method.digest, "mask")
+    layers = tuple(part.size for part in method.network.slices)
+    return Codec(WireOptions(uplink, downlink, seed=method.config.seed), layers, method.digest, "mask")
 
 
 def _aggregate(state: State, updates: Iterator[Update], server_round: int) -> State:

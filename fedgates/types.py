@@ -65,7 +65,7 @@ class Update:
     num_examples: int = 1
     """How many examples it was trained on."""
     client: int = -1
-    """Name of the client that sent it; set by the server."""
+    """Name of the client that sent it; set by the server, and not part of the payload."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """Further finite numbers, such as the mean training loss."""
     memory: Mapping[str, NDArray[np.float32]] | None = None

@@ -17,7 +17,7 @@ from fedgates.methods.metrics import MaskCounts, consensus, support_scores
 from fedgates.methods.training import Task, predict, score
 from fedgates.nn.network import Network
 from fedgates.types import State, Update, UpdateKind
-from fedgates.wire.codec import Codec
+from fedgates.wire.codec import Codec, WireOptions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -149,4 +149,9 @@ class Method(ABC, Generic[Cfg, S]):
     def codec(self) -> Codec:
         """The codec of states and updates, the same on server and clients."""
         spec = self.spec
-        return Codec(self.config, self.network, self.digest, spec.update, vectors=len(spec.arrays), scalars=len(spec.scalars))
+        config = self.config
+        options = WireOptions(
+            config.uplink, config.downlink, config.wire.value_type, config.wire.sampled_extra_bits, config.seed
+        )
+        layers = tuple(part.size for part in self.network.slices)
+        return Codec(options, layers, self.digest, spec.update, vectors=len(spec.arrays), scalars=len(spec.scalars))

@@ -1,30 +1,35 @@
 """Bits to bytes and back: one flat, self-describing payload for every state and every update.
 
-The format is specified in FORMAT.md, from which a decoder can be written. ``updates``, ``states`` and ``relay`` put payloads
-together and take them apart; ``packed``, ``entropy``, ``side_info`` and ``sampled`` are the coders of masks, ``votes`` and
-``values`` those of what a server broadcasts; ``shared`` is what both ends know beforehand, and ``range_coder`` and ``bits`` are
-underneath.
+:class:`~fedgates.wire.codec.Codec` encodes and decodes what one run sends. FORMAT.md specifies the format; a decoder can be
+written from it alone. ``updates``, ``states`` and ``relay`` build and read payloads; ``packed``, ``entropy``, ``side_info`` and
+``sampled`` code masks, ``votes`` and ``values`` code states and values; ``context`` is what both ends know beforehand;
+``range_coder`` and ``bits`` are the primitives. The package needs NumPy, and constriction for encoding.
 """
 
 from fedgates.errors import WireError
+from fedgates.wire.broadcast import Broadcast
+from fedgates.wire.codec import Codec, WireOptions
 from fedgates.wire.context import CodingContext
 from fedgates.wire.header import describe
 from fedgates.wire.relay import AcceptedUpdate, VersionedState, apply_relay, pack_relay
-from fedgates.wire.states import check, pack_state, unpack_state
-from fedgates.wire.updates import pack_update, sort_of, unpack_update
+from fedgates.wire.states import pack_state, state_crc, unpack_state
+from fedgates.wire.updates import pack_update, payload_type, unpack_update
 
 __all__ = [
     "AcceptedUpdate",
+    "Broadcast",
+    "Codec",
     "CodingContext",
     "VersionedState",
     "WireError",
+    "WireOptions",
     "apply_relay",
-    "check",
     "describe",
     "pack_relay",
     "pack_state",
     "pack_update",
-    "sort_of",
+    "payload_type",
+    "state_crc",
     "unpack_state",
     "unpack_update",
 ]

@@ -5,17 +5,17 @@ from numpy.typing import NDArray
 
 
 def width(largest: int) -> int:
-    """How many bits an integer from 0 to `largest` needs; 0 where only 0 is possible."""
+    """Return the number of bits that an integer from 0 to `largest` needs; 0 if `largest` is 0."""
     return largest.bit_length()
 
 
 def packed_size(count: int, bits: int) -> int:
-    """Bytes that :func:`pack_integers` gives for `count` integers of `bits` bits."""
+    """Return the number of bytes that :func:`pack_integers` writes for `count` integers of `bits` bits."""
     return bits * (-(-count // 8))
 
 
 def pack_integers(values: NDArray[np.uint32], bits: int) -> bytes:
-    """Integers ``[n]``, each below ``2**bits``, to ``bits`` planes of ``ceil(n/8)`` bytes."""
+    """Pack integers ``[n]``, each below ``2**bits``, into ``bits`` planes of ``ceil(n/8)`` bytes."""
     return b"".join(
         np.packbits(((values >> np.uint32(b)) & np.uint32(1)).astype(np.uint8), bitorder="little").tobytes()
         for b in range(bits)
@@ -23,13 +23,13 @@ def pack_integers(values: NDArray[np.uint32], bits: int) -> bytes:
 
 
 def spare_bits(data: bytes | memoryview | NDArray[np.uint8], count: int, bits: int = 1) -> bool:
-    """Whether any of the `bits` planes in packed `data` has a 1 beyond its last integer."""
+    """Return whether any of the `bits` planes in packed `data` has a 1 beyond its last integer."""
     stride = packed_size(count, 1)
     return any(count % 8 and data[(b + 1) * stride - 1] >> (count % 8) for b in range(bits))
 
 
 def unpack_integers(data: bytes | memoryview, count: int, bits: int) -> NDArray[np.uint32]:
-    """The inverse of :func:`pack_integers`; `data` has exactly :func:`packed_size` bytes."""
+    """Unpack integers ``[count]``, the inverse of :func:`pack_integers`; `data` has exactly :func:`packed_size` bytes."""
     values = np.zeros(count, dtype=np.uint32)
     stride = packed_size(count, 1)
     planes = np.frombuffer(data, dtype=np.uint8)

@@ -1,60 +1,60 @@
-"""What a server sends to whom: a snapshot of the state, or the updates since the one that a client knows."""
+"""What a server sends to each client: a snapshot of the state, or a relay of the updates since the state that it knows."""
 
 from collections.abc import Iterator
 
 from fedgates.wire.codec import Codec
 from fedgates.wire.relay import AcceptedUpdate, VersionedState
-from fedgates.wire.states import check
+from fedgates.wire.states import state_crc
 
 _BYTES_A_GATE = 4
 
 
 class Broadcast:
-    """The server's memory of what its clients know, and of the coded updates that lead from there to here.
+    """Record of the state that each client knows, and of the coded updates that lead from it to the current state.
 
-    A client knows the state it was last sent if it answered soundly; between sending and that answer it counts as knowing
-    none, so a client that lost its memory, or a message, costs one reply and is sent a snapshot next time. Coded updates are
-    kept only while all of them together are smaller than a snapshot: beyond that a snapshot is sent anyway. While a round is
-    under way its next snapshot is not known yet; until then they are kept up to four bytes a gate.
+    A client knows the state that it was last sent once it has sent a valid reply; until then it counts as knowing none, so a
+    client that lost its memory, or a message, costs one reply and gets a snapshot next time. Coded updates are kept while their
+    total is smaller than a snapshot: beyond that a snapshot is sent anyway. During a round, whose next snapshot does not exist
+    yet, they are kept up to four bytes per gate.
 
     Parameters
     ----------
-    channel : Channel
-        The run's wire.
+    codec : Codec
+        The run's codec.
     most_updates : int
-        How many updates a relay may have: a device decodes every one of them.
+        Largest number of updates in a relay: a device decodes every one of them.
     """
 
-    def __init__(self, channel: Codec, most_updates: int) -> None:
-        self._channel, self._most = channel, most_updates
+    def __init__(self, codec: Codec, most_updates: int) -> None:
+        self._codec, self._most = codec, most_updates
         self._snapshot = b""
-        self._now: VersionedState | None = None
-        self._counted: dict[int, list[AcceptedUpdate] | None] = {}
-        """For each round that is remembered, its counted updates in order; None where it changed nothing."""
-        self._checks: dict[int, int] = {}
-        """The check of the state that opened a round."""
+        self._current: VersionedState | None = None
+        self._accepted: dict[int, list[AcceptedUpdate] | None] = {}
+        """Accepted updates of each remembered round, in order; None for a round that did not change the state."""
+        self._crcs: dict[int, int] = {}
+        """CRC of the state that opened each round."""
         self._known: dict[int, int] = {}
-        """Client to the round whose opening state it knows."""
+        """For each client the round whose opening state it knows."""
         self._collected: list[AcceptedUpdate] = []
         self._room = 0
-        """Bytes that may still be collected; below 0, too much has come to be ever relayed."""
+        """Bytes that may still be collected; below 0, the round's updates are too large to be relayed."""
         self._relays: dict[int, bytes] = {}
-        """Payloads for this state, by the round of their base."""
+        """Relays to the current state, by the round of their base."""
 
-    def open(self, known: VersionedState, snapshot: bytes) -> None:
-        """The state that payloads carry from now on, and its coded snapshot."""
-        self._now, self._snapshot, self._relays = known, snapshot, {}
-        self._collected, self._room = [], _BYTES_A_GATE * known.state.size
-        if self._channel.relays:
-            self._checks[known.server_round] = check(known.state)
+    def open(self, current: VersionedState, snapshot: bytes) -> None:
+        """Open a round: set the state that payloads lead to, and its coded snapshot."""
+        self._current, self._snapshot, self._relays = current, snapshot, {}
+        self._collected, self._room = [], _BYTES_A_GATE * current.state.size
+        if self._codec.relays:
+            self._crcs[current.server_round] = state_crc(current.state)
             while self._too_much(len(snapshot)):
-                del self._counted[min(self._counted)]
-            oldest = min(self._counted, default=known.server_round)
-            self._checks = {at: found for at, found in self._checks.items() if at >= oldest}
+                del self._accepted[min(self._accepted)]
+            oldest = min(self._accepted, default=current.server_round)
+            self._crcs = {server_round: crc for server_round, crc in self._crcs.items() if server_round >= oldest}
 
     def collect(self, update: AcceptedUpdate) -> None:
-        """An update of the round under way is counted."""
-        if self._channel.relays:
+        """Remember an accepted update of the current round."""
+        if self._codec.relays:
             self._room -= len(update.payload)
             if self._room >= 0:
                 self._collected.append(update)
@@ -62,34 +62,34 @@ class Broadcast:
                 self._collected.clear()
 
     def close(self, server_round: int, *, changed: bool) -> None:
-        """A round is over: what it collected made the next state, or that is the old one.
+        """Close a round; `changed` tells whether the collected updates changed the state.
 
-        Updates are relayed in the order of their clients' names, so that payloads are the same whoever answered first.
+        Updates are relayed in the order of the clients' names, so that payloads do not depend on the order of replies.
         """
         if changed and self._room < 0:
-            self._counted, self._checks = {}, {}
-        elif self._channel.relays:
-            self._counted[server_round] = sorted(self._collected, key=lambda update: update.client) if changed else None
+            self._accepted, self._crcs = {}, {}
+        elif self._codec.relays:
+            self._accepted[server_round] = sorted(self._collected, key=lambda update: update.client) if changed else None
         self._collected = []
 
     def payload(self, client: int) -> bytes:
-        """The smaller of what this client can be sent; from now on it knows nothing until :meth:`confirm`."""
+        """Return the smallest payload for this client, which counts as knowing no state until :meth:`confirm`."""
         base = self._known.pop(client, None)
-        if base is None or base not in self._checks or self._now is None:
+        if base is None or base not in self._crcs or self._current is None:
             return self._snapshot
         if base not in self._relays:
-            rounds = [self._counted[at] for at in range(base, self._now.server_round)]
-            self._relays[base] = self._channel.pack_relay((base, self._checks[base]), rounds, self._now)
+            rounds = [self._accepted[server_round] for server_round in range(base, self._current.server_round)]
+            self._relays[base] = self._codec.pack_relay((base, self._crcs[base]), rounds, self._current)
         return min(self._snapshot, self._relays[base], key=len)
 
     def confirm(self, client: int) -> None:
-        """A client answered soundly to what it was sent: it knows the present state."""
-        if self._now is not None:
-            self._known[client] = self._now.server_round
+        """Record that a client sent a valid reply, so that it knows the current state."""
+        if self._current is not None:
+            self._known[client] = self._current.server_round
 
     def _too_much(self, snapshot_bytes: int) -> bool:
         lengths = [len(update.payload) for update in self._remembered()]
         return sum(lengths) > snapshot_bytes or len(lengths) > self._most
 
     def _remembered(self) -> Iterator[AcceptedUpdate]:
-        return (update for counted in self._counted.values() for update in counted or ())
+        return (update for accepted in self._accepted.values() for update in accepted or ())

@@ -1,97 +1,151 @@
-"""The wire of one run: a method's states and updates as bytes, coded as its config asks, the same on both ends."""
+"""The codec of one run: a method's states and updates to bytes and back, the same on both ends."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from fedgates.config import RunConfig
-from fedgates.nn.network import Network
 from fedgates.types import State, Update, UpdateKind
 from fedgates.wire.context import CodingContext
 from fedgates.wire.relay import AcceptedUpdate, Aggregate, VersionedState, apply_relay, pack_relay
 from fedgates.wire.states import pack_state, unpack_state
-from fedgates.wire.updates import pack_update, sort_of, unpack_update
+from fedgates.wire.updates import pack_update, payload_type, unpack_update
 
 DECODE_BYTES_A_GATE = 32
-"""The most memory that decoding takes beside the payload, for each gate of each vector: 17 were measured for an update, 25 for
-a relay. Tables, which do not grow with the network, come on top of it."""
+"""Upper bound of the memory that decoding needs per gate of each vector, beside the payload: 17 bytes were measured for an
+update, 25 for a relay. Tables, whose size does not depend on the network, come on top of it."""
+
+
+@dataclass(frozen=True)
+class WireOptions:
+    """How states and updates are coded. Server and clients of a run have equal options."""
+
+    uplink: str = "side-info"
+    """Codec of masks: "packed", "entropy", "side-info" or "sampled"."""
+    downlink: str = "votes"
+    """Codec of votes: "votes", "float32" or "relay" ("votes", and relays of updates where these are smaller)."""
+    value_type: str = "float32"
+    """Type of the values in an update: "float32" or "float16"."""
+    sampled_extra_bits: float = 5.0
+    """Bits per block that the uplink "sampled" spends beyond the KL divergence, from 0 to below 8."""
+    seed: int = 0
+    """Seed of the random numbers that both ends regenerate."""
 
 
 class Codec:
-    """What the coders of a run need beside the thing to be coded.
+    """Codec of a run's states and updates.
 
     Parameters
     ----------
-    config : RunConfig
-        `uplink`, `downlink`, `sampled-extra-bits`, `value-type` and `seed`.
-    network : Network
-        For the sizes of its layers.
+    options : WireOptions
+        How states and updates are coded.
+    layers : tuple of int
+        Number of parameters of each layer, in order.
     digest : bytes
-        Eight bytes that name the network both ends hold.
-    sends : str
-        What the method's updates are.
+        Eight bytes that identify the network; both ends compare them.
+    update_kind : str
+        Kind of the method's updates: "mask", "values" or "mask and values".
     vectors : int
-        How many vectors of the network's size a state's array is made of, one after another.
+        Number of vectors, each as long as the network, that a state's array consists of, one after another.
     scalars : int
-        How many numbers a state has beside it.
+        Number of float64 scalars that a state has beside its array.
+
+    Attributes
+    ----------
+    relays : bool
+        Whether the downlink is "relay", so that clients keep the state that they know.
+
+    Raises
+    ------
+    ValueError
+        `update_kind` is "mask and values" and the uplink "sampled", which has no values.
     """
 
     def __init__(
-        self, config: RunConfig, network: Network, digest: bytes, sends: UpdateKind, *, vectors: int = 1, scalars: int = 0
+        self,
+        options: WireOptions,
+        layers: tuple[int, ...],
+        digest: bytes,
+        update_kind: UpdateKind,
+        *,
+        vectors: int = 1,
+        scalars: int = 0,
     ) -> None:
-        self._config, self._sends = config, sends
-        layers = tuple(slot.size for slot in network.slices) * vectors
-        self._network = CodingContext(digest, layers, seed=config.seed, scalars=scalars)
-        self._sort = sort_of(sends, config.uplink, config.wire.value_type)
-        self.relays = config.downlink == "relay"
-        """Whether clients are to keep the states they know."""
+        self._options, self._update_kind = options, update_kind
+        self._network = CodingContext(digest, layers * vectors, seed=options.seed, scalars=scalars)
+        self._update_type = payload_type(update_kind, options.uplink, options.value_type)
+        self.relays = options.downlink == "relay"
 
     def pack_state(self, state: State, server_round: int) -> bytes:
-        """A snapshot of the state that opens a round."""
-        return pack_state(state, self._shared(server_round), self._config.downlink)
+        """Encode the state that opens round `server_round` as a snapshot."""
+        return pack_state(state, self._context(server_round), self._options.downlink)
 
     def unpack_state(self, payload: bytes) -> VersionedState:
-        """The inverse of :meth:`pack_state`.
+        """Decode a snapshot; the inverse of :meth:`pack_state`.
 
         Raises
         ------
         WireError
-            Anything else than a whole, sound snapshot of this run's network.
+            The payload is not a complete, valid snapshot of this run's network.
         """
-        return VersionedState(*unpack_state(payload, self._network, self._config.downlink))
+        return VersionedState(*unpack_state(payload, self._network, self._options.downlink))
 
-    def pack_relay(self, base: tuple[int, int], rounds: list[list[AcceptedUpdate] | None], known: VersionedState) -> bytes:
-        """The updates that lead from the state with this (round, check) to a newer one."""
-        return pack_relay(*base, rounds, known.state, self._shared(known.server_round), self._sort)
+    def pack_relay(self, base: tuple[int, int], rounds: list[list[AcceptedUpdate] | None], target: VersionedState) -> bytes:
+        """Encode the updates that lead from a base state to the newer state `target`.
+
+        Parameters
+        ----------
+        base : tuple of int
+            Round that the base state opened, and its :func:`~fedgates.wire.states.state_crc`.
+        rounds : list
+            Accepted updates of each round since then, in the order of the clients' names; None for a round without a change.
+        target : VersionedState
+            State that the updates lead to.
+        """
+        return pack_relay(*base, rounds, target.state, self._context(target.server_round), self._update_type)
 
     def apply_relay(self, payload: bytes, base: VersionedState | None, aggregate: Aggregate) -> VersionedState:
-        """The newer state, rebuilt from the `base` that a client knows by the method's own server rule.
+        """Rebuild the newer state from the `base` that a client holds, with the method's own server rule.
 
         Raises
         ------
         WireError
-            Another base, or anything else than a whole, sound relay of this run's network.
+            The relay is for another base, or is not a complete, valid relay of this run's network.
         """
-        return VersionedState(*apply_relay(payload, base, self._network, self._sort, aggregate))
+        return VersionedState(*apply_relay(payload, base, self._network, self._update_type, aggregate))
 
-    def pack_update(self, update: Update, known: VersionedState, client: int) -> bytes:
-        """A client's answer to a state."""
+    def pack_update(self, update: Update, opened_by: VersionedState, client: int) -> bytes:
+        """Encode a client's update.
+
+        Parameters
+        ----------
+        update : Update
+            The update to encode.
+        opened_by : VersionedState
+            State that opened the round, as the client decoded it.
+        client : int
+            Name of the client.
+
+        Raises
+        ------
+        ValueError
+            The update does not fit the network or cannot be coded this way.
+        """
         return pack_update(
             update,
-            self._shared(known.server_round, known.state, client),
-            self._config.uplink,
-            value_type=self._config.wire.value_type,
-            extra_bits=self._config.wire.sampled_extra_bits,
+            self._context(opened_by.server_round, opened_by.state, client),
+            self._options.uplink,
+            value_type=self._options.value_type,
+            extra_bits=self._options.sampled_extra_bits,
         )
 
-    def unpack_update(self, payload: bytes, known: VersionedState, client: int) -> Update:
-        """The inverse of :meth:`pack_update`.
+    def unpack_update(self, payload: bytes, opened_by: VersionedState, client: int) -> Update:
+        """Decode a client's update; the inverse of :meth:`pack_update`.
 
         Raises
         ------
         WireError
-            Anything else than a whole, sound update, by that client, of that state.
+            The payload is not a complete, valid update by this client for this state.
         """
-        shared = self._shared(known.server_round, known.state, client)
-        return unpack_update(payload, shared, self._config.uplink, self._sends, value_type=self._config.wire.value_type)
+        context = self._context(opened_by.server_round, opened_by.state, client)
+        return unpack_update(payload, context, self._options.uplink, self._update_kind, value_type=self._options.value_type)
 
-    def _shared(self, server_round: int, state: State | None = None, client: int = 0) -> CodingContext:
+    def _context(self, server_round: int, state: State | None = None, client: int = 0) -> CodingContext:
         return replace(self._network, server_round=server_round, state=state, client=client)

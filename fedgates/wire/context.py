@@ -1,6 +1,6 @@
-"""What both ends of the wire hold before a payload is read, and the classes of gates that follow from it.
+"""What both ends know before a payload is read, and the classes of gates that follow from it.
 
-A coder's model is a function of this and of integers in the payload itself; nothing else.
+The probability model of a coder is a function of this and of integers in the payload, and of nothing else.
 """
 
 from dataclasses import dataclass
@@ -13,42 +13,43 @@ from fedgates.types import State, Votes, Weights
 from fedgates.wire.scale import step, steps
 
 _BINADES = 14
-"""Levels for the size of a weight: the factor of two it lies in, counted down from its layer's largest."""
+"""Number of levels for the magnitude of a weight: powers of two, counted down from the largest weight of its layer."""
 
 
 @dataclass(frozen=True)
 class CodingContext:
-    """What both ends know of a message.
-
-    ``state`` is the one that opened the round, decoded; ``client`` the name of the client that sends or receives.
-    """
+    """What sender and receiver both know about a payload."""
 
     digest: bytes
-    """Eight bytes that name the network."""
+    """Eight bytes that identify the network."""
     layers: tuple[int, ...]
-    """The size of each parameter, in order; their sum is d."""
+    """Size of each parameter, in order; their sum is d."""
     server_round: int = 0
+    """Number of the round."""
     state: State | None = None
+    """State that opened the round, as decoded; None for the payload of a state."""
     seed: int = 0
+    """Seed of the run."""
     client: int = 0
+    """Name of the client that sends the update."""
     scalars: int = 0
-    """How many numbers the method's state has beside its array."""
+    """Number of scalars that the method's state has beside its array."""
 
     @property
     def size(self) -> int:
-        """The number of gates d."""
+        """Number of gates d."""
         return sum(self.layers)
 
     def coins(self) -> NDArray[np.uint32]:
-        """The numbers, ``[d]``, by which this client's mask is sampled in this round, if its method samples."""
+        """Return the uniform 32-bit numbers ``[d]`` by which this client samples its mask in this round."""
         return rng.coins(self.size, self.seed, server_round=self.server_round, client=self.client)
 
     def levels(self) -> tuple[NDArray[np.uint16], int]:
-        """A level for each gate, ``[d]``, from what the broadcast state says of it, and how many levels there are.
+        """Return the level of each gate in the broadcast state, ``[d]``, and the number of levels.
 
-        Votes: the :func:`~fedgates.wire.scale.step` of their distance to the nearer of 0 and trials; those beyond half the
-        trials count down from the last level. Weights: 0 where all 32 bits are zero, else 1 and the number of binades below
-        the largest of the layer. Without trials, or a state, there is one level.
+        Votes: the :func:`~fedgates.wire.scale.step` of the distance to the nearer of 0 and trials; votes beyond half the trials
+        count down from the last level. Weights: 0 where all 32 bits are zero, else 1 plus the number of binades below the
+        largest weight of the layer. Without trials, or without a state, there is one level.
         """
         state = self.state
         if isinstance(state, Votes) and state.trials:

@@ -1,4 +1,4 @@
-"""The 36 bytes that open every payload, and what they are checked for; FORMAT.md has the table."""
+"""The header of 36 bytes that opens every payload, and its validation; FORMAT.md has the table."""
 
 import struct
 import zlib
@@ -28,41 +28,43 @@ HEADER_SIZE = _HEADER.size + _CRC.size
 
 
 class Header(NamedTuple):
-    """The fields in front of a body."""
+    """Fields of a payload's header."""
 
     magic: bytes
     version: int
     kind: int
     codec: int
     value_type: int
-    """What each value is: 0 where there are none, 1 float32, 2 float16."""
+    """Type of the values: 0 for no values, 1 for float32, 2 for float16."""
     size: int
-    """The number of gates d."""
+    """Number of gates d."""
     server_round: int
-    """Of an update: the round it answers; of a state or a relay: the round that the state opens."""
+    """For an update, the round that it answers; for a state or a relay, the round that the state opens."""
     digest: bytes
     number: int
-    """Ones of a mask (of an update, or of sparse weights), trials of votes, the base round of a relay; else zero."""
+    """Ones of a mask (of an update, or of sparse weights), trials of votes, or the base round of a relay; otherwise 0."""
     check: int
-    """CRC-32 of a mask, or of the state that a snapshot holds or a relay leads to; zero for an update of values alone.
+    """CRC-32 of a mask, or of the state in a snapshot or at the end of a relay; 0 for an update of values alone.
 
-    An update and a state of weights look alike but for this: which one a reader expects follows from the direction.
+    Only this distinguishes an update from a state of weights; a reader knows from the direction which of them to expect.
     """
 
 
-def seal(kind: int, codec: int, value_type: int, shared: CodingContext, number: int, check: int, body: bytes) -> bytes:
-    """A payload: header, checksum, body."""
-    head = _HEADER.pack(MAGIC, VERSION, kind, codec, value_type, shared.size, shared.server_round, shared.digest, number, check)
+def seal(kind: int, codec: int, value_type: int, context: CodingContext, number: int, check: int, body: bytes) -> bytes:
+    """Return a payload: header, checksum, body."""
+    head = _HEADER.pack(
+        MAGIC, VERSION, kind, codec, value_type, context.size, context.server_round, context.digest, number, check
+    )
     return head + _CRC.pack(zlib.crc32(body, zlib.crc32(head))) + body
 
 
 def peek(data: bytes) -> Header:
-    """The header of a payload, of which nothing is checked but that it is ours.
+    """Return the header of a payload, checking its length, magic and version only.
 
     Raises
     ------
     WireError
-        Too short, another magic, or another version.
+        The payload is too short, or has another magic or version.
     """
     if len(data) < HEADER_SIZE:
         raise WireError(f"{len(data)} bytes, expected a header of {HEADER_SIZE}")
@@ -74,22 +76,22 @@ def peek(data: bytes) -> Header:
     return header
 
 
-def unseal(data: bytes, shared: CodingContext, expected: tuple[tuple[int, int, int], ...]) -> tuple[Header, memoryview]:
-    """Header and body of a whole, undamaged payload of this network and one of the `expected` (kind, codec, value type).
+def unseal(data: bytes, context: CodingContext, expected: tuple[tuple[int, int, int], ...]) -> tuple[Header, memoryview]:
+    """Return header and body of a payload for this network with one of the `expected` (kind, codec, value type).
 
     Raises
     ------
     WireError
-        Whatever it is instead.
+        The payload is of another type or network, or its checksum does not match.
     """
     header = peek(data)
     found = (header.kind, header.codec, header.value_type)
     if found not in expected:
-        raise WireError(f"a payload of {_named(*found)}, expected {' or '.join(_named(*sort) for sort in expected)}")
-    if header.size != shared.size:
-        raise WireError(f"{header.size} gates, expected {shared.size}")
-    if header.digest != shared.digest:
-        raise WireError(f"network digest {header.digest.hex()}, expected {shared.digest.hex()}")
+        raise WireError(f"a payload of {_named(*found)}, expected {' or '.join(_named(*each) for each in expected)}")
+    if header.size != context.size:
+        raise WireError(f"{header.size} gates, expected {context.size}")
+    if header.digest != context.digest:
+        raise WireError(f"network digest {header.digest.hex()}, expected {context.digest.hex()}")
     body = memoryview(data)[HEADER_SIZE:]
     (crc,) = _CRC.unpack_from(data, _HEADER.size)
     if zlib.crc32(body, zlib.crc32(data[: _HEADER.size])) != crc:
@@ -98,13 +100,13 @@ def unseal(data: bytes, shared: CodingContext, expected: tuple[tuple[int, int, i
 
 
 def describe(data: bytes) -> str:
-    """What a payload says it is, in a few words, for a ledger: its kind, its codec, the type of its values."""
+    """Return a payload's kind, codec and value type in words, such as "mask, side-info", for a log."""
     header = peek(data)
     return _named(header.kind, header.codec, header.value_type)
 
 
 def expect_length(body: memoryview, expected: int) -> None:
-    """Raise :class:`WireError` where a body has not `expected` bytes."""
+    """Raise :class:`WireError` unless a body has `expected` bytes."""
     if len(body) != expected:
         raise WireError(f"a body of {len(body)} bytes, expected {expected}")
 

@@ -1,9 +1,9 @@
-"""Range decoding without constriction, in Python's whole numbers: what reads a model where only torch and NumPy are installed.
+"""Range decoding in Python integers, for reading model files where only torch and NumPy are installed.
 
-It takes the steps of FORMAT.md with one change: not the point and the lower end are held but `offset`, how far the point lies
-above the lower end. A point that has left its range stays outside whatever is decoded next, because its offset and the range
-lose the same part and are scaled alike; so this is looked at only where words are taken, and at the end. What constriction's
-reader finds out by encoding once more is found out here without an encoder, by FORMAT.md's rule for the last words.
+It follows FORMAT.md with one change: instead of point and lower it keeps `offset`, the distance of the point above lower. A
+point outside its range stays outside, because each step subtracts the same amount from offset and range and scales them alike;
+so it is checked only where words are read, and at the end. Where the reader with constriction encodes again to validate a code,
+this one applies FORMAT.md's rule for the last words.
 """
 
 from bisect import bisect_right
@@ -21,14 +21,14 @@ _WORD, _STATE = 1 << 32, 1 << 64
 
 
 def decode_bits(data: bytes | memoryview, sizes: Sequence[int], frequencies: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """As :func:`fedgates.wire.range_coder.decode_bits`; other words than an encoder writes raise :class:`WireError`."""
+    """Decode as :func:`fedgates.wire.range_coder.decode_bits`; words that no encoder writes raise :class:`WireError`."""
     words = _words(data)
     span, offset, at, start = _STATE - 1, words[0] << 32 | words[1], 2, 0
     bits = bytearray(sum(sizes))
     for size, frequency in zip(sizes, frequencies.tolist(), strict=True):
         _, zero, _ = _edges([2 * HALF - frequency, frequency])
         one = _SHARES - zero
-        for gate in range(start, start + size):  # all of the time is spent here: some 120 ns a gate
+        for gate in range(start, start + size):  # the hot loop: about 120 ns per gate
             scale = span >> _SHARE_BITS
             below = scale * zero
             if offset < below:
@@ -46,7 +46,7 @@ def decode_bits(data: bytes | memoryview, sizes: Sequence[int], frequencies: NDA
 
 
 def decode_symbols(data: bytes | memoryview, size: int, frequencies: NDArray[np.uint16]) -> NDArray[np.int32]:
-    """As :func:`fedgates.wire.range_coder.decode_symbols`; other words than an encoder writes raise :class:`WireError`."""
+    """Decode as :func:`fedgates.wire.range_coder.decode_symbols`; words that no encoder writes raise :class:`WireError`."""
     words, edges = _words(data), _edges(frequencies.tolist())
     span, offset, at = _STATE - 1, words[0] << 32 | words[1], 2
     symbols, last = list[int](), len(edges) - 2
@@ -64,7 +64,7 @@ def decode_symbols(data: bytes | memoryview, size: int, frequencies: NDArray[np.
 
 
 def _edges(frequencies: Sequence[int]) -> list[int]:
-    """Where each symbol's share of 2^24 begins, and the end of the last: FORMAT.md's ``C_0`` to ``C_n``."""
+    """Return the start of each symbol's share of 2^24, and the end of the last: FORMAT.md's ``C_0`` to ``C_n``."""
     total, room, before, edges = sum(frequencies), _SHARES - len(frequencies), 0, list[int]()
     for symbol, frequency in enumerate(frequencies):
         edges.append(before * room // total + symbol)
@@ -73,7 +73,7 @@ def _edges(frequencies: Sequence[int]) -> list[int]:
 
 
 def _words(data: bytes | memoryview) -> memoryview:
-    """The words of a code and, behind them, the one that may be missing: a decoder looks up to two words ahead."""
+    """Return the words of a code, and a word 0 for the one that may be missing: a decoder reads two words ahead."""
     if len(data) % 4:
         raise WireError(f"a range code of {len(data)} bytes, expected whole words of 4")
     words = np.append(np.frombuffer(data, dtype="<u4").astype(np.uint32), np.uint32(0))
@@ -83,7 +83,7 @@ def _words(data: bytes | memoryview) -> memoryview:
 
 
 def _next(words: memoryview, at: int, span: int, offset: int) -> int:
-    """The offset with one more word behind it."""
+    """Return the offset with one more word appended."""
     if offset >= span:
         raise WireError("the range code is damaged")
     if at == len(words):
@@ -92,9 +92,9 @@ def _next(words: memoryview, at: int, span: int, offset: int) -> int:
 
 
 def _finish(words: memoryview, at: int, span: int, offset: int) -> None:
-    """Raise :class:`WireError` unless these are the words that an encoder writes for what was decoded."""
+    """Raise :class:`WireError` unless these are the words that an encoder writes for the decoded symbols."""
     high, low = words[at - 2], words[at - 1]
     end = ((high << 32 | low) - offset + span) % _STATE
-    left = len(words) - at  # with the word of zero that was put behind the code's own
+    left = len(words) - at  # with the word 0 that was appended
     if low or offset >= _WORD or left != (1 if end >> 32 == high else 0):
-        raise WireError("the range code is not the one that its symbols have")
+        raise WireError("the range code is not the one that its symbols encode to")

@@ -1,11 +1,11 @@
-"""Range coding (constriction's) with probabilities that are integers: the same words on every machine.
+"""Range coding by constriction with integer probabilities, so that every machine writes the same words.
 
-A probability is a multiple of 2^-16 (bits) or 2^-15 (symbols), so that constriction's own arithmetic on it is exact: of n
+A probability is a multiple of 2^-16 (bits) or 2^-15 (symbols), so that constriction's arithmetic on it is exact: of n
 symbols with integer frequencies f summing to 2^b, symbol s owns ``[C_s, C_{s+1})`` of 2^24, with
-``C_s = floor(F_s * (2^24 - n) / 2^b) + s`` and F the running sum of f. Every symbol keeps some room, so none is impossible.
-A code ends as constriction ends it; a reader encodes what it has decoded once more and refuses any other bytes (FORMAT.md says
-the same without an encoder). Where constriction is not installed codes are read all the same, ten times slower
-(:mod:`fedgates.wire.plain_range_decoder`), and none is written.
+``C_s = floor(F_s * (2^24 - n) / 2^b) + s`` and F the running sum of f. Every symbol has some room, so none is impossible.
+A reader encodes the decoded symbols again and refuses a code with other bytes (FORMAT.md states the same rule without an
+encoder). Without constriction, codes are decoded ten times slower (:mod:`fedgates.wire.plain_range_decoder`), and cannot be
+encoded.
 """
 
 from collections.abc import Sequence
@@ -21,20 +21,20 @@ from fedgates.wire.scale import FREQUENCIES
 
 try:
     import constriction
-except ImportError:  # a program that only loads a finished model needs torch and NumPy, no more
+except ImportError:  # a program that only loads a model file needs no more than torch and NumPy
     constriction = None
 
 BIT_SCALE, SYMBOL_SCALE = 1 << 16, 1 << 15
 
 
 def longest(size: int, bits: int = 1) -> int:
-    """More bytes than the range code of `size` symbols, each in `bits` bits at most, ever has."""
+    """Return an upper bound of the bytes in a range code of `size` symbols of at most `bits` bits each."""
     packed = packed_size(size, bits)
     return packed + packed // 256 + 64
 
 
 def read_table(data: memoryview) -> NDArray[np.uint8]:
-    """Bytes that stand for frequencies (:data:`fedgates.wire.scale.FREQUENCIES`); any other byte is a :class:`WireError`."""
+    """Return a table of frequency bytes (:data:`fedgates.wire.scale.FREQUENCIES`); any other byte is a :class:`WireError`."""
     table = np.frombuffer(data, dtype=np.uint8)
     if len(table) and int(table.max()) >= len(FREQUENCIES):
         raise WireError(f"a frequency's byte is {int(table.max())}, expected at most {len(FREQUENCIES) - 1}")
@@ -42,7 +42,7 @@ def read_table(data: memoryview) -> NDArray[np.uint8]:
 
 
 def encode_bits(bits: NDArray[np.uint8], sizes: Sequence[int], frequencies: NDArray[np.int64]) -> bytes:
-    """Bits ``[sum of sizes]``, group after group, each group with its frequency of a 1, to words of four bytes."""
+    """Encode bits ``[sum of sizes]``, group by group, each group with its frequency of a 1, as words of four bytes."""
     encoder, start, symbols = _encoder(), 0, bits.astype(np.int32)
     for size, frequency in zip(sizes, frequencies.tolist(), strict=True):
         encoder.encode(symbols[start : start + size], _bernoulli(frequency))
@@ -51,7 +51,7 @@ def encode_bits(bits: NDArray[np.uint8], sizes: Sequence[int], frequencies: NDAr
 
 
 def decode_bits(data: bytes | memoryview, sizes: Sequence[int], frequencies: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """The inverse of :func:`encode_bits`; data that it did not write raise :class:`WireError`."""
+    """Decode the output of :func:`encode_bits`; any other data raise :class:`WireError`."""
     if constriction is None:
         return plain_range_decoder.decode_bits(data, sizes, frequencies)
     decoder, bits, start = _decoder(data), np.empty(sum(sizes), dtype=np.uint8), 0
@@ -62,12 +62,12 @@ def decode_bits(data: bytes | memoryview, sizes: Sequence[int], frequencies: NDA
     except (AssertionError, ValueError) as error:
         raise WireError("the range code is damaged") from error
     if encode_bits(bits, sizes, frequencies) != bytes(data):
-        raise WireError("the range code is not the one that its gates have")
+        raise WireError("the range code is not the one that its gates encode to")
     return bits
 
 
 def symbol_frequencies(counts: NDArray[np.int64]) -> NDArray[np.uint16]:
-    """Frequencies ``[n]`` that sum to 2^15, near the counts ``[n]``, at least 1 where a count is; n is at most 2^12."""
+    """Return frequencies ``[n]`` proportional to counts ``[n]``, with the sum 2^15, at least 1 where a count is above 0."""
     present = counts > 0
     shares = present + counts * (SYMBOL_SCALE - np.count_nonzero(present)) // max(int(counts.sum()), 1)
     shares[np.argmax(shares)] += SYMBOL_SCALE - shares.sum()
@@ -75,14 +75,14 @@ def symbol_frequencies(counts: NDArray[np.int64]) -> NDArray[np.uint16]:
 
 
 def encode_symbols(symbols: NDArray[np.int32], frequencies: NDArray[np.uint16]) -> bytes:
-    """Symbols ``[d]`` in 0 to n - 1, n at least 2, to words of four bytes."""
+    """Encode symbols ``[d]`` from 0 to n - 1, n at least 2, as words of four bytes."""
     encoder = _encoder()
     encoder.encode(symbols, _categorical(frequencies))
     return _bytes(encoder)
 
 
 def decode_symbols(data: bytes | memoryview, size: int, frequencies: NDArray[np.uint16]) -> NDArray[np.int32]:
-    """The inverse of :func:`encode_symbols`; data that it did not write raise :class:`WireError`."""
+    """Decode the output of :func:`encode_symbols`; any other data raise :class:`WireError`."""
     if constriction is None:
         return plain_range_decoder.decode_symbols(data, size, frequencies)
     decoder = _decoder(data)
@@ -91,7 +91,7 @@ def decode_symbols(data: bytes | memoryview, size: int, frequencies: NDArray[np.
     except (AssertionError, ValueError) as error:
         raise WireError("the range code is damaged") from error
     if encode_symbols(symbols, frequencies) != bytes(data):
-        raise WireError("the range code is not the one that its symbols have")
+        raise WireError("the range code is not the one that its symbols encode to")
     return symbols
 
 
@@ -105,7 +105,7 @@ def _categorical(frequencies: NDArray[np.uint16]) -> Any:  # noqa: ANN401
 
 def _encoder() -> Any:  # noqa: ANN401
     if constriction is None:
-        raise ModuleNotFoundError("coding takes the package constriction, which is not installed; reading does without")
+        raise ModuleNotFoundError("encoding needs the package constriction, which is not installed; decoding does not")
     return constriction.stream.queue.RangeEncoder()
 
 

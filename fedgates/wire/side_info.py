@@ -1,30 +1,30 @@
-"""Masks range-coded with all that both ends know: the broadcast votes, and the coins that the mask was sampled with.
+"""Mask codec "side-info": range coding conditioned on the broadcast votes and on the coins that the mask was sampled with.
 
-**Votes.** A round's masks are samples of probabilities that started from the broadcast ones, so gates whose votes are alike
-share a probability. No model that knows votes alone can do better than the entropy of the probabilities q that the mask was
-sampled from, and the votes come within KL(q || votes) of that, some .01 bits a gate.
+**Votes.** A round's masks are samples of probabilities that started from the broadcast ones, so gates with similar votes have
+similar probabilities. No model of the votes alone is better than the entropy of the probabilities q that the mask was sampled
+from; the votes come within KL(q || votes) of it, about .01 bits per gate.
 
-What earlier rounds tell beside that is little: the votes of the round before, or their trend, save .2 to 1.4 % of the
-code below, before any table is paid for (`benchmarks/results/wire.md`), so they are not used.
+Earlier rounds add little: the votes of the previous round, or their trend, save .2 to 1.4 % of the code below, not counting the
+cost of tables (`benchmarks/results/wire.md`), so they are not used.
 
-**Coins.** The mask is ``u < q`` with numbers u that are a function of (seed, round, client), so the server has them. Where u is
-far from the broadcast probability p the bit is all but known; only a gate whose q moved across u is a surprise. What is left is
-the information that training added, and it costs a sixth of the former or less; the mask is the same. This is coding with
-subtractive dither, with the broadcast as the reconstruction.
+**Coins.** The mask is ``u < q`` with numbers u that are a function of (seed, round, client), so the server can regenerate them.
+Where u is far from the broadcast probability p, the bit is almost certain; only a gate whose q moved across u is a surprise.
+What remains is the information that training added, at most a sixth of the cost with votes alone, for the same mask. This is
+coding with subtractive dither, with the broadcast as the reconstruction.
 
-Body: a byte, 0 for votes alone or 1 for coins; one bit a layer, whether it has groups of its own, packed lowest first; tables;
-the range code. All frequencies of a 1 are bytes on the scale of :mod:`fedgates.wire.scale`.
+Body: a byte, 0 for votes alone or 1 for coins; one bit per layer, packed lowest first, 1 if the layer has groups of its own;
+tables; the range code. All frequencies of a 1 are bytes on the scale of :mod:`fedgates.wire.scale`.
 
 *Votes alone*: a gate's group is its level (:meth:`CodingContext.levels`). The table has the frequency of each group that has
-gates, the common groups first, then those of the layers that have their own, levels ascending.
+gates: first the groups common to all layers, then those of the layers that have their own, levels ascending.
 
-*Coins*: first a frequency F for each level that has gates, over all layers (which is the encoder's choice; the groups' are
-checked). A gate's group is its bin, which says how far its coin lies from F. With U = 2 * (u >> 20) + 1 (of 8192), a = U *
-(65536 - F) and b = F * (8192 - U), where F is held within 1 to 65535, the distance is ``x = 64 * (max(a, b) - min(a, b)) //
-min(a, b)``, some 64 times the difference of the logits. The bin is the number of edges 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96,
-128, 192, 256, 384 that are at most x, and 16 more where a > b. Then the table of the groups, as above.
+*Coins*: first a frequency F for each level that has gates, over all layers (the encoder may choose it freely; the frequencies
+of the groups are checked). A gate's group is its bin, the distance of its coin from F. With U = 2 * (u >> 20) + 1 (of 8192), a
+= U * (65536 - F) and b = F * (8192 - U), where F is clipped to 1 to 65535, the distance is ``x = 64 * (max(a, b) - min(a, b))
+// min(a, b)``, about 64 times the difference of the logits. The bin is the number of edges 2, 4, 6, 8, 12, 16, 24, 32, 48, 64,
+96, 128, 192, 256, 384 that are at most x, plus 16 where a > b. Then follows the table of the groups, as above.
 
-The range code has the gates group after group in the order of the table, each group's in the order of the gates.
+The range code has the gates group by group in the order of the table, and within a group in the order of the gates.
 """
 
 from typing import NamedTuple
@@ -40,34 +40,34 @@ from fedgates.wire.range_coder import decode_bits, encode_bits, longest, read_ta
 from fedgates.wire.scale import FREQUENCIES, frequency_bytes
 
 _EDGES = np.array([2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384])
-"""Two to a doubling: of the scales tried on real runs, the one with the fewest bytes, tables included."""
+"""Two edges per doubling: the scale with the fewest bytes, tables included, of those tried on real runs."""
 _BINS = len(_EDGES) + 1
-"""On either side."""
+"""Number of bins on either side."""
 _COIN_BITS = 12
 _ENTRY_BITS = 8
-"""What a table's entry costs."""
+"""Bits per entry of a table."""
 
 
 class _Classes(NamedTuple):
-    """A class for each gate, ``[d]``, the number of classes, and the table from which they follow."""
+    """The class of each gate, ``[d]``, the number of classes, and the coded table that defines them."""
 
     of_gate: NDArray[np.uint8] | NDArray[np.uint16]
     number: int
     table: bytes
 
 
-def encode(gates: NDArray[np.uint8], shared: CodingContext) -> bytes:
-    """Gates ``[d]`` of 0 and 1 to tables and a range code; ``shared.state`` and ``shared.coins()`` are the side information."""
-    level, levels = shared.levels()
+def encode(gates: NDArray[np.uint8], context: CodingContext) -> bytes:
+    """Encode gates ``[d]`` of 0 and 1; ``context.state`` and ``context.coins()`` are the side information."""
+    level, levels = context.levels()
     alone = _Classes(level, levels, b"")
     sizes = np.bincount(level, minlength=levels)
     present = sizes > 0
     ones = np.bincount(level, weights=gates, minlength=levels).astype(np.int64)
     frequencies = frequency_bytes(ones[present], sizes[present])
-    tossed = _tossed(shared, alone, present, frequencies)
-    choices = [(mode, classes, *_worth_own_groups(gates, classes, shared)) for mode, classes in enumerate((alone, tossed))]
+    by_coins = _coin_classes(context, alone, present, frequencies)
+    choices = [(mode, classes, *_own_groups(gates, classes, context)) for mode, classes in enumerate((alone, by_coins))]
     mode, classes, own, _ = min(choices, key=lambda choice: choice[3])
-    groups = Groups(classes, own, shared)
+    groups = Groups(classes, own, context)
     ordered = gates[groups.order]
     table = groups.frequencies(ordered)
     flags = pack(own).tobytes()
@@ -75,24 +75,30 @@ def encode(gates: NDArray[np.uint8], shared: CodingContext) -> bytes:
     return bytes([mode]) + flags + classes.table + table.tobytes() + code
 
 
-def decode(body: memoryview, shared: CodingContext) -> NDArray[np.uint8]:
-    """The inverse of :func:`encode`; the same ``shared`` is needed."""
-    groups, at = read_groups(body, shared)
+def decode(body: memoryview, context: CodingContext) -> NDArray[np.uint8]:
+    """Decode the body of :func:`encode` with an equal ``context``; return gates ``[d]`` of 0 and 1.
+
+    Raises
+    ------
+    WireError
+        The body is not one that :func:`encode` writes.
+    """
+    groups, at = read_groups(body, context)
     table = _table(body, at, len(groups.sizes))
     at += len(table)
-    if len(body) > at + longest(shared.size):
-        raise WireError(f"a body of {len(body)} bytes, expected at most {at + longest(shared.size)}")
+    if len(body) > at + longest(context.size):
+        raise WireError(f"a body of {len(body)} bytes, expected at most {at + longest(context.size)}")
     ordered = decode_bits(body[at:], groups.sizes.tolist(), FREQUENCIES[table])
     if (table != groups.frequencies(ordered)).any():
-        raise WireError("the frequencies are not those of the gates")
+        raise WireError("the frequencies do not match the decoded gates")
     gates = np.empty_like(ordered)
     gates[groups.order] = ordered
     return gates
 
 
-def read_groups(body: memoryview, shared: CodingContext) -> "tuple[Groups, int]":
-    """The groups that a body says its gates are in, and where in it their table starts."""
-    layers = len(shared.layers)
+def read_groups(body: memoryview, context: CodingContext) -> "tuple[Groups, int]":
+    """Return the groups of a body's gates, and the offset of their table in the body."""
+    layers = len(context.layers)
     at = 1 + packed_size(layers, 1)
     _expect(body, at)
     if body[0] > 1:
@@ -100,25 +106,25 @@ def read_groups(body: memoryview, shared: CodingContext) -> "tuple[Groups, int]"
     if spare_bits(body[1:at], layers):
         raise WireError("flags beyond the last layer are not zero")
     own = unpack(np.frombuffer(body[1:at], dtype=np.uint8), layers).view(np.bool_)
-    level, levels = shared.levels()
+    level, levels = context.levels()
     classes = _Classes(level, levels, b"")
     if body[0]:
         present = np.bincount(level, minlength=levels) > 0
-        found = _table(body, at, int(present.sum()))
-        classes = _tossed(shared, classes, present, found)
-        at += len(found)
-    return Groups(classes, own, shared), at
+        prior = _table(body, at, int(present.sum()))
+        classes = _coin_classes(context, classes, present, prior)
+        at += len(prior)
+    return Groups(classes, own, context), at
 
 
 class Groups:
-    """The order in which gates are coded, and how many gates each group has; none is empty."""
+    """The order in which gates are coded, and the number of gates of each group, at least one."""
 
-    def __init__(self, classes: _Classes, own: NDArray[np.bool_], shared: CodingContext) -> None:
+    def __init__(self, classes: _Classes, own: NDArray[np.bool_], context: CodingContext) -> None:
         group: NDArray[np.unsignedinteger] = classes.of_gate
         if own.any():
             wide = np.uint16 if (int(own.sum()) + 1) * classes.number <= 1 << 16 else np.uint32
             first = np.where(own, np.cumsum(own) * classes.number, 0).astype(wide)
-            group = group + np.repeat(first, shared.layers)
+            group = group + np.repeat(first, context.layers)
         elif classes.number <= 1 << 8:
             group = group.astype(np.uint8)  # sorts faster
         every = np.bincount(group)
@@ -126,25 +132,27 @@ class Groups:
         self.order = np.argsort(group, kind="stable") if len(self.sizes) > 1 else slice(None)
 
     def frequencies(self, ordered: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The table's bytes for gates in the order of the groups."""
+        """Return the table of the groups, one byte each, for gates in the order of the groups."""
         return frequency_bytes(self.ones(ordered), self.sizes)
 
     def ones(self, ordered: NDArray[np.uint8]) -> NDArray[np.int64]:
-        """How many ones each group has."""
+        """Return the number of ones in each group."""
         return np.add.reduceat(ordered, np.cumsum(self.sizes) - self.sizes, dtype=np.int64)
 
 
-def _tossed(shared: CodingContext, level: _Classes, present: NDArray[np.bool_], frequencies: NDArray[np.uint8]) -> _Classes:
-    """The bin of each gate, given the frequency of each level that is present."""
+def _coin_classes(
+    context: CodingContext, level: _Classes, present: NDArray[np.bool_], frequencies: NDArray[np.uint8]
+) -> _Classes:
+    """Return the bin of each gate, given the frequency of each level that is present."""
     bins = np.zeros((level.number, 1 << _COIN_BITS), dtype=np.uint8)
     bins[present] = _bins(FREQUENCIES[frequencies])
     place = level.of_gate.astype(np.uint32) << np.uint32(_COIN_BITS)
-    place |= shared.coins() >> np.uint32(32 - _COIN_BITS)
+    place |= context.coins() >> np.uint32(32 - _COIN_BITS)
     return _Classes(bins.reshape(-1)[place], 2 * _BINS, frequencies.tobytes())
 
 
 def _bins(frequencies: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """The bin of each coin's leading bits for each frequency: ``[n, 4096]``."""
+    """Return the bin of each value of a coin's leading bits, for each frequency: ``[n, 4096]``."""
     different, place = np.unique(np.clip(frequencies, 1, (1 << 16) - 1), return_inverse=True)
     return np.stack([_bins_around(f) for f in different.tolist()])[place]
 
@@ -157,12 +165,12 @@ def _bins_around(f: int) -> NDArray[np.uint8]:
     return distance + np.uint8(_BINS) * (above > below)
 
 
-def _worth_own_groups(gates: NDArray[np.uint8], classes: _Classes, shared: CodingContext) -> tuple[NDArray[np.bool_], float]:
-    """Which layers' own tables save more bits than they cost, bool ``[layers]``, and the bits that all costs then.
+def _own_groups(gates: NDArray[np.uint8], classes: _Classes, context: CodingContext) -> tuple[NDArray[np.bool_], float]:
+    """Return which layers' own tables save more bits than they cost, bool ``[layers]``, and the total cost in bits.
 
-    Only an encoder decides this, so it may use floats.
+    Only the encoder decides this, so it may use floats.
     """
-    count, layers = classes.number, shared.layers
+    count, layers = classes.number, context.layers
     split = (classes.of_gate << np.uint16(1)) | gates  # 16 bits where classes are 8, too
     both, start = np.empty((len(layers), 2 * count), dtype=np.int64), 0
     for i, size in enumerate(layers):
@@ -179,7 +187,7 @@ def _worth_own_groups(gates: NDArray[np.uint8], classes: _Classes, shared: Codin
 
 
 def _bits(zeros: NDArray[np.int64], ones: NDArray[np.int64], p: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
-    """What groups cost when a 1 is given the probability p, by default each group's own."""
+    """Return the cost of each group in bits when a 1 has probability p, by default the group's own share of ones."""
     p = ones / np.maximum(zeros + ones, 1) if p is None else p
     p = np.clip(p, 2.0**-24, 1 - 2.0**-24)
     return -(ones * np.log2(p) + zeros * np.log2(1 - p))

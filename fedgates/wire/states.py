@@ -11,70 +11,70 @@ from fedgates.wire.context import CodingContext
 from fedgates.wire.header import COUNTS, ENTROPY, FLOAT32, MASK_AND_VALUES, NONE, VALUES, VOTES, seal, unseal
 
 _SPARSE = 31 / 32
-"""Share of weights that are not zero, above which a mask cannot pay."""
+"""Share of nonzero weights above which dense coding is always smaller."""
 _FLOAT32 = values.VALUE_TYPES["float32"]
 _SCALAR = 8
 """Bytes of a float64."""
 
 
-def check(state: State) -> int:
-    """CRC-32 of a state: of its trials as u32 (weights: 0), its scalars and its array, little endian."""
+def state_crc(state: State) -> int:
+    """Return the CRC-32 of a state: of its trials as u32 (0 for weights), its scalars and its array, little-endian."""
     trials = state.trials if isinstance(state, Votes) else 0
     array = state.votes.astype("<u4", copy=False) if isinstance(state, Votes) else state.values.astype("<f4", copy=False)
     return zlib.crc32(array.data, zlib.crc32(_scalars(state), zlib.crc32(trials.to_bytes(4, "little"))))
 
 
-def pack_state(state: State, shared: CodingContext, downlink: str = "votes") -> bytes:
-    """Code a server's state for the clients of round ``shared.server_round``.
+def pack_state(state: State, context: CodingContext, downlink: str = "votes") -> bytes:
+    """Encode a server's state for the clients of round ``context.server_round``.
 
-    Votes are coded as `downlink` says, "votes" or "float32". Weights are float32, with a mask of those that are not zero where
-    that is smaller. Scalars come first.
+    Scalars come first. `downlink` is the codec of votes: "float32", or any other value for range-coded votes. Weights are
+    float32, behind a mask of the nonzero ones where that is smaller.
 
     Raises
     ------
     ValueError
-        The state has not as many scalars as its method says, or one is not finite.
+        The number of scalars is not ``context.scalars``, or one of them is not finite.
     """
     first = _scalars(state)
-    if len(state.scalars) != shared.scalars or not np.isfinite(state.scalars).all():
-        raise ValueError(f"a state with the scalars {state.scalars}, expected {shared.scalars} finite ones")
+    if len(state.scalars) != context.scalars or not np.isfinite(state.scalars).all():
+        raise ValueError(f"a state with the scalars {state.scalars}, expected {context.scalars} finite ones")
     if isinstance(state, Votes):
         codec, encode = (FLOAT32, votes.encode_float32) if downlink == "float32" else (COUNTS, votes.encode)
-        return seal(VOTES, codec, 0, shared, state.trials, check(state), first + encode(state.votes, state.trials))
-    own = check(state)
-    dense = seal(VALUES, NONE, _FLOAT32, shared, 0, own, first + values.encode(state.values, _FLOAT32))
+        return seal(VOTES, codec, 0, context, state.trials, state_crc(state), first + encode(state.votes, state.trials))
+    own = state_crc(state)
+    dense = seal(VALUES, NONE, _FLOAT32, context, 0, own, first + values.encode(state.values, _FLOAT32))
     kept = state.values.view(np.uint32) != 0
     ones = int(np.count_nonzero(kept))
     if ones > _SPARSE * state.size:
         return dense
-    body = first + entropy.encode(kept.view(np.uint8), shared) + values.encode(state.values[kept], _FLOAT32)
-    sparse = seal(MASK_AND_VALUES, ENTROPY, _FLOAT32, shared, ones, own, body)
+    body = first + entropy.encode(kept.view(np.uint8), context) + values.encode(state.values[kept], _FLOAT32)
+    sparse = seal(MASK_AND_VALUES, ENTROPY, _FLOAT32, context, ones, own, body)
     return min(dense, sparse, key=len)
 
 
-def unpack_state(data: bytes, shared: CodingContext, downlink: str = "votes") -> tuple[State, int]:
-    """Decode a state and the round it opens.
+def unpack_state(data: bytes, context: CodingContext, downlink: str = "votes") -> tuple[State, int]:
+    """Decode a state; return it and the round that it opens.
 
     Parameters
     ----------
     data : bytes
-        A whole payload.
-    shared : Shared
-        Digest and layers of this end's own network, and how many scalars the method's states have.
+        A complete payload.
+    context : CodingContext
+        Digest and layers of the reader's own network, and the number of scalars of the method's states.
     downlink : str
-        How votes are coded.
+        Codec of votes.
 
     Raises
     ------
     WireError
-        Anything else than a whole, sound state of that network.
+        The payload is not a complete, valid state of that network.
     """
     codec = FLOAT32 if downlink == "float32" else COUNTS
     expected = ((VOTES, codec, 0), (VALUES, NONE, _FLOAT32), (MASK_AND_VALUES, ENTROPY, _FLOAT32))
-    header, body = unseal(data, shared, expected)
-    size, split = shared.size, _SCALAR * shared.scalars
+    header, body = unseal(data, context, expected)
+    size, split = context.size, _SCALAR * context.scalars
     if len(body) < split:
-        raise WireError(f"a body of {len(body)} bytes, expected {shared.scalars} scalars first")
+        raise WireError(f"a body of {len(body)} bytes, expected it to begin with {context.scalars} scalars")
     scalars, body = tuple(np.frombuffer(body[:split], dtype="<f8").tolist()), body[split:]
     if not np.isfinite(scalars).all():
         raise WireError("a scalar is not finite")
@@ -90,18 +90,18 @@ def unpack_state(data: bytes, shared: CodingContext, downlink: str = "votes") ->
         if header.number > size or 4 * header.number > len(body):
             raise WireError(f"{header.number} values of {size} weights in a body of {len(body)} bytes")
         split = len(body) - 4 * header.number
-        kept = entropy.decode(body[:split], shared)
+        kept = entropy.decode(body[:split], context)
         ones = int(np.count_nonzero(kept))
         if ones != header.number:
             raise WireError(f"the mask has {ones} ones, its header says {header.number}")
         dense = np.zeros(size, dtype=np.float32)
-        found = values.decode(body[split:], header.number, _FLOAT32)
-        if (found.view(np.uint32) == 0).any():
-            raise WireError("a weight of zero among those that are not")
-        dense[kept.view(np.bool_)] = found
+        nonzero = values.decode(body[split:], header.number, _FLOAT32)
+        if (nonzero.view(np.uint32) == 0).any():
+            raise WireError("one of the nonzero weights is zero")
+        dense[kept.view(np.bool_)] = nonzero
         state = Weights(dense, scalars)
-    if check(state) != header.check:
-        raise WireError("the state is not the one that was sent")
+    if state_crc(state) != header.check:
+        raise WireError("the decoded state does not match its CRC")
     return state, header.server_round
 
 

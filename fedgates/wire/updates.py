@@ -1,4 +1,4 @@
-"""A client's update as a payload, and back, checked in full."""
+"""Encode a client's update as a payload; decode and validate one."""
 
 import zlib
 from collections.abc import Callable
@@ -44,102 +44,104 @@ _LOSSLESS = {
 
 
 def pack_update(
-    update: Update, shared: CodingContext, uplink: str = "side-info", *, value_type: str = "float32", extra_bits: float = 5.0
+    update: Update, context: CodingContext, uplink: str = "side-info", *, value_type: str = "float32", extra_bits: float = 5.0
 ) -> bytes:
-    """Code a client's update.
+    """Encode a client's update.
 
     Parameters
     ----------
     update : Update
-        A mask, or values, or both. ``sampled`` sends another sample of its ``theta`` than its mask.
-    shared : Shared
-        What the server knows, too: of the round that the update answers.
+        A mask, values, or both. The codec ``sampled`` sends a fresh sample of its ``theta`` in place of its mask.
+    context : CodingContext
+        What the server also knows about the round that the update answers.
     uplink : str
-        How the mask is coded: packed, entropy, side-info or sampled.
+        Codec of the mask: packed, entropy, side-info or sampled.
     value_type : str
         float32 or float16.
     extra_bits : float
-        Of ``sampled``: bits a block beyond its KL divergence, from 0 to below 8.
+        For ``sampled``: bits per block beyond its KL divergence, from 0 to below 8.
 
     Raises
     ------
     ValueError
-        The update has neither a mask nor values, their shapes do not fit the network, or it cannot be coded so.
+        The update has neither a mask nor values, their shapes do not fit the network, or the codec does not apply to it.
     """
-    size, number = shared.size, VALUE_TYPES[value_type]
+    size, number = context.size, VALUE_TYPES[value_type]
     if update.mask is None:
         if update.values is None:
             raise ValueError("an update needs a mask, or values, or both")
         _expect_values(update.values, size)
-        return seal(VALUES, NONE, number, shared, 0, 0, values.encode(update.values, number))
+        return seal(VALUES, NONE, number, context, 0, 0, values.encode(update.values, number))
     if len(update.mask) != packed_size(size, 1) or spare_bits(update.mask, size):
         raise ValueError(f"a mask of {len(update.mask)} bytes, expected {packed_size(size, 1)} for {size} gates")
     codec, mask = CODEC_NUMBERS[uplink], update.mask
     if codec == SAMPLED:
         if update.theta is None or update.values is not None:
-            raise ValueError("sampled: the update has no theta, or has values, so its mask cannot be chosen anew")
-        if len(update.theta) != size or not np.isfinite(update.theta).all():
-            raise ValueError(f"theta has {len(update.theta)} numbers, some perhaps not finite; expected {size} finite ones")
-        gates, body = sampled.encode(update.theta, shared, extra_bits)
+            raise ValueError("uplink sampled draws a new mask: expected an update with theta and without values")
+        if len(update.theta) != size:
+            raise ValueError(f"theta has {len(update.theta)} numbers, expected {size}")
+        if not np.isfinite(update.theta).all():
+            raise ValueError("theta has a number that is not finite")
+        gates, body = sampled.encode(update.theta, context, extra_bits)
         mask = pack(gates.view(np.bool_))
     else:
-        body = _LOSSLESS[codec].encode(unpack(mask, size), shared)
+        body = _LOSSLESS[codec].encode(unpack(mask, size), context)
     ones, check = count_ones(mask), zlib.crc32(mask.data)
     if update.values is None:
-        return seal(MASK, codec, 0, shared, ones, check, body)
+        return seal(MASK, codec, 0, context, ones, check, body)
     _expect_values(update.values, ones)
-    return seal(MASK_AND_VALUES, codec, number, shared, ones, check, body + values.encode(update.values, number))
+    return seal(MASK_AND_VALUES, codec, number, context, ones, check, body + values.encode(update.values, number))
 
 
 def unpack_update(
-    data: bytes, shared: CodingContext, uplink: str = "side-info", kind: UpdateKind = "mask", *, value_type: str = "float32"
+    data: bytes, context: CodingContext, uplink: str = "side-info", kind: UpdateKind = "mask", *, value_type: str = "float32"
 ) -> Update:
     """Decode a client's update.
 
     Parameters
     ----------
     data : bytes
-        A whole payload.
-    shared, uplink, value_type
-        What it was coded with.
+        A complete payload.
+    context, uplink, value_type
+        As for :func:`pack_update`.
     kind : str
-        What the method's updates are: "mask", "values" or "mask and values".
+        Kind of the method's updates: "mask", "values" or "mask and values".
 
     Raises
     ------
     WireError
-        Anything else than a whole, sound update of that network, for that round, of that sort.
+        The payload is not a complete, valid update of that network, for that round, of that kind.
     """
-    header, body = unseal(data, shared, (sort_of(kind, uplink, value_type),))
-    if header.server_round != shared.server_round:
-        raise WireError(f"round {header.server_round}, expected {shared.server_round}")
-    return read_body(header, body, shared)
+    header, body = unseal(data, context, (payload_type(kind, uplink, value_type),))
+    if header.server_round != context.server_round:
+        raise WireError(f"round {header.server_round}, expected {context.server_round}")
+    return read_body(header, body, context)
 
 
-def sort_of(kind: UpdateKind, uplink: str, value_type: str) -> tuple[int, int, int]:
-    """Kind, codec and value type, as their numbers in a header, of a method's updates.
+def payload_type(kind: UpdateKind, uplink: str, value_type: str) -> tuple[int, int, int]:
+    """Return kind, codec and value type of a method's updates, as the numbers that a header has for them.
 
     Raises
     ------
     ValueError
-        ``sampled`` for updates with values.
+        The uplink is "sampled" and the updates have a mask and values.
     """
     number = _KIND_NUMBERS[kind]
     if number == MASK_AND_VALUES and uplink == "sampled":
-        raise ValueError("sampled: a mask that is chosen anew has no values")
+        raise ValueError("uplink sampled draws a new mask: expected updates without values")
     codec = NONE if number == VALUES else CODEC_NUMBERS[uplink]
     return number, codec, 0 if number == MASK else VALUE_TYPES[value_type]
 
 
-def read_body(header: Header, body: memoryview, shared: CodingContext) -> Update:
-    """The update behind a checked header.
+def read_body(header: Header, body: memoryview, context: CodingContext) -> Update:
+    """Decode the body that follows a validated header.
 
     Raises
     ------
     WireError
-        The body is not a sound one.
+        The body is not valid.
     """
-    size = shared.size
+    size = context.size
     if header.kind == VALUES:
         if header.number or header.check:
             raise WireError(f"values with {header.number} ones and check {header.check:08x} in their header, expected 0")
@@ -151,16 +153,18 @@ def read_body(header: Header, body: memoryview, shared: CodingContext) -> Update
         raise WireError(f"a body of {len(body)} bytes, expected at least {tail} for the values")
     split = len(body) - tail
     decode = sampled.decode if header.codec == SAMPLED else _LOSSLESS[header.codec].decode
-    mask = pack(decode(body[:split], shared).view(np.bool_))
+    mask = pack(decode(body[:split], context).view(np.bool_))
     if count_ones(mask) != header.number:
         raise WireError(f"the mask has {count_ones(mask)} ones, its header says {header.number}")
     if zlib.crc32(mask.data) != header.check:
-        raise WireError("the mask is not the one that was sent: sender and reader do not hold the same state")
+        raise WireError("the decoded mask does not match its CRC: sender and reader do not have the same state")
     if not header.value_type:
         return Update(mask=mask)
     return Update(mask=mask, values=values.decode(body[split:], header.number, header.value_type))
 
 
-def _expect_values(found: NDArray[np.float32], expected: int) -> None:
-    if len(found) != expected:
-        raise ValueError(f"{len(found)} values, expected {expected}: one for each of the mask's ones, or for each gate")
+def _expect_values(values: NDArray[np.float32], expected: int) -> None:
+    if len(values) != expected:
+        raise ValueError(
+            f"{len(values)} values, expected {expected}: one for each 1 of the mask, or for each gate if there is no mask"
+        )

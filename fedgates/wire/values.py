@@ -1,4 +1,4 @@
-"""Values of weight methods: float32, or float16 in half the bytes."""
+"""Codec of values: float32, or float16 in half the bytes."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,30 +7,30 @@ from fedgates.errors import WireError
 from fedgates.wire.header import expect_length
 
 VALUE_TYPES = {"float32": 1, "float16": 2}
-"""Name in the config to number in the header."""
+"""Name of each value type to its number in a header."""
 _DTYPES: dict[int, np.dtype[np.float32] | np.dtype[np.float16]] = {1: np.dtype("<f4"), 2: np.dtype("<f2")}
 _LARGEST = float(np.finfo(np.float16).max)
 
 
 def encode(values: NDArray[np.float32], value_type: int) -> bytes:
-    """Values ``[n]`` to bytes; float16 rounds, and holds what is beyond its range at its largest, 65504."""
+    """Encode values ``[n]``; float16 rounds to nearest and clips to its largest finite value, 65504."""
     if value_type == VALUE_TYPES["float16"]:
         values = np.clip(values, -_LARGEST, _LARGEST)
     return values.astype(_DTYPES[value_type]).tobytes()
 
 
 def width(value_type: int) -> int:
-    """Bytes a value."""
+    """Return the number of bytes per value."""
     return _DTYPES[value_type].itemsize
 
 
 def decode(body: memoryview, count: int, value_type: int) -> NDArray[np.float32]:
-    """Finite values ``[count]``.
+    """Decode finite values ``[count]``.
 
     Raises
     ------
     WireError
-        Not so many bytes, or a value that is not finite.
+        The body has another length, or a value is not finite.
     """
     expect_length(body, count * width(value_type))
     values: NDArray[np.float32] = np.frombuffer(body, dtype=_DTYPES[value_type]).astype(np.float32)

@@ -1,9 +1,9 @@
-"""Votes as a server broadcasts them: counted integers, range-coded by how often each count occurs.
+"""Codecs of a server's votes: integers, range-coded by the frequency of each count; or float32.
 
 Body of codec "votes": with ``s = max(0, bit_length(trials) - 12)``, the frequencies, u16 in 2^-15, of the symbols 0 to
 ``trials >> s``; then ``s`` planes with the low bits of all votes (:mod:`fedgates.wire.bits`); then the range code of
-``votes >> s``. Without trials it is empty. Body of codec "float32": ``votes / trials`` as d float32, the broadcast of the
-literature; votes are the integers nearest to ``trials`` times it.
+``votes >> s``. The body is empty if trials is 0. Body of codec "float32": ``votes / trials`` as d float32, which is what the
+literature broadcasts; votes are the integers nearest to ``trials`` times it.
 """
 
 import numpy as np
@@ -16,11 +16,11 @@ from fedgates.wire.range_coder import SYMBOL_SCALE, decode_symbols, encode_symbo
 
 _SYMBOL_BITS = 12
 _MOST_FLOAT_TRIALS = 1 << 23
-"""Up to here two different shares of the trials are different float32."""
+"""Largest number of trials of which any two different shares are different float32."""
 
 
 def encode(votes: NDArray[np.uint32], trials: int) -> bytes:
-    """Votes ``[d]``, each at most `trials`, to a table, low bits and a range code."""
+    """Encode votes ``[d]``, each at most `trials`: a table, low bits and a range code."""
     if not trials:
         return b""
     low = _low_bits(trials)
@@ -30,7 +30,13 @@ def encode(votes: NDArray[np.uint32], trials: int) -> bytes:
 
 
 def decode(body: memoryview, size: int, trials: int) -> NDArray[np.uint32]:
-    """The inverse of :func:`encode`."""
+    """Decode the body of :func:`encode`.
+
+    Raises
+    ------
+    WireError
+        The body is not one that :func:`encode` writes.
+    """
     if not trials:
         expect_length(body, 0)
         return np.zeros(size, dtype=np.uint32)
@@ -42,10 +48,10 @@ def decode(body: memoryview, size: int, trials: int) -> NDArray[np.uint32]:
         raise WireError(f"a body of {len(body)} bytes, expected {planes} to {most}")
     frequencies = np.frombuffer(body[: 2 * count], dtype="<u2")
     if frequencies.sum(dtype=np.int64) != SYMBOL_SCALE:
-        raise WireError(f"frequencies that sum to {frequencies.sum(dtype=np.int64)}, expected {SYMBOL_SCALE}")
+        raise WireError(f"frequencies with the sum {frequencies.sum(dtype=np.int64)}, expected {SYMBOL_SCALE}")
     symbols = decode_symbols(body[planes:], size, frequencies)
     if (frequencies != symbol_frequencies(np.bincount(symbols, minlength=count))).any():
-        raise WireError("the frequencies are not those of the votes")
+        raise WireError("the frequencies do not match the decoded votes")
     votes = symbols.astype(np.uint32) << np.uint32(low)
     if low:
         votes |= unpack_integers(body[2 * count : planes], size, low)
@@ -55,12 +61,12 @@ def decode(body: memoryview, size: int, trials: int) -> NDArray[np.uint32]:
 
 
 def encode_float32(votes: NDArray[np.uint32], trials: int) -> bytes:
-    """Votes ``[d]`` to their shares of the trials, float32.
+    """Encode votes ``[d]`` as their shares of the trials, float32.
 
     Raises
     ------
     ValueError
-        More than 2^23 trials, whose shares float32 cannot tell apart.
+        There are more than 2^23 trials, so that different shares may be the same float32.
     """
     if trials > _MOST_FLOAT_TRIALS:
         raise ValueError(f"{trials} trials, expected at most {_MOST_FLOAT_TRIALS} for float32")
@@ -68,16 +74,22 @@ def encode_float32(votes: NDArray[np.uint32], trials: int) -> bytes:
 
 
 def decode_float32(body: memoryview, size: int, trials: int) -> NDArray[np.uint32]:
-    """The inverse of :func:`encode_float32`."""
+    """Decode the body of :func:`encode_float32`.
+
+    Raises
+    ------
+    WireError
+        The body is not one that :func:`encode_float32` writes.
+    """
     expect_length(body, 4 * size)
     if trials > _MOST_FLOAT_TRIALS:
         raise WireError(f"{trials} trials, expected at most {_MOST_FLOAT_TRIALS} for float32")
     shares = np.frombuffer(body, dtype="<f4").astype(np.float32)
     if not ((shares >= 0) & (shares <= 1)).all():
-        raise WireError("a share that is not in 0 to 1")
+        raise WireError("a share is not in 0 to 1")
     votes = np.rint(shares.astype(np.float64) * trials).astype(np.uint32)
     if (_shares(votes, trials).view(np.uint32) != shares.view(np.uint32)).any():
-        raise WireError(f"a share that is not a number of votes of {trials} trials")
+        raise WireError(f"a share is not a whole number of votes of {trials} trials")
     return votes
 
 

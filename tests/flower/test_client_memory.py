@@ -176,10 +176,10 @@ class Following(Noting):
         kept = self.contexts[FIRST_NODE + client].state
         before = {name: array.numpy() for name, array in kept.array_records.get(MEMORY, {}).items()}
         reply = super().deliver(message)
-        known = found.channel.unpack_state(state_payload(message))
+        known = found.codec.unpack_state(state_payload(message))
         own = digits().train.take(partition(digits().train.strata, 2, found.config)[client])
         update = found.local_update(known.state, Task(*to_tensors(own, "cpu"), known.server_round, client, before))
-        sent = found.channel.unpack_update(payload_of(reply), known, client)
+        sent = found.codec.unpack_update(payload_of(reply), known, client)
         assert sent.mask.tobytes() == update.mask.tobytes()
         assert sent.values.tobytes() == as_read(update.values, "float16").tobytes()
         after = kept.array_records[MEMORY]["error"].numpy()

@@ -14,7 +14,7 @@ UPLINKS = ["packed", "entropy", "side-info", "sampled"]
 ROUND, ONES, CHECK = slice(12, 16), slice(24, 28), slice(28, 32)
 """Where they stand in a header."""
 ANOTHER_MASK = (
-    r"the mask has \d+ ones, its header says \d+|the mask is not the one that was sent: sender and reader do not hold"
+    r"the mask has \d+ ones, its header says \d+|the decoded mask does not match its CRC: sender and reader do not hold"
 )
 ANOTHER_MODEL = rf"{ANOTHER_MASK}|a body of \d+ bytes, expected|(a|the) range code|a frequency"
 
@@ -32,14 +32,14 @@ def field(payload, place):
 
 def foreign(uplink, seen):
     """How the second round's honest payload is changed, by what, and the reason; `seen` has payloads of others."""
-    channel = method(uplink=uplink).channel
+    channel = method(uplink=uplink).codec
     other = UPLINKS[(UPLINKS.index(uplink) + 1) % 4]
 
     def recoded(message, reply):
         mask = decoded(message, reply, uplink=uplink).mask
         theta = np.unpackbits(mask, count=method().network.size, bitorder="little").astype(np.float32)
         known = channel.unpack_state(state_payload(message))
-        return method(uplink=other).channel.pack_update(Update(mask, theta=theta), known, name_of(message))
+        return method(uplink=other).codec.pack_update(Update(mask, theta=theta), known, name_of(message))
 
     def of_the_first_state(message, reply):
         mask = decoded(message, reply, uplink=uplink).mask
@@ -62,7 +62,7 @@ def foreign(uplink, seen):
         "all ones": (lambda m, r: patched(payload_of(r), ONES, 2**32 - 1), "a mask with 4294967295 ones in 85002 gates"),
         "another mask's check": (
             lambda m, r: patched(payload_of(r), CHECK, field(payload_of(r), CHECK) ^ 1),
-            "the mask is not the one that was sent",
+            "the decoded mask does not match its CRC",
         ),
         "a bit": (body(lambda b: b[:-9] + bytes([b[-9] ^ 4]) + b[-8:]), ANOTHER_MODEL),
     }

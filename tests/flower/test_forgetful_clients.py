@@ -10,7 +10,7 @@ from fedgates.flower.records import KNOWN, STYPE, from_record, to_record
 
 RELAYED = {"uplink": "side-info", "downlink": "relay", "num_server_rounds": 5}
 SNAPSHOT, UPDATES = "votes", "relay, side-info"
-NONE = "updates since the state of round 2, but this client knows none"
+NONE = "updates since the state of round 2, but this client has none"
 
 
 class Disturbed(Noting):
@@ -54,7 +54,7 @@ def keep_nothing(context):
 
 def of_round(server_round):
     def make(payload):
-        channel = method(downlink="relay").channel
+        channel = method(downlink="relay").codec
         return channel.pack_state(channel.unpack_state(payload).state, server_round)
 
     return make
@@ -62,12 +62,12 @@ def of_round(server_round):
 
 def of_another_state(payload):
     fedpm = method(downlink="relay")
-    return fedpm.channel.pack_state(fedpm.initial_state(), 2)
+    return fedpm.codec.pack_state(fedpm.initial_state(), 2)
 
 
 def of_another_network(payload):
     fedpm = method(downlink="relay", seed=2)
-    return fedpm.channel.pack_state(fedpm.initial_state(), 2)
+    return fedpm.codec.pack_state(fedpm.initial_state(), 2)
 
 
 LOSSES = {
@@ -82,11 +82,11 @@ LOSSES = {
     "no array": (keep_nothing, NONE),
     "of an older round": (
         keep(of_round(1)),
-        "updates since the state of round 2, but this client knows that of round 1",
+        "updates since the state of round 2, but this client has that of round 1",
     ),
     "of another run": (
         keep(of_another_state),
-        "updates since another state of round 2 than the one that this client knows",
+        "updates since another state of round 2 than the one that this client has",
     ),
 }
 
@@ -178,7 +178,7 @@ def test_what_a_client_keeps_is_the_state_that_the_server_has(raw):
     grid = LoopbackGrid(app, config, 3)
     folder = run_on(grid, config)
     before = folder.path / "checkpoint-00004.safetensors"
-    channel = method(downlink="relay").channel
+    channel = method(downlink="relay").codec
     for context in grid.contexts.values():
         known = channel.unpack_state(from_record(context.state.array_records[KNOWN]))
         assert known.server_round == 5

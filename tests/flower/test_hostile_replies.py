@@ -29,7 +29,7 @@ from safetensors.numpy import load_file
 from client_app import app
 from fedgates.flower.records import METRICS, STYPE, UPDATE, to_record
 from fedgates.types import Update, Weights, pack
-from fedgates.wire import AcceptedUpdate, VersionedState, check
+from fedgates.wire import AcceptedUpdate, VersionedState, state_crc
 from fedgates.wire.header import HEADER_SIZE
 from fedgates.wire.range_coder import encode_bits
 from fedgates.wire.scale import FREQUENCIES
@@ -138,7 +138,7 @@ def a_metric_without_a_value(proto):
 
 
 def known_to(message, **changes):
-    return method(**changes).channel.unpack_state(state_payload(message))
+    return method(**changes).codec.unpack_state(state_payload(message))
 
 
 def recoded(message, reply, *, known=None, client=None, **changes):
@@ -146,7 +146,7 @@ def recoded(message, reply, *, known=None, client=None, **changes):
     mask = decoded(message, reply).mask
     theta = np.unpackbits(mask, count=method().network.size, bitorder="little").astype(np.float32)
     name = name_of(message) if client is None else client
-    return method(**changes).channel.pack_update(Update(mask, theta=theta), known or known_to(message), name)
+    return method(**changes).codec.pack_update(Update(mask, theta=theta), known or known_to(message), name)
 
 
 def of_weights(value_type="float32", mask=None, **changes):
@@ -154,7 +154,7 @@ def of_weights(value_type="float32", mask=None, **changes):
     other = method(value_type=value_type, **changes)
     size = other.network.size
     values = np.ones(size if mask is None else 1, dtype=np.float32)
-    return other.channel.pack_update(Update(mask, values), VersionedState(other.initial_state(), 2), 0)
+    return other.codec.pack_update(Update(mask, values), VersionedState(other.initial_state(), 2), 0)
 
 
 def one_gate():
@@ -164,13 +164,13 @@ def one_gate():
 def relay(message, reply):
     first = method().initial_state()
     counted = AcceptedUpdate(name_of(message), 10, payload_of(reply))
-    return method(downlink="relay").channel.pack_relay((1, check(first)), [[counted]], known_to(message))
+    return method(downlink="relay").codec.pack_relay((1, state_crc(first)), [[counted]], known_to(message))
 
 
 def table_of_other_gates(message, reply):
     """A code by frequencies that are not those of its gates."""
     payload, known = payload_of(reply), known_to(message)
-    shared = method().channel._shared(known.server_round, known.state, name_of(message))
+    shared = method().codec._context(known.server_round, known.state, name_of(message))
     groups, at = read_groups(memoryview(payload)[HEADER_SIZE:], shared)
     gates = decoded(message, reply).gates(shared.size)[groups.order]
     table = groups.frequencies(gates)
@@ -259,7 +259,7 @@ HEADER = {
     "more ones than gates": (header(ONES, (85_003).to_bytes(4, "little")), "a mask with 85003 ones in 85002 gates$"),
     "all the ones there can be": (header(ONES, b"\xff" * 4), "a mask with 4294967295 ones in 85002 gates$"),
     "no ones": (header(ONES, bytes(4)), r"the mask has \d+ ones, its header says 0$"),
-    "another mask's check": (header(CHECK, bytes(4)), "the mask is not the one that was sent: sender and reader do not"),
+    "another mask's check": (header(CHECK, bytes(4)), "the decoded mask does not match its CRC: sender and reader do not"),
 }
 
 BODY = {
@@ -269,7 +269,7 @@ BODY = {
     "another mode": (body(lambda b: put(b, 0, 7)), "a body of mode 7, expected 0 or 1$"),
     "flags of layers that are not there": (body(lambda b: put(b, 1, 0x40)), "flags beyond the last layer are not zero$"),
     "no frequency": (body(lambda b: put(b, 2, 255)), r"a frequency's byte is 255, expected at most \d+$"),
-    "another's frequencies": (made(table_of_other_gates), "the frequencies are not those of the gates$"),
+    "another's frequencies": (made(table_of_other_gates), "the frequencies do not match the decoded gates$"),
     "too long": (body(lambda b: b + bytes(20_000)), r"a body of 2\d{4} bytes, expected at most 1\d{4}$"),
     "half a word": (body(lambda b: b[:-2]), r"a range code of \d+ bytes, expected whole words of 4$"),
     "random bytes": (body(lambda b: np.random.default_rng(2).bytes(len(b))), r"a body of mode \d+, expected 0 or 1$"),
@@ -422,7 +422,7 @@ OTHERS = {
             "a byte more": (body(lambda b: b + b"\0"), "a body of 10627 bytes, expected 10626$"),
             "bits beyond the last gate": (body(lambda b: xor(b, -1, 0x80)), "bits beyond the last gate are not zero$"),
             "a bit": (body(lambda b: xor(b, 99, 1)), r"the mask has \d+ ones, its header says \d+$"),
-            "a one moved": (body(moved), "the mask is not the one that was sent"),
+            "a one moved": (body(moved), "the decoded mask does not match its CRC"),
         },
     ),
     "entropy": (
@@ -432,9 +432,12 @@ OTHERS = {
             "too long": (body(lambda b: b + bytes(20_000)), r"a body of 3\d{4} bytes, expected 6 to 10737$"),
             "no frequency": (body(lambda b: put(b, 0, 255)), r"a frequency's byte is 255, expected at most \d+$"),
             "half a word": (body(lambda b: b[:-2]), r"a range code of \d+ bytes, expected whole words of 4$"),
-            "a word more": (body(lambda b: b + bytes(4)), "the range code is not the one that its gates have$"),
+            "a word more": (
+                body(lambda b: b + bytes(4)),
+                "the range code is not the one that its gates encode to$",
+            ),
             "no ones": (header(ONES, bytes(4)), r"the mask has \d+ ones, its header says 0$"),
-            "another mask's check": (header(CHECK, bytes(4)), "the mask is not the one that was sent"),
+            "another mask's check": (header(CHECK, bytes(4)), "the decoded mask does not match its CRC"),
         },
     ),
     "sampled": (

@@ -72,7 +72,7 @@ def sent(update, **changes):
     """An honest client's payload is replaced by another of a run with these keys."""
 
     def fault(message, reply):
-        channel = method(**changes).channel
+        channel = method(**changes).codec
         known = channel.unpack_state(state_payload(message))
         return answer(message, channel.pack_update(update, known, name_of(message)))
 

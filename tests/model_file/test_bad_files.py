@@ -251,7 +251,7 @@ def test_facts_that_are_not_compressed(file):
         (lambda p: p[:12] + b"\1" + p[13:], "round 1, expected 0"),
         (lambda p: p[:16] + bytes(8) + p[24:], "network digest 0000000000000000, expected "),
         (lambda p: p[:24] + b"\1" + p[25:], "ones, its header says"),
-        (lambda p: p[:28] + b"\0\0\0\0" + p[32:], "the mask is not the one that was sent"),
+        (lambda p: p[:28] + b"\0\0\0\0" + p[32:], "the decoded mask does not match its CRC"),
         (lambda p: p[:-4], "the range code is"),
         (lambda p: p[:-1], "expected whole words of 4"),
         (lambda p: p + bytes(4), "the range code is not the one"),
@@ -287,8 +287,8 @@ def test_a_damaged_stretch_of_a_mask_is_refused(file, at, stretch):
     [
         (np.full(3, np.nan, np.float32), "a value is not finite"),
         (np.full(3, -np.inf, np.float32), "a value is not finite"),
-        (np.zeros(3, np.float32), "a weight of zero among those that are not"),
-        (np.ones(3, np.float32), "the state is not the one that was sent"),
+        (np.zeros(3, np.float32), "one of the nonzero weights is zero"),
+        (np.ones(3, np.float32), "the decoded state does not match its CRC"),
     ],
 )
 def test_weights_that_are_not_sound(file_of_values, values, message):

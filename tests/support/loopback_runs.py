@@ -143,7 +143,7 @@ def answer(message: Message, payload: bytes, *, metrics=None, stype=STYPE, name=
 
 def decoded(message: Message, reply: Message, **changes) -> Update:
     """What a sound reply to a snapshot holds; `changes` are those of the run's config that coding depends on."""
-    channel = method(**changes).channel
+    channel = method(**changes).codec
     return channel.unpack_update(payload_of(reply), channel.unpack_state(state_payload(message)), name_of(message))
 
 

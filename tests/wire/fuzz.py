@@ -24,7 +24,7 @@ from wire_cases import Case, aggregate, cases, content, expect_valid
 
 from fedgates.errors import WireError
 from fedgates.types import Votes, Weights, count_ones, pack
-from fedgates.wire import apply_relay, check, entropy, packed, sampled, side_info, sort_of, values, votes
+from fedgates.wire import apply_relay, entropy, packed, payload_type, sampled, side_info, state_crc, values, votes
 from fedgates.wire.header import HEADER_SIZE, peek
 
 SLOWEST_SECONDS = 1.0
@@ -103,20 +103,20 @@ def forged(case: Case, payload: bytes) -> bytes:
             return _forged_relay(case, payload)
         if header.kind in {1, 4} and case.sort == "update":
             tail = header.number * values.width(header.value_type) if header.value_type else 0
-            mask = pack(MASKS[case.codec](body[: len(body) - tail], case.shared).view(np.bool_))
+            mask = pack(MASKS[case.codec](body[: len(body) - tail], case.context).view(np.bool_))
             payload = with_field(payload, "check", zlib.crc32(mask.data))
             return payload if header.value_type else with_field(payload, "number", count_ones(mask))
-        scalars, body = tuple(np.frombuffer(body[: 8 * case.shared.scalars], "<f8").tolist()), body[8 * case.shared.scalars :]
+        scalars, body = tuple(np.frombuffer(body[: 8 * case.context.scalars], "<f8").tolist()), body[8 * case.context.scalars :]
         if header.kind == 2:
             decode = votes.decode_float32 if case.codec == "float32" else votes.decode
-            state = Votes(decode(body, case.shared.size, header.number), header.number, scalars)
+            state = Votes(decode(body, case.context.size, header.number), header.number, scalars)
         else:
             split = len(body) - 4 * header.number
-            kept = entropy.decode(body[:split], case.shared).view(np.bool_) if header.kind == 4 else slice(None)
-            dense = np.zeros(case.shared.size, np.float32)
+            kept = entropy.decode(body[:split], case.context).view(np.bool_) if header.kind == 4 else slice(None)
+            dense = np.zeros(case.context.size, np.float32)
             dense[kept] = np.frombuffer(body[split if header.kind == 4 else 0 :], "<f4")
             state = Weights(dense, scalars)
-        return with_field(payload, "check", check(state)) if case.sort == "state" else payload
+        return with_field(payload, "check", state_crc(state)) if case.sort == "state" else payload
     except (WireError, ValueError, KeyError, IndexError, TypeError):  # the forger's own, who gives up
         return resealed(payload)
 
@@ -130,9 +130,9 @@ def _forged_relay(case: Case, payload: bytes) -> bytes:
 
     payload = resealed(payload)
     try:
-        apply_relay(payload, case.base, case.shared, sort_of(case.kind, case.codec, case.value_type), rule)
+        apply_relay(payload, case.base, case.context, payload_type(case.kind, case.codec, case.value_type), rule)
     except WireError:
-        return with_field(payload, "check", check(states[-1]))
+        return with_field(payload, "check", state_crc(states[-1]))
     return payload
 
 
@@ -166,7 +166,7 @@ def judge(case: Case, payload: bytes, tally: RoundRecord, *, fits: bool) -> None
         tally.rejected += 1
         tally.reasons[general(reason)] += 1
         return
-    expect_valid(found, case.shared.size)
+    expect_valid(found, case.context.size)
     tally.accepted += 1
     if not fits:
         raise AssertionError(f"{case.name}: a damaged payload was let through: {payload.hex()}")

@@ -16,7 +16,7 @@ def edges(frequencies: Sequence[int], scale: int) -> list[int]:
     A bit with the frequency f of a 1 has the frequencies ``[scale - f, f]``.
     """
     if sum(frequencies) != scale:
-        raise ValueError(f"frequencies that sum to {sum(frequencies)}, expected {scale}")
+        raise ValueError(f"frequencies with the sum {sum(frequencies)}, expected {scale}")
     room = (1 << PRECISION) - len(frequencies)
     before = [sum(frequencies[:symbol]) for symbol in range(len(frequencies))]
     return [total * room // scale + symbol for symbol, total in enumerate(before)] + [1 << PRECISION]

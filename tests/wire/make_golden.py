@@ -34,23 +34,23 @@ def found_as_json(found: Update | tuple[State, int], size: int) -> dict:
 
 
 def case_as_json(case: Case) -> dict:
-    shared = case.shared
+    context = case.context
     return {
         "name": case.name,
         "sort": case.sort,
         "kind": case.kind,
         "codec": case.codec,
         "value_type": case.value_type,
-        "digest": shared.digest.hex(),
-        "layers": list(shared.layers),
-        "round": shared.server_round,
-        "seed": shared.seed,
-        "client": shared.client,
-        **({"scalars": shared.scalars} if shared.scalars else {}),
-        "state": state_as_json(shared.state),
+        "digest": context.digest.hex(),
+        "layers": list(context.layers),
+        "round": context.server_round,
+        "seed": context.seed,
+        "client": context.client,
+        **({"scalars": context.scalars} if context.scalars else {}),
+        "state": state_as_json(context.state),
         "base": case.base and {"round": case.base.server_round, "state": state_as_json(case.base.state)},
         "payload": case.payload.hex(),
-        "found": found_as_json(case.read(case.payload), shared.size),
+        "found": found_as_json(case.read(case.payload), context.size),
     }
 
 

@@ -102,16 +102,16 @@ def philox_block(counter: int, key: int) -> list[int]:
     return c
 
 
-def stream(purpose: str, shared: CodingContext, first: int, count: int) -> list[int]:
+def stream(purpose: str, context: CodingContext, first: int, count: int) -> list[int]:
     """Words `first` to ``first + count - 1`` of a stream; `first` is a multiple of 4."""
-    text = f"{purpose}/{shared.seed}/{shared.round}/{shared.client}"
+    text = f"{purpose}/{context.seed}/{context.round}/{context.client}"
     key = int.from_bytes(hashlib.blake2b(text.encode("ascii"), digest_size=16).digest(), "little")
     return [word for i in range(first // 4, ceil(first + count, 4)) for word in philox_block(i + 1, key)][:count]
 
 
-def coins(shared: CodingContext) -> list[int]:
-    words = stream("upload", shared, 0, ceil(shared.size, 2))
-    return [words[i // 2] >> 32 * (i % 2) & WORD - 1 for i in range(shared.size)]
+def coins(context: CodingContext) -> list[int]:
+    words = stream("upload", context, 0, ceil(context.size, 2))
+    return [words[i // 2] >> 32 * (i % 2) & WORD - 1 for i in range(context.size)]
 
 
 # --- frequencies, levels, bins
@@ -143,20 +143,20 @@ def read_table(body: bytes, at: int, count: int) -> list[int]:
     return table
 
 
-def levels(shared: CodingContext) -> list[int]:
-    state = shared.state
+def levels(context: CodingContext) -> list[int]:
+    state = context.state
     if isinstance(state, Votes) and state.trials:
         half = step(state.trials // 2) + 1
         below = {v: step(v) for v in set(state.votes) if v <= state.trials // 2}
         return [below[v] if v in below else 2 * half - 1 - step(state.trials - v) for v in state.votes]
     if isinstance(state, Weights):
-        exponents, layer_of = [bits >> 23 & 255 for bits in state.values], shared.layer_of_gate()
+        exponents, layer_of = [bits >> 23 & 255 for bits in state.values], context.layer_of_gate()
         largest = Counter[int]()
         for layer, exponent in zip(layer_of, exponents, strict=True):
             largest[layer] = max(largest[layer], exponent)
         sizes = [1 + min(largest[layer] - e, 14) for layer, e in zip(layer_of, exponents, strict=True)]
         return [size if bits else 0 for size, bits in zip(sizes, state.values, strict=True)]
-    return [0] * shared.size
+    return [0] * context.size
 
 
 @lru_cache(maxsize=1 << 16)
@@ -191,47 +191,47 @@ def decode_gates(code: bytes, groups: list[int], table: dict[int, int], limit: i
     return gates
 
 
-def entropy(body: bytes, shared: CodingContext) -> list[int]:
-    layers = len(shared.layers)
+def entropy(body: bytes, context: CodingContext) -> list[int]:
+    layers = len(context.layers)
     table = dict(enumerate(read_table(body, 0, layers)))
-    return decode_gates(body[layers:], shared.layer_of_gate(), table, longest(shared.size))
+    return decode_gates(body[layers:], context.layer_of_gate(), table, longest(context.size))
 
 
-def side_info(body: bytes, shared: CodingContext) -> list[int]:
-    at = 1 + ceil(len(shared.layers), 8)
+def side_info(body: bytes, context: CodingContext) -> list[int]:
+    at = 1 + ceil(len(context.layers), 8)
     expect(len(body) >= at and body[0] <= 1, "a mode")
-    own, classes = unpack_bits(body[1:at], len(shared.layers)), levels(shared)
+    own, classes = unpack_bits(body[1:at], len(context.layers)), levels(context)
     if body[0]:
         present = sorted(set(classes))
         prior = dict(zip(present, read_table(body, at, len(present)), strict=True))
         at += len(present)
-        tossed = zip(classes, coins(shared), strict=True)
+        tossed = zip(classes, coins(context), strict=True)
         classes = [bin_of(FREQUENCIES[prior[level]], coin // 2**20) for level, coin in tossed]
-    group = [(1 + layer if own[layer] else 0, c) for layer, c in zip(shared.layer_of_gate(), classes, strict=True)]
-    order = sorted(range(shared.size), key=lambda i: (group[i], i))
+    group = [(1 + layer if own[layer] else 0, c) for layer, c in zip(context.layer_of_gate(), classes, strict=True)]
+    order = sorted(range(context.size), key=lambda i: (group[i], i))
     present = sorted(set(group))
     table = dict(zip(present, read_table(body, at, len(present)), strict=True))
-    ordered = decode_gates(body[at + len(present) :], [group[i] for i in order], table, longest(shared.size))
+    ordered = decode_gates(body[at + len(present) :], [group[i] for i in order], table, longest(context.size))
     return [gate for _, gate in sorted(zip(order, ordered, strict=True))]
 
 
-def sampled(body: bytes, shared: CodingContext) -> list[int]:
-    level = levels(shared)
+def sampled(body: bytes, context: CodingContext) -> list[int]:
+    level = levels(context)
     present = sorted(set(level))
-    start, size = 2 * len(present), shared.size
+    start, size = 2 * len(present), context.size
     expect(start < len(body) <= start + ceil(size, 8), "a length")
     prior = dict(zip(present, struct.unpack_from(f"<{len(present)}H", body), strict=True))
     expect(all(prior.values()), "a prior of 0")
     indices = body[start:]
     blocks = len(indices)
     width = 4 * ceil(ceil(size, blocks), 16)
-    rows = [stream("candidates", shared, (256 * j + index) * width, width) for j, index in enumerate(indices)]
+    rows = [stream("candidates", context, (256 * j + index) * width, width) for j, index in enumerate(indices)]
     numbers = [[word >> 16 * k & 65535 for word in row for k in range(4)] for row in rows]
     return [int(numbers[i % blocks][i // blocks] < prior[level[i]]) for i in range(size)]
 
 
 MASKS: dict[int, Callable[[bytes, CodingContext], list[int]]] = {
-    PACKED: lambda body, shared: unpack_bits(body, shared.size),
+    PACKED: lambda body, context: unpack_bits(body, context.size),
     ENTROPY: entropy,
     SIDE_INFO: side_info,
     SAMPLED: sampled,
@@ -311,56 +311,56 @@ class Header(NamedTuple):
     check: int
 
 
-def unseal(payload: bytes, shared: CodingContext, *sorts: Sort) -> tuple[Header, bytes]:
+def unseal(payload: bytes, context: CodingContext, *sorts: Sort) -> tuple[Header, bytes]:
     expect(len(payload) >= HEADER_SIZE, "a header")
     magic, version, *sort, size, server_round, digest, number, check, checksum = struct.unpack_from("<4s4BII8sIII", payload)
     expect(magic == b"FGTS" and version == VERSION, "magic and version")
     expect(tuple(sort) in sorts, "another sort")
-    expect(size == shared.size and digest == shared.digest, "another network")
+    expect(size == context.size and digest == context.digest, "another network")
     expect(zlib.crc32(payload[:32] + payload[36:]) == checksum, "damaged")
     return Header(tuple(sort), server_round, number, check), payload[36:]
 
 
-def masked(header: Header, body: bytes, shared: CodingContext) -> tuple[list[int], list[int] | None]:
+def masked(header: Header, body: bytes, context: CodingContext) -> tuple[list[int], list[int] | None]:
     _, codec, value_type = header.sort
     tail = header.number * (0, 4, 2)[value_type]
-    expect(header.number <= shared.size and tail <= len(body), "a number")
+    expect(header.number <= context.size and tail <= len(body), "a number")
     split = len(body) - tail
-    mask = MASKS[codec](body[:split], shared)
+    mask = MASKS[codec](body[:split], context)
     expect(sum(mask) == header.number, "not as many ones")
     return mask, values(body[split:], header.number, value_type) if value_type else None
 
 
-def update_of(header: Header, body: bytes, shared: CodingContext) -> Update:
+def update_of(header: Header, body: bytes, context: CodingContext) -> Update:
     if header.sort[0] == VALUES:
         expect(not header.number and not header.check, "number and check")
-        return Update(None, values(body, shared.size, header.sort[2]))
-    mask, found = masked(header, body, shared)
+        return Update(None, values(body, context.size, header.sort[2]))
+    mask, found = masked(header, body, context)
     expect(zlib.crc32(packed(mask)) == header.check, "another mask")
     return Update(mask, found)
 
 
-def decode_update(payload: bytes, shared: CodingContext, sort: Sort) -> Update:
-    header, body = unseal(payload, shared, sort)
-    expect(header.round == shared.round, "another round")
-    return update_of(header, body, shared)
+def decode_update(payload: bytes, context: CodingContext, sort: Sort) -> Update:
+    header, body = unseal(payload, context, sort)
+    expect(header.round == context.round, "another round")
+    return update_of(header, body, context)
 
 
-def decode_state(payload: bytes, shared: CodingContext, codec: int) -> tuple[Votes | Weights, int]:
-    header, body = unseal(payload, shared, (VOTES, codec, 0), (VALUES, NONE, 1), (BOTH, ENTROPY, 1))
-    at = 8 * shared.scalars
+def decode_state(payload: bytes, context: CodingContext, codec: int) -> tuple[Votes | Weights, int]:
+    header, body = unseal(payload, context, (VOTES, codec, 0), (VALUES, NONE, 1), (BOTH, ENTROPY, 1))
+    at = 8 * context.scalars
     expect(len(body) >= at, "scalars")
-    scalars, body = struct.unpack_from(f"<{shared.scalars}d", body), body[at:]
+    scalars, body = struct.unpack_from(f"<{context.scalars}d", body), body[at:]
     expect(all(number - number == 0 for number in scalars), "a scalar that is not finite")
     state: Votes | Weights
     if header.sort[0] == VOTES:
         read = float32s if codec == FLOAT32 else counts
-        state = Votes(read(body, shared.size, header.number), header.number, scalars)
+        state = Votes(read(body, context.size, header.number), header.number, scalars)
     elif header.sort[0] == VALUES:
         expect(not header.number, "a number")
-        state = Weights(values(body, shared.size, 1), scalars)
+        state = Weights(values(body, context.size, 1), scalars)
     else:
-        mask, found = masked(header, body, shared)
+        mask, found = masked(header, body, context)
         expect(0 not in (found or ()), "a weight of zero")
         rest = iter(found or ())
         state = Weights([next(rest) if gate else 0 for gate in mask], scalars)
@@ -372,9 +372,9 @@ Aggregate = Callable[[Votes | Weights, Iterator[Update], int], Votes | Weights]
 
 
 def decode_relay(
-    payload: bytes, base: tuple[Votes | Weights, int], shared: CodingContext, codec: int, value_type: int, aggregate: Aggregate
+    payload: bytes, base: tuple[Votes | Weights, int], context: CodingContext, codec: int, value_type: int, aggregate: Aggregate
 ) -> tuple[Votes | Weights, int]:
-    header, body = unseal(payload, shared, (RELAY, codec, value_type))
+    header, body = unseal(payload, context, (RELAY, codec, value_type))
     state, at = base[0], 0
 
     def read(form: str) -> tuple[int, ...]:
@@ -386,7 +386,7 @@ def decode_relay(
     expect(header.number == base[1] <= header.round and read("<I") == (crc(state),), "another base")
     sort = (VALUES if codec == NONE else BOTH if value_type else MASK, codec, value_type)
     for server_round in range(header.number, header.round):
-        now, updates = replace(shared, round=server_round, state=state), list[Update]()
+        now, updates = replace(context, round=server_round, state=state), list[Update]()
         changed, number = read("<BI")
         expect(changed == bool(number), "a flag")
         for _ in range(number):

@@ -2,19 +2,16 @@
 
 import numpy as np
 import pytest
-from torch import nn
 from wire_cases import DIGEST, votes_of
 
-from fedgates.config import RunConfig
-from fedgates.nn.network import Network
 from fedgates.types import Update, Votes, pack
 from fedgates.wire import AcceptedUpdate, VersionedState, describe
 from fedgates.wire.broadcast import Broadcast
-from fedgates.wire.codec import Codec
+from fedgates.wire.codec import Codec, WireOptions
 from fedgates.wire.header import RELAY, peek
 
-NETWORK = Network(nn.Sequential(nn.Flatten(), nn.Linear(400, 10)))
-SIZE = NETWORK.size
+LAYERS = (400 * 10, 10)
+SIZE = sum(LAYERS)
 MASK = 36 + -(-SIZE // 8)
 TRIALS = 1000
 """So many that a snapshot, some ten bits a gate, is as large as several masks of a bit."""
@@ -24,14 +21,14 @@ class Server:
     """Rounds of a server by hand: masks of one bit a gate, added to votes."""
 
     def __init__(self, downlink="relay", most_updates=256):
-        self.channel = Codec(RunConfig(uplink="packed", downlink=downlink), NETWORK, DIGEST, "mask")
-        self.downlink = Broadcast(self.channel, most_updates)
+        self.codec = Codec(WireOptions(uplink="packed", downlink=downlink), LAYERS, DIGEST, "mask")
+        self.downlink = Broadcast(self.codec, most_updates)
         self.state, self.round = votes_of(np.random.default_rng(0), SIZE, TRIALS), 0
         self.open()
 
     def open(self):
         self.round += 1
-        self.snapshot = self.channel.pack_state(self.state, self.round)
+        self.snapshot = self.codec.pack_state(self.state, self.round)
         self.downlink.open(VersionedState(self.state, self.round), self.snapshot)
 
     def payload(self, client):
@@ -46,7 +43,7 @@ class Server:
         counted = []
         for client in clients:
             mask = pack(np.random.default_rng(client).random(SIZE) < 0.5)
-            payload = self.channel.pack_update(Update(mask), VersionedState(self.state, self.round), client)
+            payload = self.codec.pack_update(Update(mask), VersionedState(self.state, self.round), client)
             counted.append(AcceptedUpdate(client, 1, payload))
         if quorum:
             self.state = self.add(self.state, [Update(np.frombuffer(c.payload[36:], np.uint8)) for c in counted], self.round)
@@ -89,7 +86,7 @@ def test_who_answered_is_sent_what_came_since(server):
     payload = server.payload(1)
     assert (base_of(payload), describe(payload)) == (1, "relay, packed")
     assert len(payload) == 36 + 4 + 5 + 2 * (24 + MASK - 36)
-    found = server.channel.apply_relay(payload, known, server.add)
+    found = server.codec.apply_relay(payload, known, server.add)
     assert found.state.votes.tobytes() == server.state.votes.tobytes()
     assert (found.state.trials, found.server_round) == (TRIALS + 2, 2)
 
@@ -118,7 +115,7 @@ def test_who_was_away_for_some_rounds_is_sent_all_of_them(server):
     server.heard(1)
     assert len(server.payload(1)) == 36 + 4  # sent twice in a round: nothing has come since
     server.downlink._known[1] = 1
-    found = server.channel.apply_relay(server.payload(1), known, server.add)
+    found = server.codec.apply_relay(server.payload(1), known, server.add)
     assert found.state.votes.tobytes() == server.state.votes.tobytes()
 
 
@@ -140,7 +137,7 @@ def test_a_payload_is_never_larger_than_the_snapshot_and_no_more_is_remembered(s
         server.downlink._known[1] = 1  # as if it had been away since
         assert len(payload) <= len(server.snapshot)
         assert server.remembered() <= len(server.snapshot)
-        assert len(server.downlink._checks) <= len(server.downlink._counted) + 1
+        assert len(server.downlink._crcs) <= len(server.downlink._accepted) + 1
         sorts.append(base_of(payload))
     rounds = sorts.index(None)
     assert 1 <= rounds < 30
@@ -211,7 +208,7 @@ def test_without_a_relay_nothing_is_remembered():
         server.heard(1)
         server.close(1, 2)
         assert server.payload(1) == server.snapshot
-        assert (server.remembered(), server.downlink._checks) == (0, {})
+        assert (server.remembered(), server.downlink._crcs) == (0, {})
 
 
 def test_a_state_may_open_twice(server):
@@ -230,7 +227,7 @@ def test_a_round_of_more_than_four_bytes_a_gate_is_not_kept():
     server = Server()
     server.payload(1)
     server.heard(1)
-    mask = server.channel.pack_update(Update(np.zeros(-(-SIZE // 8), np.uint8)), VersionedState(server.state, server.round), 2)
+    mask = server.codec.pack_update(Update(np.zeros(-(-SIZE // 8), np.uint8)), VersionedState(server.state, server.round), 2)
     fits = 4 * SIZE // len(mask)
     for client in range(fits):
         server.downlink.collect(AcceptedUpdate(client, 1, mask))
@@ -241,7 +238,7 @@ def test_a_round_of_more_than_four_bytes_a_gate_is_not_kept():
     server.downlink.close(server.round, changed=True)
     server.open()
     assert server.payload(1) == server.snapshot
-    assert not server.downlink._counted
+    assert not server.downlink._accepted
     server.heard(1)
     server.close(2)  # later rounds are relayed again
     assert peek(server.payload(1)).kind == RELAY

@@ -1,27 +1,24 @@
-"""One run's wire: both ends build the same coders from the config, and no others fit."""
+"""The codec of one run: both ends build it from the same options, and payloads of other options are refused."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from torch import nn
 from wire_cases import DIGEST, content, theta_of, votes_of, weights_of
 
-from fedgates.config import RunConfig
 from fedgates.errors import WireError
-from fedgates.nn.network import Network
 from fedgates.types import Update, Votes, pack
-from fedgates.wire import AcceptedUpdate, VersionedState, check, describe
-from fedgates.wire.codec import Codec
+from fedgates.wire import AcceptedUpdate, VersionedState, describe, state_crc
+from fedgates.wire.codec import Codec, WireOptions
 
-NETWORK = Network(nn.Sequential(nn.Flatten(), nn.Linear(60, 30), nn.Linear(30, 10)))
-SIZE = NETWORK.size
-CONFIG = RunConfig(seed=5)
+LAYERS = (60 * 30, 30, 30 * 10, 10)
+SIZE = sum(LAYERS)
+OPTIONS = WireOptions(seed=5)
 UPLINKS = ["packed", "entropy", "side-info", "sampled"]
 
 
-def channel(config=CONFIG, digest=DIGEST, sends="mask", **changes):
-    return Codec(replace(config, **changes), NETWORK, digest, sends)
+def codec(digest=DIGEST, update_kind="mask", **changes):
+    return Codec(replace(OPTIONS, **changes), LAYERS, digest, update_kind)
 
 
 def mask_update(state, seed=0):
@@ -38,70 +35,70 @@ def known():
 @pytest.mark.parametrize("uplink", UPLINKS)
 def test_an_update_goes_there_and_back(known, uplink):
     update = mask_update(known.state)
-    payload = channel(uplink=uplink).pack_update(update, known, client=3)
+    payload = codec(uplink=uplink).pack_update(update, known, client=3)
     assert describe(payload) == f"mask, {uplink}"
-    found = channel(uplink=uplink).unpack_update(payload, known, client=3)
+    found = codec(uplink=uplink).unpack_update(payload, known, client=3)
     assert uplink == "sampled" or found.mask.tobytes() == update.mask.tobytes()
     assert (found.theta, found.values) == (None, None)
 
 
 @pytest.mark.parametrize("uplink", UPLINKS)
 def test_what_it_was_coded_for_is_what_it_decodes_for(known, uplink):
-    payload = channel(uplink=uplink).pack_update(mask_update(known.state), known, client=3)
+    payload = codec(uplink=uplink).pack_update(mask_update(known.state), known, client=3)
     with pytest.raises(WireError, match="round 4, expected 5"):
-        channel(uplink=uplink).unpack_update(payload, replace(known, server_round=5), client=3)
+        codec(uplink=uplink).unpack_update(payload, replace(known, server_round=5), client=3)
     with pytest.raises(WireError, match="network digest"):
-        channel(uplink=uplink, digest=b"othernet").unpack_update(payload, known, client=3)
+        codec(uplink=uplink, digest=b"othernet").unpack_update(payload, known, client=3)
     with pytest.raises(WireError, match=f"a payload of mask, {uplink}, expected values, float32"):
-        channel(uplink=uplink, sends="values").unpack_update(payload, known, client=3)
+        codec(uplink=uplink, update_kind="values").unpack_update(payload, known, client=3)
     for other in set(UPLINKS) - {uplink}:
         with pytest.raises(WireError, match=f"a payload of mask, {uplink}, expected mask, {other}"):
-            channel(uplink=other).unpack_update(payload, known, client=3)
+            codec(uplink=other).unpack_update(payload, known, client=3)
 
 
 def test_a_sample_is_of_a_seed_and_a_client(known):
-    payload = channel(uplink="sampled").pack_update(mask_update(known.state), known, client=3)
+    payload = codec(uplink="sampled").pack_update(mask_update(known.state), known, client=3)
     with pytest.raises(WireError, match="the mask"):
-        channel(uplink="sampled").unpack_update(payload, known, client=4)
+        codec(uplink="sampled").unpack_update(payload, known, client=4)
     with pytest.raises(WireError, match="the mask"):
-        channel(uplink="sampled", seed=6).unpack_update(payload, known, client=3)
+        codec(uplink="sampled", seed=6).unpack_update(payload, known, client=3)
 
 
-def test_extra_bits_are_those_of_the_config(known):
+def test_extra_bits_are_those_of_the_options(known):
     update = mask_update(known.state)
-    few, many = (channel(uplink="sampled", sampled_extra_bits=bits) for bits in (0.0, 6.0))
+    few, many = (codec(uplink="sampled", sampled_extra_bits=bits) for bits in (0.0, 6.0))
     assert len(few.pack_update(update, known, 3)) < len(many.pack_update(update, known, 3))
 
 
 @pytest.mark.parametrize(("value_type", "width"), [("float32", 4), ("float16", 2)])
-@pytest.mark.parametrize("sends", ["values", "mask and values"])
-def test_values_are_of_the_type_that_the_config_names(value_type, width, sends):
+@pytest.mark.parametrize("update_kind", ["values", "mask and values"])
+def test_values_are_of_the_type_that_the_options_name(value_type, width, update_kind):
     known = VersionedState(weights_of(np.random.default_rng(2), SIZE), 1)
     values = (np.arange(SIZE) % 1000 / 8).astype(np.float32)  # which float16 has, too
     mask = np.arange(SIZE) % 7 == 0
-    update = Update(None, values) if sends == "values" else Update(pack(mask), values[mask])
-    mine = channel(sends=sends, value_type=value_type, uplink="packed")
+    update = Update(None, values) if update_kind == "values" else Update(pack(mask), values[mask])
+    mine = codec(update_kind=update_kind, value_type=value_type, uplink="packed")
     payload = mine.pack_update(update, known, 0)
-    bits = 0 if sends == "values" else -(-SIZE // 8)
+    bits = 0 if update_kind == "values" else -(-SIZE // 8)
     assert len(payload) == 36 + bits + width * len(update.values)
     assert content(mine.unpack_update(payload, known, 0)) == content(update)
     other = "float16" if value_type == "float32" else "float32"
     with pytest.raises(WireError, match=f"{value_type}, expected .*{other}"):
-        channel(sends=sends, value_type=other, uplink="packed").unpack_update(payload, known, 0)
+        codec(update_kind=update_kind, value_type=other, uplink="packed").unpack_update(payload, known, 0)
 
 
 @pytest.mark.parametrize(
     ("downlink", "sort", "relays"), [("votes", "votes", False), ("float32", "votes, float32", False), ("relay", "votes", True)]
 )
 def test_a_state_goes_there_and_back(known, downlink, sort, relays):
-    mine = channel(downlink=downlink)
+    mine = codec(downlink=downlink)
     payload = mine.pack_state(known.state, known.server_round)
     assert describe(payload) == sort
     assert mine.relays == relays
     found = mine.unpack_state(payload)
     assert content((found.state, found.server_round)) == content((known.state, 4))
     with pytest.raises(WireError, match="network digest"):
-        channel(downlink=downlink, digest=b"othernet").unpack_state(payload)
+        codec(downlink=downlink, digest=b"othernet").unpack_state(payload)
 
 
 def add(state, updates, server_round):
@@ -113,15 +110,15 @@ def add(state, updates, server_round):
 
 @pytest.mark.parametrize("uplink", UPLINKS)
 def test_a_relay_leads_from_a_known_state_to_the_servers(known, uplink):
-    mine, state, rounds = channel(uplink=uplink, downlink="relay"), known.state, []
+    mine, state, rounds = codec(uplink=uplink, downlink="relay"), known.state, []
     for server_round in (4, 5):
         now = VersionedState(state, server_round)
         sent = [AcceptedUpdate(c, 9, mine.pack_update(mask_update(state, c), now, c)) for c in (2, 1)]
         rounds.append(sent)
         state = add(state, [mine.unpack_update(one.payload, now, one.client) for one in sent], server_round)
-    payload = mine.pack_relay((4, check(known.state)), rounds, VersionedState(state, 6))
+    payload = mine.pack_relay((4, state_crc(known.state)), rounds, VersionedState(state, 6))
     assert describe(payload) == f"relay, {uplink}"
-    found = channel(uplink=uplink, downlink="relay").apply_relay(payload, known, add)
+    found = codec(uplink=uplink, downlink="relay").apply_relay(payload, known, add)
     assert content((found.state, found.server_round)) == content((state, 6))
     assert found.state.trials == 10
     for base in (None, replace(known, server_round=5), VersionedState(state, 4)):

@@ -19,8 +19,8 @@ def test_size_is_the_sum_of_the_layers():
 
 
 def test_coins_are_those_of_the_key():
-    shared = CodingContext(DIGEST, (3, 4), server_round=7, seed=11, client=5)
-    assert shared.coins().tolist() == rng.coins(7, 11, server_round=7, client=5).tolist()
+    context = CodingContext(DIGEST, (3, 4), server_round=7, seed=11, client=5)
+    assert context.coins().tolist() == rng.coins(7, 11, server_round=7, client=5).tolist()
 
 
 @pytest.mark.parametrize("state", [None, Votes(np.zeros(3, np.uint32), 0)])

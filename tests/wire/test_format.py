@@ -18,7 +18,7 @@ from fedgates import rng
 from fedgates.errors import WireError
 from fedgates.flower.records import STYPE
 from fedgates.types import Update, Votes, Weights, pack
-from fedgates.wire import CodingContext, VersionedState, check, header, pack_state, pack_update, side_info, sort_of
+from fedgates.wire import CodingContext, VersionedState, header, pack_state, pack_update, payload_type, side_info, state_crc
 from fedgates.wire.range_coder import SYMBOL_SCALE, decode_bits, encode_bits, encode_symbols
 from fedgates.wire.scale import FREQUENCIES, frequency_bytes, step
 
@@ -54,14 +54,14 @@ def rule(state, updates, server_round):
 
 
 def read_by_reference(case, payload):
-    shared, own = case.shared, to_reference(case.shared.state)
+    context, own = case.context, to_reference(case.context.state)
     here = reference.CodingContext(
-        shared.digest, shared.layers, shared.server_round, own, shared.seed, shared.client, shared.scalars
+        context.digest, context.layers, context.server_round, own, context.seed, context.client, context.scalars
     )
     if case.sort == "state":
         state, server_round = reference.decode_state(payload, here, CODECS["float32" if case.codec == "float32" else "votes"])
         return to_ours(state), server_round
-    sort = sort_of(case.kind, case.codec, case.value_type)
+    sort = payload_type(case.kind, case.codec, case.value_type)
     if case.sort == "update":
         return to_ours(reference.decode_update(payload, here, sort))
     base = to_reference(case.base.state), case.base.server_round
@@ -114,12 +114,12 @@ def test_every_sort_of_payload_is_read_alike_over_random_networks(layers, seed):
 @settings(deadline=None, max_examples=60)
 def test_votes_of_any_trials_and_masks_given_them_are_read_alike(layers, seed, trials):
     random = np.random.default_rng(seed)
-    shared = CodingContext(DIGEST, layers, ROUND, votes_of(random, sum(layers), trials), SEED, CLIENT)
+    context = CodingContext(DIGEST, layers, ROUND, votes_of(random, sum(layers), trials), SEED, CLIENT)
     for downlink in ("votes", "float32") if trials <= 2**23 else ("votes",):
-        case = Case("", "state", "", downlink, "", replace(shared, state=None), pack_state(shared.state, shared, downlink))
+        case = Case("", "state", "", downlink, "", replace(context, state=None), pack_state(context.state, context, downlink))
         found, _ = read_by_reference(case, case.payload)
-        assert (found.votes.tolist(), found.trials) == (shared.state.votes.tolist(), trials)
-    expect_masks_alike(random, shared)
+        assert (found.votes.tolist(), found.trials) == (context.state.votes.tolist(), trials)
+    expect_masks_alike(random, context)
 
 
 @given(networks, seeds, st.floats(0, 1), st.booleans())
@@ -130,18 +130,18 @@ def test_weights_and_masks_given_them_are_read_alike(layers, seed, density, tiny
     state.values[random.random(sum(layers)) < 0.1] = -0.0
     if tiny:  # exponents from that of 1 down to those of subnormal numbers
         state.values[:] = state.values * 2.0 ** -random.integers(0, 149, sum(layers))
-    shared = CodingContext(DIGEST, layers, ROUND, state, SEED, CLIENT)
-    case = Case("", "state", "", "votes", "", replace(shared, state=None), pack_state(state, shared))
+    context = CodingContext(DIGEST, layers, ROUND, state, SEED, CLIENT)
+    case = Case("", "state", "", "votes", "", replace(context, state=None), pack_state(state, context))
     assert read_by_reference(case, case.payload)[0].values.tobytes() == state.values.tobytes()
-    expect_masks_alike(random, shared)
+    expect_masks_alike(random, context)
 
 
-def expect_masks_alike(random, shared):
-    theta = theta_of(random, shared.state, 0.7)
-    for numbers in (shared.coins() / 2.0**32, random.random(shared.size)):  # the wire's coins, or a client's own
+def expect_masks_alike(random, context):
+    theta = theta_of(random, context.state, 0.7)
+    for numbers in (context.coins() / 2.0**32, random.random(context.size)):  # the wire's coins, or a client's own
         update = Update(mask=pack(numbers < theta), theta=theta)
         for codec in ("entropy", "side-info", "sampled"):
-            case = Case("", "update", "mask", codec, "float32", shared, pack_update(update, shared, codec))
+            case = Case("", "update", "mask", codec, "float32", context, pack_update(update, context, codec))
             found = read_by_reference(case, case.payload).mask
             assert found.tolist() == case.read(case.payload).mask.tolist()
             assert codec == "sampled" or found.tolist() == update.mask.tolist()
@@ -180,8 +180,8 @@ def with_other_frequencies(case):
 def with_a_prior_of_zero(case):
     """A sampled mask whose number and check fit it."""
     body = b"\0\0" + case.payload[38:]
-    level, prior = case.shared.levels()[0], int.from_bytes(case.payload[36:38], "little")
-    mask = np.where(level == level.min(), 0, case.read(case.payload).gates(case.shared.size)).astype(bool)
+    level, prior = case.context.levels()[0], int.from_bytes(case.payload[36:38], "little")
+    mask = np.where(level == level.min(), 0, case.read(case.payload).gates(case.context.size)).astype(bool)
     assert prior
     return case.payload[:24] + struct.pack("<II", int(mask.sum()), zlib.crc32(pack(mask))) + bytes(4) + body
 
@@ -192,7 +192,10 @@ def with_a_prior_of_zero(case):
         ("votes of 10", with_other_frequencies),
         ("votes of 5000", lambda case: changed_at(case.payload, 36 + 2 * (5000 // 2 + 1) + 16, 0x80)),  # beyond the last gate
         ("mask, sampled", with_a_prior_of_zero),
-        ("relay of values, side-info", lambda case: changed_at(with_check(case.payload, check(case.base.state)), 36 + 4, 1)),
+        (
+            "relay of values, side-info",
+            lambda case: changed_at(with_check(case.payload, state_crc(case.base.state)), 36 + 4, 1),
+        ),
     ],
 )
 def test_what_a_single_check_finds_is_refused_by_both(name, change):
@@ -204,13 +207,13 @@ def test_what_a_single_check_finds_is_refused_by_both(name, change):
 
 def test_another_base_round_network_or_sort_is_refused_by_both():
     for case in CASES.values():
-        shared = case.shared
+        context = case.context
         known = case.base and VersionedState(case.base.state, case.base.server_round + 1)
         others = [
-            replace(case, shared=replace(shared, digest=bytes(8))),
-            replace(case, shared=replace(shared, layers=(130, 1))),
+            replace(case, context=replace(context, digest=bytes(8))),
+            replace(case, context=replace(context, layers=(130, 1))),
         ]
-        others += [replace(case, shared=replace(shared, server_round=1))] if case.sort == "update" else []
+        others += [replace(case, context=replace(context, server_round=1))] if case.sort == "update" else []
         others += [replace(case, base=known)] if case.sort == "relay" else []
         for other in others:
             expect_same(other, case.payload)

@@ -33,7 +33,7 @@ def case_from_json(entry: dict) -> Case:
     digest, layers = bytes.fromhex(entry["digest"]), tuple(entry["layers"])
     return Case(
         **{key: entry[key] for key in ("name", "sort", "kind", "codec", "value_type")},
-        shared=CodingContext(digest, layers, entry["round"], state, entry["seed"], entry["client"], entry.get("scalars", 0)),
+        context=CodingContext(digest, layers, entry["round"], state, entry["seed"], entry["client"], entry.get("scalars", 0)),
         payload=bytes.fromhex(entry["payload"]),
         base=base and VersionedState(state_from_json(base["state"]), base["round"]),
     )
@@ -46,7 +46,7 @@ def named(entry):
 @pytest.mark.parametrize("entry", GOLDEN, ids=named)
 def test_old_payloads_are_read(entry):
     case = case_from_json(entry)
-    assert found_as_json(case.read(case.payload), case.shared.size) == entry["found"]
+    assert found_as_json(case.read(case.payload), case.context.size) == entry["found"]
 
 
 @pytest.mark.parametrize(
@@ -84,6 +84,6 @@ def test_entropy_masks_are_read_by_whole_numbers_alone(entry):
 )
 def test_a_sampled_mask_is_another_one_for_another_client(entry):
     case = case_from_json(entry)
-    other = replace(case, shared=replace(case.shared, client=case.shared.client + 1))
+    other = replace(case, context=replace(case.context, client=case.context.client + 1))
     with pytest.raises(ValueError, match="the mask"):
         other.read(case.payload)

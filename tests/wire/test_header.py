@@ -11,7 +11,7 @@ from fedgates.types import Update, Votes, Weights, pack
 from fedgates.wire import CodingContext, describe, pack_state, pack_update
 from fedgates.wire.header import HEADER_SIZE, peek, seal, unseal
 
-SHARED = CodingContext(DIGEST, (4, 5), ROUND)
+CONTEXT = CodingContext(DIGEST, (4, 5), ROUND)
 BITS = pack(np.array([1, 0, 1, 1, 0, 0, 0, 0, 1], dtype=bool))
 MASK, VALUES = Update(mask=BITS), Update(mask=BITS, values=floats([0.5, -1, 2, 3]))
 HEAD = struct.Struct("<4sBBBBII8sIII")
@@ -26,19 +26,19 @@ def by_hand(sort, number, check, crc, body, size=9):
 @pytest.mark.parametrize(
     ("payload", "expected"),
     [
-        (pack_update(MASK, SHARED, "packed"), by_hand("01 01 00", 4, "245c7083", "fd774ce5", "0d01")),
-        (pack_update(MASK, SHARED, "entropy"), by_hand("01 02 00", 4, "245c7083", "fc3d507c", "70 5d e207ad5d")),
+        (pack_update(MASK, CONTEXT, "packed"), by_hand("01 01 00", 4, "245c7083", "fd774ce5", "0d01")),
+        (pack_update(MASK, CONTEXT, "entropy"), by_hand("01 02 00", 4, "245c7083", "fc3d507c", "70 5d e207ad5d")),
         (
-            pack_update(VALUES, SHARED, "entropy", value_type="float16"),
+            pack_update(VALUES, CONTEXT, "entropy", value_type="float16"),
             by_hand("04 02 02", 4, "245c7083", "6e75b4f1", "70 5d e207ad5d 0038 00bc 0040 0042"),
         ),
         (
-            pack_state(Weights(floats([1, -2])), replace(SHARED, layers=(2,))),
+            pack_state(Weights(floats([1, -2])), replace(CONTEXT, layers=(2,))),
             by_hand("03 00 01", 0, "503f70dd", "01cded4a", "0000803f 000000c0", size=2),
         ),
-        (pack_state(Votes(np.zeros(9, np.uint32), 0), SHARED), by_hand("02 05 00", 0, "b13dece9", "575c100b", "")),
+        (pack_state(Votes(np.zeros(9, np.uint32), 0), CONTEXT), by_hand("02 05 00", 0, "b13dece9", "575c100b", "")),
         (
-            pack_state(Votes(np.array([0, 1, 2, 3, 3, 2, 1, 0, 3], np.uint32), 3), SHARED),
+            pack_state(Votes(np.array([0, 1, 2, 3, 3, 2, 1, 0, 3], np.uint32), 3), CONTEXT),
             by_hand("02 05 00", 3, "a950e6c8", "3a296d3c", "711c 711c 711c ad2a 79a7e814"),  # 7281 three times, 10925
         ),
     ],
@@ -53,7 +53,7 @@ def test_header_is_as_the_table_says_and_its_checksum_covers_everything(case):
     payload, found = case.payload, case.read(case.payload)
     magic, version, kind, codec, value_type, size, server_round, digest, number, check, crc = HEAD.unpack_from(payload)
     assert HEADER_SIZE == HEAD.size == 36
-    assert (magic, version, size, server_round, digest) == (b"FGTS", 2, case.shared.size, ROUND, DIGEST)
+    assert (magic, version, size, server_round, digest) == (b"FGTS", 2, case.context.size, ROUND, DIGEST)
     assert crc == zlib.crc32(payload[:32] + payload[36:])
     assert (kind, codec, value_type) == peek(payload)[2:5]
     if case.sort == "update":
@@ -92,18 +92,18 @@ def test_payloads_say_what_they_are(name, words, numbers):
 
 
 def test_unknown_numbers_are_described_as_numbers():
-    assert describe(seal(9, 77, 3, SHARED, 0, 0, b"")) == "kind 9, codec 77, value type 3"
+    assert describe(seal(9, 77, 3, CONTEXT, 0, 0, b"")) == "kind 9, codec 77, value type 3"
 
 
 def test_unseal_gives_back_what_was_sealed():
-    header, body = unseal(seal(1, 2, 0, SHARED, 12, 13, b"body"), SHARED, ((2, 5, 0), (1, 2, 0)))
+    header, body = unseal(seal(1, 2, 0, CONTEXT, 12, 13, b"body"), CONTEXT, ((2, 5, 0), (1, 2, 0)))
     assert bytes(body) == b"body"
     assert header == (b"FGTS", 2, 1, 2, 0, 9, ROUND, DIGEST, 12, 13)
 
 
 def test_numbers_of_32_bits_fit():
     top = 2**32 - 1
-    header = peek(seal(1, 1, 0, replace(SHARED, server_round=top), top, top, b""))
+    header = peek(seal(1, 1, 0, replace(CONTEXT, server_round=top), top, top, b""))
     assert (header.server_round, header.number, header.check) == (top, top, top)
 
 

@@ -21,9 +21,9 @@ def shared_of(random, trials):
 
 def update_case(kind, codec, trials, value_type="float32"):
     random = np.random.default_rng(2)
-    shared = shared_of(random, trials)
-    payload = pack_update(update_of(random, kind, shared), shared, codec, value_type=value_type)
-    return Case("", "update", kind, codec, value_type, shared, payload)
+    context = shared_of(random, trials)
+    payload = pack_update(update_of(random, kind, context), context, codec, value_type=value_type)
+    return Case("", "update", kind, codec, value_type, context, payload)
 
 
 def state_case(state, codec="votes"):
@@ -81,7 +81,7 @@ def test_weights(density):
 )
 def test_a_relay_takes_no_more_for_more_updates(kind, codec):
     random = np.random.default_rng(2)
-    shared = shared_of(random, 10)
-    few, many = (relay_case(random, shared, kind, codec, [[5], list(range(count))])[0] for count in (1, 8))
+    context = shared_of(random, 10)
+    few, many = (relay_case(random, context, kind, codec, [[5], list(range(count))])[0] for count in (1, 8))
     peaks = [expect_little(case) for case in (few, many)]
     assert peaks[1] < 1.1 * peaks[0]

@@ -137,9 +137,9 @@ def test_every_bit_flipped_in_a_body_has_the_same_verdict(monkeypatch, name):
         (b"\0", "a range code of 1 bytes, expected whole words of 4"),
         (b"", "the range code is shorter than its symbols need"),
         (bytes(4), None),
-        (bytes(8), "the range code is not the one that its symbols have"),
+        (bytes(8), "the range code is not the one that its symbols encode to"),
         (b"\xff" * 8, "the range code is (damaged|not the one)"),
-        (b"\0\0\0\0\1\0\0\0", "the range code is not the one that its symbols have"),
+        (b"\0\0\0\0\1\0\0\0", "the range code is not the one that its symbols encode to"),
     ],
 )
 def test_words_that_no_encoder_writes(data, message):
@@ -171,7 +171,7 @@ def test_a_code_that_ends_early_ends_the_reading():
 
 def test_coding_says_what_it_takes(monkeypatch):
     monkeypatch.setattr(range_coder, "constriction", None)
-    line = "coding takes the package constriction, which is not installed; reading does without"
+    line = "encoding needs the package constriction, which is not installed; decoding does not"
     with pytest.raises(ModuleNotFoundError, match=line):
         encode_bits(np.zeros(8, np.uint8), [8], np.array([1]))
     with pytest.raises(ModuleNotFoundError, match=line):

@@ -136,8 +136,8 @@ def test_a_group_coded_with_its_own_frequency_is_never_longer_than_longest(frequ
     ("data", "message"),
     [
         (b"\0", "a range code of 1 bytes, expected whole words of 4"),
-        (b"", "the range code is not the one that its gates have"),  # eight zeros are one word of zero
-        (b"\0" * 8, "the range code is not the one that its gates have"),
+        (b"", "the range code is not the one that its gates encode to"),  # eight zeros are one word of zero
+        (b"\0" * 8, "the range code is not the one that its gates encode to"),
         (b"\xff" * 8, "the range code is (damaged|not the one)"),
     ],
 )

@@ -10,10 +10,10 @@ from wire_cases import DIGEST, ROUND, SEED, content, relay_case
 
 from fedgates.errors import WireError
 from fedgates.types import Votes
-from fedgates.wire import CodingContext, VersionedState, apply_relay, check, sort_of
+from fedgates.wire import CodingContext, VersionedState, apply_relay, payload_type, state_crc
 from fedgates.wire.header import HEADER_SIZE, peek
 
-SHARED = CodingContext(DIGEST, (30, 50), ROUND, seed=SEED)
+CONTEXT = CodingContext(DIGEST, (30, 50), ROUND, seed=SEED)
 SORTS = [
     ("mask", "packed"),
     ("mask", "entropy"),
@@ -27,8 +27,8 @@ SORTS = [
 SIDE_INFO = ("mask", "side-info")
 
 
-def make(kind="mask", codec="side-info", clients=((5, 9), None, (3,)), shared=SHARED, seed=0):
-    return relay_case(np.random.default_rng(seed), shared, kind, codec, clients)
+def make(kind="mask", codec="side-info", clients=((5, 9), None, (3,)), context=CONTEXT, seed=0):
+    return relay_case(np.random.default_rng(seed), context, kind, codec, clients)
 
 
 @pytest.mark.parametrize(("kind", "codec"), SORTS)
@@ -51,7 +51,7 @@ def test_a_round_that_changed_nothing_is_no_matter_of_the_rule():
         return state
 
     case, _ = make(clients=[None, None, None])
-    found = apply_relay(case.payload, case.base, SHARED, sort_of("mask", "side-info", "float32"), rule)
+    found = apply_relay(case.payload, case.base, CONTEXT, payload_type("mask", "side-info", "float32"), rule)
     assert seen == []
     assert content(found) == content((case.base.state, ROUND))
 
@@ -65,18 +65,18 @@ def test_a_round_that_changed_the_state_without_an_update_is_refused():
 
 def test_updates_that_a_rule_does_not_read_are_checked_all_the_same():
     case, _ = make(codec="packed", clients=[[5]])
-    sort = sort_of("mask", "packed", "float32")
+    sort = payload_type("mask", "packed", "float32")
 
     def rule(state, updates, server_round):
         return case.base.state
 
     payload = bytearray(case.payload)
     payload[-1] ^= 1
-    with pytest.raises(WireError, match=r"the mask (is not the one that was sent|has \d+ ones)"):
-        apply_relay(reseal(payload), case.base, SHARED, sort, rule)
+    with pytest.raises(WireError, match=r"the (decoded mask does not match its CRC|mask has \d+ ones)"):
+        apply_relay(reseal(payload), case.base, CONTEXT, sort, rule)
 
 
-def test_the_rule_sees_each_update_with_its_examples_and_its_own_coins():
+def test_aggregate_sees_each_update_with_its_client_examples_and_coins():
     case, _ = make(clients=[[5, 9]])
     seen = []
 
@@ -84,8 +84,8 @@ def test_the_rule_sees_each_update_with_its_examples_and_its_own_coins():
         seen.extend(updates)
         return Votes(state.votes + seen[0].gates(80) + seen[1].gates(80), state.trials + 2)
 
-    apply_relay(case.payload, case.base, SHARED, sort_of(*SIDE_INFO, "float32"), rule)
-    assert [update.num_examples for update in seen] == [10, 11]
+    apply_relay(case.payload, case.base, CONTEXT, payload_type(*SIDE_INFO, "float32"), rule)
+    assert [(update.client, update.num_examples) for update in seen] == [(5, 10), (9, 11)]
     assert content(seen[0]) != content(seen[1])
 
 
@@ -93,11 +93,11 @@ def test_the_body_by_hand():
     case, state = make(codec="packed", clients=[None, [5]])
     header, body = peek(case.payload), case.payload[HEADER_SIZE:]
     assert (header.kind, header.codec, header.value_type) == (5, 1, 0)
-    assert (header.server_round, header.number, header.check) == (ROUND, ROUND - 2, check(state))
+    assert (header.server_round, header.number, header.check) == (ROUND, ROUND - 2, state_crc(state))
     gates = np.packbits((state.votes - case.base.state.votes).astype(bool), bitorder="little")
     ones = int(np.bitwise_count(gates).sum())
     crc = check_of(gates)
-    expected = struct.pack("<I BI BI QIIII", check(case.base.state), 0, 0, 1, 1, 5, 10, ones, crc, 10)
+    expected = struct.pack("<I BI BI QIIII", state_crc(case.base.state), 0, 0, 1, 1, 5, 10, ones, crc, 10)
     assert body == expected + gates.tobytes()
 
 
@@ -115,9 +115,9 @@ def reseal(payload):
 
 def test_without_a_base_or_with_another_rounds_it_is_refused():
     case, _ = make()
-    with pytest.raises(WireError, match="updates since the state of round 4, but this client knows none"):
+    with pytest.raises(WireError, match="updates since the state of round 4, but this client has none"):
         replace(case, base=None).read(case.payload)
-    with pytest.raises(WireError, match="updates since the state of round 4, but this client knows that of round 5"):
+    with pytest.raises(WireError, match="updates since the state of round 4, but this client has that of round 5"):
         replace(case, base=VersionedState(case.base.state, 5)).read(case.payload)
 
 
@@ -131,20 +131,20 @@ def test_without_a_base_or_with_another_rounds_it_is_refused():
 def test_another_state_of_the_same_round_is_refused(change):
     case, _ = make()
     other = replace(case, base=VersionedState(change(case.base.state), case.base.server_round))
-    with pytest.raises(WireError, match="updates since another state of round 4 than the one that this client knows"):
+    with pytest.raises(WireError, match="updates since another state of round 4 than the one that this client has"):
         other.read(case.payload)
 
 
 @pytest.mark.parametrize("codec", ["side-info", "sampled"])
 def test_another_seed_is_refused(codec):
-    case, _ = make(codec=codec, clients=[[5], [9]], shared=replace(SHARED, layers=(3000,)))
+    case, _ = make(codec=codec, clients=[[5], [9]], context=replace(CONTEXT, layers=(3000,)))
     with pytest.raises(WireError):
-        replace(case, shared=replace(case.shared, seed=SEED + 1)).read(case.payload)
+        replace(case, context=replace(case.context, seed=SEED + 1)).read(case.payload)
 
 
 @pytest.mark.parametrize("codec", ["side-info", "sampled"])
 def test_another_client_is_refused(codec):
-    case, _ = make(codec=codec, clients=[[5]], shared=replace(SHARED, layers=(3000,)))
+    case, _ = make(codec=codec, clients=[[5]], context=replace(CONTEXT, layers=(3000,)))
     payload = bytearray(case.payload)
     payload[HEADER_SIZE + 4 + 5] ^= 1  # the first byte of the update's client
     with pytest.raises(WireError):
@@ -153,9 +153,9 @@ def test_another_client_is_refused(codec):
 
 def test_a_rule_that_leads_elsewhere_is_noticed():
     case, _ = make(clients=[[5]])
-    sort = sort_of(*SIDE_INFO, "float32")
-    with pytest.raises(WireError, match="the updates do not lead to the state that the server has"):
-        apply_relay(case.payload, case.base, SHARED, sort, lambda state, updates, server_round: state)
+    sort = payload_type(*SIDE_INFO, "float32")
+    with pytest.raises(WireError, match="the updates do not lead to the server's state"):
+        apply_relay(case.payload, case.base, CONTEXT, sort, lambda state, updates, server_round: state)
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,8 @@ def sent(theta, extra_bits=4.0, shown=None):
     shown = shown or len(theta)
     counts = np.zeros(2**shown)
     for draw in range(DRAWS):
-        shared = CodingContext(DIGEST, (len(theta),), draw // 64, seed=SEED, client=draw % 64)
-        counts[int((encode(theta, shared, extra_bits)[0][:shown].astype(int) << np.arange(shown)).sum())] += 1
+        context = CodingContext(DIGEST, (len(theta),), draw // 64, seed=SEED, client=draw % 64)
+        counts[int((encode(theta, context, extra_bits)[0][:shown].astype(int) << np.arange(shown)).sum())] += 1
     return counts / DRAWS
 
 
@@ -87,9 +87,9 @@ def test_the_mean_of_many_masks_is_theta_but_for_a_pull_to_the_prior_that_extra_
 def test_each_levels_density_is_that_of_its_probabilities():
     random = np.random.default_rng(3)
     state = votes_of(random, 20_000, 10)
-    shared = CodingContext(DIGEST, (20_000,), ROUND, state, SEED, CLIENT)
+    context = CodingContext(DIGEST, (20_000,), ROUND, state, SEED, CLIENT)
     q = theta_of(random, state, 0.5)
-    gates, body = encode(q, shared)
+    gates, body = encode(q, context)
     assert len(body) < 20_000 / 8 / 2
     for votes in range(11):
         at = state.votes == votes
@@ -103,10 +103,10 @@ def test_each_levels_density_is_that_of_its_probabilities():
 @pytest.mark.parametrize("changed", [{"client": 4}, {"seed": 12}, {"server_round": 8}], ids=str)
 def test_each_key_has_candidates_of_its_own(changed):
     q = floats([0.5] * 64)
-    shared = CodingContext(DIGEST, (64,), ROUND, seed=SEED, client=CLIENT)
-    one, other = encode(q, shared)[0], encode(q, replace(shared, **changed))[0]
+    context = CodingContext(DIGEST, (64,), ROUND, seed=SEED, client=CLIENT)
+    one, other = encode(q, context)[0], encode(q, replace(context, **changed))[0]
     assert 12 < (one != other).sum() < 52
-    assert encode(q, shared)[0].tolist() == one.tolist()
+    assert encode(q, context)[0].tolist() == one.tolist()
 
 
 # --- the body
@@ -114,7 +114,7 @@ def test_each_key_has_candidates_of_its_own(changed):
 
 def test_the_candidate_by_hand():
     # 10 gates in 2 blocks: gate i in block i % 2; five numbers a candidate, in one step of four words
-    shared = CodingContext(DIGEST, (10,), ROUND, seed=SEED, client=CLIENT)
+    context = CodingContext(DIGEST, (10,), ROUND, seed=SEED, client=CLIENT)
     body = (20000).to_bytes(2, "little") + bytes([3, 255])
     words = rng.words(4 * 512, SEED, "candidates", server_round=ROUND, client=CLIENT).tolist()
     expected = []
@@ -122,31 +122,31 @@ def test_the_candidate_by_hand():
         block, row = gate % 2, gate // 2
         start = 4 * (256 * block + body[2 + block]) + row // 4
         expected.append(int((words[start] >> (16 * (row % 4))) & 0xFFFF < 20000))
-    assert decode(memoryview(body), shared).tolist() == expected
+    assert decode(memoryview(body), context).tolist() == expected
     assert 0 < sum(expected) < 10
 
 
 def test_priors_stand_for_the_levels_that_have_gates():
-    shared = CodingContext(DIGEST, (4,), ROUND, Votes(np.array([0, 0, 9, 10], np.uint32), 10))
-    gates, body = encode(floats([0.25, 0.25, 1, 0.5]), shared)
+    context = CodingContext(DIGEST, (4,), ROUND, Votes(np.array([0, 0, 9, 10], np.uint32), 10))
+    gates, body = encode(floats([0.25, 0.25, 1, 0.5]), context)
     assert np.frombuffer(body[:6], "<u2").tolist() == [16384, 65535, 32768]
     assert len(body) == 7
-    assert decode(memoryview(body), shared).tolist() == gates.tolist()
+    assert decode(memoryview(body), context).tolist() == gates.tolist()
 
 
 @pytest.mark.parametrize("theta", [[0.0] * 9, [1.0] * 9, [0.0, 1.0] * 4 + [0.5]], ids=["none", "all", "both"])
 def test_closed_and_open_gates(theta):
-    shared = CodingContext(DIGEST, (4, 5), ROUND, seed=SEED, client=CLIENT)
-    gates, body = encode(floats(theta), shared)
-    assert decode(memoryview(body), shared).tolist() == gates.tolist()
+    context = CodingContext(DIGEST, (4, 5), ROUND, seed=SEED, client=CLIENT)
+    gates, body = encode(floats(theta), context)
+    assert decode(memoryview(body), context).tolist() == gates.tolist()
     assert np.abs(gates - floats(theta)).sum() <= 1  # each is held within 2^-16 of 0 and 1
 
 
 def test_there_is_never_more_than_a_byte_for_eight_gates():
-    shared = CodingContext(DIGEST, (30,), ROUND, seed=SEED)
-    gates, body = encode(floats([0, 1] * 15), shared, 7.9)
+    context = CodingContext(DIGEST, (30,), ROUND, seed=SEED)
+    gates, body = encode(floats([0, 1] * 15), context, 7.9)
     assert len(body) == 2 + 4
-    assert decode(memoryview(body), shared).tolist() == gates.tolist()
+    assert decode(memoryview(body), context).tolist() == gates.tolist()
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from fedgates.wire.side_info import _bins, decode, encode
 LAYERS = (1000, 1500, 500)
 RANDOM = np.random.default_rng(3)
 STATE = votes_of(RANDOM, 3000, 10)
-SHARED = CodingContext(DIGEST, LAYERS, ROUND, STATE, SEED, CLIENT)
-BY_COINS = sampled_by_coins(theta_of(RANDOM, STATE, 0.1), SHARED)
+CONTEXT = CodingContext(DIGEST, LAYERS, ROUND, STATE, SEED, CLIENT)
+BY_COINS = sampled_by_coins(theta_of(RANDOM, STATE, 0.1), CONTEXT)
 UNLIKE = RANDOM.random(3000) < (STATE.votes + 1) / 12
 
 
@@ -25,32 +25,32 @@ def mode(payload):
 
 @pytest.mark.parametrize("mask", [BY_COINS, UNLIKE, ~BY_COINS, STATE.votes > 5], ids=["coins", "votes", "neither", "exactly"])
 def test_masks_come_back_whatever_made_them(mask):
-    payload = pack_update(Update(mask=pack(mask)), SHARED)
-    assert unpack_update(payload, SHARED).gates(3000).tolist() == mask.tolist()
+    payload = pack_update(Update(mask=pack(mask)), CONTEXT)
+    assert unpack_update(payload, CONTEXT).gates(3000).tolist() == mask.tolist()
 
 
 def test_coins_are_used_where_the_mask_was_sampled_with_them_and_not_elsewhere():
-    by_coins, unlike = (pack_update(Update(mask=pack(mask)), SHARED) for mask in (BY_COINS, UNLIKE))
+    by_coins, unlike = (pack_update(Update(mask=pack(mask)), CONTEXT) for mask in (BY_COINS, UNLIKE))
     assert (mode(by_coins), mode(unlike)) == (1, 0)
     assert len(by_coins) < 0.6 * len(unlike)
 
 
 def test_body_of_votes_alone_by_hand():
     # votes 0 0 1 1 2 2 of 2: levels 0, 1 and 3; gates 0 0, 0 1, 1 1: frequencies 0, a half, all
-    shared = CodingContext(DIGEST, (6,), ROUND, Votes(np.array([2, 0, 1, 0, 1, 2], np.uint32), 2))
+    context = CodingContext(DIGEST, (6,), ROUND, Votes(np.array([2, 0, 1, 0, 1, 2], np.uint32), 2))
     gates = np.array([1, 0, 0, 0, 1, 1], np.uint8)
     code = encode_bits(np.array([0, 0, 0, 1, 1, 1], np.uint8), [2, 2, 2], np.array([0, 32768, 65536]))
-    assert encode(gates, shared) == bytes([0, 0, 0, 104, 208]) + code
+    assert encode(gates, context) == bytes([0, 0, 0, 104, 208]) + code
 
 
 def test_body_of_layers_with_tables_of_their_own_by_hand():
     # one level; every other gate of the first layer and the last is kept, and all of the second, whose group comes last
-    shared = CodingContext(DIGEST, (40, 40, 40), ROUND)
+    context = CodingContext(DIGEST, (40, 40, 40), ROUND)
     gates = np.array([0, 1] * 20 + [1] * 40 + [0, 1] * 20, np.uint8)
     ordered = np.array([0, 1] * 40 + [1] * 40, np.uint8)
     code = encode_bits(ordered, [80, 40], np.array([32768, 65536]))
-    assert encode(gates, shared) == bytes([0, 0b010, 104, 208]) + code
-    assert decode(memoryview(encode(gates, shared)), shared).tolist() == gates.tolist()
+    assert encode(gates, context) == bytes([0, 0b010, 104, 208]) + code
+    assert decode(memoryview(encode(gates, context)), context).tolist() == gates.tolist()
 
 
 def test_bins_are_as_the_docstring_says():
@@ -81,9 +81,9 @@ def test_bins_are_as_the_docstring_says():
     ids=lambda value: ", ".join(value) if isinstance(value, dict) else "",
 )
 def test_another_end_never_reads_another_mask(mask, changed):
-    payload = pack_update(Update(mask=pack(mask)), SHARED)
+    payload = pack_update(Update(mask=pack(mask)), CONTEXT)
     try:
-        found = unpack_update(payload, replace(SHARED, **changed))
+        found = unpack_update(payload, replace(CONTEXT, **changed))
     except WireError:
         return
     assert found.gates(3000).tolist() == mask.tolist()  # this gate's level did not matter
@@ -92,12 +92,12 @@ def test_another_end_never_reads_another_mask(mask, changed):
 @pytest.mark.parametrize("changed", [{"seed": SEED + 1}, {"client": CLIENT + 1}, {"state": None}], ids=str)
 def test_other_coins_or_another_state_are_refused(changed):
     with pytest.raises(WireError):
-        unpack_update(pack_update(Update(mask=pack(BY_COINS)), SHARED), replace(SHARED, **changed))
+        unpack_update(pack_update(Update(mask=pack(BY_COINS)), CONTEXT), replace(CONTEXT, **changed))
 
 
 def test_the_coins_of_another_client_do_not_matter_where_they_are_not_used():
-    payload = pack_update(Update(mask=pack(UNLIKE)), SHARED)
-    assert unpack_update(payload, replace(SHARED, client=99)).gates(3000).tolist() == UNLIKE.tolist()
+    payload = pack_update(Update(mask=pack(UNLIKE)), CONTEXT)
+    assert unpack_update(payload, replace(CONTEXT, client=99)).gates(3000).tolist() == UNLIKE.tolist()
 
 
 @pytest.mark.parametrize(
@@ -113,11 +113,11 @@ def test_the_coins_of_another_client_do_not_matter_where_they_are_not_used():
         (b"\0\0" + b"\x68" * 11 + b"\0", "a range code of 1 bytes"),
         (
             b"\0\0" + b"\x68" * 11 + encode_bits(np.zeros(3000, np.uint8), [3000], np.array([32768])),
-            "the frequencies are not those of the gates",
+            "the frequencies do not match the decoded gates",
         ),
-        (b"\0\0" + b"\0" * 11 + b"\0" * 8, "the range code is not the one that its gates have"),
+        (b"\0\0" + b"\0" * 11 + b"\0" * 8, "the range code is not the one that its gates encode to"),
     ],
 )
 def test_bodies_that_no_encoder_writes_are_refused(body, message):
     with pytest.raises(WireError, match=message):
-        decode(memoryview(body), SHARED)
+        decode(memoryview(body), CONTEXT)

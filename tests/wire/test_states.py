@@ -10,19 +10,19 @@ from wire_cases import DIGEST, ROUND, floats, votes_of
 
 from fedgates.errors import WireError
 from fedgates.types import Votes, Weights
-from fedgates.wire import CodingContext, check, describe, pack_state, unpack_state
+from fedgates.wire import CodingContext, describe, pack_state, state_crc, unpack_state
 from fedgates.wire.header import HEADER_SIZE, NONE, VALUES, seal
 
 layers = st.lists(st.integers(1, 100), min_size=1, max_size=5).filter(lambda sizes: sum(sizes) <= 300).map(tuple)
 rounds = st.integers(0, 2**32 - 1)
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
 trials = st.one_of(st.integers(0, 40), st.sampled_from([4094, 4095, 4096, 5000, 2**20, 2**23, 2**31, 2**32 - 1]))
-SHARED = CodingContext(DIGEST, (4, 5), ROUND)
+CONTEXT = CodingContext(DIGEST, (4, 5), ROUND)
 
 
-def there_and_back(state, shared=SHARED, downlink="votes"):
-    found, server_round = unpack_state(pack_state(state, shared, downlink), shared, downlink)
-    assert server_round == shared.server_round
+def there_and_back(state, context=CONTEXT, downlink="votes"):
+    found, server_round = unpack_state(pack_state(state, context, downlink), context, downlink)
+    assert server_round == context.server_round
     return found
 
 
@@ -36,13 +36,13 @@ def test_votes_come_back_whatever_the_trials(sizes, server_round, number, seed, 
         "all": np.full(sum(sizes), number, np.uint32),
         "any number": random.integers(0, number, sum(sizes), dtype=np.uint32, endpoint=True),
     }[which]
-    shared = CodingContext(DIGEST, sizes, server_round)
-    found = there_and_back(Votes(votes, number), shared)
+    context = CodingContext(DIGEST, sizes, server_round)
+    found = there_and_back(Votes(votes, number), context)
     assert (found.votes.dtype, found.trials) == (np.uint32, number)
     assert found.votes.tolist() == votes.tolist()
-    assert pack_state(found, shared) == pack_state(Votes(votes, number), shared)
+    assert pack_state(found, context) == pack_state(Votes(votes, number), context)
     if number <= 2**23:
-        found = there_and_back(Votes(votes, number), shared, "float32")
+        found = there_and_back(Votes(votes, number), context, "float32")
         assert (found.votes.tolist(), found.votes.dtype, found.trials) == (votes.tolist(), np.uint32, number)
 
 
@@ -57,7 +57,7 @@ def test_every_number_of_votes_comes_back_from_its_share():
 
 def test_more_trials_than_float32_tells_apart_are_not_sent():
     with pytest.raises(ValueError, match="8388609 trials, expected at most 8388608 for float32"):
-        pack_state(Votes(np.zeros(9, np.uint32), 2**23 + 1), SHARED, "float32")
+        pack_state(Votes(np.zeros(9, np.uint32), 2**23 + 1), CONTEXT, "float32")
 
 
 def test_votes_that_use_every_symbol_come_back_though_their_table_is_coarse():
@@ -82,32 +82,32 @@ def test_sparse_weights_come_back_and_never_cost_more_than_dense_ones(sizes, see
     random = np.random.default_rng(seed)
     values = np.where(random.random(sum(sizes)) < density, random.normal(size=sum(sizes)), 0).astype(np.float32)
     values[::4] *= -1  # among them zeros with a sign, which are kept
-    shared = CodingContext(DIGEST, sizes, ROUND)
-    payload = pack_state(Weights(values), shared)
-    assert unpack_state(payload, shared)[0].values.tobytes() == values.tobytes()
+    context = CodingContext(DIGEST, sizes, ROUND)
+    payload = pack_state(Weights(values), context)
+    assert unpack_state(payload, context)[0].values.tobytes() == values.tobytes()
     assert len(payload) <= HEADER_SIZE + 4 * len(values)
 
 
 def test_a_zero_with_a_sign_is_a_value_and_one_without_is_none():
     values = floats([0, -0.0, 0, 1, 0, 0, 0, 0, 0])
-    payload = pack_state(Weights(values), SHARED)
+    payload = pack_state(Weights(values), CONTEXT)
     assert describe(payload) == "mask and values, entropy, float32"
     assert struct.unpack_from("<I", payload, 24)[0] == 2  # ones of the mask
-    assert np.signbit(unpack_state(payload, SHARED)[0].values).tolist() == [False, True] + [False] * 7
+    assert np.signbit(unpack_state(payload, CONTEXT)[0].values).tolist() == [False, True] + [False] * 7
 
 
 @pytest.mark.parametrize(("kept", "expected"), [(0, True), (50, True), (93, True), (97, False), (100, False)])
 def test_weights_are_sparse_where_that_is_smaller(kept, expected):
     values = np.where(np.random.default_rng(0).permutation(100) < kept, 1, 0).astype(np.float32)
-    shared = CodingContext(DIGEST, (100,))
-    assert ("mask" in describe(pack_state(Weights(values), shared))) == expected
+    context = CodingContext(DIGEST, (100,))
+    assert ("mask" in describe(pack_state(Weights(values), context))) == expected
 
 
 def test_checks_by_hand():
     votes = Votes(np.array([1, 2], np.uint32), 3)
-    assert check(votes) == zlib.crc32(struct.pack("<III", 3, 1, 2))
-    assert check(replace(votes, trials=4)) != check(votes)
-    assert check(Weights(floats([1, -2]))) == zlib.crc32(struct.pack("<Iff", 0, 1, -2))
+    assert state_crc(votes) == zlib.crc32(struct.pack("<III", 3, 1, 2))
+    assert state_crc(replace(votes, trials=4)) != state_crc(votes)
+    assert state_crc(Weights(floats([1, -2]))) == zlib.crc32(struct.pack("<Iff", 0, 1, -2))
 
 
 def test_lengths_by_hand():
@@ -122,9 +122,9 @@ def test_lengths_by_hand():
 
 
 def test_what_is_read_does_not_change_with_the_buffer():
-    payload = pack_state(Weights(floats(range(9))), SHARED)
-    unpack_state(payload, SHARED)[0].values[:] = 0  # a reader may work in place on its own state
-    assert unpack_state(payload, SHARED)[0].values.tolist() == list(range(9))
+    payload = pack_state(Weights(floats(range(9))), CONTEXT)
+    unpack_state(payload, CONTEXT)[0].values[:] = 0  # a reader may work in place on its own state
+    assert unpack_state(payload, CONTEXT)[0].values.tolist() == list(range(9))
 
 
 @given(
@@ -134,37 +134,37 @@ def test_what_is_read_does_not_change_with_the_buffer():
 )
 @settings(deadline=None)
 def test_scalars_come_back_to_the_bit_and_cost_eight_bytes_each(scalars, state, downlink):
-    shared = replace(SHARED, scalars=len(scalars))
-    payload = pack_state(replace(state, scalars=scalars), shared, downlink)
-    assert len(payload) == len(pack_state(state, SHARED, downlink)) + 8 * len(scalars)
+    context = replace(CONTEXT, scalars=len(scalars))
+    payload = pack_state(replace(state, scalars=scalars), context, downlink)
+    assert len(payload) == len(pack_state(state, CONTEXT, downlink)) + 8 * len(scalars)
     assert payload[HEADER_SIZE : HEADER_SIZE + 8 * len(scalars)] == struct.pack(f"<{len(scalars)}d", *scalars)
-    assert [s.hex() for s in there_and_back(replace(state, scalars=scalars), shared, downlink).scalars] == [
+    assert [s.hex() for s in there_and_back(replace(state, scalars=scalars), context, downlink).scalars] == [
         s.hex() for s in scalars
     ]
 
 
 def test_scalars_are_part_of_what_a_state_is():
     state = Votes(np.array([1, 2], np.uint32), 3, (0.5,))
-    assert check(state) == zlib.crc32(struct.pack("<IdII", 3, 0.5, 1, 2))
+    assert state_crc(state) == zlib.crc32(struct.pack("<IdII", 3, 0.5, 1, 2))
 
 
 @pytest.mark.parametrize("scalars", [(), (1.0,), (1.0, 2.0, 3.0), (1.0, float("nan")), (1.0, float("inf"))])
 def test_other_scalars_than_the_method_has_are_not_sent(scalars):
     with pytest.raises(ValueError, match="expected 2 finite ones"):
-        pack_state(Weights(floats(range(9)), scalars), replace(SHARED, scalars=2))
+        pack_state(Weights(floats(range(9)), scalars), replace(CONTEXT, scalars=2))
 
 
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        (b"", "expected 1 scalars first"),
+        (b"", "expected it to begin with 1 scalars"),
         (struct.pack("<d", float("nan")) + bytes(36), "a scalar is not finite"),
         (struct.pack("<d", float("-inf")) + bytes(36), "a scalar is not finite"),
         (struct.pack("<d", 1), "a body of 0 bytes, expected 36"),
-        (struct.pack("<d", 1) + bytes(36), "the state is not the one that was sent"),
+        (struct.pack("<d", 1) + bytes(36), "the decoded state does not match its CRC"),
     ],
 )
 def test_unsound_scalars_are_refused(body, reason):
-    shared = replace(SHARED, scalars=1)
+    context = replace(CONTEXT, scalars=1)
     with pytest.raises(WireError, match=reason):
-        unpack_state(seal(VALUES, NONE, 1, shared, 0, 0, body), shared)
+        unpack_state(seal(VALUES, NONE, 1, context, 0, 0, body), context)

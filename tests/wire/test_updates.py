@@ -6,7 +6,7 @@ from wire_cases import CLIENT, DIGEST, LOSSLESS, ROUND, SEED, content, floats, s
 
 from fedgates.errors import WireError
 from fedgates.types import Update, Votes, pack
-from fedgates.wire import CodingContext, pack_update, sampled, sort_of, unpack_update
+from fedgates.wire import CodingContext, pack_update, payload_type, sampled, unpack_update
 from fedgates.wire.header import HEADER_SIZE
 
 layers = st.lists(st.integers(1, 100), min_size=1, max_size=5).filter(lambda sizes: sum(sizes) <= 300).map(tuple)
@@ -35,35 +35,35 @@ def shareds(draw):
 
 @given(shareds(), st.sampled_from(LOSSLESS), densities, seeds)
 @settings(deadline=None, max_examples=300)
-def test_masks_come_back_whatever_they_are(shared, uplink, density, seed):
-    bits = np.random.default_rng(seed).random(shared.size) < density
-    payload = pack_update(Update(mask=pack(bits)), shared, uplink)
-    found = unpack_update(payload, shared, uplink)
+def test_masks_come_back_whatever_they_are(context, uplink, density, seed):
+    bits = np.random.default_rng(seed).random(context.size) < density
+    payload = pack_update(Update(mask=pack(bits)), context, uplink)
+    found = unpack_update(payload, context, uplink)
     assert found.mask.dtype == np.uint8
-    assert found.gates(shared.size).tolist() == bits.tolist()
+    assert found.gates(context.size).tolist() == bits.tolist()
     assert found.values is None
-    assert pack_update(found, shared, uplink) == payload
+    assert pack_update(found, context, uplink) == payload
 
 
 @given(shareds(), st.sampled_from(LOSSLESS), seeds, st.sampled_from([0.01, 0.3, 3]))
 @settings(deadline=None, max_examples=200)
-def test_masks_that_were_sampled_with_the_coins_come_back(shared, uplink, seed, shift):
-    state = shared.state if isinstance(shared.state, Votes) else Votes(np.zeros(shared.size, np.uint32), 0)
-    mask = sampled_by_coins(theta_of(np.random.default_rng(seed), state, shift), shared)
-    found = unpack_update(pack_update(Update(mask=pack(mask)), shared, uplink), shared, uplink)
-    assert found.gates(shared.size).tolist() == mask.tolist()
+def test_masks_that_were_sampled_with_the_coins_come_back(context, uplink, seed, shift):
+    state = context.state if isinstance(context.state, Votes) else Votes(np.zeros(context.size, np.uint32), 0)
+    mask = sampled_by_coins(theta_of(np.random.default_rng(seed), state, shift), context)
+    found = unpack_update(pack_update(Update(mask=pack(mask)), context, uplink), context, uplink)
+    assert found.gates(context.size).tolist() == mask.tolist()
 
 
 @given(shareds(), st.sampled_from(LOSSLESS), densities, st.sampled_from(["float32", "float16"]), seeds)
 @settings(deadline=None, max_examples=200)
-def test_values_at_the_ones_of_a_mask_come_back_to_the_bit(shared, uplink, density, value_type, seed):
+def test_values_at_the_ones_of_a_mask_come_back_to_the_bit(context, uplink, density, value_type, seed):
     random = np.random.default_rng(seed)
-    bits = random.random(shared.size) < density
+    bits = random.random(context.size) < density
     values = random.normal(size=bits.sum()).astype(value_type).astype(np.float32)
     values[::5] = -0.0
     update = Update(mask=pack(bits), values=values)
-    payload = pack_update(update, shared, uplink, value_type=value_type)
-    found = unpack_update(payload, shared, uplink, "mask and values", value_type=value_type)
+    payload = pack_update(update, context, uplink, value_type=value_type)
+    found = unpack_update(payload, context, uplink, "mask and values", value_type=value_type)
     assert content(found) == content(update)
     assert found.values.dtype == np.float32
 
@@ -71,42 +71,42 @@ def test_values_at_the_ones_of_a_mask_come_back_to_the_bit(shared, uplink, densi
 @given(layers, seeds, st.sampled_from(LOSSLESS), st.sampled_from(["float32", "float16"]))
 @settings(deadline=None)
 def test_values_of_all_gates_come_back_to_the_bit(sizes, seed, uplink, value_type):
-    shared = CodingContext(DIGEST, sizes, ROUND)
-    values = np.random.default_rng(seed).normal(size=shared.size).astype(value_type).astype(np.float32)
+    context = CodingContext(DIGEST, sizes, ROUND)
+    values = np.random.default_rng(seed).normal(size=context.size).astype(value_type).astype(np.float32)
     values[0] = -0.0
-    payload = pack_update(Update(mask=None, values=values), shared, uplink, value_type=value_type)
-    found = unpack_update(payload, shared, uplink, "values", value_type=value_type)
+    payload = pack_update(Update(mask=None, values=values), context, uplink, value_type=value_type)
+    found = unpack_update(payload, context, uplink, "values", value_type=value_type)
     assert found.mask is None
     assert found.values.tobytes() == values.tobytes()
-    assert len(payload) == HEADER_SIZE + shared.size * (4 if value_type == "float32" else 2)
+    assert len(payload) == HEADER_SIZE + context.size * (4 if value_type == "float32" else 2)
 
 
 @given(shareds(), seeds, st.sampled_from([0.0, 1.0, 4.0, 7.5]), st.sampled_from([0.0, 0.3, 3]))
 @settings(deadline=None, max_examples=100)
-def test_sampled_sends_the_gates_that_its_encoder_chose(shared, seed, extra_bits, shift):
-    state = shared.state if isinstance(shared.state, Votes) else Votes(np.zeros(shared.size, np.uint32), 0)
+def test_sampled_sends_the_gates_that_its_encoder_chose(context, seed, extra_bits, shift):
+    state = context.state if isinstance(context.state, Votes) else Votes(np.zeros(context.size, np.uint32), 0)
     theta = theta_of(np.random.default_rng(seed), state, shift)
     theta[::7], theta[3::7] = 0, 1
-    gates, body = sampled.encode(theta, shared, extra_bits)
-    assert sampled.decode(memoryview(body), shared).tolist() == gates.tolist()
+    gates, body = sampled.encode(theta, context, extra_bits)
+    assert sampled.decode(memoryview(body), context).tolist() == gates.tolist()
     unlike = Update(mask=pack(gates == 0), theta=theta)  # the mask that was trained is not the one that is sent
-    payload = pack_update(unlike, shared, "sampled", extra_bits=extra_bits)
+    payload = pack_update(unlike, context, "sampled", extra_bits=extra_bits)
     assert payload[HEADER_SIZE:] == body
-    assert unpack_update(payload, shared, "sampled").gates(shared.size).tolist() == gates.tolist()
+    assert unpack_update(payload, context, "sampled").gates(context.size).tolist() == gates.tolist()
 
 
 def test_float16_rounds_and_holds_what_is_beyond_its_range():
-    shared = CodingContext(DIGEST, (5,), ROUND)
+    context = CodingContext(DIGEST, (5,), ROUND)
     update = Update(mask=None, values=floats([1 / 3, 1e9, -1e9, 65504, 1e-9]))
-    found = unpack_update(pack_update(update, shared, value_type="float16"), shared, kind="values", value_type="float16")
+    found = unpack_update(pack_update(update, context, value_type="float16"), context, kind="values", value_type="float16")
     assert found.values.tolist() == [0.333251953125, 65504, -65504, 65504, 0]
 
 
 def test_what_is_read_does_not_change_with_the_buffer():
-    shared = CodingContext(DIGEST, (4,), ROUND)
-    payload = pack_update(Update(mask=None, values=floats([1, 2, 3, 4])), shared)
-    unpack_update(payload, shared, kind="values").values[:] = 0  # a reader may work in place on its own values
-    assert unpack_update(payload, shared, kind="values").values.tolist() == [1, 2, 3, 4]
+    context = CodingContext(DIGEST, (4,), ROUND)
+    payload = pack_update(Update(mask=None, values=floats([1, 2, 3, 4])), context)
+    unpack_update(payload, context, kind="values").values[:] = 0  # a reader may work in place on its own values
+    assert unpack_update(payload, context, kind="values").values.tolist() == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("changed", [{"seed": 12}, {"client": 4}, {"server_round": 8}], ids=str)
@@ -136,12 +136,12 @@ def test_packed_and_entropy_need_no_more_than_the_layers(changed):
     ],
 )
 def test_sorts_by_their_numbers(kind, uplink, value_type, numbers):
-    assert sort_of(kind, uplink, value_type) == numbers
+    assert payload_type(kind, uplink, value_type) == numbers
 
 
 def test_there_is_no_sort_of_sampled_masks_with_values():
-    with pytest.raises(ValueError, match="sampled: a mask that is chosen anew has no values"):
-        sort_of("mask and values", "sampled", "float32")
+    with pytest.raises(ValueError, match="uplink sampled draws a new mask: expected updates without values"):
+        payload_type("mask and values", "sampled", "float32")
 
 
 MASK = pack(np.array([1, 0, 1, 1, 0, 0, 0, 0, 1], dtype=bool))
@@ -154,12 +154,12 @@ MASK = pack(np.array([1, 0, 1, 1, 0, 0, 0, 0, 1], dtype=bool))
         (Update(mask=MASK[:1]), "packed", "a mask of 1 bytes, expected 2 for 9 gates"),
         (Update(mask=np.zeros(3, np.uint8)), "entropy", "a mask of 3 bytes, expected 2 for 9 gates"),
         (Update(mask=np.array([0, 2], np.uint8)), "side-info", "a mask of 2 bytes"),  # a one beyond the last gate
-        (Update(mask=MASK, values=floats([1])), "packed", "1 values, expected 4: one for each of the mask's ones"),
+        (Update(mask=MASK, values=floats([1])), "packed", "1 values, expected 4: one for each 1 of the mask"),
         (Update(mask=None, values=floats([1])), "packed", "1 values, expected 9"),
-        (Update(mask=MASK), "sampled", "sampled: the update has no theta"),
-        (Update(mask=MASK, values=floats([1] * 4), theta=floats([0.5] * 9)), "sampled", "or has values"),
-        (Update(mask=MASK, theta=floats([0.5] * 8)), "sampled", "theta has 8 numbers.*expected 9 finite ones"),
-        (Update(mask=MASK, theta=floats([0.5] * 8 + [np.nan])), "sampled", "perhaps not finite; expected 9 finite ones"),
+        (Update(mask=MASK), "sampled", "expected an update with theta"),
+        (Update(mask=MASK, values=floats([1] * 4), theta=floats([0.5] * 9)), "sampled", "and without values"),
+        (Update(mask=MASK, theta=floats([0.5] * 8)), "sampled", "theta has 8 numbers, expected 9"),
+        (Update(mask=MASK, theta=floats([0.5] * 8 + [np.nan])), "sampled", "theta has a number that is not finite"),
     ],
 )
 def test_updates_that_do_not_fit_are_not_sent(update, uplink, message):

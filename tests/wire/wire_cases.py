@@ -15,11 +15,11 @@ from fedgates.wire import (
     CodingContext,
     VersionedState,
     apply_relay,
-    check,
     pack_relay,
     pack_state,
     pack_update,
-    sort_of,
+    payload_type,
+    state_crc,
     unpack_state,
     unpack_update,
 )
@@ -49,15 +49,15 @@ def theta_of(random: np.random.Generator, state: State, shift: float = 0.3) -> N
     return floats(1 / (1 + np.exp(np.log(1 / p - 1) + shift * random.normal(size=state.size))))
 
 
-def sampled_by_coins(theta: NDArray[np.float32], shared: CodingContext) -> NDArray[np.bool_]:
-    return shared.coins() < theta.astype(np.float64) * 2.0**32
+def sampled_by_coins(theta: NDArray[np.float32], context: CodingContext) -> NDArray[np.bool_]:
+    return context.coins() < theta.astype(np.float64) * 2.0**32
 
 
-def update_of(random: np.random.Generator, kind: str, shared: CodingContext) -> Update:
-    """A client's answer to the state that `shared` holds."""
-    theta = theta_of(random, shared.state)
-    mask = sampled_by_coins(theta, shared)
-    values = floats(random.normal(size=shared.size))
+def update_of(random: np.random.Generator, kind: str, context: CodingContext) -> Update:
+    """A client's answer to the state that `context` holds."""
+    theta = theta_of(random, context.state)
+    mask = sampled_by_coins(theta, context)
+    values = floats(random.normal(size=context.size))
     if kind == "mask":
         return Update(mask=pack(mask), theta=theta)
     return Update(mask=None, values=values) if kind == "values" else Update(mask=pack(mask), values=values[mask])
@@ -88,24 +88,24 @@ class Case:
     codec: str
     """The uplink, or a state's downlink."""
     value_type: str
-    shared: CodingContext
+    context: CodingContext
     payload: bytes = b""
     base: VersionedState | None = None
 
     def read(self, payload: bytes) -> Update | tuple[State, int]:
         if self.sort == "update":
-            return unpack_update(payload, self.shared, self.codec, self.kind, value_type=self.value_type)
+            return unpack_update(payload, self.context, self.codec, self.kind, value_type=self.value_type)
         if self.sort == "state":
-            return unpack_state(payload, self.shared, self.codec)
-        return apply_relay(payload, self.base, self.shared, sort_of(self.kind, self.codec, self.value_type), aggregate)
+            return unpack_state(payload, self.context, self.codec)
+        return apply_relay(payload, self.base, self.context, payload_type(self.kind, self.codec, self.value_type), aggregate)
 
     def write(self, found: Update | tuple[State, int]) -> bytes | None:
         """The bytes of what was read; None where they do not follow from it."""
         if self.sort == "relay" or self.codec == "sampled":
             return None
         if isinstance(found, Update):
-            return pack_update(found, self.shared, self.codec, value_type=self.value_type)
-        return pack_state(found[0], replace(self.shared, server_round=found[1]), self.codec)
+            return pack_update(found, self.context, self.codec, value_type=self.value_type)
+        return pack_state(found[0], replace(self.context, server_round=found[1]), self.codec)
 
 
 def content(found: Update | tuple[State, int]) -> tuple:
@@ -140,36 +140,36 @@ def expect_valid(found: Update | tuple[State, int], size: int) -> None:
     assert values is None or (values.dtype == np.float32 and np.isfinite(values).all())
 
 
-def _update_cases(random: np.random.Generator, shared: CodingContext) -> Iterable[Case]:
+def _update_cases(random: np.random.Generator, context: CodingContext) -> Iterable[Case]:
     for kind in ("mask", "mask and values"):
-        update = update_of(random, kind, shared)
+        update = update_of(random, kind, context)
         for codec in LOSSLESS:
             for value_type in ("float32", "float16")[: 1 if kind == "mask" else 2]:
                 name = f"{kind}, {codec}" + ("" if kind == "mask" else f", {value_type}")
-                payload = pack_update(update, shared, codec, value_type=value_type)
-                yield Case(name, "update", kind, codec, value_type, shared, payload)
+                payload = pack_update(update, context, codec, value_type=value_type)
+                yield Case(name, "update", kind, codec, value_type, context, payload)
     for value_type in ("float32", "float16"):
-        payload = pack_update(update_of(random, "values", shared), shared, value_type=value_type)
-        yield Case(f"values, {value_type}", "update", "values", "side-info", value_type, shared, payload)
-    alone = Update(mask=pack(random.random(shared.size) < theta_of(random, shared.state)))
-    yield Case("mask, side-info, no coins", "update", "mask", "side-info", "float32", shared, pack_update(alone, shared))
-    wide = replace(shared, layers=tuple(8 * size for size in shared.layers))  # the tables of coins need gates to pay for them
+        payload = pack_update(update_of(random, "values", context), context, value_type=value_type)
+        yield Case(f"values, {value_type}", "update", "values", "side-info", value_type, context, payload)
+    alone = Update(mask=pack(random.random(context.size) < theta_of(random, context.state)))
+    yield Case("mask, side-info, no coins", "update", "mask", "side-info", "float32", context, pack_update(alone, context))
+    wide = replace(context, layers=tuple(8 * size for size in context.layers))  # the tables of coins need gates to pay for them
     wide = replace(wide, state=Votes(np.zeros(wide.size, np.uint32), 0))
     payload = pack_update(update_of(random, "mask", wide), wide)
     yield Case("mask, side-info, coins", "update", "mask", "side-info", "float32", wide, payload)
-    apart = replace(shared, state=None)
-    rows = np.repeat(np.resize([0.95, 0.05], len(shared.layers)), shared.layers)
-    payload = pack_update(Update(mask=pack(random.random(shared.size) < rows)), apart)
+    apart = replace(context, state=None)
+    rows = np.repeat(np.resize([0.95, 0.05], len(context.layers)), context.layers)
+    payload = pack_update(Update(mask=pack(random.random(context.size) < rows)), apart)
     yield Case("mask, side-info, layers apart", "update", "mask", "side-info", "float32", apart, payload)
-    weights = replace(shared, state=weights_of(random, shared.size, 0.5))
-    payload = pack_update(Update(mask=pack(weights.state.values > random.normal(size=shared.size) / 8)), weights)
+    weights = replace(context, state=weights_of(random, context.size, 0.5))
+    payload = pack_update(Update(mask=pack(weights.state.values > random.normal(size=context.size) / 8)), weights)
     yield Case("mask, side-info, of weights", "update", "mask", "side-info", "float32", weights, payload)
-    payload = pack_update(update_of(random, "mask", shared), shared, "sampled")
-    yield Case("mask, sampled", "update", "mask", "sampled", "float32", shared, payload)
+    payload = pack_update(update_of(random, "mask", context), context, "sampled")
+    yield Case("mask, sampled", "update", "mask", "sampled", "float32", context, payload)
 
 
-def _state_cases(random: np.random.Generator, shared: CodingContext) -> Iterable[Case]:
-    size = shared.size
+def _state_cases(random: np.random.Generator, context: CodingContext) -> Iterable[Case]:
+    size = context.size
     states = {
         "votes, no trials": (Votes(np.zeros(size, np.uint32), 0), "votes"),
         "votes of 10": (votes_of(random, size, 10), "votes"),
@@ -178,7 +178,7 @@ def _state_cases(random: np.random.Generator, shared: CodingContext) -> Iterable
         "weights": (weights_of(random, size), "votes"),
         "weights, a few": (weights_of(random, size, 0.1), "votes"),
     }
-    bare = CodingContext(shared.digest, shared.layers, shared.server_round)
+    bare = CodingContext(context.digest, context.layers, context.server_round)
     for name, (state, downlink) in states.items():
         yield Case(name, "state", "mask", downlink, "float32", bare, pack_state(state, bare, downlink))
 
@@ -186,33 +186,33 @@ def _state_cases(random: np.random.Generator, shared: CodingContext) -> Iterable
 SCALARS = (0.1, -0.0, 1e300)
 
 
-def _scalar_cases(random: np.random.Generator, shared: CodingContext) -> Iterable[Case]:
-    bare = CodingContext(shared.digest, shared.layers, shared.server_round, scalars=len(SCALARS))
+def _scalar_cases(random: np.random.Generator, context: CodingContext) -> Iterable[Case]:
+    bare = CodingContext(context.digest, context.layers, context.server_round, scalars=len(SCALARS))
     states = {
-        "votes of 10, scalars": (replace(votes_of(random, shared.size, 10), scalars=SCALARS), "votes"),
-        "votes of 10, float32, scalars": (replace(votes_of(random, shared.size, 10), scalars=SCALARS), "float32"),
-        "weights, scalars": (replace(weights_of(random, shared.size), scalars=SCALARS), "votes"),
-        "weights, a few, scalars": (replace(weights_of(random, shared.size, 0.1), scalars=SCALARS), "votes"),
+        "votes of 10, scalars": (replace(votes_of(random, context.size, 10), scalars=SCALARS), "votes"),
+        "votes of 10, float32, scalars": (replace(votes_of(random, context.size, 10), scalars=SCALARS), "float32"),
+        "weights, scalars": (replace(weights_of(random, context.size), scalars=SCALARS), "votes"),
+        "weights, a few, scalars": (replace(weights_of(random, context.size, 0.1), scalars=SCALARS), "votes"),
     }
     for name, (state, downlink) in states.items():
         yield Case(name, "state", "mask", downlink, "float32", bare, pack_state(state, bare, downlink))
     name = "relay of mask, packed, scalars"
-    yield relay_case(random, shared, "mask", "packed", [[5], [CLIENT]], name, scalars=SCALARS)[0]
+    yield relay_case(random, context, "mask", "packed", [[5], [CLIENT]], name, scalars=SCALARS)[0]
 
 
 def relay_case(
     random: np.random.Generator,
-    shared: CodingContext,
+    context: CodingContext,
     kind: str,
     codec: str,
     clients: Sequence[Sequence[int] | None],
     name: str = "",
     scalars: tuple[float, ...] = (),
 ) -> tuple[Case, State]:
-    """A relay over as many rounds as `clients` has entries, up to the round of `shared`; and the server's state."""
-    bare = CodingContext(shared.digest, shared.layers, seed=shared.seed, scalars=len(scalars))
-    first = shared.server_round - len(clients)
-    start: State = votes_of(random, shared.size, 4) if kind == "mask" else weights_of(random, shared.size)
+    """A relay over as many rounds as `clients` has entries, up to the round of `context`; and the server's state."""
+    bare = CodingContext(context.digest, context.layers, seed=context.seed, scalars=len(scalars))
+    first = context.server_round - len(clients)
+    start: State = votes_of(random, context.size, 4) if kind == "mask" else weights_of(random, context.size)
     state = base = replace(start, scalars=scalars)
     rounds: list[list[AcceptedUpdate] | None] = []
     for server_round, names in enumerate(clients, first):
@@ -227,22 +227,22 @@ def relay_case(
             for one, sent in zip(now, counted, strict=True)
         ]
         state = state if names is None else aggregate(state, updates, server_round)
-    sort = sort_of(kind, codec, "float32")
-    payload = pack_relay(first, check(base), rounds, state, replace(bare, server_round=shared.server_round), sort)
+    sort = payload_type(kind, codec, "float32")
+    payload = pack_relay(first, state_crc(base), rounds, state, replace(bare, server_round=context.server_round), sort)
     name = name or f"relay of {kind}, {codec}"
     return Case(name, "relay", kind, codec, "float32", bare, payload, VersionedState(base, first)), state
 
 
-def _relay_cases(random: np.random.Generator, shared: CodingContext) -> Iterable[Case]:
+def _relay_cases(random: np.random.Generator, context: CodingContext) -> Iterable[Case]:
     for kind, codec in [("mask", "side-info"), ("mask", "sampled"), ("mask", "packed"), ("mask and values", "entropy")]:
-        yield relay_case(random, shared, kind, codec, [[5, 1 << 40], None, [CLIENT]])[0]
-    yield relay_case(random, shared, "values", "side-info", [[5, 9]])[0]
+        yield relay_case(random, context, kind, codec, [[5, 1 << 40], None, [CLIENT]])[0]
+    yield relay_case(random, context, "values", "side-info", [[5, 9]])[0]
 
 
 def cases(layers: tuple[int, ...] = LAYERS, seed: int = SEED) -> dict[str, Case]:
     """All sorts of payloads over these layers, by name."""
     random = np.random.default_rng(seed)
-    shared = CodingContext(DIGEST, layers, ROUND, votes_of(random, sum(layers), 10), SEED, CLIENT)
-    every = [*_update_cases(random, shared), *_state_cases(random, shared), *_relay_cases(random, shared)]
-    every += _scalar_cases(random, shared)
+    context = CodingContext(DIGEST, layers, ROUND, votes_of(random, sum(layers), 10), SEED, CLIENT)
+    every = [*_update_cases(random, context), *_state_cases(random, context), *_relay_cases(random, context)]
+    every += _scalar_cases(random, context)
     return {case.name: case for case in every}
