@@ -23,7 +23,7 @@ def packed_bpp() -> float:
     """Bits a gate of a packed mask, header included: the same for any mask."""
     of = method((("strategy", "fedpm"), ("uplink", "packed")))
     mask = pack(np.zeros(of.network.size, dtype=np.bool_))
-    return 8 * len(of.channel.pack_update(Update(mask), VersionedState(of.initial_state(), 1), 0)) / of.network.size
+    return 8 * len(of.codec.pack_update(Update(mask), VersionedState(of.initial_state(), 1), 0)) / of.network.size
 
 
 def uplink_bpp(runs: list[list[Line]]) -> str:

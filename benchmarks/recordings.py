@@ -65,7 +65,7 @@ class Federation:
 
     def updates(self, number: int) -> Iterator[tuple[int, Update, bytes]]:
         """Train the clients of a round from the present state: name, update as it was decoded, and payload of each."""
-        config, channel, known = self.config, self.strategy.channel, VersionedState(self.state, number)
+        config, channel, known = self.config, self.strategy.codec, VersionedState(self.state, number)
         for client in sample_clients(range(self.clients), config.fraction_train, config.seed, "choose", number):
             x, y = data.to_tensors(self._train.take(self._parts[client]), "cpu")
             with seeded_rng(generator(config.seed, "train", server_round=number, client=client), config.client_threads):

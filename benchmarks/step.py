@@ -89,9 +89,9 @@ def whole_update(batch_size: int) -> None:
     """All that a FedPM client does with a message: decode the state, three steps, sample, code the mask."""
     config = parse(FedPM.Config, {"model": "conv4", "local-epochs": 3, "batch-size": batch_size})
     method = FedPM(config, Network(models.build("conv4", (1, 28, 28), 10)))
-    known = method.channel.unpack_state(STATE_FILE.read_bytes())
+    known = method.codec.unpack_state(STATE_FILE.read_bytes())
     update = method.local_update(known.state, task(batch_size))
-    method.channel.pack_update(update, known, client=0)
+    method.codec.pack_update(update, known, client=0)
 
 
 def dense_update(batch_size: int) -> None:
@@ -125,7 +125,7 @@ def write_state() -> None:
     """The state that `whole_update` decodes: votes of ten clients."""
     method = FedPM(FedPM.Config(), Network(models.build("conv4", (1, 28, 28), 10)))
     votes = np.random.default_rng(1).integers(0, 11, method.network.size, dtype=np.uint32)
-    STATE_FILE.write_bytes(method.channel.pack_state(Votes(votes, 10), 2))
+    STATE_FILE.write_bytes(method.codec.pack_state(Votes(votes, 10), 2))
 
 
 def main() -> None:
