@@ -71,12 +71,12 @@ class Lying(LoopbackGrid):
         reply, client = super().deliver(message), message.metadata.dst_node_id - min(self.contexts)
         if reply is None or message.metadata.message_type != "train" or client not in self.liars:
             return reply
-        channel = self.method.codec
-        known = channel.unpack_state(from_record(message.content.array_records[STATE]))
-        honest = channel.unpack_update(from_record(reply.content.array_records[UPDATE]), known, client)
+        codec = self.method.codec
+        known = codec.unpack_state(from_record(message.content.array_records[STATE]))
+        honest = codec.unpack_update(from_record(reply.content.array_records[UPDATE]), known, client)
         gates = lied(self.lie, honest.gates(known.state.size), self.method.config.seed, known.server_round, client)
         update = replace(honest, mask=pack(gates.view(np.bool_)))
-        reply.content[UPDATE] = to_record(channel.pack_update(update, known, client))
+        reply.content[UPDATE] = to_record(codec.pack_update(update, known, client))
         return reply
 
 

@@ -1,4 +1,4 @@
-"""A method of one's own: votes that fade, and steps that shrink.
+"""A method of your own: votes that fade, and steps that shrink.
 
 The server halves the votes of all earlier rounds before it adds the new ones, so that theta follows the clients but remembers;
 a client's Adam takes smaller steps from round to round.
@@ -7,17 +7,15 @@ a client's Adam takes smaller steps from round to round.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-import torch
-
 from fedgates.config import number
-from fedgates.methods import MaskConfig, MaskMethod, add_votes
-from fedgates.methods.training import Task, train_epochs
+from fedgates.methods import MaskConfig, MaskMethod, Spec, Task, add_votes, train_epochs
+from fedgates.nn.optimizers import Adam
 from fedgates.types import Update, Votes
 
 
 @dataclass(frozen=True)
 class FadingConfig(MaskConfig):
-    """The keys that the method adds; they may stand in pyproject.toml, too."""
+    """The keys that the method adds; pyproject.toml may set them."""
 
     fade: int = number(2, 1, 1000)
     shrink: float = number(0.97, 0, 1, above=True)
@@ -27,14 +25,13 @@ class FadingVotes(MaskMethod[FadingConfig]):
     """Two rules; frozen weights, evaluation, coding, checking and resuming are inherited."""
 
     Config = FadingConfig
-    samples = True  # a mask is a sample of Update.theta, so every uplink codec may carry it
+    spec = Spec(samples=True)  # a mask is a sample of Update.theta, so every uplink codec may carry it
 
     def local_update(self, state: Votes, task: Task) -> Update:
-        """The client's rule: train scores from the server's theta, send one sample of what became of them."""
+        """The client's rule: train scores from the server's theta, send one sample of their probabilities."""
         config, network, gates = self.config, self.network, self.gates
         scores = self.theta(state).clamp_(0.001, 0.999).logit_()
-        scores.grad = network.gradient
-        adam = torch.optim.Adam([scores], lr=config.learning_rate * config.shrink**task.server_round)
+        adam = Adam(scores, network.gradient, learning_rate=config.learning_rate * config.shrink**task.server_round)
         draw = task.generator(config.seed, "masks", network.device)
         loss = train_epochs(
             network,

@@ -104,7 +104,9 @@ class Membership:
 
     @property
     def problem(self) -> str:
-        """The first reason why a connected node cannot take part; empty if there is none."""
+        """The first reason why a connected node cannot take part; empty if there is none, or if a node has yet to answer."""
+        if self._present - self._names.keys() - self._left_out.keys() - self._retries.keys():
+            return ""
         failed = [retry.reason for node, retry in self._retries.items() if node in self._present]
         return next(iter([*self._left_out.values(), *failed]), "")
 

@@ -34,7 +34,7 @@ from fedgates.wire import VersionedState
 
 _OWN_DATA = "data-path"
 """The key of a node config with the path of a device's own data."""
-_SNAPSHOT, _MEMORY = "known", "memory"
+SNAPSHOT, MEMORY = "known", "memory"
 """Names of the records in a client's own state."""
 
 _Key = tuple[tuple[tuple[str, str], ...], tuple[tuple[str, Value], ...], Problem]
@@ -97,17 +97,17 @@ def _read_store(context: Context) -> ClientStore:
     """Return what the client keeps in Flower's own client state; nothing where there is something else in its place."""
     store, records = ClientStore(), context.state.array_records
     with suppress(KeyError, WireError):
-        store.snapshot = from_record(records[_SNAPSHOT])
+        store.snapshot = from_record(records[SNAPSHOT])
     with suppress(KeyError, ValueError, TypeError):
-        store.memory = {name: array.numpy() for name, array in records[_MEMORY].items()}
+        store.memory = {name: array.numpy() for name, array in records[MEMORY].items()}
     return store
 
 
 def _write_store(context: Context, store: ClientStore) -> None:
     if store.snapshot is not None:
-        context.state[_SNAPSHOT] = to_record(store.snapshot)
+        context.state[SNAPSHOT] = to_record(store.snapshot)
     if store.memory:
-        context.state[_MEMORY] = ArrayRecord({name: _array(values) for name, values in store.memory.items()})
+        context.state[MEMORY] = ArrayRecord({name: _array(values) for name, values in store.memory.items()})
 
 
 def _array(values: NDArray[np.float32]) -> Array:

@@ -15,7 +15,7 @@ from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from fedgates import models, rng
 from fedgates.methods import training
-from fedgates.methods.registry import configure
+from fedgates.methods.registry import BUILT_IN, configure
 from fedgates.methods.training import Task
 from fedgates.model_file.batch_norms import measured
 from fedgates.nn.dead_units import without_dead
@@ -153,7 +153,7 @@ def fake(monkeypatch):
 
 
 @pytest.mark.parametrize("model", ["mlp", "conv4", "resnet8"])
-@pytest.mark.parametrize("strategy")
+@pytest.mark.parametrize("strategy", BUILT_IN)
 @pytest.mark.usefixtures("fake")
 def test_what_a_method_computes_with_lies_where_its_network_is(strategy, model):
     raw = {"strategy": strategy, "model": model, "local-epochs": 1, "momentum": 0.9, "evaluations": "threshold,sample,ensemble"}
@@ -168,7 +168,7 @@ def test_what_a_method_computes_with_lies_where_its_network_is(strategy, model):
     update = of.local_update(state, Task(x, y, 5, 0, held_out=(x, y)))
     assert update.num_examples == 40
     assert of.evaluate(state, x, y, 5)["loss"] == 1.0
-    network.weights.copy_(of.model(state))
+    network.weights.copy_(of.weights(state))
     without_dead(network.module)
     measured(network.module, x)
     assert {network.weights.device.type, network.gradient.device.type} == {"cuda"}

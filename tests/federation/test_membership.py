@@ -1,103 +1,80 @@
-"""Who is there: slow, mute, failing, doubled and returning nodes, on a grid whose answers the test hands out."""
+"""The bookkeeping of nodes and clients; introductions over a grid are in tests/flower/test_introductions.py."""
 
-import time
+import pytest
 
-from flwr.app import Error, Message, RecordDict
-from flwr.supercore.task_identity import TaskIdentity
-
-from fedgates.federation.membership import Membership, introduction
+from fedgates.federation import Membership, membership, sample_clients
+from fedgates.federation.membership import client_name
 
 
-class Grid:
-    """Nodes, and what each of them answers to the next question: a record, an Error, or None for later."""
-
-    def __init__(self, **answers):
-        TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = 1, 1, 1
-        self.answers = {int(node[1:]): answer for node, answer in answers.items()}
-        self.nodes = set(self.answers)
-        self.questions = {}
-
-    def get_node_ids(self):
-        return self.nodes
-
-    def push_messages(self, messages):
-        ids = []
-        for message in messages:
-            ids.append(f"q{len(self.questions)}")
-            message.metadata.__dict__["_message_id"] = ids[-1]
-            self.questions[ids[-1]] = message
-        return ids
-
-    def pull_messages(self, message_ids):
-        questions = [self.questions[i] for i in message_ids]
-        return [
-            Message(answer, reply_to=question)
-            for question in questions
-            if (answer := self.answers.get(question.metadata.dst_node_id)) is not None
-        ]
+def members(*nodes):
+    """A membership with these nodes connected, none of which has introduced itself."""
+    found = Membership()
+    found.update(nodes)
+    return found
 
 
-def present(roster, grid):
-    return roster.present(grid, RecordDict(), timeout=0.05)
+@pytest.mark.parametrize(
+    ("given", "name"), [(0, 0), (2**31 - 1, 2**31 - 1), (2**31, 77), (-1, 77), (None, 77), ("3", 77), (3.0, 77), (True, 77)]
+)
+def test_a_client_is_named_by_its_partition_or_else_by_its_node(given, name):
+    assert client_name(given, 77) == name
 
 
-def test_clients_go_by_their_names_and_nodes_without_one_by_their_ids():
-    grid = Grid(n10=introduction(3), n11=introduction(None))
-    assert present(Membership(), grid) == {3: 10, 11: 11}
+def test_only_connected_nodes_that_are_neither_known_nor_pending_are_asked():
+    found = members(10, 11, 12, 13)
+    found.introduce(10, 3)
+    found.introduce(11, 4, "no data")
+    assert found.to_ask({12}) == [13]
+    assert found.clients == {3: 10}
+    found.update({12, 13})
+    assert found.to_ask(()) == [12, 13]
+    assert found.clients == {}
 
 
-def test_a_slow_node_takes_part_once_it_has_answered_and_is_asked_once():
-    roster, grid = Membership(), Grid(n10=None, n11=introduction(4, "no data"))
-    assert present(roster, grid) == {}
-    assert roster.problem == ""  # one may still answer
-    grid.answers[10] = introduction(3)
-    assert present(roster, grid) == {3: 10}
-    assert len(grid.questions) == 2
-    assert roster.problem == "no data"
+def test_the_pause_before_a_node_is_asked_again_doubles(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(membership.time, "monotonic", lambda: now[0])
+    found = members(10)
+    for pause in (1.0, 2.0, 4.0, 8.0):
+        found.fail(10, "out of memory")
+        assert found.to_ask(()) == []
+        now[0] += pause - 0.01
+        assert found.to_ask(()) == []
+        now[0] += 0.02
+        assert found.to_ask(()) == [10]
+    found.introduce(10, 3)
+    assert found.clients == {3: 10}
+    found.fail(10, "out of memory")  # the pause starts again
+    now[0] += 1.01
+    assert found.problem == "out of memory"
 
 
-def test_a_node_that_failed_to_answer_is_asked_again_but_not_at_once(monkeypatch):
-    monkeypatch.setattr("fedgates.federation.membership._REST", 0.2)
-    roster, grid = Membership(), Grid(n10=Error(2, "OSError: disk full"))
-    assert present(roster, grid) == {}
-    grid.answers[10] = introduction(3)
-    assert present(roster, grid) == {}
-    assert len(grid.questions) == 1
-    time.sleep(0.2)
-    assert present(roster, grid) == {3: 10}
+def test_a_membership_is_settled_once_nothing_can_come_of_waiting():
+    found = members(10, 11, 12)
+    found.introduce(10, 3)
+    found.introduce(11, 4, "no data")
+    for _ in range(3):
+        assert not found.settled
+        found.fail(12, "out of memory")
+    assert found.settled
 
 
-def test_a_device_that_comes_back_while_it_is_still_listed_is_let_in_when_its_old_node_goes():
-    roster, grid = Membership(), Grid(n10=introduction(3))
-    present(roster, grid)
-    grid.answers[11] = introduction(3)
-    grid.nodes = {10, 11}
-    assert present(roster, grid) == {3: 10}
-    assert roster.problem == "there is a client 3 already"
-    grid.nodes = {11}
-    assert present(roster, grid) == {3: 11}
-    assert roster.problem == ""
+def test_a_name_belongs_to_one_node_until_that_node_leaves():
+    found = members(10, 11)
+    found.introduce(10, 3)
+    found.introduce(11, 3)
+    assert (found.clients, found.problem) == ({3: 10}, "there is a client 3 already")
+    found.update({11})
+    assert (found.problem, found.to_ask(())) == ("", [11])
 
 
-def test_a_node_that_has_left_is_nobody_and_may_come_back():
-    roster, grid = Membership(), Grid(n10=None, n12=introduction(4))
-    present(roster, grid)
-    grid.nodes = {12}
-    grid.answers[10] = introduction(3)
-    assert present(roster, grid) == {4: 12}
-    grid.nodes = {10, 12}
-    assert present(roster, grid) == {3: 10, 4: 12}
-    assert roster.problem == ""
+def test_the_choice_of_clients_is_a_function_of_key_and_names():
+    def chosen(names=range(10), fraction=0.3, seed=1, purpose="choose", server_round=1):
+        return sample_clients(names, fraction, seed, purpose, server_round)
 
-
-def test_of_two_nodes_with_one_name_the_lower_id_has_it_whoever_answers_first():
-    for first, second in ((10, 11), (11, 10)):
-        grid = Grid(**{f"n{first}": introduction(3), f"n{second}": introduction(3)})
-        assert present(Membership(), grid) == {3: 10}
-
-
-def test_a_long_reason_with_line_ends_is_one_short_line():
-    roster, grid = Membership(), Grid(n10=introduction(3, "x\n\x1b[31m" * 10_000))
-    present(roster, grid)
-    assert len(roster.problem) <= 300
-    assert roster.problem.isprintable()
+    assert chosen() == chosen(reversed(range(10)))
+    assert len(chosen()) == 3
+    different = {tuple(c) for c in (chosen(), chosen(seed=2), chosen(purpose="other"), chosen(server_round=2))}
+    assert len(different) == 4
+    assert chosen(fraction=0.001) != []
+    assert chosen([]) == []

@@ -20,12 +20,12 @@ def write_app(folder, server="server_of_study:app", client="client_app:app", con
     """An app of its own, that uses the repository's client app."""
     components = f"[tool.flwr.app.components]\nserverapp = '{server}'\nclientapp = '{client}'\n"
     (folder / "pyproject.toml").write_text(f"{components}[tool.flwr.app.config]\n{config}\n")
-    source = "from fedgates.flower import make_server_app\nfrom strategies import STRATEGIES\napp = make_server_app()\n"
+    source = "from fedgates.flower import make_server_app\napp = make_server_app()\n"
     broken = """
-class Broken(GateStrategy):
-    initial_state = local_update = aggregate = model = None
+class Broken(Method):
+    initial_state = local_update = aggregate = weights = None
     def __init__(self, config, network):
         raise RuntimeError("no such day")
 """
-    (folder / "server_of_study.py").write_text(source + "other = 3\nfrom fedgates.flower import GateStrategy\n" + broken)
+    (folder / "server_of_study.py").write_text(source + "other = 3\nfrom fedgates.methods import Method\n" + broken)
     return folder

@@ -8,12 +8,13 @@ import pytest
 from fedgates.strategies.fedavg import FedAvg
 from fedgates.strategies.topk import as_read
 from flwr.app import Array, ArrayRecord, MetricRecord, RecordDict
-from loopback_runs import FIRST_NODE, Dying, Noting, last_checkpoint, method, name_of, payload_of, run, run_on, state_payload
+from loopback_runs import FIRST_NODE, Dying, Noting, client_of, last_checkpoint, method, payload_of, run, run_on, state_payload
 
 from client_app import app
 from fedgates.data import partition, to_tensors
 from fedgates.data.digits import digits
-from fedgates.flower.records import MEMORY, METRICS, UPDATE
+from fedgates.flower.client_app import MEMORY
+from fedgates.flower.records import METRICS, UPDATE
 from fedgates.methods.training import Task
 
 DIARY = "test_client_memory:Diary"
@@ -24,7 +25,7 @@ SEEN: list[tuple[int, int, list[float]]] = []
 class Diary(FedAvg):
     """A client remembers the rounds in which it trained; in round 4 nothing new, and in round 6 the first of them fails."""
 
-    remembers = True
+    spec = replace(FedAvg.spec, memory=("rounds",))
 
     def local_update(self, state, task):
         rounds = task.memory.get("rounds", np.zeros(0, dtype=np.float32))
@@ -40,7 +41,7 @@ class Diary(FedAvg):
 class Forgetful(Diary):
     """It asks for what it never said it would keep."""
 
-    remembers = False
+    spec = FedAvg.spec
 
 
 @pytest.fixture(autouse=True)
@@ -126,7 +127,7 @@ class Disturbed(Noting):
 
     def deliver(self, message):
         context = self.contexts[FIRST_NODE + 1]
-        if message.metadata.message_type == "train" and name_of(message) == 1 and len(self.states) > 3:
+        if message.metadata.message_type == "train" and client_of(message) == 1 and len(self.states) > 3:
             if self.change:
                 context.state[MEMORY] = self.change(context.state.array_records[MEMORY])
             else:
@@ -153,7 +154,7 @@ def test_a_resumed_run_says_that_clients_start_anew(raw, caplog):
     SEEN.clear()
     with caplog.at_level("WARNING", logger="fedgates"):
         run(config | {"resume": str(stopped)}, 2)
-    assert "keep something of their own, which starts anew" in caplog.text
+    assert f"clients of {DIARY} start without what they kept (rounds)" in caplog.text
     assert SEEN == [(3, 0, []), (3, 1, [])]
 
 
@@ -172,7 +173,7 @@ class Following(Noting):
     def deliver(self, message):
         if message.metadata.message_type != "train":
             return super().deliver(message)
-        client, found = name_of(message), method(**TOPK)
+        client, found = client_of(message), method(**TOPK)
         kept = self.contexts[FIRST_NODE + client].state
         before = {name: array.numpy() for name, array in kept.array_records.get(MEMORY, {}).items()}
         reply = super().deliver(message)

@@ -49,7 +49,7 @@ SIZES = {3: 30, 4: 8, 5: 20}
 
 
 @pytest.fixture(scope="module")
-def finished(shared_raw, tmp_path_factory):
+def finished(shared_raw, tmp_path_factory, writing_everything):
     """A run: its folder, its log, the clients' names, and whoever was sent something."""
     place, said = tmp_path_factory.mktemp("devices"), []
     nodes = [
@@ -65,7 +65,8 @@ def finished(shared_raw, tmp_path_factory):
     log.setLevel(logging.INFO)
     log.addHandler(handler)
     try:
-        folder = run_of(shared_raw, nodes)
+        with writing_everything():
+            folder = run_of(shared_raw, nodes)
     finally:
         log.removeHandler(handler)
         log.setLevel(level)
@@ -152,6 +153,7 @@ def test_of_five_images_one_is_held_out(raw, tmp_path):
     assert [one["examples"] for one in line["client_evaluations"].values()] == [1, 1]
 
 
+@pytest.mark.usefixtures("whole_runs")
 def test_where_nobody_evaluates_there_is_no_accuracy_and_still_a_report(raw, tmp_path, caplog):
     caplog.set_level("INFO", logger="fedgates")
     nodes = [save(tmp_path / f"{i}.npz", slice(40 * i, 40 * i + 40)) for i in range(2)]

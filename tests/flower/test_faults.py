@@ -10,9 +10,9 @@ from flwr.app import Context, Error, Message, RecordDict
 from loopback_runs import (
     Noting,
     answer,
+    client_of,
     decoded,
     last_checkpoint,
-    name_of,
     run,
     run_on,
     state_payload,
@@ -25,10 +25,10 @@ from safetensors.numpy import load_file
 
 from client_app import app
 from fedgates.errors import QuorumError
-from fedgates.federation.membership import sample_clients
-from fedgates.flower import LoopbackGrid, client
+from fedgates.federation import Membership, Problem, client_data, sample_clients
+from fedgates.flower import LoopbackGrid
 from fedgates.flower.records import METRICS
-from fedgates.methods.registry import build, configure
+from fedgates.flower.transport import GridTransport
 from fedgates.runs.checkpoint import RunFolder
 from fedgates.wire.header import peek
 
@@ -63,7 +63,7 @@ def claimed(raw, claims, **changes):
         def deliver(self, message):
             reply = super().deliver(message)
             if message.metadata.message_type == "train":
-                replies[name_of(message)] = message, reply
+                replies[client_of(message)] = message, reply
             return reply
 
     folder = run(raw(num_server_rounds=1, **changes), 3, Watching)
@@ -117,7 +117,7 @@ class Evaluating(LoopbackGrid):
 
     def deliver(self, message):
         reply = super().deliver(message)
-        if message.metadata.message_type == "evaluate" and name_of(message) == 0:
+        if message.metadata.message_type == "evaluate" and client_of(message) == 0:
             reply = claiming(**self.claims)(message, reply)
         return reply
 
@@ -195,9 +195,9 @@ def test_no_claim_takes_another_nodes_id_or_a_name_that_is_none(raw, own):
     names = dict(enumerate([FAR + 9, FAR + 1, 2**31, 2**32, 2**63, -1, "3", 3.0, True, [3]]))
     config = raw(num_server_rounds=1, samples_per_client=0)
     grid = type("Claiming", (Far,), {"names": names})(app, config, node_configs=[own] * 10)
-    strategy = build(*configure(config), (1, 8, 8), 10)
-    strategy.input_shape, strategy.num_classes = (1, 8, 8), 10
-    assert strategy.present(grid) == {FAR + i: FAR + i for i in range(10)}
+    membership = Membership()
+    GridTransport(grid).introduce(membership, Problem((1, 8, 8), 10), timeout=0.2)
+    assert membership.clients == {FAR + i: FAR + i for i in range(10)}
     (line,) = run_on(grid, config).ledger.read()
     assert (line["clients_counted"], line["failed"], line["rejected"]) == (10, {}, {})
 
@@ -235,9 +235,7 @@ def test_who_cannot_take_part_does_not_end_the_run_for_those_who_come_later(raw,
 def test_nobody_is_waited_for_where_no_others_can_come(raw, own):
     config = raw(samples_per_client=0, round_timeout=20.0, min_clients=2)
     grid = LoopbackGrid(app, config, node_configs=[own, {"data-path": "/absent.npz", "partition-id": 1}])
-    with pytest.raises(
-        QuorumError, match=r"min-clients = 2: 1 of 2 clients can take part; of the others the first says: data-p"
-    ):
+    with pytest.raises(QuorumError, match=r"min-clients = 2: 1 of 2 clients can take part; the first of the others: data-p"):
         run_on(grid, config)
 
 
@@ -248,7 +246,7 @@ def test_nor_is_one_that_can_never_say_who_it_is(raw):
                 return Message(Error(2, "my fault"), reply_to=message)
             return super().deliver(message)
 
-    said = r"min-clients = 2: 1 of 2 clients can take part; of the others the first says: error 2: my fault"
+    said = r"min-clients = 2: 1 of 2 clients can take part; the first of the others: error 2: my fault"
     with pytest.raises(QuorumError, match=said):
         run(raw(min_clients=2, round_timeout=60.0), 2, Broken)
 
@@ -313,7 +311,7 @@ def test_an_exception_in_the_client_app_reaches_the_ledger(raw, tmp_path):
         def deliver(self, message):
             if message.metadata.message_type == "train":
                 broken.unlink(missing_ok=True)
-                client._device_data.cache_clear()
+                client_data._own_data.cache_clear()
             return super().deliver(message)
 
     folder = run_on(Vanishing(app, config, node_configs=nodes), config)
@@ -349,7 +347,7 @@ class Outages(Noting):
         messages = list(messages)
         if messages and messages[0].metadata.message_type == "train":
             self.at = peek(state_payload(messages[0])).server_round
-            self.asked.setdefault(self.at, []).append([name_of(message) for message in messages])
+            self.asked.setdefault(self.at, []).append([client_of(message) for message in messages])
         return super().push_messages(messages)
 
     def deliver(self, message):

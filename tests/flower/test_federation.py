@@ -24,6 +24,7 @@ def entropy_of(folder):
     return -(shares * np.log2(shares)).sum() * D / 8
 
 
+@pytest.mark.usefixtures("whole_runs")
 def test_a_run_leaves_the_files_and_the_figures_of_the_contract(raw, contract):
     folder = run(raw())
     first, second = folder.ledger.read()
@@ -209,7 +210,7 @@ def test_nodes_with_a_data_path_use_their_own_data_and_a_bad_one_is_left_out(raw
 def test_no_usable_client_at_all_ends_the_run_with_the_reason(raw, tmp_path):
     nodes = [{"data-path": str(tmp_path / "absent.npz")}] * 2
     config = raw(samples_per_client=0)
-    with pytest.raises(QuorumError, match=r"of the others the first says: data-path = .*absent\.npz"):
+    with pytest.raises(QuorumError, match=r"the first of the others: data-path = .*absent\.npz"):
         run_on_grid(LoopbackGrid(app, config, node_configs=nodes), config)
 
 

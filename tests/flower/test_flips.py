@@ -9,9 +9,9 @@ from loopback_runs import (
     FIRST_NODE,
     D,
     Noting,
+    client_of,
     decoded,
     last_checkpoint,
-    name_of,
     run,
     run_on,
     state_payload,
@@ -23,9 +23,9 @@ from client_app import app
 from fedgates import data, rng
 from fedgates.config import RunConfig
 from fedgates.errors import ConfigError
-from fedgates.flower import client
+from fedgates.federation import client
 from fedgates.flower.records import METRICS
-from fedgates.methods.registry import configure
+from fedgates.methods.registry import BUILT_IN, configure
 from fedgates.wire.header import peek
 
 P = 0.1
@@ -43,7 +43,7 @@ class Watching(Noting):
     def deliver(self, message):
         reply = super().deliver(message)
         if message.metadata.message_type == "train":
-            key = peek(state_payload(message)).server_round, name_of(message)
+            key = peek(state_payload(message)).server_round, client_of(message)
             strategy = self.contexts[message.metadata.dst_node_id].run_config.get("strategy", "fedpm")
             self.updates[key] = decoded(message, reply, strategy=strategy).gates(D)
             self.metrics[key] = dict(reply.content.metric_records[METRICS])
@@ -53,7 +53,7 @@ class Watching(Noting):
 class Keeping(FedPM):
     """A client remembers the mask that it made."""
 
-    remembers = True
+    spec = replace(FedPM.spec, memory=("mask",))
 
     def local_update(self, state, task):
         update = super().local_update(state, task)
@@ -202,7 +202,7 @@ def test_what_a_client_remembers_is_not_turned_over(raw):
 # --- who takes it
 
 
-@pytest.mark.parametrize("strategy")
+@pytest.mark.parametrize("strategy", BUILT_IN)
 def test_methods_whose_updates_have_values_refuse_it(strategy):
     raw = {"strategy": strategy, "flip-probability": 0.1}
     if strategy in WITH_MASKS:

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from loopback_runs import answer, decoded, method, name_of, payload_of, resealed, run, state_payload, votes_of, with_faults
+from loopback_runs import answer, client_of, decoded, method, payload_of, resealed, run, state_payload, votes_of, with_faults
 
 from fedgates.types import Update
 from fedgates.wire import VersionedState
@@ -32,26 +32,26 @@ def field(payload, place):
 
 def foreign(uplink, seen):
     """How the second round's honest payload is changed, by what, and the reason; `seen` has payloads of others."""
-    channel = method(uplink=uplink).codec
+    codec = method(uplink=uplink).codec
     other = UPLINKS[(UPLINKS.index(uplink) + 1) % 4]
 
     def recoded(message, reply):
         mask = decoded(message, reply, uplink=uplink).mask
         theta = np.unpackbits(mask, count=method().network.size, bitorder="little").astype(np.float32)
-        known = channel.unpack_state(state_payload(message))
-        return method(uplink=other).codec.pack_update(Update(mask, theta=theta), known, name_of(message))
+        known = codec.unpack_state(state_payload(message))
+        return method(uplink=other).codec.pack_update(Update(mask, theta=theta), known, client_of(message))
 
     def of_the_first_state(message, reply):
         mask = decoded(message, reply, uplink=uplink).mask
         theta = np.unpackbits(mask, count=method().network.size, bitorder="little").astype(np.float32)
-        return channel.pack_update(Update(mask, theta=theta), VersionedState(method().initial_state(), 2), name_of(message))
+        return codec.pack_update(Update(mask, theta=theta), VersionedState(method().initial_state(), 2), client_of(message))
 
     def body(change):
         return lambda m, r: resealed(payload_of(r)[:HEADER_SIZE] + change(payload_of(r)[HEADER_SIZE:]))
 
     cases = {
         "another codec": (recoded, f"a payload of mask, {other}, expected mask, {uplink}"),
-        "the round before": (lambda m, r: seen[1, name_of(m)], "round 1, expected 2"),
+        "the round before": (lambda m, r: seen[1, client_of(m)], "round 1, expected 2"),
         "cut": (body(lambda b: b[: len(b) // 2]), ANOTHER_MODEL),
         "no body": (body(lambda b: b""), "a body of 0 bytes, expected"),
         "too long": (body(lambda b: b + bytes(20_000)), ANOTHER_MODEL),
@@ -69,7 +69,7 @@ def foreign(uplink, seen):
     if uplink in ("side-info", "sampled"):  # a plain mask has no name on it
         cases |= {
             "a neighbour's": (lambda m, r: seen[2, 0], ANOTHER_MODEL),
-            "dated anew": (lambda m, r: patched(seen[1, name_of(m)], ROUND, 2), ANOTHER_MODEL),
+            "dated anew": (lambda m, r: patched(seen[1, client_of(m)], ROUND, 2), ANOTHER_MODEL),
             "of another state": (of_the_first_state, ANOTHER_MODEL),
         }
     return cases
@@ -86,7 +86,7 @@ def test_a_payload_made_for_something_else_is_rejected_and_votes_nothing(raw, up
     clients = len(cases) + 2
 
     def remember(message, reply):
-        seen[field(payload_of(reply), ROUND), name_of(message)] = payload_of(reply)
+        seen[field(payload_of(reply), ROUND), client_of(message)] = payload_of(reply)
         return reply
 
     sound = []

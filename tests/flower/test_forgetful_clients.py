@@ -6,10 +6,11 @@ from loopback_runs import FIRST_NODE, Noting, answer, last_checkpoint, method, p
 
 from client_app import app
 from fedgates.flower import LoopbackGrid
-from fedgates.flower.records import KNOWN, STYPE, from_record, to_record
+from fedgates.flower.client_app import SNAPSHOT
+from fedgates.flower.records import STYPE, from_record, to_record
 
 RELAYED = {"uplink": "side-info", "downlink": "relay", "num_server_rounds": 5}
-SNAPSHOT, UPDATES = "votes", "relay, side-info"
+VOTES, UPDATES = "votes", "relay, side-info"
 NONE = "updates since the state of round 2, but this client has none"
 
 
@@ -35,27 +36,27 @@ def keep(make):
     """Client 1 keeps this payload instead of its own."""
 
     def happens(context):
-        context.state[KNOWN] = to_record(make(from_record(context.state.array_records[KNOWN])))
+        context.state[SNAPSHOT] = to_record(make(from_record(context.state.array_records[SNAPSHOT])))
 
     return happens
 
 
 def keep_array(name, stype):
     def happens(context):
-        payload = from_record(context.state.array_records[KNOWN])
-        context.state[KNOWN] = ArrayRecord({name: Array("uint8", (len(payload),), stype, payload)})
+        payload = from_record(context.state.array_records[SNAPSHOT])
+        context.state[SNAPSHOT] = ArrayRecord({name: Array("uint8", (len(payload),), stype, payload)})
 
     return happens
 
 
 def keep_nothing(context):
-    context.state[KNOWN] = ArrayRecord()
+    context.state[SNAPSHOT] = ArrayRecord()
 
 
 def of_round(server_round):
     def make(payload):
-        channel = method(downlink="relay").codec
-        return channel.pack_state(channel.unpack_state(payload).state, server_round)
+        codec = method(downlink="relay").codec
+        return codec.pack_state(codec.unpack_state(payload).state, server_round)
 
     return make
 
@@ -107,11 +108,11 @@ def test_a_client_that_lost_its_state_costs_one_reply_and_is_sent_a_snapshot(raw
     grid.happens = happens
     folder = run_on(grid, config)
     lines = folder.ledger.read()
-    assert [line["failed"] for line in lines] == [{}, {}, {"1": f"error 2: fedgates.wire.header.WireError: {reason}"}, {}, {}]
+    assert [line["failed"] for line in lines] == [{}, {}, {"1": f"error 2: fedgates.errors.WireError: {reason}"}, {}, {}]
     assert [line["clients_counted"] for line in lines] == [4, 4, 3, 4, 4]
     found = sorts(grid.states)
-    assert {key for key, sort in found.items() if sort == SNAPSHOT} == {*((1, i) for i in range(4)), (4, 1)}
-    assert set(found.values()) == {SNAPSHOT, UPDATES}
+    assert {key for key, sort in found.items() if sort == VOTES} == {*((1, i) for i in range(4)), (4, 1)}
+    assert set(found.values()) == {VOTES, UPDATES}
     assert last_checkpoint(folder).read_bytes() == without_client_1
 
 
@@ -137,7 +138,7 @@ def test_who_was_not_heard_is_sent_a_snapshot_next(raw):
         if downlink == "relay":
             line, found = folder.ledger.read()[1], sorts(grid.states)
     assert (list(line["failed"]), list(line["rejected"])) == (["0", "2"], ["1", "3"])
-    assert [found[3, client] for client in range(6)] == [SNAPSHOT] * 4 + [UPDATES] * 2
+    assert [found[3, client] for client in range(6)] == [VOTES] * 4 + [UPDATES] * 2
     assert {found[at, client] for at in (4, 5) for client in range(6)} == {UPDATES}
     assert ends[0] == ends[1]
 
@@ -154,7 +155,7 @@ def test_an_evaluator_that_was_not_heard_is_sent_a_snapshot_next(raw):
     lines = run_on(grid, config).ledger.read()
     assert [list(line["evaluation_failed"]) for line in lines] == [["0"]] * 3
     found = sorts(grid.states)
-    assert [found[2, client] for client in range(3)] == [SNAPSHOT, UPDATES, UPDATES]
+    assert [found[2, client] for client in range(3)] == [VOTES, UPDATES, UPDATES]
 
 
 def test_a_device_that_comes_back_as_another_node_costs_one_reply(raw):
@@ -178,8 +179,8 @@ def test_what_a_client_keeps_is_the_state_that_the_server_has(raw):
     grid = LoopbackGrid(app, config, 3)
     folder = run_on(grid, config)
     before = folder.path / "checkpoint-00004.safetensors"
-    channel = method(downlink="relay").codec
+    codec = method(downlink="relay").codec
     for context in grid.contexts.values():
-        known = channel.unpack_state(from_record(context.state.array_records[KNOWN]))
+        known = codec.unpack_state(from_record(context.state.array_records[SNAPSHOT]))
         assert known.server_round == 5
         assert known.state.votes.tobytes() in before.read_bytes()

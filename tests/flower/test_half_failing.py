@@ -5,7 +5,7 @@ from statistics import fmean
 import numpy as np
 import pytest
 from flwr.app import Error, Message
-from loopback_runs import answer, name_of, run, state_payload
+from loopback_runs import answer, client_of, run, state_payload
 
 from fedgates.flower import LoopbackGrid
 from fedgates.wire.header import peek
@@ -37,7 +37,7 @@ class HalfFailing(LoopbackGrid):
     def deliver(self, message):
         if message.metadata.message_type != "train":
             return super().deliver(message)
-        key = peek(state_payload(message)).server_round, name_of(message)
+        key = peek(state_payload(message)).server_round, client_of(message)
         self._asked[key] = self._asked.get(key, 0) + 1
         lot = np.random.default_rng([self._seed, *key, self._asked[key]])
         if lot.random() < 0.5:

@@ -148,7 +148,7 @@ def killed(raw, base, since, seconds):
 
 
 @pytest.fixture(scope="module")
-def whole_and_kills(shared_raw, tmp_path_factory):
+def whole_and_kills(shared_raw, tmp_path_factory, writing_everything):
     """A run that nobody killed, and those that were and have been resumed; the moments are spread over its duration."""
     base = tmp_path_factory.mktemp("kills")
     raw = partial(shared_raw, num_server_rounds=ROUNDS, evaluations="threshold", fraction_train=0.75)
@@ -176,8 +176,9 @@ def whole_and_kills(shared_raw, tmp_path_factory):
 
     with ThreadPoolExecutor(2) as together:
         found = list(together.map(kill, range(len(plan))))
-    for again, _ in found:
-        run(again)
+    with writing_everything():
+        for again, _ in found:
+            run(again)
     return whole, [kill for _, kill in found]
 
 

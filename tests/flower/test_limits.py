@@ -9,8 +9,11 @@ from loopback_runs import D, Noting, answer, last_checkpoint, payload_of, run, r
 from client_app import app
 from fedgates.config import LIMITS
 from fedgates.errors import QuorumError, WireError
+from fedgates.federation import Problem
+from fedgates.federation.client import expect_size
 from fedgates.flower import LoopbackGrid, run_on_grid
-from fedgates.flower.records import KNOWN, SHAPE, expect_size, shape_record
+from fedgates.flower.client_app import SNAPSHOT
+from fedgates.flower.records import PROBLEM, problem_record
 from fedgates.runs.round_log import RoundLog
 from fedgates.wire.codec import Codec
 from fedgates.wire.header import peek
@@ -86,7 +89,7 @@ def test_a_client_reads_nothing_of_a_state_that_is_too_long(raw):
     for line in others:
         assert line["failed"] == dict.fromkeys(
             "012",
-            "error 2: fedgates.wire.header.WireError: "
+            "error 2: fedgates.errors.WireError: "
             f"a payload of {length:,} bytes, expected at most max-payload-mb = 0.012 megabytes",
         )
 
@@ -125,7 +128,7 @@ def test_a_device_that_is_too_small_for_the_network_is_left_out(raw, caplog, own
 def introduced(raw, **node):
     """Why a client with this node config says that it cannot take part."""
     grid = LoopbackGrid(app, raw(), node_configs=[{"partition-id": 0, "num-partitions": 3, **node}])
-    content = RecordDict({SHAPE: shape_record((1, 8, 8), 10)})
+    content = RecordDict({PROBLEM: problem_record(Problem((1, 8, 8), 10))})
     (reply,) = grid.send_and_receive([Message(content, 1000, MessageType.QUERY)])
     return reply.content.config_records["introduction"]["problem"]
 
@@ -162,10 +165,10 @@ def test_a_client_trains_for_no_round_beyond_those_of_its_run_config(raw, downli
         run_on_grid(grid, config)
     *sound, last = lines_of(config)
     assert [line["clients_counted"] for line in sound] == [2, 2, 2]
-    reason = "error 2: fedgates.wire.header.WireError: the state that opens round 4, beyond num-server-rounds = 2"
+    reason = "error 2: fedgates.errors.WireError: the state that opens round 4, beyond num-server-rounds = 2"
     assert last["failed"] == dict.fromkeys("01", reason)
     if downlink == "relay":
-        kept = [context.state.array_records[KNOWN]["payload"].data for context in grid.contexts.values()]
+        kept = [context.state.array_records[SNAPSHOT]["payload"].data for context in grid.contexts.values()]
         assert [peek(payload).server_round for payload in kept] == [3, 3]
 
 

@@ -1,11 +1,15 @@
 """Regression through a whole federation: no accuracy anywhere, but r2, losses, and the support that the data set knows."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from client_app import app
 from fedgates.errors import WireError
+from fedgates.federation import Reply
+from fedgates.federation.round_trip import _evaluation_metrics
 from fedgates.flower import LoopbackGrid, run_on_grid
-from fedgates.flower.records import evaluation_content, read_evaluation
+from fedgates.flower.records import read_reply, reply_content
 from fedgates.runs.summary import summary
 
 SMALL = {
@@ -30,6 +34,7 @@ SMALL = {
     ],
     ids=lambda method: method["strategy"],
 )
+@pytest.mark.usefixtures("whole_runs")
 def test_a_regression_run_says_r2_and_how_the_support_is_met(raw, method):
     config = raw(**SMALL, **method)
     folder = run_on_grid(LoopbackGrid(app, config, 4), config)
@@ -61,7 +66,9 @@ def test_fedavg_finds_the_support_of_an_easy_problem(raw):
 
 
 def test_an_evaluation_of_a_regression_needs_no_accuracy_but_one_of_classes_does():
-    content = evaluation_content({"r2": 0.5, "loss": 2.0}, 7)
-    assert read_evaluation(content, classes=False) == (7, {"loss": 2.0})
+    content = reply_content(Reply(1000, num_examples=7, metrics={"r2": 0.5, "loss": 2.0}))
+    reply = read_reply(SimpleNamespace(metadata=SimpleNamespace(src_node_id=1000), content=content), "evaluate", 1.0)
+    assert (reply.num_examples, reply.malformed) == (7, "")
+    assert _evaluation_metrics(reply.metrics, classes=False) == {"loss": 2.0}
     with pytest.raises(WireError, match=r"accuracy = -1\.0, expected a number from 0 to 1"):
-        read_evaluation(content)
+        _evaluation_metrics(reply.metrics, classes=True)

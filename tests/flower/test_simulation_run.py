@@ -1,4 +1,4 @@
-"""`rehearse`: what a script of one's own prints, and how it ends."""
+"""`fedgates.simulate`: what a script of one's own prints and gets back, and the errors that it raises."""
 
 import json
 import subprocess
@@ -6,27 +6,36 @@ import sys
 
 import pytest
 from engines import ROOT
+from torch import nn
+
+import fedgates
+from fedgates.errors import ConfigError, QuorumError
 
 SCRIPT = """
-import json, sys
-from client_app import app
-from fedgates.flower import rehearse
+import json, logging, sys
+import fedgates
 
-settings = {"num-server-rounds": 1, "samples-per-client": 20, "output-dir": sys.argv[1], **json.loads(sys.argv[2])}
-folder = rehearse(app, settings, **json.loads(sys.argv[3]))
-print("it returned", folder.path)
+logging.basicConfig(level="INFO", format="%(message)s", stream=sys.stdout)
+settings = {"num-server-rounds": 1, "samples-per-client": 20, "output-dir": sys.argv[1]}
+result = fedgates.simulate(settings, num_clients=3, **json.loads(sys.argv[2]))
+print("it returned", result.folder)
 """
+AT_LEAST_ONE = "a whole number of at least 1"
 
 
-def script(tmp_path, settings, clients):
-    arguments = [str(tmp_path), json.dumps(settings), json.dumps(clients)]
+def script(tmp_path, **arguments):
     return subprocess.run(
-        [sys.executable, "-c", SCRIPT, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", SCRIPT, str(tmp_path), json.dumps(arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
 
 
-def test_it_tells_the_rounds_and_returns_the_folder(tmp_path):
-    ended = script(tmp_path, {}, {"num_clients": 3})
+def test_it_logs_the_rounds_and_returns_the_folder(tmp_path):
+    ended = script(tmp_path, progress=False)
     assert (ended.returncode, ended.stderr) == (0, "")
     (folder,) = tmp_path.iterdir()
     lines = ended.stdout.splitlines()
@@ -36,23 +45,52 @@ def test_it_tells_the_rounds_and_returns_the_folder(tmp_path):
     assert lines[-1] == f"it returned {folder}"
 
 
+def test_a_progress_bar_counts_the_rounds(tmp_path):
+    ended = script(tmp_path)
+    assert ended.returncode == 0
+    last = ended.stderr.splitlines()[-1]
+    assert last.startswith("fedpm: 100%|")
+    assert "| 1/1 [" in last
+    assert "accuracy=" in last
+    assert "loss=" in last
+
+
+@pytest.mark.usefixtures("whole_runs")
+def test_the_result_has_the_history_and_the_model(raw):
+    result = fedgates.simulate(raw(num_server_rounds=3, model="mlp"), num_clients=3, progress=False)
+    lines = [json.loads(line) for line in (result.folder / "rounds.jsonl").read_text().splitlines()]
+    assert result.history.index.tolist() == [1, 2, 3]
+    for column in ("accuracy", "uplink_bytes", "clients_counted"):
+        assert result.history[column].tolist() == [line[column] for line in lines]
+    assert "uplink" not in result.history  # a mapping, not a number
+    assert isinstance(result.model, nn.Module)
+    assert result.model.facts.training["accuracy"] == lines[-1]["accuracy"]
+
+
+@pytest.mark.usefixtures("whole_runs")
+def test_the_model_of_a_network_of_ones_own_is_loaded_with_that_network(raw):
+    result = fedgates.simulate(raw(num_server_rounds=1, model="tiny_network:build"), num_clients=2, progress=False)
+    assert sum(parameter.numel() for parameter in result.model.parameters()) == 610
+
+
 @pytest.mark.parametrize(
-    ("settings", "clients", "said"),
+    ("settings", "clients", "error", "message"),
     [
-        ({}, {}, "fedgates: num_clients = 0: expected how many clients share the data set, or node_configs instead"),
-        ({}, {"num_clients": -3}, "fedgates: num_clients = -3: expected how many clients share the data set"),
-        ({"seed": -1}, {"num_clients": 3}, "fedgates: seed = -1: expected a whole number of at least 0 and at most "),
-        ({"model": "linear"}, {"num_clients": 3}, "fedgates: model = 'linear': expected another"),
+        ({}, {"num_clients": 0}, ConfigError, f"num_clients = 0: expected {AT_LEAST_ONE}, or node_configs instead"),
+        ({}, {"num_clients": -3}, ConfigError, f"num_clients = -3: expected {AT_LEAST_ONE}"),
+        ({"seed": -1}, {"num_clients": 3}, ConfigError, "seed = -1: expected a whole number of at least 0 and at most "),
+        ({"model": "linear"}, {"num_clients": 3}, ConfigError, "model = 'linear': expected another"),
         (
             {"dataset": "devices:8x8x1:10"},
             {"node_configs": [{"partition-id": 4, "data-path": "/absent.npz"}]},
-            "fedgates: min-clients = 2: 0 of 1 clients can take part; of the others the first says: data-path = '/absent.npz'",
+            QuorumError,
+            "min-clients = 2: 0 of 1 clients can take part; the first of the others: data-path = '/absent.npz'",
         ),
     ],
 )
-def test_what_cannot_be_done_is_one_line(tmp_path, settings, clients, said):
-    ended = script(tmp_path, settings, clients)
-    assert ended.returncode == 1
-    assert "it returned" not in ended.stdout
-    (line,) = ended.stderr.splitlines()
-    assert line.startswith(said)
+def test_what_cannot_be_run_is_an_error_of_one_line(raw, capsys, settings, clients, error, message):
+    with pytest.raises(error) as raised:
+        fedgates.simulate({**raw(samples_per_client=20), **settings}, **clients, progress=False)
+    assert str(raised.value).startswith(message)
+    assert "\n" not in str(raised.value)
+    assert capsys.readouterr() == ("", "")

@@ -6,11 +6,11 @@ import pytest
 from flwr.app import Error
 from flwr.clientapp.client_app import ClientAppException
 
-from fedgates.flower.transport import reason
+from fedgates.flower.transport import error_reason
 
 
 def said(why):
-    return reason(SimpleNamespace(error=Error(2, why)))  # a message takes a running engine to be made
+    return error_reason(SimpleNamespace(error=Error(2, why)))  # a message takes a running engine to be made
 
 
 @pytest.mark.parametrize(

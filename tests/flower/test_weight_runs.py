@@ -2,7 +2,18 @@
 
 import numpy as np
 import pytest
-from loopback_runs import answer, last_checkpoint, method, name_of, payload_of, resealed, run, state_payload, total, with_faults
+from loopback_runs import (
+    answer,
+    client_of,
+    last_checkpoint,
+    method,
+    payload_of,
+    resealed,
+    run,
+    state_payload,
+    total,
+    with_faults,
+)
 from safetensors.numpy import load_file
 
 from fedgates.methods.metrics import entropy
@@ -72,9 +83,9 @@ def sent(update, **changes):
     """An honest client's payload is replaced by another of a run with these keys."""
 
     def fault(message, reply):
-        channel = method(**changes).codec
-        known = channel.unpack_state(state_payload(message))
-        return answer(message, channel.pack_update(update, known, name_of(message)))
+        codec = method(**changes).codec
+        known = codec.unpack_state(state_payload(message))
+        return answer(message, codec.pack_update(update, known, client_of(message)))
 
     return fault
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fedgates.config import number
-from fedgates.methods import WeightConfig, WeightMethod, largest, weighted_mean
+from fedgates.methods import Spec, WeightConfig, WeightMethod, largest, weighted_mean
 from fedgates.types import Update, Weights, pack
 
 
@@ -20,7 +20,7 @@ class TopShare(WeightMethod):
     """FedAvg's client and server, with the changes of the weights in place of the weights."""
 
     Config = TopShareConfig
-    sends = "mask and values"
+    spec = Spec("mask and values", arrays=("weights",))
 
     def local_update(self, state, task):
         values, metrics = self.train(state, task)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from fedgates.flower import MaskMethod
+from fedgates.methods import MaskMethod
 from fedgates.methods.randomized_response import epsilon, flipped, restored
 from fedgates.nn.network import Network
 from fedgates.types import Update, Votes, pack, unpack

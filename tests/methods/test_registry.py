@@ -8,7 +8,8 @@ from loopback_runs import D
 
 from client_app import app
 from fedgates.errors import ConfigError
-from fedgates.flower import LoopbackGrid, MaskMethod, run_on_grid
+from fedgates.flower import LoopbackGrid, run_on_grid
+from fedgates.methods import MaskMethod
 from fedgates.methods.registry import build, configure
 
 DIGITS = (1, 8, 8), 10

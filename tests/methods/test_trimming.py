@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from fedgates.errors import ConfigError
-from fedgates.flower import add_votes
-from fedgates.methods.registry import configure
+from fedgates.methods import add_votes
+from fedgates.methods.registry import BUILT_IN, configure
 from fedgates.methods.trimming import trimmed
 from fedgates.nn.network import Network
 from fedgates.types import Update, Votes, pack
@@ -164,7 +164,7 @@ def test_theta_is_the_share_of_what_was_left(method, config):
 # --- who takes it
 
 
-@pytest.mark.parametrize("strategy")
+@pytest.mark.parametrize("strategy", BUILT_IN)
 def test_methods_without_votes_refuse_it(strategy):
     raw = {"strategy": strategy, "trim": 0.1}
     if strategy in WITH_VOTES:

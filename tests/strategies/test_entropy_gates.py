@@ -164,18 +164,18 @@ def test_no_updates_leave_the_state():
 
 def test_the_model_has_the_medians_and_their_zeros():
     found = method()
-    weights = found.model(state([2, 2, 2, 2], [EVEN - 0.01, 0, 40, -EVEN + 0.01]))
+    weights = found.weights(state([2, 2, 2, 2], [EVEN - 0.01, 0, 40, -EVEN + 0.01]))
     assert weights.tolist() == pytest.approx([0, 1, 2, 2])
     assert (weights == 0).tolist() == [True, False, False, False]
 
 
 def test_evaluation_has_both_densities_and_a_round_its_multiplier():
-    found, x = method(), images(255, labels=[0])
+    found, task = method(), images(255, labels=[0])
     before = state([2, 2, 2, 2], [EVEN - math.log(3)] * 3 + [EVEN + math.log(3)], 1.5)
-    measured = found.evaluate(before, x.x, x.y, 1)
-    assert measured["model_density"] == 0.25
-    assert measured["expected_density"] == pytest.approx((3 * 0.25 + 0.75) / 4, abs=1e-6)
-    assert found.measure(before, before, MaskCounts(8))["multiplier"] == 1.5
+    metrics = found.evaluate(before, task)
+    assert metrics["model_density"] == 0.25
+    assert metrics["expected_density"] == pytest.approx((3 * 0.25 + 0.75) / 4, abs=1e-6)
+    assert found.round_metrics(before, before, MaskCounts(8))["multiplier"] == 1.5
 
 
 # --- through the wire

@@ -6,7 +6,7 @@ import torch
 from fedgates.strategies.fedavg import FedAvg, FedAvgConfig
 from torch import nn
 
-from fedgates.flower import largest, rounded, weighted_mean
+from fedgates.methods import largest, to_float32, weighted_mean
 from fedgates.methods.training import Task
 from fedgates.nn.gates import Gates
 from fedgates.nn.network import Network
@@ -102,10 +102,10 @@ def test_no_updates_leave_the_state():
 
 
 def test_evaluation_by_hand():
-    x = images(255, 0, 255, labels=[0, 1, 1])
-    measured = method().evaluate(weights(math.log(3), 0, 0, 0), x.x, x.y, server_round=1)
+    task = images(255, 0, 255, labels=[0, 1, 1])
+    metrics = method().evaluate(weights(math.log(3), 0, 0, 0), task)
     loss = -(2 * math.log(0.75) + math.log(0.25)) / 3
-    assert measured == {"accuracy": pytest.approx(2 / 3), "loss": pytest.approx(loss), "model_density": 0.25}
+    assert metrics == {"accuracy": pytest.approx(2 / 3), "loss": pytest.approx(loss), "model_density": 0.25}
 
 
 @pytest.mark.parametrize(
@@ -121,16 +121,16 @@ def test_evaluation_by_hand():
 )
 def test_target_density_prunes_the_model_that_a_state_stands_for(density, kept):
     state = weights(1, -3, 2, -2)
-    assert method(target_density=density).model(state).tolist() == kept
+    assert method(target_density=density).weights(state).tolist() == kept
     assert state.values.tolist() == [1, -3, 2, -2]
 
 
 def test_the_pruned_model_is_evaluated_and_the_dense_one_trained_and_sent():
     state, asked = weights(math.log(3), -5, 0, 0), images(255, 0, 255, labels=[0, 1, 1])
     dense, pruned = method(), method(target_density=0.25)
-    measured = pruned.evaluate(state, asked.x, asked.y, server_round=1)
-    assert measured == dense.evaluate(weights(0, -5, 0, 0), asked.x, asked.y, server_round=1)
-    assert measured["model_density"] == 0.25
+    metrics = pruned.evaluate(state, asked)
+    assert metrics == dense.evaluate(weights(0, -5, 0, 0), asked)
+    assert metrics["model_density"] == 0.25
     sent = [found.local_update(state, asked).values.tolist() for found in (dense, pruned)]
     assert sent[0] == sent[1]
     updates = [update(*sent[0]), update(1, 2, 3, 4)]
@@ -178,10 +178,10 @@ def test_something_is_done_after_every_step():
 
 def test_weights_that_overflow_are_measured_all_the_same():
     # finite, so the wire lets them through; the round must still be written down, and numbers in it are finite
-    x = images(255, 0, labels=[0, 1])
+    task = images(255, 0, labels=[0, 1])
     found = method(nn.Sequential(nn.Flatten(), nn.Linear(1, 2), nn.Linear(2, 2)))
-    measured = found.evaluate(weights(*[3e38, -3e38] * 5), x.x, x.y, server_round=1)
-    assert all(math.isfinite(value) for value in measured.values())
+    metrics = found.evaluate(weights(*[3e38, -3e38] * 5), task)
+    assert all(math.isfinite(value) for value in metrics.values())
 
 
 def test_the_digest_names_the_layout_and_is_not_that_of_gates():
@@ -192,8 +192,8 @@ def test_the_digest_names_the_layout_and_is_not_that_of_gates():
 
 
 def test_it_sends_values_alone():
-    assert FedAvg.sends == "values"
-    assert not FedAvg.samples
+    assert FedAvg.spec.update == "values"
+    assert not FedAvg.spec.samples
     assert FedAvg.Config is FedAvgConfig
 
 
@@ -223,13 +223,13 @@ def test_it_learns():
     torch.manual_seed(0)
     found = method(nn.Sequential(nn.Flatten(), nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 2)), batch_size=8)
     state = found.initial_state()
-    before = found.evaluate(state, *parts[-1], server_round=0)
+    before = found.evaluate(state, Task(*parts[-1], server_round=0))
     for server_round in (1, 2, 3):
         tasks = [Task(*part, server_round, client) for client, part in enumerate(parts[:-1])]
         state = found.aggregate(state, [found.local_update(state, task) for task in tasks], server_round)
-    measured = found.evaluate(state, *parts[-1], server_round=3)
-    assert measured["accuracy"] > 0.9
-    assert measured["loss"] < before["loss"] / 2
+    metrics = found.evaluate(state, Task(*parts[-1], server_round=3))
+    assert metrics["accuracy"] > 0.9
+    assert metrics["loss"] < before["loss"] / 2
 
 
 def test_training_that_diverges_sends_nothing():
@@ -239,4 +239,4 @@ def test_training_that_diverges_sends_nothing():
 
 def test_sums_beyond_float32_are_held_at_its_largest():
     top = float(np.finfo(np.float32).max)
-    assert rounded(np.array([1e300, -1e300, 0.1])).tolist() == [top, -top, float(np.float32(0.1))]
+    assert to_float32(np.array([1e300, -1e300, 0.1])).tolist() == [top, -top, float(np.float32(0.1))]

@@ -81,7 +81,7 @@ def test_no_coin_is_tossed():
     sent = [found.local_update(state, one_image(server_round, client)) for server_round in (1, 2) for client in (0, 1)]
     assert {tuple(unpack(update.mask, 4).tolist()) for update in sent} == {(0, 0, 1, 1)}
     assert all(update.theta is None and update.values is None for update in sent)
-    assert not FedMask.samples
+    assert not FedMask.spec.samples
 
 
 def by_hand(found, theta, task, config):
@@ -131,7 +131,7 @@ def test_the_server_takes_the_mean_and_thresholds_it():
     found = method()
     state = found.aggregate(votes(9, 9, 9, 9, trials=9), masks, 1)
     assert (state.votes.tolist(), state.trials) == ([4, 2, 1, 0], 4)
-    assert found.model(state).tolist() == [found.gates.frozen[0].item(), 0, 0, 0]
+    assert found.weights(state).tolist() == [found.gates.frozen[0].item(), 0, 0, 0]
 
 
 # --- keys and runs

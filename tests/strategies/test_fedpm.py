@@ -10,8 +10,7 @@ from torch import nn
 from fedgates import rng
 from fedgates.config import parse
 from fedgates.errors import ConfigError
-from fedgates.flower import threshold
-from fedgates.methods import masks
+from fedgates.methods import masks, threshold
 from fedgates.methods.training import Task
 from fedgates.nn.network import Network
 from fedgates.types import Update, Votes, pack, unpack
@@ -203,7 +202,7 @@ def test_the_update_has_the_probabilities_that_its_mask_was_sampled_from(sent):
     assert update.theta.dtype == np.float32
     assert update.theta.tolist() == sent[0].tolist()
     assert set(np.round(update.theta, 3)) == {np.float32(0.378), np.float32(0.622)}  # sigmoid(-.5), sigmoid(.5)
-    assert FedPM.samples
+    assert FedPM.spec.samples
 
 
 def test_an_update_is_a_function_of_state_seed_round_and_client():
@@ -225,7 +224,8 @@ def test_an_update_is_a_function_of_state_seed_round_and_client():
         mask(found, votes(*[2] * 200, trials=3)),
     }
     torch.manual_seed(2)
-    found.evaluate(votes(*[1] * 200), one_image().x, torch.tensor([0]), 1)  # which overwrites the network's weights
+    task = Task(one_image().x, torch.tensor([0]), server_round=1)
+    found.evaluate(votes(*[1] * 200), task)  # which overwrites the network's weights
     assert mask(found) == mask(wide()) == first
     assert len({first, *others}) == 5
 
@@ -233,7 +233,7 @@ def test_an_update_is_a_function_of_state_seed_round_and_client():
 def test_a_state_is_left_as_it_is():
     found, state = method(), votes(0, 1, 2, 2, trials=2)
     found.local_update(state, one_image())
-    found.evaluate(state, one_image().x, torch.tensor([0]), 1)
+    found.evaluate(state, Task(one_image().x, torch.tensor([0]), server_round=1))
     found.aggregate(state, [update(1, 1, 1, 1)], 2)
     assert (state.votes.tolist(), state.trials) == ([0, 1, 2, 2], 2)
 
@@ -330,9 +330,10 @@ def test_evaluations_by_hand():
     found = method(evaluations="threshold,sample,mean,ensemble", ensemble_size=400)
     state = votes(0, 0, 10, 4, trials=10)  # theta: only the biases count, 1 and .4
     found.gates.frozen.copy_(torch.tensor([C, C, C, C]))
-    measured = found.evaluate(state, one_image().x.repeat(4, 1, 1, 1), torch.tensor([0, 0, 0, 1]), server_round=3)
+    task = Task(one_image().x.repeat(4, 1, 1, 1), torch.tensor([0, 0, 0, 1]), server_round=3)
+    metrics = found.evaluate(state, task)
     p = 1 / (1 + math.exp(-C))  # the threshold keeps the bias of class 0 alone
-    assert set(measured) == {
+    assert set(metrics) == {
         "accuracy",
         "loss",
         "model_density",
@@ -340,16 +341,16 @@ def test_evaluations_by_hand():
         "accuracy_mean",
         "accuracy_ensemble",
     }
-    assert measured["loss"] == pytest.approx(-(3 * math.log(p) + math.log(1 - p)) / 4, rel=1e-5)
-    assert measured["model_density"] == 0.25
-    assert [measured[key] for key in ("accuracy", "accuracy_sample", "accuracy_mean", "accuracy_ensemble")] == [0.75] * 4
+    assert metrics["loss"] == pytest.approx(-(3 * math.log(p) + math.log(1 - p)) / 4, rel=1e-5)
+    assert metrics["model_density"] == 0.25
+    assert [metrics[key] for key in ("accuracy", "accuracy_sample", "accuracy_mean", "accuracy_ensemble")] == [0.75] * 4
 
 
 def test_each_evaluation_runs_its_own_network(monkeypatch):
     found = method(evaluations="threshold,sample,mean,ensemble", ensemble_size=5)
     loaded = []
     monkeypatch.setattr(found.gates, "load", lambda gate: loaded.append(gate.clone()))
-    found.evaluate(votes(0, 3, 5, 10, trials=10), one_image().x, torch.tensor([0]), server_round=3)
+    found.evaluate(votes(0, 3, 5, 10, trials=10), Task(one_image().x, torch.tensor([0]), server_round=3))
     assert found.network.weights.tolist() == (found.gates.frozen * torch.tensor([0, 0, 0, 1])).tolist()  # thresholded
     sampled, mean, *members = loaded
     assert mean.tolist() == pytest.approx([0, 0.3, 0.5, 1])
@@ -365,8 +366,8 @@ def test_the_ensemble_votes_with_probabilities(monkeypatch):
     found = method(evaluations="threshold,ensemble", ensemble_size=3)
     answers = iter([[0.4, 0.6], [0.4, 0.6], [0.9, 0.1]])  # two of three members say 1; their mean says 0
     monkeypatch.setattr(found, "_predict", lambda gate, x: torch.tensor([next(answers)]))
-    measured = found.evaluate(votes(1, 1, 1, 1, trials=2), one_image().x, torch.tensor([0]), server_round=1)
-    assert measured["accuracy_ensemble"] == 1.0
+    metrics = found.evaluate(votes(1, 1, 1, 1, trials=2), Task(one_image().x, torch.tensor([0]), server_round=1))
+    assert metrics["accuracy_ensemble"] == 1.0
 
 
 @pytest.mark.parametrize(
@@ -379,8 +380,8 @@ def test_the_ensemble_votes_with_probabilities(monkeypatch):
     ],
 )
 def test_what_is_asked_for_is_evaluated_and_nothing_else(asked, found):
-    measured = method(evaluations=asked).evaluate(votes(1, 1, 0, 0), one_image().x, torch.tensor([0]), 1)
-    assert set(measured) == {"accuracy", "loss", "model_density"} | found
+    metrics = method(evaluations=asked).evaluate(votes(1, 1, 0, 0), Task(one_image().x, torch.tensor([0]), server_round=1))
+    assert set(metrics) == {"accuracy", "loss", "model_density"} | found
 
 
 def test_evaluation_repeats_and_differs_between_rounds():
@@ -389,7 +390,7 @@ def test_evaluation_repeats_and_differs_between_rounds():
     loaded = []
     wide.gates.load = lambda gate: loaded.append(tuple(gate.tolist()))
     for server_round in (1, 1, 2):
-        wide.evaluate(state, x, y, server_round)
+        wide.evaluate(state, Task(x, y, server_round))
     assert loaded[0] == loaded[1] != loaded[2]
 
 
@@ -413,7 +414,7 @@ def run(found, rounds):
     for server_round in range(1, rounds + 1):
         tasks = [Task(x, y, server_round, client) for client, (x, y) in enumerate(parts)]
         state = found.aggregate(state, [found.local_update(state, task) for task in tasks], server_round)
-    return state, found.evaluate(state, *test, server_round=rounds)
+    return state, found.evaluate(state, Task(*test, server_round=rounds))
 
 
 def hidden():
@@ -424,20 +425,20 @@ def hidden():
 @pytest.mark.parametrize("straight_through", ["identity", "released"])
 def test_it_learns(weight_scale, straight_through):
     found = method(hidden(), batch_size=8, weight_scale=weight_scale, straight_through=straight_through)
-    before = found.evaluate(found.initial_state(), *separable()[1], server_round=0)
-    _, measured = run(found, 4)
+    before = found.evaluate(found.initial_state(), Task(*separable()[1], server_round=0))
+    _, metrics = run(found, 4)
     assert before["accuracy"] < 0.7
-    assert measured["accuracy"] > 0.9
-    assert measured["accuracy_mean"] > 0.9
-    assert measured["loss"] < before["loss"] / 2
+    assert metrics["accuracy"] > 0.9
+    assert metrics["accuracy_mean"] > 0.9
+    assert metrics["loss"] < before["loss"] / 2
 
 
 def test_the_density_penalty_lowers_the_density():
     densities = []
     for penalty in (0.0, 1.0, 30.0):
-        state, measured = run(method(hidden(), batch_size=8, density_penalty=penalty), 4)
+        state, metrics = run(method(hidden(), batch_size=8, density_penalty=penalty), 4)
         densities.append(state.votes.sum() / (state.size * state.trials))
     assert densities[0] > 0.45
     assert densities[1] < densities[0] - 0.03
     assert densities[2] < densities[1] - 0.03
-    assert measured["model_density"] < 0.4
+    assert metrics["model_density"] < 0.4

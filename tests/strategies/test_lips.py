@@ -117,7 +117,7 @@ def test_it_remembers_the_gradient_of_its_last_epoch():
     assert sent.memory["gradient"].tolist() == pytest.approx([-FAR, FAR])
     again = method(local_epochs=2).local_update(weights(*START), asked(1)).memory["gradient"]
     assert 0 < again[1] < sent.memory["gradient"][1]  # the second epoch's alone: nearer to the label
-    assert LIPS.remembers
+    assert LIPS.spec.memory == ("gradient",)
 
 
 def test_the_last_epoch_is_a_mean_over_images():

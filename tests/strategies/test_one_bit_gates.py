@@ -127,9 +127,9 @@ def test_no_masks_leave_the_multiplier():
 def test_evaluation_has_both_densities_and_a_round_its_multiplier():
     found, task = method(), images()
     before = votes(1, 2, 3, 4, trials=4, multiplier=1.5)
-    measured = found.evaluate(before, task.x, task.y, 1)
-    assert (measured["model_density"], measured["expected_density"]) == (0.5, 0.625)
-    assert found.measure(before, before, MaskCounts(4)) == {"multiplier": 1.5}
+    metrics = found.evaluate(before, task)
+    assert (metrics["model_density"], metrics["expected_density"]) == (0.5, 0.625)
+    assert found.round_metrics(before, before, MaskCounts(4)) == {"multiplier": 1.5}
 
 
 # --- through the wire

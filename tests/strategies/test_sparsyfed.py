@@ -50,12 +50,12 @@ def update(mask, *values, examples=1):
 
 
 def test_the_network_runs_with_the_power_of_the_weights():
-    found = method(powerprop=2).model(weights(3, -2, 0, -0.5, 2))
+    found = method(powerprop=2).weights(weights(3, -2, 0, -0.5, 2))
     assert found.tolist() == [9, -4, 0, -0.5, 2]  # biases as they are
 
 
 def test_with_power_one_it_runs_with_the_weights():
-    assert method(powerprop=1).model(weights(3, -2, 0, 0, 2)).tolist() == [3, -2, 0, 0, 2]
+    assert method(powerprop=1).weights(weights(3, -2, 0, 0, 2)).tolist() == [3, -2, 0, 0, 2]
 
 
 def test_one_step_by_hand():
@@ -173,7 +173,7 @@ def test_no_updates_leave_the_state():
 def test_regrowth_and_consensus_are_of_what_can_be_pruned():
     masks = MaskCounts(5)
     list(masks.watch([update([1, 1, 0, 1, 1], 1, 1, 1, 1), update([1, 0, 0, 1, 1], 1, 1, 1)]))
-    found = method().measure(weights(1, 0, 0, 0, 0), weights(1, 1, 0, 0, 0), masks)
+    found = method().round_metrics(weights(1, 0, 0, 0, 0), weights(1, 1, 0, 0, 0), masks)
     assert found["mask_consensus"] == 1 / 2
     assert found["regrowth"] == 1 / 3  # one of three ones; biases of zero are no regrowth
     assert found["regrown"] == 1 / 6  # one of two masks' three gates
@@ -187,7 +187,7 @@ def test_the_first_weights_have_the_papers_spread():
     found = method(nn.Linear(400, 500), powerprop=1.25)
     w = found.initial_state().values
     assert w[200_000:].tolist() == [0] * 500
-    theta = found.model(Weights(w)).numpy()[:200_000]
+    theta = found.weights(Weights(w)).numpy()[:200_000]
     assert theta.std() == pytest.approx(1 / 20, rel=0.01)
     assert theta.mean() == pytest.approx(0, abs=5e-4)
     assert np.abs(theta).max() == pytest.approx(2 / 20 / 0.8796, rel=0.001)

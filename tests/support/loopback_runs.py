@@ -45,7 +45,7 @@ def without(lines, *keys):
 
 def total(traffic):
     """Bytes of all sorts of payloads."""
-    return sum(of_sort["bytes"] for of_sort in traffic.values())
+    return sum(entry["bytes"] for entry in traffic.values())
 
 
 @cache
@@ -68,7 +68,7 @@ class Noting(LoopbackGrid):
         if message.metadata.message_type != "query":
             payload = state_payload(message)
             notes = self.states if message.metadata.message_type == "train" else self.evaluated
-            key = peek(payload).server_round, name_of(message)
+            key = peek(payload).server_round, client_of(message)
             notes[key] = payload
             if notes is self.states:
                 self.sent.setdefault(key, []).append(payload)
@@ -87,7 +87,7 @@ class Faulty(Noting):
         reply = super().deliver(message)
         if message.metadata.message_type != "train":
             return reply
-        key = peek(state_payload(message)).server_round, name_of(message)
+        key = peek(state_payload(message)).server_round, client_of(message)
         fault = self.faults.get(key) or self.faults.get((*key, len(self.sent[key])))
         return fault(message, reply) if fault else reply
 
@@ -121,7 +121,7 @@ class Dying(LoopbackGrid):
 # --- messages
 
 
-def name_of(message: Message) -> int:
+def client_of(message: Message) -> int:
     """The name of the client that is asked."""
     return message.metadata.dst_node_id - FIRST_NODE
 
@@ -143,8 +143,8 @@ def answer(message: Message, payload: bytes, *, metrics=None, stype=STYPE, name=
 
 def decoded(message: Message, reply: Message, **changes) -> Update:
     """What a sound reply to a snapshot holds; `changes` are those of the run's config that coding depends on."""
-    channel = method(**changes).codec
-    return channel.unpack_update(payload_of(reply), channel.unpack_state(state_payload(message)), name_of(message))
+    codec = method(**changes).codec
+    return codec.unpack_update(payload_of(reply), codec.unpack_state(state_payload(message)), client_of(message))
 
 
 def resealed(payload) -> bytes:
@@ -175,7 +175,7 @@ class Hostile(LoopbackGrid):
         reply = super().deliver(message)
         if message.metadata.message_type != "train":
             return reply
-        at, name = peek(state_payload(message)).server_round, name_of(message)
+        at, name = peek(state_payload(message)).server_round, client_of(message)
         self.seen[at, name] = payload_of(reply)
         if at != 2:
             return reply

@@ -1,0 +1,45 @@
+"""What tests of the Flower room share: runs that write neither model nor report, where these are not the subject."""
+
+from contextlib import contextmanager
+
+import pytest
+
+from fedgates.federation.model_callback import ModelCallback
+from fedgates.report.callback import ReportCallback
+
+CLOSING = (ModelCallback, ReportCallback)
+ON_END = {callback: callback.on_end for callback in CLOSING}
+
+
+def _nothing(self, server, *, finished):
+    """Take the place of ``on_end``."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _short_runs():
+    """Leave out the model file, its predictions, the curves and the page."""
+    with pytest.MonkeyPatch.context() as patch:
+        for callback in CLOSING:
+            patch.setattr(callback, "on_end", _nothing)
+        yield
+
+
+@contextmanager
+def _writing_everything():
+    with pytest.MonkeyPatch.context() as patch:
+        for callback, on_end in ON_END.items():
+            patch.setattr(callback, "on_end", on_end)
+        yield
+
+
+@pytest.fixture(scope="session")
+def writing_everything():
+    """A context in which runs write all files."""
+    return _writing_everything
+
+
+@pytest.fixture
+def whole_runs():
+    """Have the runs of a test write all files."""
+    with _writing_everything():
+        yield
