@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from configs import config_of
 from fedgates.strategies.fedpm import FedPM, FedPMConfig
 from numpy.typing import NDArray
 
@@ -167,7 +168,7 @@ def h2(p: Any) -> Any:  # noqa: ANN401  # a number or an array
 @lru_cache
 def strategy(seed: int = 1) -> FedPM:
     """FedPM for conv4 on MNIST."""
-    return FedPM(FedPMConfig(seed=seed), Network(models.build("conv4", (1, 28, 28), 10)))
+    return FedPM(config_of(FedPMConfig, seed=seed), Network(models.build("conv4", (1, 28, 28), 10)))
 
 
 def layers() -> tuple[int, ...]:

@@ -2,6 +2,7 @@ import shutil
 
 import numpy as np
 import pytest
+from configs import config_of
 
 from fedgates.config import RunConfig
 from fedgates.data import load, own
@@ -29,7 +30,7 @@ def root(tmp_path):
 
 
 def test_grey_folder(root):
-    data = load(RunConfig(dataset=f"folder:{root}"))
+    data = load(config_of(RunConfig, dataset=f"folder:{root}"))
     assert data.input_shape == (1, 2, 3)
     assert data.class_names == ("cat", "dog")
     assert data.num_classes == 2
@@ -42,7 +43,7 @@ def test_grey_folder(root):
 @pytest.mark.parametrize("part", ["train", "test"])
 def test_one_colour_image_makes_all_rgb(root, part):
     put(root, f"{part}/cat/a.png", COLOUR)
-    data = load(RunConfig(dataset=f"folder:{root}"))
+    data = load(config_of(RunConfig, dataset=f"folder:{root}"))
     assert data.input_shape == (3, 2, 3)
     assert np.array_equal(getattr(data, part).x[0], COLOUR)
     assert np.array_equal(data.test.x[1], np.repeat((255 - GREY)[..., None], 3, axis=2))
@@ -51,7 +52,7 @@ def test_one_colour_image_makes_all_rgb(root, part):
 def fails(root, message):
     value = f"folder:{root}"
     with pytest.raises(ConfigError, match=message) as error:
-        load(RunConfig(dataset=value))
+        load(config_of(RunConfig, dataset=value))
     assert str(error.value).startswith(f"dataset = {value!r}: expected ")
     assert "\n" not in str(error.value)
 

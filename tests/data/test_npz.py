@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from configs import config_of
 
 from fedgates.config import RunConfig
 from fedgates.data import load, own
@@ -22,7 +23,7 @@ def save(tmp_path):
 
 def test_grey_images(save):
     path = save()
-    data = load(RunConfig(dataset=f"npz:{path}"))
+    data = load(config_of(RunConfig, dataset=f"npz:{path}"))
     assert data.name == f"npz:{path}"
     assert data.input_shape == (1, 2, 3)
     assert np.array_equal(data.train.x[..., 0], X)
@@ -35,7 +36,7 @@ def test_grey_images(save):
 def test_colours_names_and_small_labels(save):
     x = np.arange(4 * 2 * 3 * 3, dtype=np.uint8).reshape(4, 2, 3, 3)
     path = save(x_train=x, x_test=x, y_test=np.array([0, 1, 2, 2], np.uint8), classes=np.array(["a", "b", "c", "d"]))
-    data = load(RunConfig(dataset=f"npz:{path}"))
+    data = load(config_of(RunConfig, dataset=f"npz:{path}"))
     assert data.input_shape == (3, 2, 3)
     assert np.array_equal(data.test.x, x)
     assert data.test.y.dtype == np.int64
@@ -43,7 +44,7 @@ def test_colours_names_and_small_labels(save):
 
 
 def test_largest_label_may_be_in_the_test_part(save):
-    assert load(RunConfig(dataset=f"npz:{save(y_test=np.array([0, 5]))}")).num_classes == 6
+    assert load(config_of(RunConfig, dataset=f"npz:{save(y_test=np.array([0, 5]))}")).num_classes == 6
 
 
 BAD = {
@@ -82,7 +83,7 @@ def one_line(error, key, value):
 def test_bad_arrays(save, changes, message):
     dataset = f"npz:{save(**changes)}"
     with pytest.raises(ConfigError, match=message) as error:
-        load(RunConfig(dataset=dataset))
+        load(config_of(RunConfig, dataset=dataset))
     one_line(error.value, "dataset", dataset)
 
 
@@ -117,7 +118,7 @@ def test_bad_file(save, tmp_path, spoil):
     path = save()
     spoil(tmp_path / "mine.npz")
     with pytest.raises(ConfigError, match=path) as error:
-        load(RunConfig(dataset=f"npz:{path}"))
+        load(config_of(RunConfig, dataset=f"npz:{path}"))
     one_line(error.value, "dataset", f"npz:{path}")
 
 
@@ -167,5 +168,5 @@ def test_own_data_is_found_from_anywhere():
 @pytest.mark.parametrize("dataset", ["digit", "zip:/a", "", "/a/b.npz"])
 def test_unknown_dataset(dataset):
     with pytest.raises(ConfigError, match="one of digits, synthetic-linear, synthetic-logistic, mnist") as error:
-        load(RunConfig(dataset=dataset))
+        load(config_of(RunConfig, dataset=dataset))
     one_line(error.value, "dataset", dataset)

@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+from configs import config_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +17,7 @@ LABELS = np.arange(300) % 10
 
 
 def config(scheme="iid", **values):
-    return RunConfig(partition=scheme, **values)
+    return config_of(RunConfig, partition=scheme, **values)
 
 
 def as_lists(parts):
@@ -167,7 +168,7 @@ def test_samples_per_client_is_an_upper_bound_for_dirichlet():
             config("dirichlet", dirichlet_alpha=0.01),
             "^dirichlet-alpha = 0.01: expected a value with which each of 100 clients gets one of 300 examples",
         ),
-        (5, RunConfig(partition="by-hand"), "^partition = 'by-hand': expected one of iid, dirichlet, classes$"),
+        (5, config_of(RunConfig, partition="by-hand"), "^partition = 'by-hand': expected one of iid, dirichlet, classes$"),
     ],
 )
 def test_what_cannot_be_met(clients, base, message):

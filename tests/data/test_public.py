@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from configs import config_of
 
 from fedgates.config import RunConfig
 from fedgates.data import load
@@ -43,7 +44,7 @@ def offline(monkeypatch):
 )
 def test_mnist_like_files_are_read(tmp_path, offline, name, place, class_name):
     first = write_mnist(tmp_path / place / "raw", ("train", "t10k"), [1, 9])
-    data = load(RunConfig(dataset=name, data_dir=str(tmp_path)))
+    data = load(config_of(RunConfig, dataset=name, data_dir=str(tmp_path)))
     assert data.input_shape == (1, 28, 28)
     assert (data.num_classes, data.class_names[1]) == (10, class_name)
     assert np.array_equal(data.train.x[0, ..., 0], first)
@@ -53,7 +54,7 @@ def test_mnist_like_files_are_read(tmp_path, offline, name, place, class_name):
 def test_emnist_is_turned_upright(tmp_path, offline):
     prefixes = ("emnist-byclass-train", "emnist-byclass-test")
     first = write_mnist(tmp_path / "EMNIST" / "raw", prefixes, [10, 61])
-    data = load(RunConfig(dataset="emnist", data_dir=str(tmp_path)))
+    data = load(config_of(RunConfig, dataset="emnist", data_dir=str(tmp_path)))
     assert data.num_classes == 62
     assert (data.class_names[10], data.class_names[61]) == ("A", "z")
     assert np.array_equal(data.train.x[0, ..., 0], first.T)
@@ -76,7 +77,7 @@ def test_cifar_files_are_read(tmp_path, monkeypatch, offline, name, labels):
     monkeypatch.setattr(reader, "meta", {**reader.meta, "md5": None})
     (tmp_path / reader.base_folder / reader.meta["filename"]).write_bytes(pickle.dumps({reader.meta["key"]: names}))
 
-    data = load(RunConfig(dataset=name, data_dir=str(tmp_path)))
+    data = load(config_of(RunConfig, dataset=name, data_dir=str(tmp_path)))
     assert data.input_shape == (3, 32, 32)
     assert data.num_classes == len(names)
     assert data.test.y.tolist() == [3, 7]
@@ -100,7 +101,7 @@ def test_a_forged_cifar_file_is_not_unpickled(tmp_path, offline):
     for file in ("batches.meta", "test_batch", *(f"data_batch_{i}" for i in range(1, 6))):
         (base / file).write_bytes(pickle.dumps(Bomb(str(written))))
     with pytest.raises(ConfigError, match=r"^dataset = 'cifar10'"):
-        load(RunConfig(dataset="cifar10", data_dir=str(tmp_path)))
+        load(config_of(RunConfig, dataset="cifar10", data_dir=str(tmp_path)))
     assert not written.exists()
 
 
@@ -116,7 +117,7 @@ def test_a_forged_cifar_file_is_not_unpickled(tmp_path, offline):
 )
 def test_absent_and_not_to_be_downloaded(tmp_path, offline, name, place):
     with pytest.raises(ConfigError) as error:
-        load(RunConfig(dataset=name, data_dir=str(tmp_path)))
+        load(config_of(RunConfig, dataset=name, data_dir=str(tmp_path)))
     assert str(error.value).startswith(f"dataset = '{name}': expected its files in {tmp_path / place}, or a network")
     assert "(RuntimeError: Error downloading " in str(error.value)
     assert "\n" not in str(error.value)
@@ -125,7 +126,7 @@ def test_absent_and_not_to_be_downloaded(tmp_path, offline, name, place):
 def test_home_is_expanded(tmp_path, offline, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     write_mnist(tmp_path / "here" / "MNIST" / "raw", ("train", "t10k"), [1, 9])
-    assert len(load(RunConfig(dataset="mnist", data_dir="~/here")).train) == 2
+    assert len(load(config_of(RunConfig, dataset="mnist", data_dir="~/here")).train) == 2
 
 
 def test_damaged_file(tmp_path, offline):
@@ -134,7 +135,7 @@ def test_damaged_file(tmp_path, offline):
     file = raw / "train-images-idx3-ubyte"
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(ConfigError, match=r"^dataset = 'mnist'"):
-        load(RunConfig(dataset="mnist", data_dir=str(tmp_path)))
+        load(config_of(RunConfig, dataset="mnist", data_dir=str(tmp_path)))
 
 
 def test_lengths_that_differ(tmp_path, offline):
@@ -142,14 +143,14 @@ def test_lengths_that_differ(tmp_path, offline):
     write_mnist(raw, ("train", "t10k"), [1, 9])
     write_idx(raw / "t10k-labels-idx1-ubyte", np.array([1], np.uint8))
     with pytest.raises(ConfigError, match="as many images as labels, not 2 and 1"):
-        load(RunConfig(dataset="mnist", data_dir=str(tmp_path)))
+        load(config_of(RunConfig, dataset="mnist", data_dir=str(tmp_path)))
 
 
 def test_real_mnist():
     root = os.environ.get("FEDGATES_TEST_DATA", "")
     if not root or not (Path(root) / "MNIST" / "raw").is_dir():
         pytest.skip("FEDGATES_TEST_DATA does not name a folder with MNIST/raw")
-    data = load(RunConfig(dataset="mnist", data_dir=root))
+    data = load(config_of(RunConfig, dataset="mnist", data_dir=root))
     assert data.train.x.shape == (60000, 28, 28, 1)
     assert data.test.x.shape == (10000, 28, 28, 1)
     assert data.train.y[:5].tolist() == [5, 0, 4, 1, 9]

@@ -1,6 +1,7 @@
 """Shares of a data set, kept: the same as the partition, for all configs that it is the same for, and no other."""
 
 import pytest
+from configs import config_of
 
 from fedgates import data
 from fedgates.config import RunConfig
@@ -25,7 +26,7 @@ def divided(dataset, config, clients):
 
 @pytest.mark.parametrize("scheme", ["iid", "dirichlet", "classes"])
 def test_they_are_the_partition_and_hang_on_no_other_key(scheme):
-    dataset, config = data.load(RunConfig()), RunConfig(partition=scheme, samples_per_client=20)
+    dataset, config = data.load(RunConfig()), config_of(RunConfig, partition=scheme, samples_per_client=20)
     watched = Watched(config)
     direct = divided(dataset, watched, 5)
     assert [list(share) for share in shares(dataset, config, 5)] == direct
@@ -35,7 +36,7 @@ def test_they_are_the_partition_and_hang_on_no_other_key(scheme):
 def test_they_are_found_once_for_configs_that_divide_alike():
     dataset = data.load(RunConfig())
     first = shares(dataset, RunConfig(), 7)
-    assert shares(dataset, RunConfig(strategy="fedavg", learning_rate=0.5, num_server_rounds=3), 7) is first
+    assert shares(dataset, config_of(RunConfig, strategy="fedavg", learning_rate=0.5, num_server_rounds=3), 7) is first
 
 
 @pytest.mark.parametrize(
@@ -51,8 +52,8 @@ def test_they_are_found_once_for_configs_that_divide_alike():
 )
 def test_what_divides_otherwise_is_not_taken_for_the_last(changes, clients, synthetic):
     digits = data.load(RunConfig())
-    other = data.load(RunConfig(dataset="synthetic-linear")) if synthetic else digits
+    other = data.load(config_of(RunConfig, dataset="synthetic-linear")) if synthetic else digits
     last = [list(share) for share in shares(digits, RunConfig(), 7)]
-    found = [list(share) for share in shares(other, RunConfig(**changes), clients)]
-    assert found == divided(other, RunConfig(**changes), clients)
+    found = [list(share) for share in shares(other, config_of(RunConfig, **changes), clients)]
+    assert found == divided(other, config_of(RunConfig, **changes), clients)
     assert found != last

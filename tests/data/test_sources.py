@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from configs import config_of
 from fedgates.strategies.fedpm import FedPMConfig
 
 from fedgates.config import RunConfig, devices_shape, parse
@@ -29,17 +30,19 @@ from fedgates.errors import ConfigError
     ],
 )
 def test_source_keeps_what_the_data_depends_on(dataset, read):
-    base = FedPMConfig(dataset=dataset)
+    base = config_of(FedPMConfig, dataset=dataset)
     for key, value in read.items():
         assert source(replace(base, **{key: value})) != source(base)
     passed_over = {"learning_rate": 0.5, "partition": "classes", "eps": 0.1} | ({} if "seed" in read else {"seed": 2})
     for key, value in passed_over.items():
-        assert source(replace(base, **{key: value})) == source(base) == source(RunConfig(dataset=dataset))
+        assert source(replace(base, **{key: value})) == source(base) == source(config_of(RunConfig, dataset=dataset))
         assert hash(source(replace(base, **{key: value}))) == hash(source(base))
 
 
 def test_the_source_loads_the_same_data():
-    config = FedPMConfig(dataset="synthetic-linear", synthetic_features=30, synthetic_examples=5, seed=4, synthetic_noise=0.3)
+    config = config_of(
+        FedPMConfig, dataset="synthetic-linear", synthetic_features=30, synthetic_examples=5, seed=4, synthetic_noise=0.3
+    )
     whole, part = load(config), load(source(config))
     assert np.array_equal(whole.train.x, part.train.x)
     assert np.array_equal(whole.test.y, part.test.y)
@@ -47,9 +50,11 @@ def test_the_source_loads_the_same_data():
 
 def test_a_data_set_is_loaded_once_whatever_else_the_config_says():
     first = load_once(RunConfig())
-    assert load_once(RunConfig(seed=9, learning_rate=0.5)) is first
-    assert load_once(RunConfig(dataset="synthetic-linear")) is not first
-    assert load_once(RunConfig(dataset="synthetic-linear", seed=9)) is not load_once(RunConfig(dataset="synthetic-linear"))
+    assert load_once(config_of(RunConfig, seed=9, learning_rate=0.5)) is first
+    assert load_once(config_of(RunConfig, dataset="synthetic-linear")) is not first
+    assert load_once(config_of(RunConfig, dataset="synthetic-linear", seed=9)) is not load_once(
+        config_of(RunConfig, dataset="synthetic-linear")
+    )
 
 
 # --- a data set that only devices have
@@ -101,6 +106,6 @@ def test_anything_else_is_refused_in_one_line(dataset):
 
 
 def test_its_source_is_its_name():
-    config = RunConfig(dataset="devices:8x8x1:10")
+    config = config_of(RunConfig, dataset="devices:8x8x1:10")
     assert load_once(config) is load_once(replace(config, seed=9, learning_rate=0.5))
     assert load_once(config) is not load_once(replace(config, dataset="devices:8x8x1:11"))

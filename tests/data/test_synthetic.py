@@ -6,6 +6,7 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 import torch
+from configs import config_of
 
 from fedgates import rng
 from fedgates.config import RunConfig
@@ -40,7 +41,7 @@ def test_shapes():
 
 
 def test_the_defaults_are_many_more_features_than_examples():
-    data = load(RunConfig(dataset="synthetic-linear"))
+    data = load(config_of(RunConfig, dataset="synthetic-linear"))
     assert (data.train.x.shape, int(data.support.sum())) == ((200, 1, 1000, 1), 20)
 
 
@@ -152,7 +153,9 @@ def test_more_noise_or_more_examples_leave_the_rest_as_it_was():
 
 
 def test_the_draw_is_the_same_on_every_machine():
-    small = RunConfig(dataset="synthetic-linear", synthetic_features=5, synthetic_support=2, synthetic_examples=3, seed=7)
+    small = config_of(
+        RunConfig, dataset="synthetic-linear", synthetic_features=5, synthetic_support=2, synthetic_examples=3, seed=7
+    )
     data = load(small)
     pixels = [[123, 132, 113, 122, 150], [130, 80, 86, 169, 139], [125, 64, 173, 189, 169]]
     assert data.train.x.reshape(3, 5).tolist() == pixels
@@ -166,7 +169,11 @@ def test_pixels_by_the_inverse_of_the_normal_distribution():
     words = rng.words(8, 7, "synthetic-train")
     halves = [half for word in words.tolist() for half in (word % 2**32, word >> 32)]
     z = [min(3, max(-3, NormalDist().inv_cdf((half + 0.5) / 2**32))) for half in halves]
-    data = load(RunConfig(dataset="synthetic-linear", synthetic_features=16, synthetic_support=2, synthetic_examples=1, seed=7))
+    data = load(
+        config_of(
+            RunConfig, dataset="synthetic-linear", synthetic_features=16, synthetic_support=2, synthetic_examples=1, seed=7
+        )
+    )
     assert data.train.x.ravel().tolist() == [round((value + 3) / 6 * 255) for value in z]
 
 
@@ -203,7 +210,7 @@ def shares(config, clients=10):
     "scheme", [{"partition": "iid"}, {"partition": "dirichlet", "dirichlet_alpha": 0.3}, {"partition": "classes"}]
 )
 def test_ten_clients_share_two_hundred_examples(dataset, scheme):
-    config = RunConfig(dataset=dataset, **scheme)
+    config = config_of(RunConfig, dataset=dataset, **scheme)
     train, parts = shares(config)
     assert len(train) == 200
     assert sorted(np.concatenate(parts)) == list(range(200))
@@ -211,7 +218,7 @@ def test_ten_clients_share_two_hundred_examples(dataset, scheme):
 
 
 def test_a_client_of_a_regression_with_one_class_holds_one_decile():
-    train, parts = shares(RunConfig(dataset="synthetic-linear", partition="classes", classes_per_client=1))
+    train, parts = shares(config_of(RunConfig, dataset="synthetic-linear", partition="classes", classes_per_client=1))
     assert [len(part) for part in parts] == [20] * 10
     tops = sorted((train.y[part].min(), train.y[part].max()) for part in parts)
     assert all(before[1] < after[0] for before, after in itertools.pairwise(tops))
@@ -220,7 +227,7 @@ def test_a_client_of_a_regression_with_one_class_holds_one_decile():
 def test_dirichlet_makes_the_clients_of_a_regression_differ():
     def between(scheme):
         train, parts = shares(
-            RunConfig(dataset="synthetic-linear", synthetic_examples=2000, dirichlet_alpha=0.1, partition=scheme)
+            config_of(RunConfig, dataset="synthetic-linear", synthetic_examples=2000, dirichlet_alpha=0.1, partition=scheme)
         )
         means = np.array([train.y[part].mean() for part in parts])
         return np.average((means - train.y.mean()) ** 2, weights=[len(part) for part in parts]) / train.y.var()

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from configs import config_of
 
 from fedgates.config import require_density
 from fedgates.errors import ConfigError
@@ -9,7 +10,7 @@ from fedgates.methods.density import DensityConfig, constraint_gradient
 
 
 def config(**changes):
-    return DensityConfig(**{"target_density": 0.1, "dual_learning_rate": 10.0, **changes})
+    return config_of(DensityConfig, **{"target_density": 0.1, "dual_learning_rate": 10.0, **changes})
 
 
 @pytest.mark.parametrize(
@@ -57,9 +58,9 @@ def test_the_pull_by_hand():
 
 def test_a_density_must_be_asked_for():
     with pytest.raises(ConfigError) as error:
-        require_density(DensityConfig(strategy="one-bit-gates"))
+        require_density(config_of(DensityConfig, strategy="one-bit-gates"))
     assert str(error.value) == "target-density = 0.0: expected a share above 0: strategy one-bit-gates needs one"
-    require_density(DensityConfig(target_density=0.01))
+    require_density(config_of(DensityConfig, target_density=0.01))
 
 
 @pytest.mark.parametrize("logit", [-30.0, -18.0, 17.0, 18.0, 30.0])

@@ -4,6 +4,7 @@ from math import inf, log
 
 import numpy as np
 import pytest
+from configs import config_of
 from fedgates.strategies.fedmask import FedMask, FedMaskConfig
 from fedgates.strategies.fedpm import FedPM, FedPMConfig
 from hypothesis import given
@@ -149,4 +150,9 @@ def test_theta_is_of_the_restored_votes_whatever_the_method():
         theta = MaskMethod.theta
 
     network = Network(nn.Sequential(nn.Flatten(), nn.Linear(1, 2)))
-    assert Plain(FedPMConfig(flip_probability=0.25), network).theta(Votes(lots(0, 2, 3, 4), 4)).tolist() == [0, 0.5, 1, 1]
+    assert Plain(config_of(FedPMConfig, flip_probability=0.25), network).theta(Votes(lots(0, 2, 3, 4), 4)).tolist() == [
+        0,
+        0.5,
+        1,
+        1,
+    ]

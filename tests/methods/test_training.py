@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from configs import config_of
 from torch import nn
 
 from fedgates.config import RunConfig
@@ -28,20 +29,20 @@ def linear(*weights):
 
 @pytest.mark.parametrize(("size", "sizes"), [(4, [4, 4, 2]), (10, [10]), (16, [10]), (1, [1] * 10), (5, [5, 5])])
 def test_batches_cover_each_epoch_exactly_once(size, sizes):
-    found = list(batches(task(), RunConfig(batch_size=size, local_epochs=3)))
+    found = list(batches(task(), config_of(RunConfig, batch_size=size, local_epochs=3)))
     assert [len(batch) for batch in found] == sizes * 3
     epochs = torch.cat(found).view(3, 10)
     assert [sorted(epoch.tolist()) for epoch in epochs] == [list(range(10))] * 3
 
 
 def test_batches_are_reshuffled_every_epoch():
-    epochs = torch.cat(list(batches(task(), RunConfig(local_epochs=3)))).view(3, 10)
+    epochs = torch.cat(list(batches(task(), config_of(RunConfig, local_epochs=3)))).view(3, 10)
     assert len({tuple(epoch.tolist()) for epoch in [torch.arange(10), *epochs]}) == 4
 
 
 def test_batches_are_a_function_of_seed_round_and_client():
     def order(seed=1, **names):
-        return tuple(torch.cat(list(batches(task(20, **names), RunConfig(seed=seed, local_epochs=1)))).tolist())
+        return tuple(torch.cat(list(batches(task(20, **names), config_of(RunConfig, seed=seed, local_epochs=1)))).tolist())
 
     torch.manual_seed(1)
     first, before = order(), torch.get_rng_state()

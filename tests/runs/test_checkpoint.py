@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from configs import config_of
 
 from fedgates.config import RunConfig, number, parse, to_dict
 from fedgates.errors import ConfigError
@@ -172,7 +173,7 @@ def test_a_kill_while_a_checkpoint_is_written_leaves_the_ones_before(two, monkey
 
 
 def config(tmp_path, **changes):
-    return RunConfig(output_dir=str(tmp_path / "runs"), **changes)
+    return config_of(RunConfig, output_dir=str(tmp_path / "runs"), **changes)
 
 
 def test_every_run_has_a_folder_of_its_own(tmp_path, monkeypatch):
@@ -206,9 +207,9 @@ def test_the_config_is_written_down(tmp_path):
 
 def test_a_home_is_expanded(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    run = open_run(RunConfig(output_dir="~/here"))
+    run = open_run(config_of(RunConfig, output_dir="~/here"))
     assert run.path.parent == tmp_path / "here"
-    assert open_run(RunConfig(output_dir="~/here", resume=f"~/here/{run.path.name}")).path == run.path
+    assert open_run(config_of(RunConfig, output_dir="~/here", resume=f"~/here/{run.path.name}")).path == run.path
 
 
 def test_the_ledger_lies_in_the_folder(tmp_path):
@@ -271,8 +272,8 @@ class OwnConfig(RunConfig):
 
 
 def test_a_methods_own_keys_must_agree_too(tmp_path):
-    first = open_run(OwnConfig(output_dir=str(tmp_path)))
-    asked = OwnConfig(output_dir=str(tmp_path), resume=str(first.path))
+    first = open_run(config_of(OwnConfig, output_dir=str(tmp_path)))
+    asked = config_of(OwnConfig, output_dir=str(tmp_path), resume=str(first.path))
     assert open_run(asked) == first
     with pytest.raises(ConfigError, match=r"^rate = 0\.6: expected 0\.5, as in the run to resume"):
         open_run(replace(asked, rate=0.6))

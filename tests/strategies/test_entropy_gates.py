@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from configs import config_of
 from fedgates.strategies.entropy_gates import EntropyGates, EntropyGatesConfig, expected_density
 from loopback_runs import last_checkpoint, run
 from safetensors.numpy import load_file
@@ -22,7 +23,7 @@ EVEN = -hard_concrete.SHIFT
 def method(module=None, **config):
     module = module or nn.Sequential(nn.Flatten(), nn.Linear(1, 2))
     settings = {"strategy": "entropy-gates", "target_density": 0.25, "dual_learning_rate": 2.0, **config}
-    return EntropyGates(EntropyGatesConfig(**settings), Network(module))
+    return EntropyGates(config_of(EntropyGatesConfig, **settings), Network(module))
 
 
 def state(weights, gates, multiplier=0.0):

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from configs import config_of
 from fedgates.strategies.fedavg import FedAvg, FedAvgConfig
 from torch import nn
 
@@ -15,7 +16,7 @@ from fedgates.types import Update, Weights, pack
 
 def method(module=None, **config):
     module = module or nn.Sequential(nn.Flatten(), nn.Linear(1, 2))
-    return FedAvg(FedAvgConfig(strategy="fedavg", **config), Network(module))
+    return FedAvg(config_of(FedAvgConfig, strategy="fedavg", **config), Network(module))
 
 
 def weights(*values):
@@ -150,10 +151,10 @@ def test_weighted_mean_of_sparse_updates_counts_what_is_missing_as_zero():
 
 
 def test_final_learning_rate_is_reached_exponentially():
-    config = FedAvgConfig(learning_rate=0.5, final_learning_rate=0.005, num_server_rounds=5)
+    config = config_of(FedAvgConfig, learning_rate=0.5, final_learning_rate=0.005, num_server_rounds=5)
     assert [config.rate(i) for i in (1, 3, 5, 6)] == pytest.approx([0.5, 0.05, 0.005, 0.005])
-    assert FedAvgConfig(learning_rate=0.5).rate(7) == 0.5
-    assert FedAvgConfig(learning_rate=0.5, final_learning_rate=0.1, num_server_rounds=1).rate(1) == 0.5
+    assert config_of(FedAvgConfig, learning_rate=0.5).rate(7) == 0.5
+    assert config_of(FedAvgConfig, learning_rate=0.5, final_learning_rate=0.1, num_server_rounds=1).rate(1) == 0.5
     found = method(local_epochs=1, final_learning_rate=0.001, num_server_rounds=3)
     sent = found.local_update(weights(0, 0, 0, 0), images(255, labels=[0], server_round=3))
     assert sent.values.tolist() == pytest.approx([0.0005, -0.0005, 0.0005, -0.0005])

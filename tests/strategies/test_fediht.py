@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from configs import config_of
 from fedgates.strategies.fediht import FedIHT, FedIHTConfig, hard_threshold
 from torch import nn
 
@@ -16,7 +17,7 @@ from fedgates.types import Update, Weights, pack, unpack
 
 def method(density=0.5, **config):
     """Four weights: those of class 0 and 1 for one pixel, then their biases; two are kept."""
-    settings = FedIHTConfig(**{"strategy": "fediht", "target_density": density, "local_epochs": 1, **config})
+    settings = config_of(FedIHTConfig, **{"strategy": "fediht", "target_density": density, "local_epochs": 1, **config})
     return FedIHT(settings, Network(nn.Sequential(nn.Flatten(), nn.Linear(1, 2))))
 
 

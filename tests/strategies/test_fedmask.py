@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from configs import config_of
 from fedgates.strategies.fedmask import FedMask, FedMaskConfig
 from fedgates.strategies.fedpm import normal_scores
 from torch import nn
@@ -19,7 +20,7 @@ from fedgates.types import Update, Votes, pack, unpack
 
 def method(module=None, **config):
     """By default four gates: the weights of class 0 and 1 for one pixel, then their biases."""
-    settings = FedMaskConfig(**{"strategy": "fedmask", **config})
+    settings = config_of(FedMaskConfig, **{"strategy": "fedmask", **config})
     return FedMask(settings, Network(module or nn.Sequential(nn.Flatten(), nn.Linear(1, 2))))
 
 
@@ -117,7 +118,7 @@ def test_training_is_the_rule_written_out_again(config):
     task = Task(x, torch.arange(8) % 2, server_round=4, client=6)
     state = votes(0, 1, 2, 3, 4, 5, 6, 7, 3, 4, trials=7)
     update = found.local_update(state, task)
-    scores, loss = by_hand(found, state.votes / 7, task, FedMaskConfig(**settings))
+    scores, loss = by_hand(found, state.votes / 7, task, config_of(FedMaskConfig, **settings))
     assert unpack(update.mask, 10).astype(bool).tolist() == (scores > 0).tolist()
     assert update.metrics["loss"] == pytest.approx(loss, rel=1e-4)
     assert scores.abs().min() > 1e-3  # so float32 cannot have decided a gate

@@ -4,6 +4,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from configs import config_of
 from fedgates.strategies.fedpm import FedPM, FedPMConfig
 from torch import nn
 
@@ -25,7 +26,7 @@ def tiny():
 
 
 def method(module=None, **config):
-    return FedPM(FedPMConfig(**config), Network(module or tiny()))
+    return FedPM(config_of(FedPMConfig, **config), Network(module or tiny()))
 
 
 def votes(*counts, trials=1):
@@ -172,7 +173,7 @@ def by_hand(found, state_theta, task, config):
     ids=str,
 )
 def test_training_is_the_papers_written_out_again(sent, config):
-    settings = FedPMConfig(**{"batch_size": 3, "local_epochs": 3, **config})
+    settings = config_of(FedPMConfig, **{"batch_size": 3, "local_epochs": 3, **config})
     found = FedPM(settings, Network(nn.Sequential(nn.Flatten(), nn.Linear(4, 2))))
     x = torch.randint(0, 256, (8, 1, 2, 2), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
     task = Task(x, torch.arange(8) % 2, server_round=4, client=6)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from configs import config_of
 from fedgates.strategies.fedavg import FedAvg
 from fedgates.strategies.lips import LIPS, LastEpoch, LIPSConfig
 from torch import nn
@@ -27,7 +28,7 @@ FAR = 1 / (1 + np.e)
 
 
 def method(kind=LIPS, **config):
-    return kind(kind.Config(**{"strategy": "lips", "local_epochs": 1, "num_server_rounds": 20, **config}), network())
+    return kind(config_of(kind.Config, **{"strategy": "lips", "local_epochs": 1, "num_server_rounds": 20, **config}), network())
 
 
 def weights(*values):
@@ -122,7 +123,7 @@ def test_it_remembers_the_gradient_of_its_last_epoch():
 
 def test_the_last_epoch_is_a_mean_over_images():
     gradient = torch.zeros(1)
-    last = LastEpoch(gradient, 3, LIPSConfig(local_epochs=2, batch_size=2))
+    last = LastEpoch(gradient, 3, config_of(LIPSConfig, local_epochs=2, batch_size=2))
     for value in (90, 90, 3, 6):  # batches of 2, 1, 2 and 1
         gradient.fill_(value)
         last.add()

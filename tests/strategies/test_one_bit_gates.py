@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from configs import config_of
 from fedgates.strategies.fedpm import FedPM, FedPMConfig
 from fedgates.strategies.one_bit_gates import OneBitGates, OneBitGatesConfig
 from loopback_runs import last_checkpoint, run
@@ -18,7 +19,9 @@ from fedgates.types import Update, Votes, pack
 
 def method(module=None, **config):
     settings = {"strategy": "one-bit-gates", "target_density": 0.25, "dual_learning_rate": 2.0, **config}
-    return OneBitGates(OneBitGatesConfig(**settings), Network(module or nn.Sequential(nn.Flatten(), nn.Linear(1, 2))))
+    return OneBitGates(
+        config_of(OneBitGatesConfig, **settings), Network(module or nn.Sequential(nn.Flatten(), nn.Linear(1, 2)))
+    )
 
 
 def votes(*counts, trials=1, multiplier=0.0):
@@ -48,9 +51,9 @@ def test_it_wants_a_density():
 
 
 def test_the_clip_falls_geometrically():
-    found = OneBitGatesConfig(initial_eps=0.1, eps=0.001, num_server_rounds=3)
+    found = config_of(OneBitGatesConfig, initial_eps=0.1, eps=0.001, num_server_rounds=3)
     assert [found.clip(server_round) for server_round in (1, 2, 3, 4)] == pytest.approx([0.1, 0.01, 0.001, 0.001])
-    assert OneBitGatesConfig(initial_eps=0.1, eps=0.001, num_server_rounds=1).clip(1) == pytest.approx(0.001)
+    assert config_of(OneBitGatesConfig, initial_eps=0.1, eps=0.001, num_server_rounds=1).clip(1) == pytest.approx(0.001)
 
 
 @pytest.mark.parametrize(("server_round", "expected"), [(1, 0.1), (2, 0.01), (3, 0.001)])
@@ -66,7 +69,9 @@ def test_without_a_bonus_it_is_fedpm_with_the_multiplier_for_a_penalty(penalty):
     task, shared = images(3, 8), {"batch_size": 3, "eps": 0.01, "seed": 4}
     counts = (0, 1, 2, 3, 3, 2, 1, 0)
     ours = method(module, initial_eps=0.01, **shared).local_update(votes(*counts, trials=3, multiplier=penalty), task)
-    other = FedPM(FedPMConfig(**shared, density_penalty=penalty), Network(nn.Sequential(nn.Flatten(), nn.Linear(3, 2))))
+    other = FedPM(
+        config_of(FedPMConfig, **shared, density_penalty=penalty), Network(nn.Sequential(nn.Flatten(), nn.Linear(3, 2)))
+    )
     theirs = other.local_update(Votes(np.array(counts, dtype=np.uint32), 3), task)
     assert ours.theta.tolist() == pytest.approx(theirs.theta.tolist(), abs=1e-4)
     assert ours.mask.tolist() == theirs.mask.tolist()

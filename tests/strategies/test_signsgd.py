@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from configs import config_of
 from fedgates.strategies.signsgd import SignSGD, SignSGDConfig, majority, signs
 from torch import nn
 
@@ -16,7 +17,7 @@ from fedgates.types import Update, Votes, Weights, pack, unpack
 def method(classes=2, **config):
     """Two classes are four weights: those of class 0 and 1 for one pixel, then their biases."""
     module = nn.Sequential(nn.Flatten(), nn.Linear(1, classes))
-    return SignSGD(SignSGDConfig(**{"strategy": "signsgd", "local_epochs": 1, **config}), Network(module))
+    return SignSGD(config_of(SignSGDConfig, **{"strategy": "signsgd", "local_epochs": 1, **config}), Network(module))
 
 
 def weights(*values):

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from configs import config_of
 from fedgates.strategies.sparsyfed import SparsyFed, SparsyFedConfig, truncated_normal
 from torch import nn
 
@@ -22,7 +23,9 @@ def tiny():
 
 
 def method(module=None, **config):
-    return SparsyFed(SparsyFedConfig(**{"strategy": "sparsyfed", "local_epochs": 1, **config}), Network(module or tiny()))
+    return SparsyFed(
+        config_of(SparsyFedConfig, **{"strategy": "sparsyfed", "local_epochs": 1, **config}), Network(module or tiny())
+    )
 
 
 def vector(*values):

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from configs import config_of
 from fedgates.strategies.fedavg import FedAvg, FedAvgConfig
 from fedgates.strategies.topk import TopK, TopKConfig, as_read, remembered
 from torch import nn
@@ -19,7 +20,9 @@ def network():
 
 
 def method(density=0.5, **config):
-    return TopK(TopKConfig(**{"strategy": "topk", "target_density": density, "local_epochs": 1, **config}), network())
+    return TopK(
+        config_of(TopKConfig, **{"strategy": "topk", "target_density": density, "local_epochs": 1, **config}), network()
+    )
 
 
 def vector(*values):
@@ -78,7 +81,7 @@ def test_target_density_is_the_share_that_is_sent_and_at_least_one_is(density, o
 @pytest.mark.parametrize("value_type", ["float32", "float16"])
 def test_nothing_is_lost_between_what_changed_and_what_the_server_reads(value_type):
     found = method(0.25, value_type=value_type)
-    dense = FedAvg(FedAvgConfig(local_epochs=1), network())
+    dense = FedAvg(config_of(FedAvgConfig, local_epochs=1), network())
     memory, received, changed = {}, np.zeros(4), np.zeros(4)
     for server_round in range(1, 12):
         state = weights(0.1 * server_round - 0.6, 0.4, -0.2, 0.3)
