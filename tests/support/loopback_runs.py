@@ -103,6 +103,10 @@ def with_faults(faults):
     return type("Faulty", (Faulty,), {"faults": faults})
 
 
+def silent_replies(message, reply):
+    """A fault: no reply at all."""
+
+
 class Reversed(Noting):
     """Replies come in the opposite order: of those that are there, the last asked answers first.
 
