@@ -6,7 +6,7 @@ Digits, FedPM. A liar trains as the others do, and then sends in place of its ma
 - random: fair bits;
 - ones: ones alone, which is what all liars say together.
 
-A lie is coded on the run's own channel, so that it counts as any sound mask does; where one did not, the benchmark fails.
+A lie is coded by the run's own codec, so that it counts as any sound mask does; where one did not, the benchmark fails.
 """
 
 import logging
@@ -30,7 +30,7 @@ from fedgates.flower.app import load_app
 from fedgates.flower.loopback import LoopbackGrid
 from fedgates.flower.records import STATE, UPDATE, from_record, to_record
 from fedgates.flower.server_app import run_on_grid
-from fedgates.methods.registry import AnyStrategy, build, configure
+from fedgates.methods.registry import AnyMethod, build, configure
 from fedgates.types import Value, pack
 
 Gates = NDArray[np.uint8]
@@ -62,7 +62,7 @@ def case(config: Mapping[str, Value], clients: int = 20, share: float = 0.0, lie
 class Lying(LoopbackGrid):
     """A grid some of whose clients tell a lie in place of every mask."""
 
-    method: AnyStrategy
+    method: AnyMethod
     liars: frozenset[int]
     lie: str
 
@@ -116,9 +116,9 @@ def run(job: tuple[Case, int]) -> list[Line]:
 
 
 @lru_cache(maxsize=1)
-def method(raw: tuple[tuple[str, Value], ...]) -> AnyStrategy:
-    """The run's method for the digits, whose channel the liars use."""
-    return build(*configure(dict(raw), load_app(ROOT).server.strategies), (1, 8, 8), 10)
+def method(raw: tuple[tuple[str, Value], ...]) -> AnyMethod:
+    """The run's method for the digits, whose codec the liars use."""
+    return build(*configure(dict(raw), load_app(ROOT).server.methods), (1, 8, 8), 10)
 
 
 def federations(cases: Iterable[Case], seeds: int, workers: int) -> dict[Case, list[list[Line]]]:

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from configs import config_of
 from fedgates.strategies.fedpm import FedPM, FedPMConfig
 from numpy.typing import NDArray
 
 from fedgates import data, models
+from fedgates.config import parse
 from fedgates.federation.membership import sample_clients
 from fedgates.methods.registry import build, configure
 from fedgates.methods.training import Task, seeded_rng
@@ -54,35 +54,35 @@ class Federation:
     """FedPM without an engine."""
 
     def __init__(self, raw: Mapping[str, Any], clients: int) -> None:
-        method, config = configure(raw)
+        kind, config = configure(raw)
         dataset = data.load(config)
-        strategy = build(method, config, dataset.input_shape, dataset.num_classes)
-        if not isinstance(strategy, FedPM):
+        method = build(kind, config, dataset.input_shape, dataset.num_classes)
+        if not isinstance(method, FedPM):
             raise TypeError(f"{config.strategy} is not FedPM")
-        self.strategy, self.config, self.clients = strategy, config, clients
-        self.state = strategy.initial_state()
+        self.method, self.config, self.clients = method, config, clients
+        self.state = method.initial_state()
         self._train, self._parts = dataset.train, data.partition(dataset.train.strata, clients, config)
         self._test = data.to_tensors(dataset.test, "cpu")
 
     def updates(self, number: int) -> Iterator[tuple[int, Update, bytes]]:
         """Train the clients of a round from the present state: name, update as it was decoded, and payload of each."""
-        config, channel, known = self.config, self.strategy.codec, VersionedState(self.state, number)
+        config, codec, known = self.config, self.method.codec, VersionedState(self.state, number)
         for client in sample_clients(range(self.clients), config.fraction_train, config.seed, "choose", number):
             x, y = data.to_tensors(self._train.take(self._parts[client]), "cpu")
             with seeded_rng(generator(config.seed, "train", server_round=number, client=client), config.client.threads):
-                update = self.strategy.local_update(self.state, Task(x, y, number, client))
-            payload = channel.pack_update(update, known, client)
-            counted = channel.unpack_update(payload, known, client)
+                update = self.method.local_update(self.state, Task(x, y, number, client))
+            payload = codec.pack_update(update, known, client)
+            counted = codec.unpack_update(payload, known, client)
             yield client, Update(mask=counted.mask, theta=update.theta), payload
 
     def advance(self, number: int, updates: list[Update]) -> None:
         """The server's rule."""
-        self.state = self.strategy.aggregate(self.state, updates, number)
+        self.state = self.method.aggregate(self.state, updates, number)
 
     def accuracy(self, number: int) -> dict[str, float]:
         """Of the present state on the whole test set."""
         with seeded_rng(generator(self.config.seed, "evaluation", server_round=number), 1):
-            return self.strategy.evaluate(self.state, *self._test, number)
+            return self.method.evaluate(self.state, Task(*self._test, number))
 
 
 def record(job: tuple[Mapping[str, Any], int, Path, int, frozenset[int], frozenset[int]]) -> None:
@@ -168,7 +168,7 @@ def h2(p: Any) -> Any:  # noqa: ANN401  # a number or an array
 @lru_cache
 def strategy(seed: int = 1) -> FedPM:
     """FedPM for conv4 on MNIST."""
-    return FedPM(config_of(FedPMConfig, seed=seed), Network(models.build("conv4", (1, 28, 28), 10)))
+    return FedPM(parse(FedPMConfig, {"seed": seed}), Network(models.build("conv4", (1, 28, 28), 10)))
 
 
 def layers() -> tuple[int, ...]:

@@ -29,6 +29,7 @@ from fedgates.config import parse
 from fedgates.methods.training import Task, backward
 from fedgates.nn.gates import Gates
 from fedgates.nn.network import Network
+from fedgates.nn.optimizers import Adam
 from fedgates.types import Votes
 
 BATCH = 64
@@ -46,8 +47,7 @@ def gated(precision: str) -> Callable[[], None]:
     """A FedPM step: sample a mask, backward, straight-through, Adam on the scores."""
     network, batch, images = Network(models.build("conv4", (1, 28, 28), 10)), torch.arange(BATCH), task()
     gates, scores, draw = Gates(network, seed=1), torch.zeros(network.size), rng.generator(1, "masks")
-    scores.grad = network.gradient
-    adam = torch.optim.Adam([scores], lr=0.1, fused=True)
+    adam = Adam(scores, network.gradient, learning_rate=0.1)
 
     def step() -> None:
         gates.load_sample(scores, draw)

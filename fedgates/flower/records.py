@@ -9,6 +9,7 @@ from fedgates.errors import WireError
 from fedgates.federation.client import expect_size
 from fedgates.federation.messages import Kind, Problem, Reply, Request
 from fedgates.types import MAX_EXAMPLES
+from fedgates.wire.header import HEADER_SIZE
 
 STYPE = "fedgates.2"
 """Flower's name for how an array is serialised; ours is the payload format and its version."""
@@ -64,7 +65,7 @@ def read_reply(message: Message, kind: Kind, max_megabytes: float) -> Reply:
         expect_size(size, max_megabytes)
         payload = _read_payload(content) if kind == "train" else b""
     except WireError as error:
-        return Reply(node, _unchecked_payload(content), size=size, malformed=str(error))
+        return Reply(node, _unchecked_header(content), size=size, malformed=str(error))
     try:
         examples, metrics = _read_metrics(content)
     except WireError as error:
@@ -140,10 +141,13 @@ def _read_payload(content: RecordDict) -> bytes:
     return from_record(content.array_records[UPDATE])
 
 
-def _unchecked_payload(content: RecordDict) -> bytes:
-    """Return the payload of a malformed reply, so that the record of the round can name its kind; empty without one."""
+def _unchecked_header(content: RecordDict) -> bytes:
+    """Return the header of a malformed reply's payload, so that the record of the round can name its kind; empty without one.
+
+    The rest is dropped: a server holds no payload over the limit.
+    """
     try:
-        return from_record(content.array_records[UPDATE])
+        return from_record(content.array_records[UPDATE])[:HEADER_SIZE]
     except (WireError, KeyError):
         return b""
 

@@ -167,7 +167,7 @@ def test_what_a_method_computes_with_lies_where_its_network_is(strategy, model):
     state = of.initial_state()
     update = of.local_update(state, Task(x, y, 5, 0, held_out=(x, y)))
     assert update.num_examples == 40
-    assert of.evaluate(state, x, y, 5)["loss"] == 1.0
+    assert of.evaluate(state, Task(x, y, 5))["loss"] == 1.0
     network.weights.copy_(of.weights(state))
     without_dead(network.module)
     measured(network.module, x)

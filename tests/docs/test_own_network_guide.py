@@ -18,7 +18,7 @@ from fedgates.data import to_tensors
 from fedgates.data.digits import digits
 from fedgates.errors import ConfigError, NetworkError
 from fedgates.flower import LoopbackGrid, run_on_grid
-from fedgates.flower.server_app import prepare
+from fedgates.federation.run import prepare
 from fedgates.models.batch_norm import BatchNorm
 from fedgates.nn.gates import Gates
 from fedgates.nn.network import Network
@@ -98,7 +98,7 @@ def test_other_errors_are_those_that_the_page_shows(my_network, monkeypatch):
     said = []
     for name in ("my_network:bent", "my_network:tiny", "nets.mine:small"):
         with pytest.raises((NetworkError, ConfigError)) as error:
-            prepare({"model": name}, lambda: 10)
+            prepare({"model": name}, None, lambda: 10)
         said.append(f"fedgates: {error.value}")
     assert shown.splitlines() == said
 

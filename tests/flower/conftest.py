@@ -1,8 +1,10 @@
-"""What tests of the Flower room share: runs that write neither model nor report, where these are not the subject."""
+"""What tests of the Flower room share: runs of a tiny network, without model file and report unless a test asks for them."""
 
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
+from loopback_runs import TINY
 
 from fedgates.federation.model_callback import ModelCallback
 from fedgates.report.callback import ReportCallback
@@ -13,6 +15,18 @@ ON_END = {callback: callback.on_end for callback in CLOSING}
 
 def _nothing(self, server, *, finished):
     """Take the place of ``on_end``."""
+
+
+@pytest.fixture
+def raw(request, raw):
+    """A small run config with a network of 610 parameters, or with the module's NETWORK."""
+    return partial(raw, **getattr(request.module, "NETWORK", TINY))
+
+
+@pytest.fixture(scope="module")
+def shared_raw(request, shared_raw):
+    """The same, for runs that several tests of a module look at."""
+    return partial(shared_raw, **getattr(request.module, "NETWORK", TINY))
 
 
 @pytest.fixture(scope="module", autouse=True)

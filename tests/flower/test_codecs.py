@@ -3,8 +3,10 @@
 from functools import cache
 
 import pytest
-from loopback_runs import D, Noting, Reversed, last_checkpoint, run, total, without
+from loopback_runs import MLP, Noting, Reversed, last_checkpoint, run, total, without
+from loopback_runs import MLP_SIZE as D
 
+NETWORK = MLP
 LOSSLESS = ["packed", "entropy", "side-info"]
 DOWNLINKS = ["votes", "float32", "relay"]
 OF_THE_WIRE = {"uplink", "uplink_bytes", "uplink_bpp", "downlink", "downlink_bytes", "downlink_bpp"}

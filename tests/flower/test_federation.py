@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from fedgates.strategies.fedavg import FedAvg
 from fedgates.strategies.fedpm import FedPM
-from loopback_runs import D, Dying, Reversed, last_checkpoint, run, votes_of, without
+from loopback_runs import MLP, Dying, Reversed, last_checkpoint, run, votes_of, without
+from loopback_runs import MLP_SIZE as D
 from safetensors.numpy import load_file
 
 from client_app import app
@@ -26,7 +27,7 @@ def entropy_of(folder):
 
 @pytest.mark.usefixtures("whole_runs")
 def test_a_run_leaves_the_files_and_the_figures_of_the_contract(raw, contract):
-    folder = run(raw())
+    folder = run(raw(**MLP))
     first, second = folder.ledger.read()
     assert set(contract) <= set(first)
     assert first["uplink"] == {"mask, side-info": {"messages": 4, "bytes": first["uplink_bytes"]}}
@@ -153,7 +154,7 @@ def test_who_trains_is_a_function_of_seed_and_round(raw):
 
 
 def test_dense_fedavg_learns_and_costs_what_it_costs(raw):
-    folder = run(raw(strategy="fedavg", samples_per_client=100, local_epochs=3, num_server_rounds=8))
+    folder = run(raw(**MLP, strategy="fedavg", samples_per_client=100, local_epochs=3, num_server_rounds=8))
     last = folder.ledger.read()[-1]
     assert last["accuracy"] > 0.85
     assert last["uplink_bytes"] == last["downlink_bytes"] == 4 * (36 + 4 * D)

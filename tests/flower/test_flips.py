@@ -1,13 +1,14 @@
 """`flip-probability` through whole runs: what leaves a device, by whose lots, and what is said of it."""
 
 from dataclasses import replace
+from math import log
 
 import numpy as np
 import pytest
 from fedgates.strategies.fedpm import FedPM
 from loopback_runs import (
     FIRST_NODE,
-    D,
+    SMALL,
     Noting,
     client_of,
     decoded,
@@ -18,6 +19,7 @@ from loopback_runs import (
     votes_of,
     without,
 )
+from tiny_network import SMALL_SIZE
 
 from client_app import app
 from fedgates import data, rng
@@ -28,6 +30,7 @@ from fedgates.flower.records import METRICS
 from fedgates.methods.registry import BUILT_IN, configure
 from fedgates.wire.header import peek
 
+NETWORK, D = SMALL, SMALL_SIZE
 P = 0.1
 TURNED = round(P * 2**32)
 WITH_MASKS = {"fedpm", "fedmask", "signsgd"}
@@ -45,7 +48,7 @@ class Watching(Noting):
         if message.metadata.message_type == "train":
             key = peek(state_payload(message)).server_round, client_of(message)
             strategy = self.contexts[message.metadata.dst_node_id].run_config.get("strategy", "fedpm")
-            self.updates[key] = decoded(message, reply, strategy=strategy).gates(D)
+            self.updates[key] = decoded(message, reply, strategy=strategy, **NETWORK).gates(D)
             self.metrics[key] = dict(reply.content.metric_records[METRICS])
         return reply
 
@@ -183,7 +186,9 @@ def test_the_log_says_what_it_is_worth(raw, caplog):
     caplog.set_level("INFO", logger="fedgates")
     run(raw(flip_probability=P, num_server_rounds=1), 2)
     (said,) = [record.getMessage() for record in caplog.records if "epsilon" in record.getMessage()]
-    assert said.startswith("flip-probability = 0.1: local epsilon 2.197 a bit, 186,768 for all bits of a mask, each round")
+    assert said.startswith(
+        f"flip-probability = 0.1: local epsilon 2.197 a bit, {log(9) * D:,.0f} for all bits of a mask, each round"
+    )
     caplog.clear()
     run(raw(num_server_rounds=1), 2)
     assert "epsilon" not in caplog.text

@@ -2,13 +2,26 @@
 
 import pytest
 from flwr.app import Array, ArrayRecord, Error, Message, RecordDict
-from loopback_runs import FIRST_NODE, Noting, answer, last_checkpoint, method, payload_of, run, run_on, sorts, with_faults
+from loopback_runs import (
+    FIRST_NODE,
+    SMALL,
+    Noting,
+    answer,
+    last_checkpoint,
+    method,
+    payload_of,
+    run,
+    run_on,
+    sorts,
+    with_faults,
+)
 
 from client_app import app
 from fedgates.flower import LoopbackGrid
 from fedgates.flower.client_app import SNAPSHOT
 from fedgates.flower.records import STYPE, from_record, to_record
 
+NETWORK = SMALL
 RELAYED = {"uplink": "side-info", "downlink": "relay", "num_server_rounds": 5}
 VOTES, UPDATES = "votes", "relay, side-info"
 NONE = "updates since the state of round 2, but this client has none"
@@ -55,19 +68,19 @@ def keep_nothing(context):
 
 def of_round(server_round):
     def make(payload):
-        codec = method(downlink="relay").codec
+        codec = method(**NETWORK, downlink="relay").codec
         return codec.pack_state(codec.unpack_state(payload).state, server_round)
 
     return make
 
 
 def of_another_state(payload):
-    fedpm = method(downlink="relay")
+    fedpm = method(**NETWORK, downlink="relay")
     return fedpm.codec.pack_state(fedpm.initial_state(), 2)
 
 
 def of_another_network(payload):
-    fedpm = method(downlink="relay", seed=2)
+    fedpm = method(**NETWORK, downlink="relay", seed=2)
     return fedpm.codec.pack_state(fedpm.initial_state(), 2)
 
 
@@ -179,7 +192,7 @@ def test_what_a_client_keeps_is_the_state_that_the_server_has(raw):
     grid = LoopbackGrid(app, config, 3)
     folder = run_on(grid, config)
     before = folder.path / "checkpoint-00004.safetensors"
-    codec = method(downlink="relay").codec
+    codec = method(**NETWORK, downlink="relay").codec
     for context in grid.contexts.values():
         known = codec.unpack_state(from_record(context.state.array_records[SNAPSHOT]))
         assert known.server_round == 5

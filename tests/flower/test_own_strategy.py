@@ -18,9 +18,8 @@ LOOPBACK = """
 import json, sys
 from client_app import app
 from fedgates.flower import LoopbackGrid, run_on_grid
-raw = json.loads(sys.argv[1])
-folder = run_on_grid(LoopbackGrid(app, raw, 5), raw, {})
-print(folder.path)
+for raw in json.loads(sys.argv[1]):
+    print(run_on_grid(LoopbackGrid(app, raw, 5), raw, {}).path)
 """
 
 
@@ -29,13 +28,16 @@ def copy(tmp_path):
     return Path(shutil.copytree(EXAMPLE, tmp_path / "elsewhere"))
 
 
-def on_loopback(copy, **changes):
-    raw = {"output-dir": str(copy / "runs"), "strategy": "own_strategy:FadingVotes", "num-server-rounds": 4, **changes}
+def on_loopback(copy, *runs):
+    """Run the example once with each of some changes, and return the folders of the runs."""
+    raw = {"output-dir": str(copy / "runs"), "strategy": "own_strategy:FadingVotes", "num-server-rounds": 4}
+    raw |= {"samples-per-client": 150, "evaluations": "threshold"}
+    settings = json.dumps([{**raw, **changes} for changes in runs])
     done = subprocess.run(
-        [sys.executable, "-c", LOOPBACK, json.dumps(raw)], cwd=copy, capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, "-c", LOOPBACK, settings], cwd=copy, capture_output=True, text=True, check=False, timeout=120
     )
     assert done.returncode == 0, done.stderr
-    return RunFolder(Path(done.stdout.splitlines()[-1]))
+    return [RunFolder(Path(line)) for line in done.stdout.splitlines()]
 
 
 def test_the_example_is_short_and_changes_two_rules():
@@ -45,16 +47,16 @@ def test_the_example_is_short_and_changes_two_rules():
 
 
 def test_it_learns_on_every_wire_and_its_own_key_works(copy):
-    folder = on_loopback(copy)
+    folder, relayed, sampled, forgetful = on_loopback(
+        copy, {}, {"downlink": "relay"}, {"uplink": "sampled"}, {"fade": 1000, "samples-per-client": 20, "local-epochs": 1}
+    )
     lines = folder.ledger.read()
     assert lines[-1]["accuracy"] > 0.6
     assert folder.load(bytes.fromhex(json_of(folder)["digest"]))[0].trials == 9  # 5, then 5 // 2 + 5 = 7, 8, 9
-    relayed = on_loopback(copy, downlink="relay").ledger.read()
+    relayed = relayed.ledger.read()
     assert [line["accuracy"] for line in relayed] == [line["accuracy"] for line in lines]
     assert any("relay" in sort for sort in relayed[-1]["downlink"])
-    sampled = on_loopback(copy, uplink="sampled").ledger.read()
-    assert sum(line["uplink_bytes"] for line in sampled) < sum(line["uplink_bytes"] for line in lines)
-    forgetful = on_loopback(copy, fade=1000)
+    assert sum(line["uplink_bytes"] for line in sampled.ledger.read()) < sum(line["uplink_bytes"] for line in lines)
     assert forgetful.load(bytes.fromhex(json_of(forgetful)["digest"]))[0].trials == 5
 
 

@@ -1,13 +1,14 @@
 """`downlink` "relay" through whole runs: who is sent what, and that the state does not depend on it."""
 
 import pytest
-from loopback_runs import Dying, Noting, last_checkpoint, run, run_on, sorts, votes_of, with_faults, without
+from loopback_runs import SMALL, Dying, Noting, last_checkpoint, run, run_on, sorts, votes_of, with_faults, without
 
 from client_app import app
 from fedgates.flower import LoopbackGrid
 from fedgates.wire.broadcast import Broadcast
 from fedgates.wire.header import RELAY, peek
 
+NETWORK = SMALL
 RELAYED = {"uplink": "side-info", "downlink": "relay"}
 OF_THE_DOWNLINK = ("downlink", "downlink_bytes", "downlink_bpp", "evaluation_downlink", "evaluation_downlink_bytes")
 SNAPSHOT, UPDATES = "votes", "relay, side-info"

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from loopback_runs import (
+    MLP,
     answer,
     client_of,
     last_checkpoint,
@@ -14,13 +15,14 @@ from loopback_runs import (
     total,
     with_faults,
 )
+from loopback_runs import MLP_SIZE as D
 from safetensors.numpy import load_file
 
 from fedgates.methods.metrics import entropy
 from fedgates.types import Update, pack
 from fedgates.wire.header import HEADER_SIZE
 
-D = method().network.size
+NETWORK = MLP
 TOP = {"strategy": "top_share:TopShare", "value_type": "float16", "samples_per_client": 60}
 ONES = round(0.05 * D)
 
@@ -83,7 +85,7 @@ def sent(update, **changes):
     """An honest client's payload is replaced by another of a run with these keys."""
 
     def fault(message, reply):
-        codec = method(**changes).codec
+        codec = method(**NETWORK, **changes).codec
         known = codec.unpack_state(state_payload(message))
         return answer(message, codec.pack_update(update, known, client_of(message)))
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 from fedgates.strategies.fedpm import FedPM
-from loopback_runs import D
+from loopback_runs import MLP_SIZE as D
 
 from client_app import app
 from fedgates.errors import ConfigError

@@ -8,6 +8,7 @@ from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 from flwr.common.serde import message_from_proto
 from flwr.proto.message_pb2 import Message as ProtoMessage
 from safetensors.numpy import load_file
+from tiny_network import TINY_SIZE
 
 from client_app import app
 from fedgates.flower import LoopbackGrid, run_on_grid
@@ -17,7 +18,13 @@ from fedgates.types import Update
 from fedgates.wire import describe
 from fedgates.wire.header import HEADER_SIZE, peek
 
-D = 64 * 256 + 256 + 256 * 256 + 256 + 256 * 10 + 10
+TINY = {"model": "tiny_network:build"}
+"""A network of :data:`D` parameters, for tests of the protocol."""
+SMALL = {"model": "tiny_network:small"}
+"""A network of 4,810 parameters, whose coded updates are smaller than a coded state."""
+MLP = {"model": "mlp"}
+"""The default network, for tests of learning and of sizes."""
+D, MLP_SIZE = TINY_SIZE, 64 * 256 + 256 + 256 * 256 + 256 + 256 * 10 + 10
 FIRST_NODE = 1000
 
 
@@ -50,8 +57,8 @@ def total(traffic):
 
 @cache
 def method(**changes):
-    """The method of a small run, as either end builds it."""
-    return build(*configure({key.replace("_", "-"): value for key, value in changes.items()}), (1, 8, 8), 10)
+    """The method of a small run, as server and clients build it; by default on the tiny network."""
+    return build(*configure({key.replace("_", "-"): value for key, value in {**TINY, **changes}.items()}), (1, 8, 8), 10)
 
 
 class Noting(LoopbackGrid):
@@ -94,6 +101,10 @@ class Faulty(Noting):
 
 def with_faults(faults):
     return type("Faulty", (Faulty,), {"faults": faults})
+
+
+def silent_replies(message, reply):
+    """A fault: no reply at all."""
 
 
 class Reversed(Noting):
