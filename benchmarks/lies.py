@@ -109,7 +109,7 @@ def run(job: tuple[Case, int]) -> list[Line]:
         grid.method = method(tuple(raw.items()))
         grid.liars = frozenset(np.argsort(rng.words(of.clients, seed, "liars"))[: of.liars].tolist())
         grid.lie = of.lie
-        lines = run_on_grid(grid, raw).ledger.read()
+        lines = run_on_grid(grid, raw).round_log.read()
     if any(line["clients_counted"] != of.clients for line in lines):
         raise ValueError(f"{job}: a round did not count every client")
     return lines

@@ -10,9 +10,9 @@ import numpy as np
 from lies import accuracy, case, federations, method
 from sweep import Line, arguments, spread, table
 
-from fedgates.methods.metrics import entropy
 from fedgates.methods.randomized_response import epsilon
 from fedgates.types import Update, Value, pack
+from fedgates.util.entropy import binary_entropy
 from fedgates.wire import VersionedState
 
 PROBABILITIES = {10: (0.0, 0.05, 0.1, 0.2, 0.3, 0.4), 50: (0.0, 0.1, 0.2, 0.3)}
@@ -52,7 +52,7 @@ def main() -> None:
         f"deviation over {args.seeds} seeds. Epsilon is of one bit in one round.",
         ["clients", "p", "epsilon", "accuracy", "side-info", "packed", "H2(p)"],
         [
-            [n, f"{p:g}", eps(p), accuracy(runs[of]), uplink_bpp(runs[of]), packed, f"{entropy(p):.3f}"]
+            [n, f"{p:g}", eps(p), accuracy(runs[of]), uplink_bpp(runs[of]), packed, f"{binary_entropy(p):.3f}"]
             for (n, p), of in flips.items()
         ],
         "## With liars and trimmed votes\n\n20 clients of 71 images; liars send the inverse of what they trained (lies.py).",

@@ -32,7 +32,7 @@ def run(job: tuple[Mapping[str, Any], int]) -> list[Line]:
     log.setLevel(logging.ERROR)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        return run_one(load_app(ROOT), *job, Path(folder)).ledger.read()
+        return run_one(load_app(ROOT), *job, Path(folder)).round_log.read()
 
 
 def sweep(jobs: Sequence[tuple[Mapping[str, Any], int]], workers: int) -> list[list[Line]]:

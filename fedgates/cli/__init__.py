@@ -1,7 +1,7 @@
-"""The command ``fedgates``: one function a subcommand, a file for those that belong together.
+"""The command ``fedgates``: a function for each subcommand, a module for related ones.
 
-What a subcommand needs is imported when it runs, so that help comes at once. What goes wrong is one line and an exit code: 2
-for what the user can put right in the command or a file, 1 for what went wrong while it ran, 130 for Ctrl-C.
+Subcommands import what they need when they run, so that `--help` is fast. Errors are one line and an exit code: 2 if the
+command or a file has to be corrected, 1 if something failed while the command ran, 130 for Ctrl-C.
 """
 
 import sys
@@ -10,19 +10,19 @@ from collections.abc import Sequence
 import click
 import typer
 
-from fedgates.cli import compare, config, data, models, runs, start  # noqa: F401  # they hang themselves on the app
+from fedgates.cli import compare, config, data, models, runs, start  # noqa: F401  # importing them registers the subcommands
 from fedgates.cli.app import cli
 from fedgates.errors import ConfigError, NetworkError, QuorumError
 from fedgates.util.text import error_line
 
 _INTERRUPTED, _STOPPED = 130, "stopped"
-"""The exit code for Ctrl-C, typer's, too, and what is said then."""
+"""Exit code for Ctrl-C, the same as typer's, and the message."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command; ends the process."""
+    """Run the command and end the process."""
     try:
-        code = cli(arguments, standalone_mode=False) or 0  # the code of typer.Exit, or nothing
+        code = cli(arguments, standalone_mode=False) or 0  # the code of typer.Exit, or None
     except click.exceptions.NoArgsIsHelpError as error:
         typer.echo(error.format_message())
         code = 2
@@ -34,10 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = _fail(str(error), 1)
     except (click.Abort, KeyboardInterrupt) as error:
         code = _fail(str(error) or _STOPPED, _INTERRUPTED)
-    except Exception as error:  # noqa: BLE001  # whatever it is, a traceback is for those who debug this
+    except Exception as error:  # noqa: BLE001  # one line instead of a traceback
         code = _fail(error_line(error), 1)
     else:
-        if code == _INTERRUPTED:  # typer has caught it
+        if code == _INTERRUPTED:  # typer caught the interrupt
             _fail(_STOPPED, code)
     sys.exit(code)
 

@@ -1,4 +1,4 @@
-"""The typer app that commands hang on, and what they share."""
+"""The typer app, and helpers that subcommands share."""
 
 import sys
 from pathlib import Path
@@ -13,19 +13,19 @@ cli = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 
 @cli.callback()
 def _fedgates() -> None:
-    """Federated learning that sends gates, not weights: start runs, look at them, compare methods, use the model."""
+    """Federated learning that sends gates, not weights: start runs, inspect and compare them, use their models."""
 
 
 def import_from_here() -> None:
-    """Let the user's own code lie in the current folder, as it may for ``python -m``."""
+    """Make modules in the current folder importable, as ``python -m`` does."""
     sys.path.insert(0, str(Path.cwd()))
 
 
 def writable(out: Path) -> Path:
-    """The folder for what is made, found out to be one before hours are spent on it."""
+    """Return the output folder; make it first, so that an error comes before hours of work."""
     out = folder(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise click.UsageError(f"--out = {str(out)!r}: expected a folder that can be written ({error.strerror})") from None
+        raise click.UsageError(f"--out = {str(out)!r}: expected a writable folder ({error.strerror})") from None
     return out

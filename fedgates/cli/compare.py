@@ -1,4 +1,4 @@
-"""Studies, and finished runs side by side."""
+"""The subcommand ``compare``: studies, and comparisons of finished runs."""
 
 import os
 import shlex
@@ -23,29 +23,31 @@ def compare(
     sources: Annotated[
         list[str],
         typer.Argument(
-            metavar="STUDY.toml|RUN...", help='A study; or runs: their folders, their names, or "last".', show_default=False
+            metavar="STUDY.toml|RUN...",
+            help='A study file; or runs, each by its folder, its name, or "last".',
+            show_default=False,
         ),
     ],
-    app: Annotated[Path, typer.Option(help="Folder of the Flower app that a study runs.")] = Path(),
-    runs: Annotated[Path, typer.Option(help="Where a study's runs are kept.")] = Path("~/fedgates/studies"),
+    app: Annotated[Path, typer.Option(help="Folder of the Flower app that the study runs.")] = Path(),
+    runs: Annotated[Path, typer.Option(help="Folder for the runs of studies.")] = Path("~/fedgates/studies"),
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for table and figures.", show_default="named like the study, beside it; or ./comparison"),
+        typer.Option(help="Output folder.", show_default="STUDY without .toml; for runs ./comparison"),
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Runs at a time.", show_default="cores")] = os.cpu_count() or 1,
+    workers: Annotated[int, typer.Option(min=1, help="Number of runs at a time.", show_default="cores")] = os.cpu_count() or 1,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print results.json, for scripts.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print results.json instead of the table.")] = False,
 ) -> None:
-    """Run a study, or take finished runs, and compare them: table.md, results.json and figures.
+    """Compare runs: write table.md, results.json and figures.
 
-    A study file names scenarios, methods and seeds; every combination is a run on simulated clients. Runs that are finished and
-    have the same config are not run again; delete their folders to have them run anew, as after a change of code.
+    A study file lists scenarios, methods and seeds; every combination is a run on simulated clients. Finished runs with the
+    same config are reused; after a change of code, delete their folders to run them again.
     """
-    from fedgates.compare import by_what_differs, read_run, read_study, write_comparison  # noqa: PLC0415
-    from fedgates.compare.numbers import has  # noqa: PLC0415
+    from fedgates.compare import group_runs, read_run, read_study, write_comparison  # noqa: PLC0415
+    from fedgates.compare.numbers import any_has  # noqa: PLC0415
     from fedgates.compare.output import RESULTS  # noqa: PLC0415
     from fedgates.compare.study import Question  # noqa: PLC0415
-    from fedgates.runs.listing import find  # noqa: PLC0415
+    from fedgates.runs.listing import find_run  # noqa: PLC0415
 
     command = shlex.join(["fedgates", "compare", *sources, *(["--app", str(app)] if app != Path() else [])])
     if len(sources) == 1 and sources[0].endswith(".toml"):
@@ -56,10 +58,10 @@ def compare(
         question = study.question
     else:
         if any(source.endswith(".toml") for source in sources):
-            raise click.UsageError("expected one study file (*.toml) alone, or runs that have finished")
+            raise click.UsageError("expected one study file (*.toml), or one or more finished runs")
         out = writable(out or Path("comparison"))
-        groups, failed = by_what_differs(read_run(find(source)) for source in sources), []
-        metric = "accuracy" if has(groups, "accuracy") else "loss"
+        groups, failed = group_runs(read_run(find_run(source)) for source in sources), []
+        metric = "accuracy" if any_has(groups, "accuracy") else "loss"
         question = Question(f"{len(sources)} run{'s' * (len(sources) != 1)}", metric)
     if groups:
         table = write_comparison(out, question, groups, command, failed)
@@ -72,48 +74,48 @@ def compare(
 
 
 def _run_study(study: "Study", app: Path, file: Path, runs: Path, workers: int) -> tuple[list["Group"], list[str]]:
-    """Check all of a study's runs, run those that are not there, and read them; and a line for each that failed."""
+    """Run the missing runs of a study; return the groups of finished runs, and a message for each run that failed."""
     from rich.console import Console  # noqa: PLC0415
 
     from fedgates.compare import Group, read_run  # noqa: PLC0415
     from fedgates.flower.study import StudyError, check_jobs, finished, lock_study, study_folder  # noqa: PLC0415
 
     console = Console(stderr=True, highlight=False)
-    jobs, app, kept = study.jobs(), app.absolute(), study_folder(runs.absolute(), app, file)
-    with lock_study(kept):
+    jobs, app, base = study.jobs(), app.absolute(), study_folder(runs.absolute(), app, file)
+    with lock_study(base):
         try:
             with console.status(f"checking {len(jobs)} runs"):
                 wanted = dict(zip(jobs, check_jobs(app, jobs), strict=True))
         except StudyError as error:
             raise click.UsageError(str(error)) from None
-        folders = {job: kept / job.folder for job in jobs}
+        folders = {job: base / job.folder for job in jobs}
         missing = {job: path for job, path in folders.items() if not finished(path, wanted[job])}
-        console.print(f"{len(jobs)} runs: {len(jobs) - len(missing)} reused, {len(missing)} to do; in {kept}", soft_wrap=True)
+        console.print(f"{len(jobs)} runs: {len(jobs) - len(missing)} reused, {len(missing)} to run; in {base}", soft_wrap=True)
         outcome = _run_missing(app, missing, workers, sum(wanted[job]["num-server-rounds"] for job in missing), console)
     failed = [f"failed: {job}: {reason} ({outcome.logs[job]})" for job, reason in outcome.failed.items()]
     jobs = [job for job in jobs if job not in outcome.failed]
-    of_group: dict[tuple[str, str], list[Job]] = {}
+    by_group: dict[tuple[str, str], list[Job]] = {}
     for job in jobs:
-        of_group.setdefault((job.scenario, job.method), []).append(job)
-    return [Group(*names, tuple(read_run(folders[job]) for job in mine)) for names, mine in of_group.items()], failed
+        by_group.setdefault((job.scenario, job.method), []).append(job)
+    return [Group(*names, tuple(read_run(folders[job]) for job in mine)) for names, mine in by_group.items()], failed
 
 
 def _run_missing(app: Path, missing: dict["Job", Path], workers: int, rounds: int, console: "Console") -> "Outcome":
-    """Run jobs under a bar of so many rounds in all."""
+    """Run jobs with a progress bar of `rounds` rounds."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
 
     from fedgates.flower.study import run_jobs  # noqa: PLC0415
 
-    told: set[Job] = set()
+    printed: set[Job] = set()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), "rounds", TimeRemainingColumn())
     with Progress(*columns, console=console, speed_estimate_period=600, disable=not missing) as bar:
         task = bar.add_task(f"0/{len(missing)} runs", total=rounds)
 
-        def tell(done: int, outcome: "Outcome") -> None:
+        def update(done: int, outcome: "Outcome") -> None:
             ended = {**dict.fromkeys(outcome.folders, "done"), **dict.fromkeys(outcome.failed, "failed")}
-            for job in [job for job in ended if job not in told]:
+            for job in [job for job in ended if job not in printed]:
                 bar.print(f"{ended[job]}: {job}", markup=False)
-            told.update(ended)
+            printed.update(ended)
             bar.update(task, completed=done, description=f"{len(ended)}/{len(missing)} runs")
 
-        return run_jobs(app, missing, workers, tell)
+        return run_jobs(app, missing, workers, update)

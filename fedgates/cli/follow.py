@@ -1,4 +1,4 @@
-"""A run told while it goes on: its last rounds in the terminal, and its page."""
+"""Following a run that is running: its last rounds in the terminal, and its page."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,87 +12,87 @@ from rich.text import Text
 
 from fedgates.report import write_page
 from fedgates.report.terminal import view
-from fedgates.runs.listing import entry, follow, under_way
-from fedgates.runs.round_log import FILE_NAME
-from fedgates.runs.summary import Clock
+from fedgates.runs.folder import ROUNDS, is_running
+from fedgates.runs.listing import follow_rounds, read_entry
+from fedgates.runs.summary import RoundFormatter
 from fedgates.runs.totals import Line
 from fedgates.util.text import one_line
 
-_Tell = Callable[[Sequence[Line], bool], None]
-"""Takes the lines so far, and whether the run has ended."""
-_PAGE_EVERY, _SHARE = 5.0, 0.05
-"""Seconds between two pages at least, and the share of the time that may go into writing them."""
+_Show = Callable[[Sequence[Line], bool], None]
+"""Shows the lines so far; the second argument says whether the run has ended."""
+_PAGE_INTERVAL, _PAGE_SHARE = 5.0, 0.05
+"""Least seconds between two pages, and the largest share of the time spent on writing them."""
 
 
 def show(path: Path, *, stderr: bool = False) -> None:
-    """Show a run until it ends: the last rounds and the time left; where there is no terminal, each round as it ends."""
+    """Show a run until it ends: a view of the last rounds and the time left; without a terminal, a line for each round."""
     console, page = Console(highlight=False, stderr=stderr), _Page(path)
     plain = not console.is_terminal or console.is_dumb_terminal
-    with _lines(path, stderr=stderr) if plain else _view(path, console) as tell:
-        for lines, changed, over in follow(path):
-            tell(lines.sound, over)
-            page.keep(changed=changed)
+    with _lines(path, stderr=stderr) if plain else _view(path, console) as show_lines:
+        for log, changed, ended in follow_rounds(path):
+            show_lines(log.lines, ended)
+            page.update(changed=changed)
 
 
 @contextmanager
-def _lines(path: Path, *, stderr: bool) -> Iterator[_Tell]:
-    """Each round is a line; those that a resumed run does again are told again."""
-    clock, told = Clock(entry(path).of_rounds), 0
+def _lines(path: Path, *, stderr: bool) -> Iterator[_Show]:
+    """Print a line for each round; rounds that a resumed run repeats are printed again."""
+    formatter, printed = RoundFormatter(read_entry(path).of_rounds), 0
 
-    def tell(lines: Sequence[Line], over: bool) -> None:  # noqa: ARG001, FBT001  # as a view's
-        nonlocal told
-        for line in lines[told:]:
-            typer.echo(clock.line(line), err=stderr)
-        told = len(lines)
+    def show_lines(lines: Sequence[Line], ended: bool) -> None:  # noqa: ARG001, FBT001  # same signature as in _view
+        nonlocal printed
+        for line in lines[printed:]:
+            typer.echo(formatter.format(line), err=stderr)
+        printed = len(lines)
 
-    yield tell
+    yield show_lines
 
 
 @contextmanager
-def _view(path: Path, console: Console) -> Iterator[_Tell]:
-    """A picture of the last rounds, drawn again and again."""
-    of_rounds = entry(path).of_rounds
+def _view(path: Path, console: Console) -> Iterator[_Show]:
+    """Redraw a view of the last rounds."""
+    of_rounds = read_entry(path).of_rounds
     with Live(console=console, auto_refresh=False) as live:
 
-        def tell(lines: Sequence[Line], over: bool) -> None:  # noqa: FBT001
-            last = "the run has ended" if over else _last_row(path)
+        def show_lines(lines: Sequence[Line], ended: bool) -> None:  # noqa: FBT001
+            last = "the run has ended" if ended else _last_row(path)
             rows = view(lines, of_rounds, one_line(path.name), last, *console.size)
             live.update(Text(rows, no_wrap=True, overflow="ellipsis"), refresh=True)
 
-        yield tell
+        yield show_lines
 
 
 def write_current_page(path: Path) -> Path:
-    """Write a run's page, and again if the run has ended in the meantime: else an older page would replace the last one."""
+    """Write the page of a run and return its path; repeat if the run ended meanwhile, so that the final page is the last."""
     while True:
-        now = under_way(path)
-        written = write_page(path, under_way=now)
-        if under_way(path) == now:
-            return written
+        running = is_running(path)
+        page = write_page(path, under_way=running)
+        if is_running(path) == running:
+            return page
 
 
 class _Page:
-    """The page of a run under way, written when there is something new, but not all the time."""
+    """The page of a running run, rewritten after changes, at limited intervals."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._next, self._stale = path, 0.0, False
 
-    def keep(self, *, changed: bool) -> None:
+    def update(self, *, changed: bool) -> None:
         started = time.monotonic()
         self._stale |= changed
         if not self._stale or started < self._next:
             return
-        with suppress(OSError):  # the folder may be somebody else's; the end says so
+        with suppress(OSError):  # the folder may be read-only; the command reports it at its end
             write_current_page(self._path)
         self._stale = False
         ended = time.monotonic()
-        self._next = ended + max(_PAGE_EVERY, (ended - started) / _SHARE)
+        self._next = ended + max(_PAGE_INTERVAL, (ended - started) / _PAGE_SHARE)
 
 
 def _last_row(path: Path) -> str:
-    """For how long nothing has come, so that a long round does not look like a standstill."""
+    """Return the time since the last round, so that a long round does not look like a hang."""
     try:
-        ended = (path / FILE_NAME).stat().st_mtime
+        ended = (path / ROUNDS).stat().st_mtime
     except OSError:
         return "no round has ended yet; Ctrl-C ends this view, not the run"
     minutes, seconds = divmod(max(0, round(time.time() - ended)), 60)

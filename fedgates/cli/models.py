@@ -137,17 +137,17 @@ def export(
 
 def _file(model: str) -> Path:
     """The file that is meant."""
-    from fedgates.runs.listing import entry, find  # noqa: PLC0415
+    from fedgates.runs.listing import find_run, read_entry  # noqa: PLC0415
 
     path = folder(model)
-    with suppress(OSError):  # a name that no file can have is perhaps a run's, and `find` says the rest
+    with suppress(OSError):  # a name that no file can have is perhaps a run's, and `find_run` raises the error
         if path.is_file():
             return path
     try:
-        run = find(model)
+        run = find_run(model)
         file = run / "model.fedgates"
         if not file.is_file():
-            _refuse(f"MODEL = {model!r}: expected a run that has left its model.fedgates; {entry(run).so_far}")
+            _refuse(f"MODEL = {model!r}: expected a run that has left its model.fedgates; {read_entry(run).progress}")
     except ConfigError as error:
         _refuse(f"MODEL is no file, and {error}")
     return file

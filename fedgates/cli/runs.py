@@ -1,4 +1,4 @@
-"""What runs have left: the list of them, one told again, and what a round costs a device."""
+"""The subcommands ``runs``, ``report`` and ``cost``."""
 
 import math
 from collections.abc import Sequence
@@ -12,86 +12,85 @@ from fedgates import config
 from fedgates.cli.app import cli, import_from_here
 from fedgates.errors import ConfigError
 
-_Run = Annotated[str, typer.Argument(metavar="RUN", help='A run\'s folder, its name, or "last".', show_default=False)]
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+_Run = Annotated[str, typer.Argument(metavar="RUN", help='A run: its folder, its name, or "last".', show_default=False)]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @cli.command(epilog="Example: fedgates runs")
 def runs(
-    folder: Annotated[Path, typer.Option(help="Where runs are kept: their output-dir.")] = Path("~/fedgates/runs"),
+    folder: Annotated[Path, typer.Option(help="Folder that holds the runs: output-dir.")] = Path("~/fedgates/runs"),
     *,
     as_json: _Json = False,
 ) -> None:
-    """List runs: how far each came, what it reached, and what it cost."""
+    """List runs: rounds done, result, bytes and size of the model."""
     import json  # noqa: PLC0415
 
-    from fedgates.runs.listing import as_values, entries, table  # noqa: PLC0415
+    from fedgates.runs.listing import list_runs, runs_table, to_dicts  # noqa: PLC0415
 
     base = config.folder(folder)
     if not base.is_dir():
-        raise click.UsageError(f"--folder = {str(folder)!r}: expected a folder; the first run makes it")
-    found = list(entries(base))
-    for each in found:
-        _tell_problems(each.problems, f"{each.name}: ")
-    typer.echo(json.dumps(as_values(found), indent=2) if as_json else table(found))
+        raise click.UsageError(f"--folder = {str(folder)!r}: expected an existing folder; the first run creates it")
+    entries = list(list_runs(base))
+    for entry in entries:
+        _print_problems(entry.problems, f"{entry.name}: ")
+    typer.echo(json.dumps(to_dicts(entries), indent=2) if as_json else runs_table(entries))
 
 
 @cli.command(epilog="Example: fedgates report last --follow")
 def report(
     run: _Run,
     *,
-    follow: Annotated[bool, typer.Option("--follow", help="Keep a view of it and its page up to date until it ends.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Show its rounds, and update its page, until it ends.")] = False,
     trackers: Annotated[
         str,
-        typer.Option(
-            help="Tell it, from its first round on, to wandb, say: as the key (docs/trackers.md).", show_default=False
-        ),
+        typer.Option(help="Log the run to these trackers, from its first round on; as the key trackers.", show_default=False),
     ] = "",
     as_json: _Json = False,
 ) -> None:
-    """Tell what a run has reached and what it cost, and write its page, report.html."""
+    """Print the result and the bytes of a run, and write its page, report.html."""
     import json  # noqa: PLC0415
 
     from fedgates.cli.follow import show, write_current_page  # noqa: PLC0415
     from fedgates.config.app import as_pair  # noqa: PLC0415
-    from fedgates.runs.listing import as_values, entry, find, under_way  # noqa: PLC0415
-    from fedgates.runs.log_reader import read  # noqa: PLC0415
-    from fedgates.runs.summary import summary  # noqa: PLC0415
-    from fedgates.runs.totals import parameters  # noqa: PLC0415
+    from fedgates.runs.folder import is_running  # noqa: PLC0415
+    from fedgates.runs.listing import find_run, read_entry, to_dicts  # noqa: PLC0415
+    from fedgates.runs.round_log import read_rounds  # noqa: PLC0415
+    from fedgates.runs.summary import summary_table  # noqa: PLC0415
+    from fedgates.runs.totals import network_size  # noqa: PLC0415
 
-    path = find(run)
+    path = find_run(run)
     if follow:
         try:
             show(path, stderr=as_json)
         except KeyboardInterrupt:
-            raise click.Abort("the view has ended; the run has not" if under_way(path) else "stopped") from None
+            raise click.Abort("stopped following; the run continues" if is_running(path) else "stopped") from None
     if trackers:
-        from fedgates.trackers import retell  # noqa: PLC0415
+        from fedgates.trackers import replay  # noqa: PLC0415
 
         import_from_here()
-        typer.echo(f"told: {retell(trackers, path)} rounds, to {trackers}", err=True)
-    written, unwritten = None, ""
+        typer.echo(f"logged: {replay(trackers, path)} rounds to {trackers}", err=True)
+    page, failure = None, ""
     try:
-        written = write_current_page(path)
-    except OSError as error:  # the folder may be somebody else's
-        unwritten = f"its page cannot be written ({error.strerror or error})"
-    lines, found = read(path).sound, entry(path)
-    _tell_problems(found.problems)
+        page = write_current_page(path)
+    except OSError as error:  # the folder may be read-only
+        failure = f"the page cannot be written ({error.strerror or error})"
+    lines, entry = read_rounds(path).lines, read_entry(path)
+    _print_problems(entry.problems)
     if as_json:
-        typer.echo(json.dumps({**as_values([found])[0], "page": None if written is None else str(written)}, indent=2))
+        typer.echo(json.dumps({**to_dicts([entry])[0], "page": None if page is None else str(page)}, indent=2))
     else:
-        typer.echo(summary(lines, found.strategy, parameters(lines)))
-        if found.under_way or found.rounds < found.of_rounds:
-            how = "still running" if found.under_way else f"ended early; to go on: {as_pair('resume', str(path.resolve()))}"
-            typer.echo(f"{found.rounds} of {found.of_rounds} rounds are done, {how}")
-        if written is not None:
-            typer.echo(f"written: {written}")
-    if unwritten:
-        typer.echo(f"fedgates: {unwritten}", err=True)
+        typer.echo(summary_table(lines, entry.strategy, network_size(lines)))
+        if entry.under_way or entry.rounds < entry.of_rounds:
+            status = "running" if entry.under_way else f"ended early; to resume: {as_pair('resume', str(path.resolve()))}"
+            typer.echo(f"{entry.rounds} of {entry.of_rounds} rounds done, {status}")
+        if page is not None:
+            typer.echo(f"written: {page}")
+    if failure:
+        typer.echo(f"fedgates: {failure}", err=True)
         raise typer.Exit(1)
 
 
-def _tell_problems(problems: Sequence[str], where: str = "") -> None:
+def _print_problems(problems: Sequence[str], where: str = "") -> None:
     if problems:
         more = f", and {len(problems) - 1:,} more" if len(problems) > 1 else ""
         typer.echo(f"fedgates: {where}left out, because it cannot be read: {problems[0]}{more}", err=True)
@@ -100,30 +99,37 @@ def _tell_problems(problems: Sequence[str], where: str = "") -> None:
 @cli.command(epilog="Example: fedgates cost last --up 20 --down 100 --slower 10")
 def cost(
     run: _Run,
-    up: Annotated[float | None, typer.Option(min=0.001, help="The device's uplink, kbit/s.", show_default="several")] = None,
-    down: Annotated[float | None, typer.Option(min=0.001, help="Its downlink, kbit/s.", show_default="like --up")] = None,
-    slower: Annotated[float, typer.Option(min=0.001, help="How many times slower it computes than what ran the run.")] = 1.0,
+    up: Annotated[float | None, typer.Option(min=0.001, help="Uplink of the device, kbit/s.", show_default="several")] = None,
+    down: Annotated[
+        float | None, typer.Option(min=0.001, help="Downlink of the device, kbit/s.", show_default="as --up")
+    ] = None,
+    slower: Annotated[
+        float, typer.Option(min=0.001, help="Ratio of its computing time to that of the machine that ran the clients.")
+    ] = 1.0,
     *,
     as_json: _Json = False,
 ) -> None:
-    """What a round costs one device, from a run's ledger: bytes both ways, and seconds on links of given speeds."""
+    """Print the cost of a round for one device: bytes both ways, and seconds on links of given speeds."""
     import json  # noqa: PLC0415
     from dataclasses import asdict  # noqa: PLC0415
 
-    from fedgates.runs.cost import LINKS, device_round, seconds, table  # noqa: PLC0415
-    from fedgates.runs.listing import entry, find, rounds  # noqa: PLC0415
+    from fedgates.runs.cost import LINKS, cost_table, device_round, round_seconds  # noqa: PLC0415
+    from fedgates.runs.listing import find_run, read_entry  # noqa: PLC0415
+    from fedgates.runs.round_log import RoundLog  # noqa: PLC0415
 
     if not all(math.isfinite(speed) for speed in (up or 1.0, down or 1.0, slower)):
-        raise click.UsageError("--up, --down, --slower: expected numbers")
+        raise click.UsageError("--up, --down, --slower: expected finite numbers")
     if down is not None and up is None:
         raise click.UsageError("--down needs --up")
     links = LINKS if up is None else ((up, down or up),)
-    path = find(run)
-    found = device_round(rounds(path))
-    if found is None:
-        raise ConfigError("run", run, f"a run in which clients have replied; {entry(path).so_far}")
+    path = find_run(run)
+    costs = device_round(RoundLog(path).read())
+    if costs is None:
+        raise ConfigError("run", run, f"a run with at least one reply of a client; {read_entry(path).progress}")
     if not as_json:
-        typer.echo(table(found, links, slower))
+        typer.echo(cost_table(costs, links, slower))
         return
-    of_links = [{"up_kbps": u, "down_kbps": d, "slower": slower, **asdict(seconds(found, u, d, slower))} for u, d in links]
-    typer.echo(json.dumps({**asdict(found), "links": of_links}, indent=2))
+    of_links = [
+        {"up_kbps": u, "down_kbps": d, "slower": slower, **asdict(round_seconds(costs, u, d, slower))} for u, d in links
+    ]
+    typer.echo(json.dumps({**asdict(costs), "links": of_links}, indent=2))

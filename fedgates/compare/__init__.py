@@ -1,7 +1,7 @@
-"""Comparing runs: what a study file asks for, numbers over seeds, tables and figures. Knows nothing of Flower."""
+"""Comparing runs: study files, numbers over seeds, tables and figures. Imports neither Flower nor torch."""
 
 from fedgates.compare.output import write_comparison
-from fedgates.compare.runs import Group, Run, by_what_differs, read_run
+from fedgates.compare.runs import Group, Run, group_runs, read_run
 from fedgates.compare.study import Job, Question, Study, read_study
 from fedgates.compare.tables import machine, markdown, spread
 
@@ -11,7 +11,7 @@ __all__ = [
     "Question",
     "Run",
     "Study",
-    "by_what_differs",
+    "group_runs",
     "machine",
     "markdown",
     "read_run",

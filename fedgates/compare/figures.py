@@ -1,4 +1,4 @@
-"""Curves of many methods, a panel a scenario: the mean over seeds, and a band from the smallest to the largest."""
+"""Curves of several methods, one panel per scenario: the mean over seeds, and a band from the minimum to the maximum."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
@@ -14,24 +14,24 @@ if TYPE_CHECKING:
 Panels = Mapping[str, Mapping[str, Curve]]
 """Scenario to method to curve."""
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's, which colour-blind readers can tell apart, without the yellow that white paper swallows."""
+"""The colours of Okabe and Ito, which colour-blind readers can distinguish, without yellow, which is pale on white."""
 _MARKERS = "os^Dv*XP<>ph8dH"
 _DASHES = ("-", "--", ":")
-_MARKS = 8
-"""Markers a curve."""
-_ACROSS = 3
-"""Panels a row."""
+_NUM_MARKERS = 8
+"""Markers per curve."""
+_MAX_ACROSS = 3
+"""Panels per row."""
 
 
 def draw(panels: Panels, key: str, against: Literal["rounds", "bytes"]) -> "Figure":
-    """A figure of `key` against rounds, or against megabytes moved on a log scale.
+    """Return a figure of `key` against rounds, or against megabytes on a log scale.
 
-    A method looks the same in all panels, and in all figures with the same methods in the same order.
+    A method has the same style in all panels, and in all figures with the same methods in the same order.
     """
     import matplotlib as mpl  # noqa: PLC0415  # takes half a second
     from matplotlib.figure import Figure  # noqa: PLC0415
 
-    across = 2 if len(panels) == 4 else min(_ACROSS, len(panels))
+    across = 2 if len(panels) == 4 else min(_MAX_ACROSS, len(panels))
     down = -(-len(panels) // across)
     methods = list(dict.fromkeys(method for of_scenario in panels.values() for method in of_scenario))
     longest = max(map(len, methods), default=1)
@@ -50,7 +50,7 @@ def draw(panels: Panels, key: str, against: Literal["rounds", "bytes"]) -> "Figu
                 i = methods.index(method)
                 x = curve.rounds if against == "rounds" else [n / 1e6 for n in curve.bytes]
                 low, high, middle = ([scale * v for v in values] for values in (curve.low, curve.high, curve.mean))
-                every = max(1, len(x) // _MARKS)
+                every = max(1, len(x) // _NUM_MARKERS)
                 panel.fill_between(x, low, high, color=_COLOURS[i % len(_COLOURS)], alpha=0.15, linewidth=0)
                 (handles[method],) = panel.plot(
                     x,
@@ -60,7 +60,7 @@ def draw(panels: Panels, key: str, against: Literal["rounds", "bytes"]) -> "Figu
                     linestyle=_DASHES[i // len(_COLOURS) % len(_DASHES)],
                     marker=_MARKERS[i % len(_MARKERS)],
                     markersize=5,
-                    markevery=(i % every, every),  # so that markers of curves that coincide stand apart
+                    markevery=(i % every, every),  # so that markers of overlapping curves do not coincide
                     linewidth=1.5,
                 )
             if scenario != ONLY_SCENARIO:

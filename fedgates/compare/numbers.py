@@ -1,4 +1,4 @@
-"""What runs reached and what they cost: numbers of one run, and over the seeds of a group."""
+"""Results and costs: numbers of one run, and over the seeds of a group."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from itertools import accumulate
 from statistics import mean, stdev
 
-from fedgates.compare.runs import Group, Line, Run
+from fedgates.compare.runs import Group, Run
 from fedgates.compare.study import Question
+from fedgates.runs.totals import Line, downlink_bytes
 
 _MEAN = "mean_"
 
 
 @dataclass(frozen=True)
 class Reached:
-    """The first round whose metric is at least (of a loss: at most) a target, and all bytes up to its end, both ways."""
+    """The first round whose metric is at least a target (for a loss: at most), and the bytes both ways up to its end."""
 
     round: int
     bytes: int
@@ -22,20 +23,20 @@ class Reached:
 
 @dataclass(frozen=True)
 class Numbers:
-    """One run. What it did not measure is None.
+    """The numbers of one run; None for what it did not measure.
 
     Attributes
     ----------
     metric : float, optional
-        After the last round.
+        Value after the last round.
     uplink_bpp, downlink_bpp : float, optional
-        Bits a parameter and message from clients that train, and to them; mean over rounds.
+        Bits per parameter of a message from, and to, clients that train; mean over rounds.
     bytes_up, bytes_down : int
-        Of all rounds and clients; down with what those that evaluate were sent.
+        Bytes of all rounds and clients; down includes messages to clients that evaluate.
     reached : dict
-        Target to where it was reached.
+        Target to the round in which it was reached.
     columns : dict
-        Further keys of the last round; a key after ``mean_`` is averaged over the rounds that have it.
+        Other keys, of the last round; a key with the prefix ``mean_`` is averaged over the rounds that have it.
     """
 
     seed: int
@@ -49,13 +50,13 @@ class Numbers:
 
     @property
     def bytes(self) -> int:
-        """Both ways."""
+        """Bytes both ways."""
         return self.bytes_up + self.bytes_down
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A key of the ledger over rounds: mean, smallest and largest over seeds, at rounds and at mean bytes moved until then."""
+    """A key over rounds: mean, minimum and maximum over seeds, at each round and at the mean number of bytes up to it."""
 
     rounds: list[int]
     bytes: list[float]
@@ -65,9 +66,9 @@ class Curve:
 
 
 def measure(run: Run, question: Question, columns: Sequence[str]) -> Numbers:
-    """The numbers of one run."""
+    """Return the numbers of one run."""
     lines = run.lines
-    moved = total_bytes(lines)
+    moved = cumulative_bytes(lines)
     metric = [_value(line, question.metric) for line in lines]
     reached = {}
     for target in question.targets:
@@ -82,28 +83,28 @@ def measure(run: Run, question: Question, columns: Sequence[str]) -> Numbers:
         uplink_bpp=_mean(_value(line, "uplink_bpp") for line in lines),
         downlink_bpp=_mean(_value(line, "downlink_bpp") for line in lines),
         bytes_up=sum(line["uplink_bytes"] for line in lines),
-        bytes_down=sum(_down(line) for line in lines),
+        bytes_down=sum(downlink_bytes(line) for line in lines),
         reached=reached,
         columns={key: _column(lines, key) for key in columns},
     )
 
 
-def over_seeds(found: Iterable[float | None]) -> tuple[float | None, float | None]:
-    """Mean, and sample standard deviation (None of fewer than two), of the values that there are."""
-    values = [value for value in found if value is not None]
-    return (mean(values) if values else None), (stdev(values) if len(values) > 1 else None)
+def over_seeds(values: Iterable[float | None]) -> tuple[float | None, float | None]:
+    """Return mean and sample standard deviation (None of fewer than two) of the values that are not None."""
+    known = [value for value in values if value is not None]
+    return (mean(known) if known else None), (stdev(known) if len(known) > 1 else None)
 
 
-def worst(found: Iterable[float | None], question: Question) -> float | None:
-    """The worst metric of those that there are."""
-    values = [value for value in found if value is not None]
+def worst(values: Iterable[float | None], question: Question) -> float | None:
+    """Return the worst of the values that are not None."""
+    known = [value for value in values if value is not None]
     pick: Callable[[list[float]], float] = max if question.smaller_is_better else min
-    return pick(values) if values else None
+    return pick(known) if known else None
 
 
 def curve(group: Group, key: str) -> Curve:
-    """A key over the rounds in which every run of the group has it."""
-    moved = [dict(zip((line["round"] for line in run.lines), total_bytes(run.lines), strict=True)) for run in group.runs]
+    """Return a key over the rounds in which every run of the group has it."""
+    moved = [dict(zip((line["round"] for line in run.lines), cumulative_bytes(run.lines), strict=True)) for run in group.runs]
     values = [{line["round"]: v for line in run.lines if (v := _value(line, key)) is not None} for run in group.runs]
     rounds = sorted(set.intersection(*(set(of_run) for of_run in values)))
     at = [[of_run[r] for of_run in values] for r in rounds]
@@ -116,13 +117,13 @@ def curve(group: Group, key: str) -> Curve:
     )
 
 
-def total_bytes(lines: Sequence[Line]) -> list[int]:
-    """Bytes of all clients both ways from the first round to the end of each; those to clients that evaluate, too."""
-    return list(accumulate(int(line["uplink_bytes"]) + _down(line) for line in lines))
+def cumulative_bytes(lines: Sequence[Line]) -> list[int]:
+    """Return the bytes of all clients both ways up to the end of each round, evaluation included."""
+    return list(accumulate(int(line["uplink_bytes"]) + downlink_bytes(line) for line in lines))
 
 
-def has(groups: Iterable[Group], key: str) -> bool:
-    """Whether any round of any run has a value of a key, or of the one after ``mean_``."""
+def any_has(groups: Iterable[Group], key: str) -> bool:
+    """Return whether any round of any run has a value for a key, without its prefix ``mean_``."""
     key = key.removeprefix(_MEAN)
     return any(_value(line, key) is not None for group in groups for run in group.runs for line in run.lines)
 
@@ -133,17 +134,13 @@ def _column(lines: Sequence[Line], key: str) -> float | None:
     return _value(lines[-1], key)
 
 
-def _down(line: Line) -> int:
-    return int(line["downlink_bytes"] + line.get("evaluation_downlink_bytes", 0))
-
-
 def _value(line: Line, key: str) -> float | None:
-    """A number; None where it is missing, null, or no number at all."""
-    found = line.get(key)
-    if isinstance(found, bool) or not isinstance(found, (int, float)) or not math.isfinite(found):
+    """Return the finite number of a key; None if it is missing or anything else."""
+    value = line.get(key)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return None
-    return float(found)
+    return float(value)
 
 
-def _mean(found: Iterable[float | None]) -> float | None:
-    return over_seeds(found)[0]
+def _mean(values: Iterable[float | None]) -> float | None:
+    return over_seeds(values)[0]

@@ -1,4 +1,4 @@
-"""The folder that a comparison leaves: ``table.md``, ``results.json`` and the figures."""
+"""The output folder of a comparison: ``table.md``, ``results.json`` and the figures."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,51 +7,51 @@ from pathlib import Path
 from typing import Any
 
 from fedgates.compare.figures import draw
-from fedgates.compare.numbers import Numbers, curve, has, measure, over_seeds, worst
+from fedgates.compare.numbers import Numbers, any_has, curve, measure, over_seeds, worst
 from fedgates.compare.runs import Group
 from fedgates.compare.study import ONLY_SCENARIO, Question, slug
 from fedgates.compare.tables import header, machine, markdown, row
 from fedgates.util.files import write_atomically
 
-Found = Mapping[str, Mapping[str, Sequence[Numbers]]]
+Results = Mapping[str, Mapping[str, Sequence[Numbers]]]
 """Scenario to method to the numbers of its runs."""
 RESULTS = "results.json"
 
 
 def write_comparison(out: Path, question: Question, groups: Sequence[Group], command: str, notes: Iterable[str] = ()) -> str:
-    """Write table, figures and results of `groups` into the folder `out`; the table's text.
+    """Write table, figures and results of `groups` in the folder `out`, and return the text of the table.
 
     Parameters
     ----------
     out : Path
-        Made if it is not there; files of an earlier comparison are replaced.
+        Created if missing; files of an earlier comparison are replaced.
     question : Question
         What is compared.
     groups : sequence of Group
-        In the order of rows and legends; each has a run at least.
+        In the order of rows and legends; each has at least one run.
     command : str
-        What made this, for the second line of the table.
+        The command that made this, for the second line of the table.
     notes : iterable of str
-        What a reader of the table should know besides, such as runs that failed.
+        Notes below the table, such as runs that failed.
     """
-    asked = (question.metric, *(question.columns or ()), *(question.curves or ()))
-    notes = [*notes, *(f"No run has {key}." for key in dict.fromkeys(asked) if not has(groups, key))]
+    keys = (question.metric, *(question.columns or ()), *(question.curves or ()))
+    notes = [*notes, *(f"No run has {key}." for key in dict.fromkeys(keys) if not any_has(groups, key))]
     question = _with_density(question, groups)
     columns = question.columns or ()
-    found: dict[str, dict[str, list[Numbers]]] = {}
+    results: dict[str, dict[str, list[Numbers]]] = {}
     for group in groups:
-        found.setdefault(group.scenario, {})[group.method] = [measure(run, question, columns) for run in group.runs]
+        results.setdefault(group.scenario, {})[group.method] = [measure(run, question, columns) for run in group.runs]
     out.mkdir(parents=True, exist_ok=True)
-    table = _table(question, columns, found, command, notes)
+    table = _table(question, columns, results, command, notes)
     write_atomically(out / "table.md", table.encode())
-    write_atomically(out / RESULTS, (json.dumps(_results(question, found, command), indent=2) + "\n").encode())
+    write_atomically(out / RESULTS, (json.dumps(_results(question, results, command), indent=2) + "\n").encode())
     _figures(out, question, groups)
     return table
 
 
 def _with_density(question: Question, groups: Sequence[Group]) -> Question:
-    """The density that is shown unless keys are asked for: the final model's where it is known, else that of what was sent."""
-    density = ("model_density",) if has(groups, "model_density") else ("density",)
+    """Return the question with default columns and curves: the density of the final model if known, else that of masks sent."""
+    density = ("model_density",) if any_has(groups, "model_density") else ("density",)
     return replace(
         question,
         columns=density if question.columns is None else question.columns,
@@ -59,22 +59,22 @@ def _with_density(question: Question, groups: Sequence[Group]) -> Question:
     )
 
 
-def _table(question: Question, columns: Sequence[str], found: Found, command: str, notes: Iterable[str]) -> str:
-    seeds = sorted({len(runs) for of_scenario in found.values() for runs in of_scenario.values()})
+def _table(question: Question, columns: Sequence[str], results: Results, command: str, notes: Iterable[str]) -> str:
+    seeds = sorted({len(runs) for of_scenario in results.values() for runs in of_scenario.values()})
     counts = " to ".join(dict.fromkeys(str(n) for n in (seeds[0], seeds[-1])))
-    averaged = ", of those called mean_ the mean over rounds" if any(key.startswith("mean_") for key in columns) else ""
+    averaged = " (with the prefix mean_: mean over rounds)" if any(key.startswith("mean_") for key in columns) else ""
     text = (
-        f"Mean ± standard deviation over seeds ({counts} a method). {question.metric} and the columns from it to bpp: after "
-        f"the last round{averaged}. bpp: bits a parameter in a message, mean over rounds. bytes: payloads of all clients and "
+        f"Mean ± standard deviation over seeds ({counts} per method). {question.metric} and the columns from it to bpp: after "
+        f"the last round{averaged}. bpp: bits per parameter of a message, mean over rounds. bytes: payloads of all clients and "
         "rounds, evaluation included."
     )
     if question.targets:
         text += (
-            " Rounds and bytes (both ways) to a target: means over the seeds that reached it, with how many these were where "
-            "some did not."
+            " Rounds and bytes (both ways) to a target: means over the seeds that reached it, with their number if some did "
+            "not."
         )
     lines = [f"# {question.title}", "", f"`{command}`", "", text, ""]
-    for scenario, methods in found.items():
+    for scenario, methods in results.items():
         if scenario != ONLY_SCENARIO:
             lines += [f"## {scenario}", ""]
         rows = [row(method, runs, question, columns) for method, runs in methods.items()]
@@ -83,11 +83,11 @@ def _table(question: Question, columns: Sequence[str], found: Found, command: st
     return "\n".join([*lines, machine(), ""])
 
 
-def _results(question: Question, found: Found, command: str) -> dict[str, Any]:
-    """Every number of the table, and each seed's."""
+def _results(question: Question, results: Results, command: str) -> dict[str, Any]:
+    """Return the numbers of the table, and those of each seed, for ``results.json``."""
     scenarios = {
         scenario: {method: _of_method(runs, question) for method, runs in methods.items()}
-        for scenario, methods in found.items()
+        for scenario, methods in results.items()
     }
     return {
         "title": question.title,
@@ -111,7 +111,7 @@ def _of_method(runs: Sequence[Numbers], question: Question) -> dict[str, Any]:
 
 
 def _flat(run: Numbers) -> dict[str, Any]:
-    """A run's numbers by name; a further key of the ledger, which may be called like another of them, has a prefix."""
+    """Return the numbers of a run by name; other keys of ``rounds.jsonl`` have the prefix ``last_``, to avoid clashes."""
     plain = {key: value for key, value in asdict(run).items() if key not in ("reached", "columns")}
     reached = {
         f"{what}_to_{target:g}": getattr(at, what) if at else None

@@ -1,4 +1,4 @@
-"""Finished runs, read from their folders, and which of them differ in nothing but the seed."""
+"""Finished runs, read from their folders, in groups that differ only in the seed."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,16 +8,17 @@ from typing import Any
 
 from fedgates.compare.study import ONLY_SCENARIO
 from fedgates.errors import ConfigError
-from fedgates.runs.listing import config_of, rounds
+from fedgates.runs.config_file import read_config
+from fedgates.runs.round_log import RoundLog
+from fedgates.runs.totals import Line, has_quorum
 
-Line = Mapping[str, Any]
 NOT_COMPARED = frozenset({"output-dir", "resume", "trackers"})
-"""Keys of ``config.json`` that say where a run lies, not what it is."""
+"""Keys of ``config.json`` that do not affect the result of a run."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One finished run: its ``config.json`` and the lines of its ledger."""
+    """A finished run: its ``config.json`` and the lines of its ``rounds.jsonl``."""
 
     path: Path
     config: Mapping[str, Any]
@@ -25,14 +26,14 @@ class Run:
 
     @property
     def seed(self) -> int:
-        """Its seed."""
+        """The seed."""
         seed: int = self.config["seed"]
         return seed
 
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that differ in nothing but the seed."""
+    """Runs that differ only in the seed."""
 
     scenario: str
     method: str
@@ -40,34 +41,34 @@ class Group:
 
 
 def read_run(folder: Path) -> Run:
-    """Read a run's folder.
+    """Return the finished run in a folder.
 
     Raises
     ------
     ConfigError
-        It is no run's folder, its ledger is damaged, or the run has not finished.
+        It is not the folder of a run, its ``rounds.jsonl`` is damaged, or the run has not finished; names `run`.
     """
-    config, lines = config_of(folder), rounds(folder)
-    asked, done = config["num-server-rounds"], max((line["round"] for line in lines if line.get("quorum", True)), default=0)
-    if done != asked:
-        raise ConfigError("run", str(folder), f"a finished run; it has {done} of its {asked} rounds")
+    config, lines = read_config(folder), RoundLog(folder).read()
+    wanted, done = config["num-server-rounds"], max((line["round"] for line in lines if has_quorum(line)), default=0)
+    if done != wanted:
+        raise ConfigError("run", str(folder), f"a finished run; it has {done} of {wanted} rounds")
     return Run(folder, config, lines)
 
 
-def by_what_differs(runs: Iterable[Run]) -> list[Group]:
-    """Runs as groups that differ in nothing but the seed, each named by what it has that others have not.
+def group_runs(runs: Iterable[Run]) -> list[Group]:
+    """Return groups of runs that differ only in the seed, each named by the keys in which it differs from the others.
 
     Raises
     ------
     ConfigError
-        Two of them have everything in common, the seed too: a repetition says nothing about spread.
+        Two runs have the same configuration and seed, or two groups cannot be named apart; names `run`.
     """
     groups: dict[str, list[Run]] = {}
     for run in runs:
         mine = groups.setdefault(json.dumps(_compared(run), sort_keys=True), [])
         same = [other for other in mine if other.seed == run.seed]
         if same:
-            raise ConfigError("run", str(run.path), f"a run of its own, not one like {same[0].path}, seed and all")
+            raise ConfigError("run", str(run.path), f"a run with another configuration or seed than {same[0].path}")
         mine.append(run)
     configs = [_compared(of_group[0]) for of_group in groups.values()]
     keys = dict.fromkeys(key for config in configs for key in config)
@@ -75,7 +76,7 @@ def by_what_differs(runs: Iterable[Run]) -> list[Group]:
     named: dict[str, Group] = {}
     for config, of_group in zip(configs, groups.values(), strict=True):
         name = _name(config, differing)
-        if name in named:  # they differ in keys alone that one of them has not, as runs of two versions do
+        if name in named:  # they differ only in keys that one of them does not have, like runs of two versions
             name = f"{name} ({of_group[0].path.name})"
         named[name] = Group(ONLY_SCENARIO, name, tuple(sorted(of_group, key=lambda run: run.seed)))
     if len(named) < len(groups):

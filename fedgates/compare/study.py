@@ -1,4 +1,4 @@
-"""A study file: scenarios, methods and seeds; every combination of the three is a run."""
+"""Study files: scenarios, methods and seeds, of which every combination is a run."""
 
 import math
 import tomllib
@@ -12,32 +12,32 @@ from fedgates.types import Value
 
 Config = Mapping[str, Value]
 ONLY_SCENARIO = "default"
-"""What the one scenario of a study without [scenarios] is called in paths and results."""
+"""Name of the scenario of a study without [scenarios]."""
 _KEYS = ("title", "clients", "seeds", "targets", "metric", "columns", "curves", "config", "scenarios", "methods")
-_LONGEST = 100
-"""Characters of a name, which is a folder's."""
+_MAX_NAME = 100
+"""Characters of a name, which is also the name of a folder."""
 _SET_BY_STUDY = {
-    "seed": "no seed here: the study's `seeds` are used",
-    "output-dir": "no output-dir here: --runs says where runs go",
-    "resume": "no resume here: a study runs its runs from the start",
+    "seed": "no seed here; set `seeds` of the study",
+    "output-dir": "no output-dir here; use --runs",
+    "resume": "no resume here; a study starts its runs from the beginning",
 }
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is compared.
+    """What a comparison shows.
 
     Attributes
     ----------
     title : str
         The first line of the table.
     metric : str
-        The key of the ledger that is compared; better when larger, but for losses.
+        The key of ``rounds.jsonl`` that is compared; larger is better, except for losses.
     targets : tuple of float
-        Values of the metric; the rounds and bytes to reach each are tabulated.
+        Values of the metric; the table has the rounds and bytes to reach each.
     columns, curves : tuple of str, optional
-        Further keys of the ledger, for the table (of the last round; with ``mean_`` before it, averaged over rounds) and to
-        draw against rounds. None: the density.
+        Other keys of ``rounds.jsonl``, for the table (of the last round; with the prefix ``mean_``, averaged over rounds) and
+        for figures against rounds. None: the density.
     """
 
     title: str
@@ -54,7 +54,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a study: `config` goes on top of the app's own; `folder` is relative to the study's."""
+    """One run of a study: `config` overrides the app's own; `folder` is relative to that of the study."""
 
     scenario: str
     method: str
@@ -69,7 +69,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Study:
-    """A checked study file; the values of run configs are checked by the app that runs them."""
+    """A checked study file; the app that runs the study checks the values of run configs."""
 
     question: Question
     seeds: tuple[int, ...]
@@ -79,34 +79,32 @@ class Study:
     methods: Mapping[str, Config]
 
     def jobs(self) -> list[Job]:
-        """Every run, in the order of the file; of two tables with the same key, the method's overrides the scenario's."""
-        found = []
+        """Return every run, in the order of the file; keys of a method override those of a scenario."""
+        jobs = []
         for scenario, changes in self.scenarios.items():
             shared = {**self.config, **changes}
             clients = int(shared.pop("clients", self.clients))
             for method, own in self.methods.items():
                 folder = PurePath(slug(scenario), slug(method))
-                found += [
+                jobs += [
                     Job(scenario, method, seed, clients, {**shared, **own, "seed": seed}, folder / f"seed{seed}")
                     for seed in self.seeds
                 ]
-        return found
+        return jobs
 
 
 def read_study(path: Path) -> Study:
-    """Read and check a study file.
+    """Return the checked contents of a study file.
 
     Raises
     ------
     ConfigError
-        The file cannot be read, or a key or value of it is not as it should be.
+        The file cannot be read, or one of its keys or values is invalid; names the key.
     """
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ConfigError(
-            "study", str(path), f"a TOML file that can be read ({getattr(error, 'strerror', None) or error})"
-        ) from None
+        raise ConfigError("study", str(path), f"a readable TOML file ({getattr(error, 'strerror', None) or error})") from None
     for key, value in raw.items():
         if key not in _KEYS:
             raise ConfigError(key, value, f"a key of a study file, one of {', '.join(_KEYS)}")
@@ -114,8 +112,8 @@ def read_study(path: Path) -> Study:
         title=_text("title", raw.get("title", path.stem)),
         metric=_text("metric", raw.get("metric", "accuracy")),
         targets=_distinct("targets", raw.get("targets", []), (int, float), "numbers"),
-        columns=_distinct("columns", raw["columns"], (str,), "keys of the ledger") if "columns" in raw else None,
-        curves=_distinct("curves", raw["curves"], (str,), "keys of the ledger") if "curves" in raw else None,
+        columns=_distinct("columns", raw["columns"], (str,), "keys of rounds.jsonl") if "columns" in raw else None,
+        curves=_distinct("curves", raw["curves"], (str,), "keys of rounds.jsonl") if "curves" in raw else None,
     )
     seeds = _distinct("seeds", raw.get("seeds", [1]), (int,), "whole numbers")
     if not seeds:
@@ -132,7 +130,7 @@ def read_study(path: Path) -> Study:
 
 
 def slug(name: str) -> str:
-    """A name as the name of a folder: letters, digits and ``._=+-``; everything else is a dash."""
+    """Return a name as the name of a folder: letters, digits and ``._=+-``; other characters become a dash."""
     plain = "".join(c if c.isalnum() or c in "._=+" else "-" for c in name)
     return "-".join(part for part in plain.split("-") if part).strip(".-")
 
@@ -143,10 +141,10 @@ def _tables(key: str, value: object) -> dict[str, Config]:
     names: dict[str, str] = {}
     for name in value:
         folder = slug(name)
-        if not 1 <= len(folder) <= _LONGEST:
-            raise ConfigError(key, name, f"a name with a letter or digit in it, of at most {_LONGEST} characters")
+        if not 1 <= len(folder) <= _MAX_NAME:
+            raise ConfigError(key, name, f"a name with at least one letter or digit, of at most {_MAX_NAME} characters")
         if folder in names:
-            raise ConfigError(key, name, f"a name whose folder is not that of {names[folder]!r}, {folder}")
+            raise ConfigError(key, name, f"a name whose folder, {folder}, differs from that of {names[folder]!r}")
         names[folder] = name
     return {name: _config(f"{key}.{name}", table) for name, table in value.items()}
 
@@ -158,7 +156,7 @@ def _config(key: str, value: object) -> Config:
         if name in _SET_BY_STUDY:
             raise ConfigError(f"{key}.{name}", found, _SET_BY_STUDY[name])
         if name == "clients" and not key.startswith("scenarios."):
-            raise ConfigError(f"{key}.clients", found, "no clients here: they are set for the whole study, or by a scenario")
+            raise ConfigError(f"{key}.clients", found, "no clients here; set them for the study or for a scenario")
         if not isinstance(found, (bool, int, float, str)):
             raise ConfigError(f"{key}.{name}", found, "true or false, a number or a text")
     return value

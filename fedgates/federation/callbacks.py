@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from fedgates.federation.server import Server
-from fedgates.runs.checkpoint import RunFolder
-from fedgates.runs.summary import Clock
+from fedgates.runs import checkpoint
+from fedgates.runs.folder import RunFolder
+from fedgates.runs.summary import RoundFormatter
 
 log = logging.getLogger("fedgates")
 Record = Mapping[str, Any]
@@ -48,18 +49,18 @@ class LogCallback(BaseCallback):
 
     def on_round_end(self, record: Record, server: Server[Any]) -> None:  # noqa: ARG002
         """Write the line, and wait until it is on the disk."""
-        self._run.ledger.append(dict(record))
+        self._run.round_log.append(dict(record))
 
 
 class ProgressCallback(BaseCallback):
     """Logs a line for each round: accuracy, density, bits per parameter, clients, time left."""
 
     def __init__(self, num_rounds: int) -> None:
-        self._clock = Clock(num_rounds)
+        self._formatter = RoundFormatter(num_rounds)
 
     def on_round_end(self, record: Record, server: Server[Any]) -> None:  # noqa: ARG002
         """Log the line."""
-        log.info(self._clock.line(record))
+        log.info(self._formatter.format(record))
 
 
 class CheckpointCallback(BaseCallback):
@@ -70,12 +71,12 @@ class CheckpointCallback(BaseCallback):
 
     def on_start(self, server: Server[Any], first_round: int, *, resumed: bool) -> None:  # noqa: ARG002
         """Write the initial state, so that a run can be resumed whatever ends it."""
-        self._run.save(server.state, first_round - 1, server.method.digest)
+        checkpoint.save(self._run.path, server.state, first_round - 1, server.method.digest)
 
     def on_round_end(self, record: Record, server: Server[Any]) -> None:
         """Write the state after the round."""
         if record["quorum"]:
-            self._run.save(server.state, record["round"], server.method.digest)
+            checkpoint.save(self._run.path, server.state, record["round"], server.method.digest)
 
 
 @contextmanager

@@ -17,12 +17,12 @@ from fedgates.config import is_reference
 from fedgates.data import Dataset, to_tensors
 from fedgates.federation.callbacks import BaseCallback, Record
 from fedgates.federation.server import Server
-from fedgates.runs.checkpoint import RunFolder
+from fedgates.runs.folder import MODEL, PREDICTIONS, RunFolder
+from fedgates.runs.round_log import read_rounds
 from fedgates.util.files import write_atomically
 from fedgates.util.text import error_line
 
 log = logging.getLogger("fedgates")
-MODEL, PREDICTIONS = "model.fedgates", "predictions.json"
 _SAMPLES, _TRIED, _BATCH = 24, 2000, 500
 """Images to show, images to look for wrong predictions among, and images at a time."""
 
@@ -39,7 +39,7 @@ class ModelCallback(BaseCallback):
 
     def on_start(self, server: Server[Any], first_round: int, *, resumed: bool) -> None:  # noqa: ARG002
         """Read the last round of a run that is resumed."""
-        self._last = (self._run.ledger.read() or [{}])[-1]
+        self._last = (read_rounds(self._run.path).lines or [{}])[-1]
 
     def on_round_end(self, record: Record, server: Server[Any]) -> None:  # noqa: ARG002
         """Keep the round's metrics for the model's description."""

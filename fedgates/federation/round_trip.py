@@ -7,7 +7,7 @@ from dataclasses import replace
 from fedgates.config import RunConfig
 from fedgates.errors import WireError
 from fedgates.federation.messages import Kind, Problem, Reply, Request
-from fedgates.runs.round_log import Evaluation, RoundRecord
+from fedgates.runs.record import Evaluation, RoundRecord
 from fedgates.types import Update
 from fedgates.wire import AcceptedUpdate, VersionedState, describe
 from fedgates.wire.broadcast import Broadcast

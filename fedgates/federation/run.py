@@ -16,7 +16,9 @@ from fedgates.federation.server import Server
 from fedgates.methods.randomized_response import epsilon
 from fedgates.methods.registry import AnyMethod, Methods, build, configure
 from fedgates.report.callback import ReportCallback
-from fedgates.runs.checkpoint import RunFolder, open_run
+from fedgates.runs import checkpoint
+from fedgates.runs.config_file import run_values, write_config
+from fedgates.runs.folder import RunFolder, open_run
 from fedgates.trackers.callback import TrackerCallback
 from fedgates.types import Value
 
@@ -119,7 +121,7 @@ def run_federation(
     setup = prepare(raw, methods, count_clients)
     run = open_run(setup.method.config, setup.num_clients)
     log.info("results: %s", run.path)
-    with run.held():
+    with run.lock():
         server = Server(setup.method, setup.problem)
         _run(server, setup, run, transport, callbacks, on_checked)
     return server, run
@@ -175,13 +177,13 @@ def resume(server: Server[Any], setup: Setup, run: RunFolder) -> int:
         There is no usable checkpoint, or fewer rounds are wanted than are done.
     """
     method, config = setup.method, server.config
-    state, done = run.load(method.digest) or (server.state, 0)
+    state, done = checkpoint.load(run.path, method.digest) or (server.state, 0)
     if config.num_server_rounds < done:
         expected = f"at least {done}: so many are done in the run to resume"
         raise ConfigError("num-server-rounds", config.num_server_rounds, expected)
-    run.note(config, setup.num_clients)
-    run.ledger.forget_after(done)
-    server.restore(state, done + 1, run.ledger.failed_attempts(done + 1))
+    write_config(run.path, run_values(config, setup.num_clients))
+    run.round_log.forget_after(done)
+    server.restore(state, done + 1, run.round_log.failed_attempts(done + 1))
     log.info("resumed after round %d", done)
     if method.spec.memory:
         log.warning("clients of %s start without what they kept (%s)", config.strategy, ", ".join(method.spec.memory))

@@ -13,7 +13,7 @@ from fedgates.federation.round_trip import RoundTrip
 from fedgates.methods.base import Method, S
 from fedgates.methods.metrics import MaskCounts
 from fedgates.methods.training import Task, seeded_rng
-from fedgates.runs.round_log import LARGEST_LOSS, RoundRecord
+from fedgates.runs.record import LARGEST_LOSS, RoundRecord
 from fedgates.wire import VersionedState
 from fedgates.wire.broadcast import Broadcast
 

@@ -15,7 +15,7 @@ from flwr.common.config import flatten_dict
 from fedgates.errors import ConfigError
 from fedgates.flower.loopback import LoopbackGrid
 from fedgates.flower.server_app import FederationApp
-from fedgates.runs.checkpoint import RunFolder
+from fedgates.runs.folder import RunFolder
 from fedgates.types import Value
 from fedgates.util.references import find
 

@@ -12,7 +12,7 @@ from fedgates.federation.run import REFUSALS, run_federation
 from fedgates.flower.startup import config_is_checked, end_flower_process
 from fedgates.flower.transport import GridTransport
 from fedgates.methods.registry import Methods
-from fedgates.runs.checkpoint import RunFolder
+from fedgates.runs.folder import RunFolder
 from fedgates.types import Value
 
 log = logging.getLogger("fedgates")

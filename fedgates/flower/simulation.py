@@ -19,7 +19,7 @@ from fedgates.flower.client_app import make_client_app
 from fedgates.flower.loopback import LoopbackGrid
 from fedgates.flower.server_app import run_on_grid
 from fedgates.methods.registry import Methods
-from fedgates.runs.checkpoint import RunFolder
+from fedgates.runs.folder import RunFolder
 from fedgates.types import Value
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class SimulationResult:
         """The numbers of ``rounds.jsonl``, a row a round, indexed by the round; attempts without a quorum are left out."""
         import pandas as pd  # noqa: PLC0415  # comes with flwr-datasets; a second, and a run does without
 
-        rounds = [line for line in RunFolder(self.folder).ledger.read() if line.get("quorum", True)]
+        rounds = [line for line in RunFolder(self.folder).round_log.read() if line.get("quorum", True)]
         numbers = [{k: v for k, v in line.items() if v is None or type(v) in (int, float, bool)} for line in rounds]
         return pd.DataFrame(numbers).set_index("round")
 

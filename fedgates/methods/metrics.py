@@ -1,6 +1,5 @@
 """Metrics of a round's masks and of a model's support, from counts alone."""
 
-import math
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -71,8 +70,3 @@ def support_scores(kept: NDArray[np.bool_], truth: NDArray[np.bool_]) -> dict[st
         "support_recall": right / wanted if wanted else 0.0,
         "support_f1": 2 * right / (found + wanted) if found + wanted else 0.0,
     }
-
-
-def entropy(density: float) -> float:
-    """Return the binary entropy ``H2`` in bits: the literature's rate of a mask of this density, bits per parameter."""
-    return sum(-p * math.log2(p) for p in (density, 1 - density) if p > 0)

@@ -5,8 +5,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fedgates.methods.metrics import entropy
 from fedgates.model_file import Contents
+from fedgates.util.entropy import binary_entropy
 from fedgates.util.text import columns, one_line
 
 _MOST_FACTS, _MOST_LAYERS = 40, 1000
@@ -21,7 +21,7 @@ def facts_of(path: Path, contents: Contents) -> dict[str, Any]:
         "file": str(path),
         "bytes": contents.file_bytes,
         "dense_float32_bytes": 4 * total,
-        "mask_entropy_bytes": round(total * entropy(kept / total) / 8),
+        "mask_entropy_bytes": round(total * binary_entropy(kept / total) / 8),
         "model": facts.model,
         "weights": f"frozen, {facts.weight_scale}, from seed {facts.seed}" if facts.weight_scale else "trained",
         "digest": facts.digest,

@@ -1,36 +1,36 @@
-"""Scales and their ticks."""
+"""Axes: scales and their ticks."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-_MOST_TICKS = 6
+_MAX_TICKS = 6
 _ROOM = 50
-"""Units of the drawing between two texts below an axis."""
-_LEAST = 0.01
-"""What an axis spans at least, as a share of its largest value."""
-_NOTHING = 1e-300
-"""Below this, a value is 0."""
-_EVERY = 10
-"""Rounds of which each has its tick."""
+"""Least distance of two texts below an axis, in units of the drawing."""
+_MIN_SPAN = 0.01
+"""Least span of an axis, as a share of its largest value."""
+_ZERO = 1e-300
+"""Smaller values count as 0."""
+_ALL_TICKS = 10
+"""Up to this many rounds, each has a tick."""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """From values to places on a drawing.
+    """A map from values to positions on a drawing.
 
     Attributes
     ----------
     low, high : float
-        The values at its ends; above 0 where it is logarithmic.
+        Values at the ends; above 0 if logarithmic.
     start, stop : float
-        Where on the drawing the ends are.
+        Positions of the ends on the drawing.
     ticks : tuple of float
-        Values worth a mark.
+        Values with a mark.
     says : callable
-        A value's text.
+        Returns the text of a value.
     log : bool
-        Whether equal ratios are equally far apart.
+        Whether the scale is logarithmic.
     """
 
     low: float
@@ -42,7 +42,7 @@ class Axis:
     log: bool = False
 
     def __call__(self, value: float) -> float:
-        """A value's place."""
+        """Return the position of a value."""
         if self.log:
             share = math.log(value / self.low) / math.log(self.high / self.low)
         else:
@@ -59,26 +59,26 @@ def linear(
     zero: bool = False,
     most: float = math.inf,
 ) -> Axis:
-    """An axis whose ends are ticks, around `values`, which are at most `most`; from 0 with `zero`."""
+    """Return an axis that spans `values` and ends at ticks, no higher than `most`; it starts at 0 with `zero`."""
     values = [0.0, *values] if zero else list(values)
     low, high = min(values), max(values)
-    room = _LEAST * max(abs(low), abs(high)) - (high - low)
-    if max(abs(low), abs(high)) < _NOTHING:
+    room = _MIN_SPAN * max(abs(low), abs(high)) - (high - low)
+    if max(abs(low), abs(high)) < _ZERO:
         low, high = (0.0, 1.0) if zero else (-1e-3, 1e-3)
-    elif room > 0:  # so that the ticks' texts differ
+    elif room > 0:  # so that the texts of ticks differ
         high = min(high + room / 2, most)
-        low = min(low, high - _LEAST * abs(high))
-    step = next_step((high - low) / (_MOST_TICKS - 1))
+        low = min(low, high - _MIN_SPAN * abs(high))
+    step = next_step((high - low) / (_MAX_TICKS - 1))
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     ticks = tuple(i * step for i in range(first, last + 1))
     return Axis(ticks[0], ticks[-1], start, stop, ticks, says)
 
 
 def whole(values: Iterable[int], start: float, stop: float) -> Axis:
-    """An axis of rounds: it ends where they end, and whole numbers alone are ticks."""
+    """Return an axis of rounds, from the first to the last, with ticks at whole numbers."""
     values = list(values)
     low, high = min(values), max(values)
-    step = max(1, round(next_step((high - low) / _MOST_TICKS))) if high - low > _EVERY else 1
+    step = max(1, round(next_step((high - low) / _MAX_TICKS))) if high - low > _ALL_TICKS else 1
     ticks = {low, *range(step * math.ceil(low / step), high + 1, step)}
     crowded = {low} if any(0 < tick - low < 0.6 * step for tick in ticks) and low not in {1, 0} else set()
     ticks = {tick for tick in ticks - crowded if tick == low or tick - low >= 0.6 * step}
@@ -88,7 +88,7 @@ def whole(values: Iterable[int], start: float, stop: float) -> Axis:
 
 
 def logarithmic(values: Sequence[float], start: float, stop: float, says: Callable[[float], str]) -> Axis:
-    """An axis that just holds `values`, all above 0; ticks at powers of ten, and between them where it is short."""
+    """Return a logarithmic axis that spans `values`, all above 0; ticks at powers of ten, on a short axis also between them."""
     low, high = min(values), max(values)
     if low == high:
         low, high = low / 2, high * 2
@@ -102,7 +102,7 @@ def logarithmic(values: Sequence[float], start: float, stop: float, says: Callab
 
 
 def _apart(axis: Axis, marks: Iterable[float]) -> Iterator[float]:
-    """Those whose texts do not touch."""
+    """Yield the marks whose texts do not overlap that of the one before."""
     last = -math.inf
     for mark in marks:
         if axis(mark) - last >= _ROOM:
@@ -111,6 +111,6 @@ def _apart(axis: Axis, marks: Iterable[float]) -> Iterator[float]:
 
 
 def next_step(atleast: float) -> float:
-    """The next of 1, 2, 5, 10, 20, ... (and their tenths)."""
+    """Return the smallest number of the form 1, 2 or 5 times a power of ten that is at least `atleast`."""
     power = 10.0 ** math.floor(math.log10(atleast))
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= atleast * (1 - 1e-9))

@@ -1,36 +1,58 @@
-"""The report at the end of a run."""
+"""The report at the end of a run, as a callback of the run loop."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from fedgates.report import write_page
-from fedgates.runs.round_log import RoundLog
-from fedgates.runs.summary import draw_curves, summary
+from fedgates.report.curves import draw_curves
+from fedgates.report.page import write_page
+from fedgates.runs.round_log import read_rounds
+from fedgates.runs.summary import summary_table
+from fedgates.types import Value
 from fedgates.util.text import error_line
 
 log = logging.getLogger("fedgates")
 
 
 class ReportCallback:
-    """Draws the curves, logs the summary table and writes the page, also of a run that ended early."""
+    """Draws the curves, logs the summary table and writes the page when a run ends, whether it finished or not.
 
-    def __init__(self, folder: Path, config: Mapping[str, Any], defaults: Mapping[str, Any], size: int) -> None:
+    A part that fails is one warning; the others are still made, and the run is not affected.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder of the run.
+    config : mapping
+        The configuration of the run, kebab-case.
+    defaults : mapping
+        The default of each key.
+    size : int
+        Number of parameters of the network.
+    """
+
+    def __init__(self, folder: Path, config: Mapping[str, Value], defaults: Mapping[str, Value], size: int) -> None:
         self._folder, self._config, self._defaults, self._size = folder, config, defaults, size
 
-    def on_start(self, server: object, first_round: int, *, resumed: bool) -> None:
+    def on_start(self, server: Any, first_round: int, *, resumed: bool) -> None:  # noqa: ANN401
         """Do nothing."""
 
-    def on_round_end(self, record: Mapping[str, Any], server: object) -> None:
+    def on_round_end(self, record: Mapping[str, Any], server: Any) -> None:  # noqa: ANN401
         """Do nothing."""
 
-    def on_end(self, server: object, *, finished: bool) -> None:  # noqa: ARG002
-        """Write the report; an error is one warning line."""
-        try:
-            draw_curves(self._folder, self._size)
-            log.info(summary(RoundLog(self._folder).read(), str(self._config["strategy"]), self._size))
-            write_page(self._folder, self._defaults)
-        except Exception as error:  # noqa: BLE001
-            log.warning("no report: %s", error_line(error))
+    def on_end(self, server: Any, *, finished: bool) -> None:  # noqa: ANN401, ARG002  # a run that ended early has a report, too
+        """Make the report."""
+        self._attempt("curves", lambda: draw_curves(self._folder, self._size))
+        self._attempt("summary", self._log_summary)
+        self._attempt("report", lambda: write_page(self._folder, self._defaults))
         log.info("results: %s", self._folder)
+
+    def _log_summary(self) -> None:
+        log.info(summary_table(read_rounds(self._folder).lines, str(self._config["strategy"]), self._size))
+
+    def _attempt(self, name: str, make: Callable[[], object]) -> None:
+        try:
+            make()
+        except Exception as error:  # noqa: BLE001  # the run is done, whatever fails here
+            log.warning("no %s: %s", name, error_line(error))

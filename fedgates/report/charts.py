@@ -1,6 +1,6 @@
-"""Drawings as inline SVG, coloured by the page's style alone. Each is 400 wide, so that its letters can be read on a phone.
+"""Charts as inline SVG, coloured by the style sheet of the page, 400 wide, so that text is readable on a phone.
 
-A chart says in ``aria-label`` what it shows, and every mark has a ``<title>``, which a mouse finds.
+``aria-label`` describes the chart, and every mark has a ``<title>``, shown when the mouse is over it.
 """
 
 import math
@@ -14,29 +14,29 @@ from fedgates.report.markup import Html, el, join
 T = TypeVar("T")
 WIDTH, HEIGHT = 400, 230
 LEFT, RIGHT, TOP, BOTTOM = 50, 388, 12, 196
-_MOST_POINTS, _MOST_DOTS = 400, 31
+_MAX_POINTS, _MAX_DOTS = 400, 31
 _ROOM = 32
-"""Units between the labels of two columns."""
+"""Least distance of the labels of two columns."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """A line of a chart."""
+    """A curve of a chart."""
 
     name: str
     points: Sequence[tuple[float, float]]
     titles: Sequence[str] = ()
-    """For each point; a line without has no dots."""
+    """The title of each point; a curve without titles has no dots."""
     style: int = 1
-    """Which of the page's line styles; 1 is the strong one."""
+    """Number of the line style; 1 is the most prominent."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a chart: a part for each of the chart's names."""
+    """A stacked column of a chart."""
 
     label: str
-    """Below it, where there is room for one."""
+    """Text below the column; left out if there is no room."""
     parts: Sequence[float]
     titles: Sequence[str]
 
@@ -52,20 +52,20 @@ def lines(
     upright: tuple[float, str] | None = None,
     level: tuple[float, str] | None = None,
 ) -> Html:
-    """Lines over a common axis.
+    """Return a chart of curves over a common x axis.
 
     Parameters
     ----------
     series
-        What is drawn, the last on top.
+        The curves; the last is drawn on top.
     x, y
-        From LEFT to RIGHT, and from BOTTOM to TOP.
+        Axes from LEFT to RIGHT and from BOTTOM to TOP.
     says, x_name
-        What the chart shows, and what is to the right.
+        Description of the chart, and name of the x axis.
     band
-        (x, low, high): an area behind the lines.
+        An area behind the curves, as (x, low, high).
     upright, level
-        A dashed line at a value of x, or of y, and its name.
+        A dashed line at a value of x, or of y, and its title.
     """
     drawn = [*_frame(y), *_x_ticks([(x(tick), x.says(tick)) for tick in x.ticks], x_name)]
     if band:
@@ -79,24 +79,38 @@ def lines(
         at = y(level[0])
         drawn.append(el("line", el("title", level[1]), class_="mark", x1=LEFT, x2=RIGHT, y1=at, y2=at))
     for one in series:
-        path = "L".join(f"{x(a):.1f} {y(b):.1f}" for a, b in thinned(one.points, _MOST_POINTS))
+        path = "L".join(f"{x(a):.1f} {y(b):.1f}" for a, b in thinned(one.points, _MAX_POINTS))
         drawn.append(el("path", class_=f"line s{one.style}", d=f"M{path}"))
         if one.titles or len(one.points) == 1:
             titles = one.titles or [one.name] * len(one.points)
-            pairs = thinned(list(zip(one.points, titles, strict=True)), _MOST_DOTS)
+            pairs = thinned(list(zip(one.points, titles, strict=True)), _MAX_DOTS)
             drawn += [el("circle", el("title", t), class_=f"dot s{one.style}", cx=x(a), cy=y(b), r=3) for (a, b), t in pairs]
     return _svg(says, drawn)
 
 
 def columns(
-    found: Sequence[Column], y_says: Callable[[float], str], *, says: str, x_name: str, palette: str, top: float = 0
+    stacks: Sequence[Column], y_says: Callable[[float], str], *, says: str, x_name: str, palette: str, top: float = 0
 ) -> Html:
-    """Stacked columns; `palette` names the page's colours, and `top` is what the axis holds at least."""
-    y = linear([*(math.fsum(column.parts) for column in found), top], BOTTOM, TOP, y_says, zero=True)
-    step = (RIGHT - LEFT) / len(found)
+    """Return a chart of stacked columns.
+
+    Parameters
+    ----------
+    stacks
+        The columns.
+    y_says
+        Returns the text of a tick of the y axis.
+    says, x_name
+        Description of the chart, and name of the x axis.
+    palette
+        First letter of the CSS classes of the parts.
+    top
+        Least upper end of the y axis.
+    """
+    y = linear([*(math.fsum(column.parts) for column in stacks), top], BOTTOM, TOP, y_says, zero=True)
+    step = (RIGHT - LEFT) / len(stacks)
     width = min(0.78 * step, 40)
     drawn = _frame(y)
-    for i, column in enumerate(found):
+    for i, column in enumerate(stacks):
         bottom = 0.0
         for k, (part, title) in enumerate(zip(column.parts, column.titles, strict=True), 1):
             if part > 0:
@@ -104,12 +118,12 @@ def columns(
                 place = {"x": LEFT + (i + 0.5) * step - width / 2, "y": upper, "width": width, "height": lower - upper}
                 drawn.append(el("rect", el("title", title), class_=f"{palette}{k}", **place))
             bottom += part
-    labels = [(LEFT + (i + 0.5) * step, column.label) for i, column in enumerate(found) if column.label]
+    labels = [(LEFT + (i + 0.5) * step, column.label) for i, column in enumerate(stacks) if column.label]
     return _svg(says, [*drawn, *_x_ticks(_apart(labels), x_name)])
 
 
 def bar(share: float, title: str) -> Html:
-    """A share of 1 as a bar in a table's cell."""
+    """Return a share of 1 as a bar for the cell of a table."""
     inside = (
         el("rect", class_="full", x=0, y=0, width=100, height=8),
         el("rect", class_="c1", x=0, y=0, width=100 * share, height=8),
@@ -120,14 +134,14 @@ def bar(share: float, title: str) -> Html:
 
 
 def legend(names: Sequence[tuple[str, str]]) -> Html | None:
-    """What the colours mean: pairs of a class of the style and a name; None where there is one alone."""
+    """Return a legend from pairs of a CSS class and a name; None for fewer than two."""
     if len(names) < 2:
         return None
     return el("ul", *(el("li", swatch(kind), name) for kind, name in names), class_="legend")
 
 
 def swatch(kind: str) -> Html:
-    """A colour, or a line's style, beside its name."""
+    """Return a sample of a colour or line style, for a legend."""
     if kind.startswith(("s", "mark")):
         inside = el("line", class_=f"line {kind}" if kind != "mark" else kind, x1=0, y1=6, x2=20, y2=6)
     else:
@@ -136,7 +150,7 @@ def swatch(kind: str) -> Html:
 
 
 def thinned(items: Sequence[T], most: int) -> Sequence[T]:
-    """At most about `most` of many, evenly, with the first and the last."""
+    """Return about `most` evenly spaced items, the first and the last included."""
     if len(items) <= most:
         return items
     return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]
@@ -147,7 +161,7 @@ def _svg(says: str, drawn: Sequence[Html]) -> Html:
 
 
 def _frame(y: Axis) -> list[Html]:
-    """Lines across, with their values."""
+    """Return horizontal grid lines with their values."""
     marks = [
         join(
             [
@@ -161,7 +175,7 @@ def _frame(y: Axis) -> list[Html]:
 
 
 def _apart(labels: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
-    """Those that do not touch the one before."""
+    """Return the labels that do not overlap the one before."""
     kept: list[tuple[float, str]] = []
     for at, label in labels:
         if not kept or at - kept[-1][0] >= _ROOM:

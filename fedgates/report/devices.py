@@ -1,4 +1,4 @@
-"""What devices found that evaluated the model on their own data."""
+"""The section on evaluations by clients, on held-out data of their own."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,30 +9,30 @@ from fedgates.report.charts import BOTTOM, LEFT, RIGHT, TOP, Series
 from fedgates.report.markup import Html, el
 from fedgates.report.parts import figure, figures, folded, more, section, table
 from fedgates.report.run_data import RunData
-from fedgates.runs.totals import Line, number
+from fedgates.runs.totals import Line, format_number
 from fedgates.util.text import one_line
 
-_MOST_DEVICES = 40
+_MAX_DEVICES = 40
 
 
-def devices(story: RunData) -> Html | None:
-    """What devices found that evaluated the model on their own images; None where none did."""
-    lines = [line for line in story.rounds if line.get("client_evaluations")]
+def devices(run: RunData) -> Html | None:
+    """Return the section, or None if no client evaluated."""
+    lines = [line for line in run.rounds if line.get("client_evaluations")]
     if not lines:
         return None
-    shares = all("accuracy" in found for line in lines for found in line["client_evaluations"].values())
+    shares = all("accuracy" in one for line in lines for one in line["client_evaluations"].values())
     key = "accuracy" if shares else "loss"
     return section(
-        "On the devices' own data",
+        "Evaluation on devices",
         figures(_spread(lines, key)),
-        folded(f"Each device after round {lines[-1]['round']}", _each(lines[-1]["client_evaluations"], key)),
+        folded(f"All devices after round {lines[-1]['round']}", _each(lines[-1]["client_evaluations"], key)),
     )
 
 
 def _spread(lines: Sequence[Line], key: str) -> Html:
-    of_round = [(line["round"], [float(found[key]) for found in line["client_evaluations"].values()]) for line in lines]
-    told = [line.get(f"client_{key}") for line in lines]
-    means = [(at, sum(v) / len(v) if mean is None else float(mean)) for mean, (at, v) in zip(told, of_round, strict=True)]
+    of_round = [(line["round"], [float(one[key]) for one in line["client_evaluations"].values()]) for line in lines]
+    reported = [line.get(f"client_{key}") for line in lines]
+    means = [(at, sum(v) / len(v) if mean is None else float(mean)) for mean, (at, v) in zip(reported, of_round, strict=True)]
     band = [(at, min(values), max(values)) for at, values in of_round]
     titles = [
         f"round {at}: mean {_value(key, mean)}, {len(v)} devices from {_value(key, min(v))} to {_value(key, max(v))}"
@@ -48,29 +48,30 @@ def _spread(lines: Sequence[Line], key: str) -> Html:
         [Series("mean", means, titles)],
         whole([at for at, _ in of_round], LEFT, RIGHT),
         y,
-        says=f"Devices' own {key}; in the last round {titles[-1].partition(': ')[2]}",
+        says=f"{key.capitalize()} on devices; in the last round {titles[-1].partition(': ')[2]}",
         x_name="round",
         band=charts.thinned(band, 400),
     )
     return figure(
-        f"{key.capitalize()} on held-out images of their own",
+        f"{key.capitalize()} on devices' held-out images",
         chart,
-        note="The line is the mean by images, the area from the lowest device to the highest.",
+        note="Line: mean, weighted by number of images. Area: from the lowest device to the highest.",
     )
 
 
-def _each(found: Mapping[str, Mapping[str, Any]], key: str) -> Html:
-    """The weakest devices first."""
-    order = sorted(found, key=lambda device: found[device][key], reverse=key == "loss")
-    head = [k for k in ("examples", "accuracy", "loss") if any(k in one for one in found.values())]
+def _each(evaluations: Mapping[str, Mapping[str, Any]], key: str) -> Html:
+    """Return a table of devices, worst first."""
+    order = sorted(evaluations, key=lambda device: evaluations[device][key], reverse=key == "loss")
+    head = [k for k in ("examples", "accuracy", "loss") if any(k in one for one in evaluations.values())]
     rows = [
-        (f"client {one_line(device, 40)}", *(_value(k, found[device].get(k)) for k in head)) for device in order[:_MOST_DEVICES]
+        (f"client {one_line(device, 40)}", *(_value(k, evaluations[device].get(k)) for k in head))
+        for device in order[:_MAX_DEVICES]
     ]
-    name = "Devices, the weakest first"
-    return el("div", table(("device", *head), rows, name=name), more(len(order) - _MOST_DEVICES, "and {} more"))
+    name = "Devices, worst first"
+    return el("div", table(("device", *head), rows, name=name), more(len(order) - _MAX_DEVICES, "and {} more"))
 
 
 def _value(key: str, value: float | None) -> str:
     if value is None or key == "loss":
-        return number(value)
+        return format_number(value)
     return numbers.percent(value) if key == "accuracy" else f"{value:,}"

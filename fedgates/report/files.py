@@ -1,4 +1,4 @@
-"""What a run's folder holds as JSON: objects, and the samples of ``predictions.json``, each checked before it is shown."""
+"""The samples of ``predictions.json``, each checked before it is shown."""
 
 import base64
 import binascii
@@ -11,66 +11,66 @@ from typing import Any
 from fedgates.util.text import one_line
 
 _PNG = b"\x89PNG\r\n\x1a\n"
-_MOST_SAMPLES, _MOST_IMAGE_BYTES = 36, 150_000
-"""Samples on a page, and bytes of all their images, so that the page stays small whatever the images are."""
+_MAX_SAMPLES, _MAX_IMAGE_BYTES = 36, 150_000
+"""Samples on a page, and bytes of all their images."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A test image and what the model makes of it."""
+    """A test image and the prediction of the model."""
 
     image: str
-    """A PNG file in base64, checked to be one."""
+    """A PNG file in base64."""
     label: str
     predicted: str
     probability: float | None
     right: bool
 
 
-def json_object(path: Path, problems: list[str]) -> dict[str, Any]:
-    """A JSON object; empty where there is no such file, and where it holds something else, which is added to `problems`."""
+def _json_object(path: Path, problems: list[str]) -> dict[str, Any]:
+    """Return the JSON object in a file; empty if the file is missing, or is not a JSON object, which is added to `problems`."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        problems.append(f"{path.name}: no JSON object")
+        value = None
+    if not isinstance(value, dict):
+        problems.append(f"{path.name}: not a JSON object")
         return {}
-    return found
+    return value
 
 
 def read_samples(path: Path, problems: list[str]) -> list[Sample]:
-    """The samples, as many as there is room for; wrong ones first, because they are what one looks at."""
-    told = json_object(path, problems)
-    if not told:
+    """Return the samples, wrong ones first, as many as fit on a page. What is wrong with the file is added to `problems`."""
+    values = _json_object(path, problems)
+    if not values:
         return []
     try:
-        found = [_sample(sample, told["classes"]) for sample in told["samples"][:_MOST_SAMPLES]]
+        samples = [_sample(sample, values["classes"]) for sample in values["samples"][:_MAX_SAMPLES]]
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
-        problems.append(f"{path.name}: not samples with image, label and predicted class")
+        problems.append(f"{path.name}: not a list of samples with image, label and predicted class")
         return []
-    kept, room = [], _MOST_IMAGE_BYTES
-    for sample in sorted(found, key=lambda sample: sample.right):
+    kept, room = [], _MAX_IMAGE_BYTES
+    for sample in sorted(samples, key=lambda sample: sample.right):
         room -= len(sample.image)
         if room >= 0:
             kept.append(sample)
     return kept
 
 
-def _sample(told: Mapping[str, Any], classes: Sequence[object]) -> Sample:
-    label, predicted = int(told["label"]), int(told["predicted"])
+def _sample(values: Mapping[str, Any], classes: Sequence[object]) -> Sample:
+    label, predicted = int(values["label"]), int(values["predicted"])
     try:
-        image = base64.b64decode(told["image"], validate=True)
+        image = base64.b64decode(values["image"], validate=True)
     except binascii.Error as error:
-        raise ValueError("no base64") from error
+        raise ValueError("not base64") from error
     if not image.startswith(_PNG):
-        raise ValueError("no PNG")
+        raise ValueError("not a PNG file")
     names = [_name(classes[i]) if 0 <= i < len(classes) else one_line(i, 60) for i in (label, predicted)]
-    probability = told.get("probability")
+    probability = values.get("probability")
     if probability is not None and not 0 <= probability <= 1:
-        raise ValueError("no probability")
+        raise ValueError("not a probability")
     return Sample(
         image=base64.b64encode(image).decode(),
         label=names[0],
@@ -82,5 +82,5 @@ def _sample(told: Mapping[str, Any], classes: Sequence[object]) -> Sample:
 
 def _name(of_class: object) -> str:
     if not isinstance(of_class, str):
-        raise TypeError("no name")
+        raise TypeError("not a name")
     return one_line(of_class, 60)

@@ -1,4 +1,4 @@
-"""The top of the page: which run it is, how far it is, what it reached, what that cost."""
+"""The top of the page: name, progress, headline numbers and bytes of the run."""
 
 from fedgates.config import CLIENTS
 from fedgates.report import numbers
@@ -10,104 +10,106 @@ from fedgates.runs.totals import Line, Metric
 from fedgates.util.text import one_line
 
 
-def headline(story: RunData) -> Html:
-    """The run's name, its key figures, and how it compares with dense float32 FedAvg."""
+def headline(run: RunData) -> Html:
+    """Return the header: name, headline numbers, and a comparison with dense float32 FedAvg."""
     return el(
         "header",
-        el("p", story.name, class_="eyebrow"),
-        el("h1", title(story)),
-        el("p", _about(story)),
-        status(story),
-        _tiles(story),
-        _versus(story),
+        el("p", run.name, class_="eyebrow"),
+        el("h1", title(run)),
+        el("p", _about(run)),
+        status(run),
+        _tiles(run),
+        _comparison(run),
     )
 
 
-def title(story: RunData) -> str:
+def title(run: RunData) -> str:
     """Method and data set."""
-    strategy, dataset = (one_line(story.config.get(key, ""), 80) for key in ("strategy", "dataset"))
-    return f"{strategy} on {dataset}" if strategy and dataset else story.name
+    strategy, dataset = (one_line(run.config.get(key, ""), 80) for key in ("strategy", "dataset"))
+    return f"{strategy} on {dataset}" if strategy and dataset else run.name
 
 
-def _about(story: RunData) -> str:
+def _about(run: RunData) -> str:
     parts = []
-    if "model" in story.config:
-        parts.append(one_line(story.config["model"], 80) + (f" with {story.size:,} parameters" if story.size else ""))
-    if CLIENTS in story.config:
-        clients = story.config[CLIENTS]
+    if "model" in run.config:
+        parts.append(one_line(run.config["model"], 80) + (f" with {run.size:,} parameters" if run.size else ""))
+    if CLIENTS in run.config:
+        clients = run.config[CLIENTS]
         parts.append("real devices" if clients is None else numbers.count(clients, "simulated client"))
-    took = numbers.duration(sum(line["seconds"] for line in story.lines))
-    parts.append(_how_far(story) + (f" in {took}" if story.lines else ""))
+    took = numbers.duration(sum(line["seconds"] for line in run.lines))
+    parts.append(_progress(run) + (f" in {took}" if run.lines else ""))
     return ", ".join(parts) + "."
 
 
-def _how_far(story: RunData) -> str:
-    asked, done = story.asked, len(story.rounds)
-    attempts = len(story.lines) - done
+def _progress(run: RunData) -> str:
+    asked, done = run.num_rounds, len(run.rounds)
+    attempts = len(run.lines) - done
     repeated = f", and {numbers.count(attempts, 'attempt')} without a quorum" if attempts else ""
     if asked is not None and done != asked:
         return f"{done:,} of {numbers.count(asked, 'round')}{repeated}"
     return numbers.count(done, "round") + repeated
 
 
-def _tiles(story: RunData) -> Html:
-    moved, metric = story.moved, story.metric
-    reached = [line for line in story.rounds if line.get(metric.key) is not None]
+def _tiles(run: RunData) -> Html:
+    total, metric = run.total, run.metric
+    reached = [line for line in run.rounds if line.get(metric.key) is not None]
     best = _best(reached, metric)
     tiles = []
     if reached:
         last = reached[-1]
-        tiles.append(_tile(metric.name, metric.told(last[metric.key]), f"after round {last['round']}{best}"))
-    if story.lines:
-        ways = f"{numbers.size(moved.up)} up, {numbers.size(moved.down)} down"
-        name = "Moved so far, both ways" if story.under_way else "Moved, both ways"
-        tiles.append(_tile(name, numbers.size(moved.both), ways))
-    if moved.dense and moved.both:
-        would = f"dense float32 FedAvg would move {numbers.size(moved.dense)}"
-        less = moved.both <= moved.dense
-        name, times = ("Less", (moved.dense, moved.both)) if less else ("More", (moved.both, moved.dense))
-        tiles.append(_tile(f"{name} than dense FedAvg", numbers.times(*times), would))
-    if story.model:
-        tiles.append(_tile("The model's file", numbers.size(story.model.file_bytes), _file_note(story)))
+        tiles.append(_tile(metric.name, metric.format(last[metric.key]), f"after round {last['round']}{best}"))
+    if run.lines:
+        directions = f"{numbers.size(total.up)} up, {numbers.size(total.down)} down"
+        name = "Bytes so far, both ways" if run.under_way else "Bytes, both ways"
+        tiles.append(_tile(name, numbers.size(total.both), directions))
+    if total.dense and total.both:
+        dense = f"dense float32 FedAvg would move {numbers.size(total.dense)}"
+        fewer = total.both <= total.dense
+        name, ratio = ("Fewer", (total.dense, total.both)) if fewer else ("More", (total.both, total.dense))
+        tiles.append(_tile(f"{name} bytes than dense FedAvg", numbers.times(*ratio), dense))
+    if run.model:
+        tiles.append(_tile("Model file", numbers.size(run.model.file_bytes), _file_note(run)))
     return el("dl", *tiles, class_="tiles")
 
 
 def _best(reached: list[Line], metric: Metric) -> str:
-    """The best round, where the last is not it."""
+    """Return the best value and its round; empty if the last round is the best."""
     if len(reached) < 2 or "loss" in metric.key:
         return ""
     best = max(reached, key=lambda line: float(line[metric.key]))
     if best[metric.key] <= reached[-1][metric.key]:
         return ""
-    return f"; best {metric.told(best[metric.key])} in round {best['round']}"
+    return f"; best {metric.format(best[metric.key])} in round {best['round']}"
 
 
-def _file_note(story: RunData) -> str:
-    """Whose size the file's is to be held against."""
-    written = story.model.round if story.model else None
-    when = f", of round {written}" if written not in {None, story.done} else ""
-    if not story.size:
-        return f"with all that it needs{when}"
-    return f"its {story.size:,} parameters in float32: {numbers.size(4 * story.size)}{when}"
+def _file_note(run: RunData) -> str:
+    """Return the size to compare that of the file with, and its round if that is not the last."""
+    written = run.model.round if run.model else None
+    when = f", of round {written}" if written not in {None, run.last_round} else ""
+    if not run.size:
+        return f"parameters and metadata{when}"
+    return f"its {run.size:,} parameters in float32: {numbers.size(4 * run.size)}{when}"
 
 
 def _tile(name: str, value: str, beside: str) -> Html:
     return el("div", el("dt", name), el("dd", value, class_="value"), el("dd", beside))
 
 
-def _versus(story: RunData) -> Html | None:
-    moved = story.moved
-    if not moved.dense:
+def _comparison(run: RunData) -> Html | None:
+    total = run.total
+    if not total.dense:
         return None
-    ours = [_exact(count) for count in (moved.up, moved.down, moved.both)]
-    dense = [_exact(count) for count in (moved.dense_up, moved.dense_down, moved.dense)]
-    pairs = ((moved.dense_up, moved.up), (moved.dense_down, moved.down), (moved.dense, moved.both))
+    ours = [_exact(count) for count in (total.up, total.down, total.both)]
+    dense = [_exact(count) for count in (total.dense_up, total.dense_down, total.dense)]
+    pairs = ((total.dense_up, total.up), (total.dense_down, total.down), (total.dense, total.both))
     rows = [
         ("This run", *ours),
         ("Dense FedAvg", *dense),
         ("Times less", *(numbers.times(a, b) for a, b in pairs)),
     ]
-    return table(("", "up", "down", "both ways"), rows, name="Beside what dense float32 FedAvg would move in as many messages")
+    return table(
+        ("", "up", "down", "both ways"), rows, name="Bytes, compared with those of dense float32 FedAvg for as many messages"
+    )
 
 
 def _exact(count: int) -> Html:

@@ -1,7 +1,7 @@
-"""HTML and SVG out of elements. A text becomes markup in one place, which escapes it, so what a client wrote stays text.
+"""HTML and SVG elements. Text becomes markup in one place, which escapes it, so text from clients stays text.
 
 :func:`el` takes texts and finished markup (:class:`Html`) alike; only its own results are taken as markup. Adding to an
-``Html``, or formatting one into a string, gives a plain ``str``, which is escaped: a mistake shows, and harms nobody.
+``Html``, or formatting one into a string, gives a plain ``str``, which is escaped: a mistake is visible, and harmless.
 """
 
 import html
@@ -11,7 +11,7 @@ Number = int | float
 
 
 class Html(str):
-    """Finished markup; made by :func:`el` and :func:`join` alone, and from texts of this package's own."""
+    """Finished markup; made only by :func:`el` and :func:`join`, and from constants of this package."""
 
     __slots__ = ()
 
@@ -21,17 +21,17 @@ _VOID = frozenset({"meta", "link", "img", "br", "col"})
 
 
 def el(tag: str, *children: Child, **attributes: str | Number | None) -> Html:
-    """An element.
+    """Return an element.
 
     Parameters
     ----------
     tag : str
-        Its name.
+        Name of the element.
     *children
-        Markup, which stays, and texts, which are escaped; None is left out.
+        Markup, which is kept, and text, which is escaped; None is left out.
     **attributes
-        Escaped, too. Of a name the underscore at the end goes and others become hyphens (``class_``, ``text_anchor``); one that
-        is None is left out. Floats are cut to what a drawing needs.
+        Attributes; values are escaped, floats are rounded to one decimal, and None is left out. In names, a final underscore is
+        dropped and others become hyphens (``class_``, ``text_anchor``).
     """
     inside = "".join(f' {_name(key)}="{text(_value(value))}"' for key, value in attributes.items() if value is not None)
     if tag in _VOID:
@@ -40,12 +40,12 @@ def el(tag: str, *children: Child, **attributes: str | Number | None) -> Html:
 
 
 def join(children: Iterable[Child]) -> Html:
-    """Children one after the other."""
+    """Return children, concatenated."""
     return Html("".join(child if isinstance(child, Html) else text(child) for child in children if child is not None))
 
 
 def text(value: str) -> Html:
-    """A text, escaped; characters that cannot be seen, which turn the direction of writing or end a file, are spelled out."""
+    """Return text, escaped; unprintable characters, which may change the direction of writing, are written as escapes."""
     seen = "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in value)
     return Html(html.escape(seen))
 

@@ -1,4 +1,4 @@
-"""What the page says of ``model.fedgates``."""
+"""The contents of ``model.fedgates`` that the page shows."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -11,40 +11,40 @@ from fedgates.util.text import one_line
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer of the finished model that has weights."""
+    """A layer of the model that has weights."""
 
     name: str
     kind: str
     parameters: int
     kept: int
-    """Those that are not zero."""
+    """Number of parameters that are not zero."""
 
 
 @dataclass(frozen=True)
 class ModelFile:
-    """What ``model.fedgates`` says."""
+    """The contents of ``model.fedgates``."""
 
     contents: Contents
 
     @property
     def file_bytes(self) -> int:
-        """All of it."""
+        """Size of the file."""
         return self.contents.file_bytes
 
     @property
     def round(self) -> int | None:
-        """After which round it was written; None where it does not say."""
-        found = self.contents.facts.training.get("rounds")
-        return found if type(found) is int else None
+        """The round after which it was written; None if unknown."""
+        value = self.contents.facts.training.get("rounds")
+        return value if type(value) is int else None
 
     @property
     def parameters(self) -> int:
-        """Of the whole network."""
+        """Number of parameters of the network."""
         return sum(layer.size for layer, _ in self.contents.kept)
 
     @property
     def layers(self) -> list[Layer]:
-        """Those with weights, each with all that is its own."""
+        """The layers with weights."""
         kinds: dict[str, str] = {}
         sizes, kept = Counter[str](), Counter[str]()
         for parameter, count in self.contents.kept:
@@ -56,7 +56,7 @@ class ModelFile:
 
 
 def read_model(path: Path, problems: list[str]) -> ModelFile | None:
-    """The file, or None where there is none; what is wrong with it is added to `problems`."""
+    """Return the contents, or None if the file is missing or damaged; the damage is added to `problems`."""
     if not path.is_file():
         return None
     try:

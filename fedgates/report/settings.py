@@ -1,4 +1,4 @@
-"""How the run was set up, and the commands that do it again."""
+"""The sections on the configuration and on the commands that reproduce the run."""
 
 import shlex
 from collections.abc import Sequence
@@ -11,67 +11,67 @@ from fedgates.report.parts import folded, more, note, section, table
 from fedgates.report.run_data import RunData
 from fedgates.util.text import one_line
 
-_MOST_ROWS, _MOST_CODE = 200, 4000
+_MAX_ROWS, _MAX_CODE = 200, 4000
 """Keys in a table, and characters of a command."""
 
 
-def settings(story: RunData) -> Html | None:
-    """Every key, those that were changed first; None without a configuration."""
-    if not story.config:
+def settings(run: RunData) -> Html | None:
+    """Return the section on the configuration: changed keys first, then all; None without a configuration."""
+    if not run.config:
         return None
-    changed = _table(story, story.changed, "Changed from its default")
+    changed = _table(run, run.changed, "Keys that differ from their defaults")
     return section(
         "Configuration",
-        changed if story.changed else note("Every key has its default."),
-        folded(f"All {len(story.config):,} keys", _table(story, list(story.config), "Every key of config.json")),
+        changed if run.changed else note("Every key has its default value."),
+        folded(f"All {len(run.config):,} keys", _table(run, list(run.config), "All keys of config.json")),
     )
 
 
-def _table(story: RunData, keys: Sequence[str], name: str) -> Html:
-    """Keys, their values and their defaults."""
+def _table(run: RunData, keys: Sequence[str], name: str) -> Html:
+    """Return a table of keys, values and defaults."""
     rows = [
-        (one_line(key, 60), _shown(story.config[key]), _shown(story.defaults[key]) if key in story.defaults else "")
-        for key in keys[:_MOST_ROWS]
+        (one_line(key, 60), _code_of(run.config[key]), _code_of(run.defaults[key]) if key in run.defaults else "")
+        for key in keys[:_MAX_ROWS]
     ]
-    left_out = more(len(keys) - _MOST_ROWS, "and {} more, in config.json")
+    left_out = more(len(keys) - _MAX_ROWS, "and {} more, in config.json")
     return el("div", table(("key", "value", "default"), rows, words=3, name=name), left_out)
 
 
-def again(story: RunData) -> Html | None:
-    """The commands: to go on with a run that ended early, and to do it again; None without a configuration."""
-    if not story.config:
+def reproduce(run: RunData) -> Html | None:
+    """Return the section with the commands that resume and repeat the run, or None without a configuration."""
+    if not run.config:
         return None
-    clients = story.config.get(CLIENTS)
+    clients = run.config.get(CLIENTS)
     where = (
-        "In a clone of the repository, with as many simulated clients."
+        "In a clone of the repository, with the same number of simulated clients."
         if clients is not None
-        else "The run was on real devices: start it on their federation, with the same data on each."
+        else "The run was on real devices: start it on the same federation, with the same data on each device."
     )
-    version = story.model and story.model.contents.facts.training.get("fedgates")
-    made = f" It was done with fedgates {one_line(version, 20)}." if version else ""
-    go_on = [note("To go on with it:"), _code(command(story, resume=True)), note("To do it again from the start:")]
-    return section("Run it again", note(where, made), *(go_on if story.ended_early else []), _code(command(story)))
+    version = run.model and run.model.contents.facts.training.get("fedgates")
+    made = f" The run used fedgates {one_line(version, 20)}." if version else ""
+    resume = [note("To resume it:"), _code(command(run, resume=True)), note("To repeat it from the start:")]
+    return section("Reproduce this run", note(where, made), *(resume if run.ended_early else []), _code(command(run)))
 
 
 def _code(text: str) -> Html:
-    if len(text) > _MOST_CODE:
-        return note("The command is too long for a page; all that goes into it stands in config.json.")
+    if len(text) > _MAX_CODE:
+        return note("The command is too long for this page; config.json has all of its values.")
     return el("pre", el("code", text), tabindex=0)
 
 
-def command(story: RunData, *, resume: bool = False) -> str:
-    """The shell's line that starts such a run, or goes on with this one: keys that have their default are left out."""
+def command(run: RunData, *, resume: bool = False) -> str:
+    """Return the shell command that repeats the run or, with `resume`, resumes it; keys with default values are left out."""
     parts = ["uv run flwr run . --stream"]
-    clients = story.config.get(CLIENTS)
+    clients = run.config.get(CLIENTS)
     if clients is not None:
         parts.append(f"--federation-config {shlex.quote(f'num-supernodes={clients} client-resources-num-cpus=1')}")
-    asked = [as_pair(key, story.config[key]) for key in story.changed]
+    pairs = [as_pair(key, run.config[key]) for key in run.changed]
     if resume:
-        asked.append(as_pair("resume", str(story.folder)))
-    if asked:
-        parts.append(f"--run-config {shlex.quote(' '.join(asked))}")
+        pairs.append(as_pair("resume", str(run.folder)))
+    if pairs:
+        parts.append(f"--run-config {shlex.quote(' '.join(pairs))}")
     return " \\\n  ".join(parts)
 
 
-def _shown(value: object) -> Html | str:
+def _code_of(value: object) -> Html | str:
     return el("code", numbers.plain(value)) if value != "" else join(["(empty)"])

@@ -1,39 +1,39 @@
-"""How far a run is that has not reached its end: what the page tells of it is no end's result, and says so."""
+"""The progress of a run that has not finished, for the headline and the title."""
 
 from fedgates.report import numbers
 from fedgates.report.markup import Html, el
 from fedgates.report.run_data import RunData
 
-_FRESH = "This page loads itself anew every few seconds: fedgates report --follow writes it, and in the end the run does."
-_GO_ON = "The commands at the end go on with it."
+_RELOADS = "This page reloads every few seconds; fedgates report --follow updates it, and the run replaces it when it ends."
+_RESUME = "A command at the end of this page resumes it."
 
 
-def progress(story: RunData) -> str:
-    """How far, in few words; nothing of a run that reached its end."""
-    if not story.under_way and not story.ended_early:
+def progress(run: RunData) -> str:
+    """Return the progress in a few words; empty for a run that has finished."""
+    if not run.under_way and not run.ended_early:
         return ""
-    return f"round {story.done:,} of {story.asked:,}" if story.asked is not None else f"round {story.done:,}"
+    return f"round {run.last_round:,} of {run.num_rounds:,}" if run.num_rounds is not None else f"round {run.last_round:,}"
 
 
-def status(story: RunData) -> Html | None:
-    """The sentence; None of a run that reached its end."""
-    if not progress(story):
+def status(run: RunData) -> Html | None:
+    """Return a sentence about the progress; None for a run that has finished."""
+    if not progress(run):
         return None
-    how, then = (_running(story), _FRESH) if story.under_way else (_ended(story), _GO_ON)
-    tried = numbers.count(story.repeated, "time")
-    missed = f"Round {story.done + 1} was tried {tried}, and too few replies counted. " if story.repeated else ""
-    return el("p", el("b", how), missed, then, class_="status")
+    state, hint = (_running(run), _RELOADS) if run.under_way else (_ended(run), _RESUME)
+    times = numbers.count(run.failed_attempts, "time")
+    missed = f"Round {run.last_round + 1} missed its quorum {times}. " if run.failed_attempts else ""
+    return el("p", el("b", state), missed, hint, class_="status")
 
 
-def _running(story: RunData) -> str:
-    if not story.done:
-        return "Still running: no round has ended yet. "
-    if story.done == story.asked:
-        return f"Still running: all {numbers.count(story.done, 'round')} have ended, and it is writing what it leaves. "
-    return f"Still running: {progress(story)} has ended, and what follows is as of then. "
+def _running(run: RunData) -> str:
+    if not run.last_round:
+        return "Running: no round has ended yet. "
+    if run.last_round == run.num_rounds:
+        return f"Running: all {numbers.count(run.last_round, 'round')} have ended; the model and the report are being written. "
+    return f"Running: {progress(run)} has ended, and this page shows the state after it. "
 
 
-def _ended(story: RunData) -> str:
-    if not story.done:
-        return f"Ended early, before the first of its {numbers.count(story.asked or 0, 'round')}. "
-    return f"Ended early, after {progress(story)}. "
+def _ended(run: RunData) -> str:
+    if not run.last_round:
+        return f"Ended early, before the first of {numbers.count(run.num_rounds or 0, 'round')}. "
+    return f"Ended early, after {progress(run)}. "

@@ -1,4 +1,4 @@
-"""The page's style. Every colour is a variable, and dark mode sets them anew; charts have no colour of their own."""
+"""The style sheet of the page. Every colour, those of charts too, is a variable; dark mode redefines them."""
 
 STYLE = """
 :root {

@@ -1,1 +1,15 @@
-"""What a run leaves in its folder, written and read."""
+"""The folder of a run: what it holds, how it is written, and how it is read.
+
+=====================  ==========================================================================
+``folder``             the folder and the names of its files, its lock, opening a new or old run
+``config_file``        ``config.json``: the only writer and the only reader
+``schema``             the keys of a line of ``rounds.jsonl``; ``docs/reference/rounds.md``
+``record``             counts of one round while it runs, and the line made from them
+``round_log``          ``rounds.jsonl``: append, read, follow, forget
+``checkpoint``         ``checkpoint-*.safetensors``: save, load, prune
+``totals``             bytes, headline metric and network size, computed from lines
+``summary``            text: the line of a round, the table at the end
+``listing``            finding runs, and a table of them
+``cost``               bytes and seconds of a round for one device
+=====================  ==========================================================================
+"""

@@ -1,36 +1,36 @@
-"""What a round costs one device: bytes from a run's ledger, and seconds at given speeds of its link and its processor."""
+"""The cost of a round for one device: bytes, from a run's log, and seconds, at given speeds of its link and processor."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fedgates.runs.totals import parameters, sent_down
+from fedgates.runs.totals import downlink_bytes, network_size
 
 FRAMING = 1600
-"""Bytes that Flower adds to a message, either way: 1.3 to 1.6 kB were measured (tests/deploy/test_deployment.py)."""
+"""Bytes that Flower adds to a message, either way: 1.3 to 1.6 kB measured (tests/deploy/test_deployment.py)."""
 LINKS = ((10.0, 10.0), (100.0, 100.0), (1000.0, 1000.0), (10000.0, 10000.0))
-"""Up and down, kbit/s: what is shown unless a link is asked for."""
+"""Default links: up and down, kbit/s."""
 _HEADER = ("link, kbit/s up / down", "payloads, s", "Flower's framing, s", "computing, s", "round, s", "dense FedAvg, s")
 
 
 @dataclass(frozen=True)
 class DeviceRound:
-    """One device's part in a round in which it trains, as means over a run.
+    """The traffic and work of one device in a round in which it trains, as means over a run.
 
     Attributes
     ----------
     up, down : float
-        Bytes of payload; down to train and, where clients evaluate, to evaluate.
+        Bytes of payloads; down to train and, if clients evaluate, to evaluate.
     messages : float
-        How often it is asked: once to train, and up to once more to evaluate.
+        Number of messages to the device: one to train, and up to one more to evaluate.
     longest_up, longest_down : float
-        The same in the round in which it was most.
+        Bytes of the round with the most.
     computing : float or None
-        Seconds from the message to the answer on the machine that ran it, all of unpacking, training and packing; None where no
-        client said.
+        Seconds from message to reply on the machine that ran the client: decoding, training and encoding. None if no client
+        reported it.
     parameters : int
-        Of the network.
+        Number of parameters of the network.
     """
 
     up: float
@@ -44,45 +44,52 @@ class DeviceRound:
 
 @dataclass(frozen=True)
 class Seconds:
-    """How long a round takes one device."""
+    """The duration of a round for one device, in seconds."""
 
     payloads: float
     framing: float
     computing: float | None
     dense: float
-    """Payloads alone, of dense float32 FedAvg."""
+    """Payloads of dense float32 FedAvg, without framing and computing."""
 
     @property
-    def whole(self) -> float:
-        """All of a round but for Flower's waiting, and the start of a process."""
+    def total(self) -> float:
+        """The whole round, without Flower's polling and the start of a process."""
         return self.payloads + self.framing + (self.computing or 0.0)
 
 
 def device_round(lines: Sequence[dict[str, Any]]) -> DeviceRound | None:
-    """What the lines of a ledger say of one device's round; None where nothing came back in any.
-
-    Lines are objects of ``rounds.jsonl``.
-    """
+    """Return the mean round of a device from lines of ``rounds.jsonl``; None if no client replied."""
     ups = [(line["uplink_bytes"], line["clients_counted"] + line["clients_rejected"]) for line in lines]
-    downs = [(sent_down(line), line["clients_selected"]) for line in lines]
-    questions = sum(line["clients_selected"] + line.get("clients_evaluating", 0) for line in lines)
+    downs = [(downlink_bytes(line), line["clients_selected"]) for line in lines]
+    messages = sum(line["clients_selected"] + line.get("clients_evaluating", 0) for line in lines)
     if not any(n for _, n in ups) or not any(n for _, n in downs):
         return None
     seconds = [(line["client_seconds"], line["clients_counted"]) for line in lines if line.get("client_seconds") is not None]
-    answers = sum(n for _, n in seconds)
+    replies = sum(n for _, n in seconds)
     return DeviceRound(
         up=sum(b for b, _ in ups) / sum(n for _, n in ups),
         down=sum(b for b, _ in downs) / sum(n for _, n in downs),
-        messages=questions / sum(n for _, n in downs),
+        messages=messages / sum(n for _, n in downs),
         longest_up=max(b / n for b, n in ups if n),
         longest_down=max(b / n for b, n in downs if n),
-        computing=math.fsum(s * n for s, n in seconds) / answers if answers else None,
-        parameters=parameters(lines),
+        computing=math.fsum(s * n for s, n in seconds) / replies if replies else None,
+        parameters=network_size(lines),
     )
 
 
-def seconds(cost: DeviceRound, up_kbps: float, down_kbps: float, slower: float = 1.0) -> Seconds:
-    """How long a round takes a device with such a link (kbit/s) that computes so many times slower than what ran it."""
+def round_seconds(cost: DeviceRound, up_kbps: float, down_kbps: float, slower: float = 1.0) -> Seconds:
+    """Return the duration of a round on a device.
+
+    Parameters
+    ----------
+    cost : DeviceRound
+        The traffic and work of the round.
+    up_kbps, down_kbps : float
+        Speed of the device's link, kbit/s.
+    slower : float
+        Ratio of the device's computing time to that of the machine that ran the clients.
+    """
     up, down = 8 / 1000 / up_kbps, 8 / 1000 / down_kbps
     return Seconds(
         payloads=cost.up * up + cost.down * down,
@@ -92,11 +99,11 @@ def seconds(cost: DeviceRound, up_kbps: float, down_kbps: float, slower: float =
     )
 
 
-def table(cost: DeviceRound, links: Sequence[tuple[float, float]], slower: float) -> str:
-    """Bytes in one sentence, and a row of seconds for each link, in markdown."""
+def cost_table(cost: DeviceRound, links: Sequence[tuple[float, float]], slower: float) -> str:
+    """Return a sentence about bytes, and a Markdown table of seconds with a row for each link."""
     rows = [_HEADER, ("---",) * len(_HEADER)]
     for up, down in links:
-        took = seconds(cost, up, down, slower)
+        took = round_seconds(cost, up, down, slower)
         computing = "-" if took.computing is None else f"{took.computing:.3g}"
         rows.append(
             (
@@ -104,13 +111,20 @@ def table(cost: DeviceRound, links: Sequence[tuple[float, float]], slower: float
                 f"{took.payloads:.3g}",
                 f"{took.framing:.3g}",
                 computing,
-                f"{took.whole:.3g}",
+                f"{took.total:.3g}",
                 f"{took.dense:.3g}",
             )
         )
     bytes_line = (
-        f"A device sends {cost.up:,.0f} bytes a round and is sent {cost.down:,.0f} "
+        f"A device sends {cost.up:,.0f} bytes a round and receives {cost.down:,.0f} "
         f"(at most {cost.longest_up:,.0f} and {cost.longest_down:,.0f}); {cost.parameters:,} parameters."
     )
-    speed = "as fast as the machine that ran it" if slower == 1 else f"{slower:g} times slower than the machine that ran it"
-    return "\n".join([bytes_line, f"Computing {speed}:", "", *("| " + " | ".join(row) + " |" for row in rows)])
+    speed = "as fast as" if slower == 1 else f"{slower:g} times slower than"
+    return "\n".join(
+        [
+            bytes_line,
+            f"Computing {speed} on the machine that ran the clients:",
+            "",
+            *("| " + " | ".join(row) + " |" for row in rows),
+        ]
+    )

@@ -1,7 +1,5 @@
-"""The runs that lie in a folder, and how far each of them came."""
+"""The runs in a folder: finding one, a table of them, and following one that is running."""
 
-import fcntl
-import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -12,196 +10,160 @@ from typing import Any
 from fedgates.config import folder
 from fedgates.config.names import OUTPUT_DIR
 from fedgates.errors import ConfigError
-from fedgates.runs.log_reader import LogReader, read
-from fedgates.runs.totals import metric, moved, number
+from fedgates.runs.config_file import read_config
+from fedgates.runs.folder import CONFIG, MODEL, is_running
+from fedgates.runs.round_log import LogReader, read_rounds
+from fedgates.runs.totals import format_number, has_quorum, headline_metric, total_bytes
 from fedgates.util.text import columns, one_line
 
 LAST = "last"
-"""Stands for the newest run."""
-_KNOWN_BY = {"strategy": str, "dataset": str, "seed": int, "num-server-rounds": int}
+"""The name for the newest run."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A run, and what its last round reached."""
+    """A run, and its state after the last round."""
 
     name: str
     strategy: str
     dataset: str
     seed: int
     rounds: int
+    """Rounds that are done."""
     of_rounds: int
+    """Rounds that were asked for."""
     metric: str
-    """What it is first of all judged by: accuracy, r2, or without test data the devices' accuracy."""
+    """Key of the headline metric: accuracy, r2, or without test data client_accuracy or a loss."""
     reached: float | None
-    """That, after the last round that counted."""
+    """Its value after the last round."""
     bytes: int
-    """Both ways, all clients."""
+    """Bytes both ways, all clients."""
     model_bytes: int | None
-    """Of ``model.fedgates``, where there is one."""
+    """Size of ``model.fedgates``; None if there is none."""
     under_way: bool
-    """Whether a process is still at it."""
+    """Whether a process is running the run."""
     problems: tuple[str, ...]
-    """Lines of its ledger that cannot be read, and are left out of all this."""
+    """What is wrong with lines of ``rounds.jsonl`` that were left out."""
 
     @property
-    def so_far(self) -> str:
-        """How far it is, for the error of a command that asks for more."""
+    def progress(self) -> str:
+        """Name and progress of the run, for an error of a command that needs more."""
         return f"{one_line(self.name, 80)} has {self.rounds} of {self.of_rounds} rounds{', running' if self.under_way else ''}"
 
 
-def entries(base: Path) -> Iterator[Entry]:
-    """The runs in a folder, the oldest first; folders that hold no run are passed over."""
+def list_runs(base: Path) -> Iterator[Entry]:
+    """Yield the runs in a folder, oldest first; other folders are skipped."""
     if not base.is_dir():
         return
-    for path in _newest_last(base):
+    for path in _by_start(base):
         try:
-            yield entry(path)
+            yield read_entry(path)
         except ConfigError:
             continue
 
 
-def _newest_last(base: Path) -> list[Path]:
-    """Folders with a config, by when that was written, which is when a run starts; looking at one later moves nothing."""
-    configs = [(path / "config.json") for path in base.iterdir()]
-    return [config.parent for config in sorted((c for c in configs if c.is_file()), key=lambda c: (c.stat().st_mtime, c))]
+def _by_start(base: Path) -> list[Path]:
+    """Return the folders with a config, by when it was written, which is when a run starts."""
+    configs = [path for path in (folder / CONFIG for folder in base.iterdir()) if path.is_file()]
+    return [path.parent for path in sorted(configs, key=lambda path: (path.stat().st_mtime, path))]
 
 
-def entry(path: Path) -> Entry:
-    """What the files in a run's folder say.
+def read_entry(path: Path) -> Entry:
+    """Return the entry of a run's folder.
 
     Raises
     ------
     ConfigError
-        It is no run's folder.
+        `path` is not the folder of a run; names `run`.
     """
-    config = config_of(path)
-    found = read(path)
-    counted = [line for line in found.sound if line.get("quorum", True)]
-    judged = metric(counted)
-    model = path / "model.fedgates"
+    config = read_config(path)
+    log = read_rounds(path)
+    rounds = [line for line in log.lines if has_quorum(line)]
+    metric = headline_metric(rounds)
+    model = path / MODEL
     return Entry(
         path.absolute().name,
         config["strategy"],
         config["dataset"],
         seed=config["seed"],
-        rounds=max((line["round"] for line in counted), default=0),
+        rounds=max((line["round"] for line in rounds), default=0),
         of_rounds=config["num-server-rounds"],
-        metric=judged.key,
-        reached=counted[-1].get(judged.key) if counted else None,
-        bytes=moved(found.sound, 0).both,
+        metric=metric.key,
+        reached=rounds[-1].get(metric.key) if rounds else None,
+        bytes=total_bytes(log.lines, 0).both,
         model_bytes=model.stat().st_size if model.is_file() else None,
-        under_way=under_way(path),
-        problems=tuple(found.problems),
+        under_way=is_running(path),
+        problems=tuple(log.problems),
     )
 
 
-def config_of(path: Path) -> dict[str, Any]:
-    """A run's ``config.json``; the keys by which a run is known hold what they should.
+def find_run(name: str, base: Path | None = None) -> Path:
+    """Return the folder of a run.
+
+    Parameters
+    ----------
+    name : str
+        A path, the name of a run in `base`, or "last", the newest run in `base`.
+    base : Path, optional
+        By default, the default of `output-dir`.
 
     Raises
     ------
     ConfigError
-        It is no run's folder.
-    """
-    config = None
-    with suppress(OSError, ValueError, RecursionError):
-        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    if not isinstance(config, dict):
-        raise ConfigError("run", str(path), "a run's folder, with its config.json")
-    for key, kind in _KNOWN_BY.items():
-        if type(config.get(key)) is not kind:
-            expected = "text" if kind is str else "a whole number"
-            raise ConfigError("run", str(path), f"a run's folder; in its config.json {key} is not {expected}")
-    return config
-
-
-def rounds(path: Path) -> list[dict[str, Any]]:
-    """The lines of a run's ledger, all of which are rounds.
-
-    Raises
-    ------
-    ConfigError
-        There is something else in them.
-    """
-    found = read(path)
-    if found.problems:
-        raise ConfigError("run", str(path), f"a run whose rounds.jsonl has a round in each line; {found.problems[0]}")
-    return found.sound
-
-
-def under_way(path: Path) -> bool:
-    """Whether a process holds the run's folder, as one does as long as a run lasts."""
-    try:
-        with (path / ".lock").open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: two that look are not in each other's way
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
-
-
-def find(name: str, base: Path | None = None) -> Path:
-    """The folder of a run: a path, a run's name in `base` (by default where runs are kept), or "last", the newest there.
-
-    Raises
-    ------
-    ConfigError
-        There is none.
+        There is no such run; names `run`.
     """
     base = folder(OUTPUT_DIR) if base is None else base
     if name == LAST:
-        found = _newest_last(base) if base.is_dir() else []
-        if not found:
-            raise ConfigError("run", name, f"a run in {base}, and there is none")
-        return found[-1]
-    with suppress(OSError, RuntimeError):  # a name that no file can have, or ~ of somebody unknown
+        paths = _by_start(base) if base.is_dir() else []
+        if not paths:
+            raise ConfigError("run", name, f"at least one run in {base}")
+        return paths[-1]
+    with suppress(OSError, RuntimeError):  # a name that no file can have, or ~ of an unknown user
         for path in (Path(name).expanduser(), base / name) if name else ():
-            if (path / "config.json").is_file():
+            if (path / CONFIG).is_file():
                 return path
-    raise ConfigError("run", name, f'a run\'s folder, the name of one in {base}, or "{LAST}"')
+    raise ConfigError("run", name, f'the folder of a run, the name of a run in {base}, or "{LAST}"')
 
 
-def table(found: Sequence[Entry]) -> str:
-    """A row a run."""
-    header = ("run", "method", "data", "rounds", "reached", "MB, both ways", "model, bytes")
-    rows = [header, *(_row(each) for each in found)]
+def runs_table(entries: Sequence[Entry]) -> str:
+    """Return a table with a row for each run."""
+    header = ("run", "method", "data", "rounds", "result", "MB, both ways", "model, bytes")
+    rows = [header, *(_row(entry) for entry in entries)]
     return "\n".join(line.rstrip() for line in columns(rows, left=3))
 
 
-def _row(each: Entry) -> tuple[str, ...]:
+def _row(entry: Entry) -> tuple[str, ...]:
     return (
-        one_line(each.name, 80),
-        one_line(each.strategy, 40),
-        one_line(each.dataset, 40),
-        f"{each.rounds}/{each.of_rounds}{', running' if each.under_way else ''}",
-        _reached(each),
-        f"{each.bytes / 1e6:,.2f}",
-        "-" if each.model_bytes is None else f"{each.model_bytes:,}",
+        one_line(entry.name, 80),
+        one_line(entry.strategy, 40),
+        one_line(entry.dataset, 40),
+        f"{entry.rounds}/{entry.of_rounds}{', running' if entry.under_way else ''}",
+        _result(entry),
+        f"{entry.bytes / 1e6:,.2f}",
+        "-" if entry.model_bytes is None else f"{entry.model_bytes:,}",
     )
 
 
-def _reached(each: Entry) -> str:
-    if each.reached is None:
+def _result(entry: Entry) -> str:
+    if entry.reached is None:
         return "-"
-    return f"{100 * each.reached:.1f} %" if "accuracy" in each.metric else f"{each.metric} {number(each.reached)}"
+    return f"{100 * entry.reached:.1f} %" if "accuracy" in entry.metric else f"{entry.metric} {format_number(entry.reached)}"
 
 
-def as_values(found: Sequence[Entry]) -> list[dict[str, Any]]:
-    """The same for scripts."""
-    return [asdict(each) for each in found]
+def to_dicts(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Return entries as plain values, for JSON."""
+    return [asdict(entry) for entry in entries]
 
 
-def follow(path: Path, pause: float = 0.5) -> Iterator[tuple[LogReader, bool, bool]]:
-    """A run's lines again and again, whether they have changed, and whether its process has ended, which is the last time.
+def follow_rounds(path: Path, pause: float = 0.5) -> Iterator[tuple[LogReader, bool, bool]]:
+    """Yield the reader of a run's log, whether it has changed, and whether the run has ended, every `pause` seconds.
 
-    A run that is resumed takes lines back; whoever looks sees that, too.
+    The iteration stops after the first time that the run has ended. A run that resumes drops lines, and the reader follows.
     """
-    lines = LogReader(path)
+    reader = LogReader(path)
     while True:
-        over = not under_way(path)
-        yield lines, lines.look(), over
-        if over:
+        ended = not is_running(path)
+        yield reader, reader.update(), ended
+        if ended:
             return
         time.sleep(pause)

@@ -1,4 +1,4 @@
-"""What a run moved and what it reached: the arithmetic of :func:`fedgates.runs.summary.summary`, as numbers."""
+"""Numbers computed from lines of ``rounds.jsonl``: bytes, those of dense FedAvg, the headline metric, the network's size."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -6,16 +6,16 @@ from typing import Any
 
 Line = Mapping[str, Any]
 DIRECTIONS = (("uplink", "up"), ("downlink", "down"), ("evaluation_downlink", "to evaluate"))
-"""Keys of a line that hold what travelled, and what they are called."""
-WRONG = (("rejected", "rejected"), ("failed", "failed"), ("evaluation_failed", "did not evaluate"))
-"""Keys of a line that say what went wrong with which client, and what that is called."""
-_LARGEST = 1e12
-"""Parameters; a ledger that implies more is damaged."""
+"""Keys of a line that hold payloads, and their names in tables."""
+FAILURES = (("rejected", "rejected"), ("failed", "failed"), ("evaluation_failed", "did not evaluate"))
+"""Keys of a line that hold reasons by client, and their names in tables."""
+_MAX_SIZE = 1e12
+"""Parameters; a log that implies more is damaged."""
 
 
 @dataclass(frozen=True)
-class Moved:
-    """Bytes of payloads, and what dense float32 FedAvg would move for as many messages: 4 a parameter. 0 where d is unknown."""
+class TotalBytes:
+    """Bytes of payloads, and those of dense float32 FedAvg for as many messages: 4 per parameter; 0 if d is unknown."""
 
     up: int
     down: int
@@ -24,47 +24,52 @@ class Moved:
 
     @property
     def both(self) -> int:
-        """Both ways."""
+        """Bytes both ways."""
         return self.up + self.down
 
     @property
     def dense(self) -> int:
-        """Dense FedAvg's, both ways."""
+        """Dense FedAvg's bytes both ways."""
         return self.dense_up + self.dense_down
 
 
-def moved(lines: Iterable[Line], size: int) -> Moved:
-    """Sums over all attempts of all rounds, of a network with `size` parameters."""
+def total_bytes(lines: Iterable[Line], size: int) -> TotalBytes:
+    """Return sums over all attempts of all rounds, for a network with `size` parameters."""
     lines = list(lines)
     replies = sum(line["clients_counted"] + line["clients_rejected"] for line in lines)
     messages = sum(line["clients_selected"] + line.get("clients_evaluating", 0) for line in lines)
-    return Moved(
+    return TotalBytes(
         up=sum(line["uplink_bytes"] for line in lines),
-        down=sum(sent_down(line) for line in lines),
+        down=sum(downlink_bytes(line) for line in lines),
         dense_up=4 * size * replies,
         dense_down=4 * size * messages,
     )
 
 
-def sent_down(line: Line) -> int:
-    """All that a round sent down, to those that trained and to those that evaluated."""
+def downlink_bytes(line: Line) -> int:
+    """Return the bytes of an attempt to clients, both to train and to evaluate."""
     return int(line["downlink_bytes"]) + int(line.get("evaluation_downlink_bytes", 0))
 
 
-def parameters(lines: Iterable[Line]) -> int:
-    """The network's size d, which a ledger implies: bits per parameter are ``8 * bytes / (messages * d)``. 0 if none says."""
+def has_quorum(line: Line) -> bool:
+    """Return whether an attempt had a quorum, and so changed the state."""
+    return bool(line.get("quorum", True))
+
+
+def network_size(lines: Iterable[Line]) -> int:
+    """Return the number of parameters d that the bits per parameter imply: ``8 * bytes / (messages * d)``; 0 if unknown."""
     for line in lines:
-        for way in ("downlink", "uplink"):
-            rate = line.get(f"{way}_bpp")
-            messages = sum(of_sort["messages"] for of_sort in line.get(way, {}).values())
-            size: float = 8 * line[f"{way}_bytes"] / (messages * rate) if rate and messages else 0
-            if 0 < size < _LARGEST:
+        for direction in ("downlink", "uplink"):
+            rate = line.get(f"{direction}_bpp")
+            messages = sum(of_kind["messages"] for of_kind in line.get(direction, {}).values())
+            size: float = 8 * line[f"{direction}_bytes"] / (messages * rate) if rate and messages else 0
+            if 0 < size < _MAX_SIZE:
                 return round(size)
     return 0
 
 
-def number(value: float | None) -> str:
-    """With three digits behind the point; large ones, of a run that diverged, with an exponent; a dash for none."""
+def format_number(value: float | None) -> str:
+    """Return a number with three decimals; from a million on, as in a run that diverged, with an exponent; None as a dash."""
     if value is None:
         return "-"
     return f"{value:.3f}" if abs(value) < 1e6 else f"{value:.3g}"
@@ -72,18 +77,18 @@ def number(value: float | None) -> str:
 
 @dataclass(frozen=True)
 class Metric:
-    """What a run is first of all judged by."""
+    """The metric by which a run is judged first."""
 
     key: str
     name: str
     word: str
-    """The name in a line of a terminal."""
+    """The name in a terminal."""
     is_share: bool = False
-    """Of 1, so that it is read as percent."""
+    """Whether values are from 0 to 1 and shown in percent."""
 
-    def told(self, value: float | None) -> str:
-        """A value as a person reads it, or a dash."""
-        return f"{100 * value:.1f} %" if self.is_share and value is not None else number(value)
+    def format(self, value: float | None) -> str:
+        """Return a value as text; None as a dash."""
+        return f"{100 * value:.1f} %" if self.is_share and value is not None else format_number(value)
 
 
 _ACCURACY = Metric("accuracy", "Test accuracy", "accuracy", is_share=True)
@@ -97,30 +102,32 @@ _BY_PREFERENCE = (
 )
 
 
-def metric(lines: Iterable[Line]) -> Metric:
-    """Accuracy, for regression r2; without test data the devices'; without either what else was measured."""
+def headline_metric(lines: Iterable[Line]) -> Metric:
+    """Return accuracy, for regression r2; without test data the devices' accuracy; else the first loss that was measured."""
     lines = list(lines)
     return next((m for m in _BY_PREFERENCE if any(line.get(m.key) is not None for line in lines)), _ACCURACY)
 
 
 @dataclass(frozen=True)
-class Sort:
-    """One sort of payload in one direction."""
+class PayloadKind:
+    """All payloads of one kind in one direction."""
 
-    way: str
+    direction: str
+    """A key of :data:`DIRECTIONS`."""
     name: str
     messages: int
     total: int
+    """Bytes."""
 
 
-def sorts(lines: Iterable[Line]) -> list[Sort]:
-    """What travelled, for each direction the sort with the most bytes first."""
-    found: dict[tuple[str, str], tuple[int, int]] = {}
+def payload_kinds(lines: Iterable[Line]) -> list[PayloadKind]:
+    """Return the kinds of payloads, by direction, those with the most bytes first."""
+    sums: dict[tuple[str, str], tuple[int, int]] = {}
     for line in lines:
-        for key, _ in DIRECTIONS:
-            for name, of_sort in line.get(key, {}).items():
-                messages, total = found.get((key, name), (0, 0))
-                found[key, name] = messages + of_sort["messages"], total + of_sort["bytes"]
-    order = [key for key, _ in DIRECTIONS]
-    every = [Sort(key, name, messages, total) for (key, name), (messages, total) in found.items()]
-    return sorted(every, key=lambda sort: (order.index(sort.way), -sort.total, sort.name))
+        for direction, _ in DIRECTIONS:
+            for name, of_kind in line.get(direction, {}).items():
+                messages, total = sums.get((direction, name), (0, 0))
+                sums[direction, name] = messages + of_kind["messages"], total + of_kind["bytes"]
+    order = [direction for direction, _ in DIRECTIONS]
+    kinds = [PayloadKind(direction, name, messages, total) for (direction, name), (messages, total) in sums.items()]
+    return sorted(kinds, key=lambda kind: (order.index(kind.direction), -kind.total, kind.name))

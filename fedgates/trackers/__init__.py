@@ -1,12 +1,12 @@
-"""Experiment trackers: a run's rounds, told to TensorBoard, Weights & Biases or MLflow as they end. Off by default.
+"""Experiment trackers: TensorBoard, Weights & Biases, MLflow, or a class of the user's own. Off by default.
 
-A tracker is told what stands in ``rounds.jsonl`` and has no part in the run: one that fails is left out, and the run goes on.
-Each has a file here, which is imported, and its package with it, where `trackers` names it, and nowhere else.
+A tracker receives the lines of ``rounds.jsonl`` and has no part in the run: one that fails is left out, and the run continues.
+Each is a module of its own, imported, with its package, only if `trackers` names it.
 """
 
 from fedgates.trackers.base import Run, Tracker, numbers
-from fedgates.trackers.following import TrackerError, following
+from fedgates.trackers.callback import TrackerCallback, TrackerError
 from fedgates.trackers.named import check
-from fedgates.trackers.retelling import retell
+from fedgates.trackers.replay import replay
 
-__all__ = ["Run", "Tracker", "TrackerError", "check", "following", "numbers", "retell"]
+__all__ = ["Run", "Tracker", "TrackerCallback", "TrackerError", "check", "numbers", "replay"]

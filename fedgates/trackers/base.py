@@ -1,4 +1,4 @@
-"""What a tracker is, and what it is given."""
+"""The protocol of a tracker, and what a tracker is built from."""
 
 import math
 import re
@@ -11,39 +11,40 @@ from fedgates.runs.totals import Line
 from fedgates.types import Value
 
 PROJECT = "fedgates"
-"""What runs stand under, where nothing else is said."""
+"""The default project or experiment of runs."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """The run that a tracker is to follow."""
+    """The run that a tracker receives."""
 
     folder: Path
     config: Mapping[str, Value]
+    """The configuration, kebab-case."""
     first_round: int
-    """The one that is told next."""
+    """The first round that will be logged."""
     resumed: bool
-    """Whether the run was told before, up to some round; what was told of `first_round` and later ones is void."""
+    """Whether earlier rounds were logged before; anything logged of `first_round` and later ones is void."""
     where: str
-    """What stands after the tracker's name and "=" in `trackers`; empty without."""
+    """The text after the tracker's name and "=" in `trackers`; may be empty."""
 
 
 class Tracker(Protocol):
-    """What "module:Class" in `trackers` names is a class of these, built from a :class:`Run`."""
+    """A tracker. "module:Class" in `trackers` names a class of these; it is called with a :class:`Run`."""
 
-    def tell(self, line: Line) -> None:
-        """A round has ended: its line of ``rounds.jsonl``, and ``megabytes``, all that the run has moved so far, both ways."""
+    def log(self, line: Line) -> None:
+        """Log a round: its line of ``rounds.jsonl``, and ``megabytes``, the total of the run so far, both ways."""
 
     def close(self, *, finished: bool) -> None:
-        """The run has ended; early, if not `finished`."""
+        """End the run; `finished` is false if it ended early."""
 
 
 def numbers(line: Line) -> dict[str, float]:
-    """The figures of a line that can be drawn over rounds."""
-    told = {key: value for key, value in line.items() if type(value) in (int, float) and key not in ("round", "attempt")}
-    return {key: float(value) for key, value in told.items() if math.isfinite(value)}
+    """Return the finite numbers of a line, without the round and the attempt."""
+    values = {key: value for key, value in line.items() if type(value) in (int, float) and key not in ("round", "attempt")}
+    return {key: float(value) for key, value in values.items() if math.isfinite(value)}
 
 
 def without_secrets(text: str) -> str:
-    """The text, with addresses that have a name or a password in them shown without."""
+    """Return text with user names and passwords removed from its URLs."""
     return re.sub(r"//[^/@\s]*@", "//", text)

@@ -1,34 +1,101 @@
-"""Trackers as a callback of a run."""
+"""Trackers as a callback of the run loop; a tracker that fails is left out."""
 
-from collections.abc import Mapping
-from contextlib import ExitStack
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from fedgates.trackers.following import following
+from fedgates.config import split_trackers
+from fedgates.errors import ConfigError
+from fedgates.runs.round_log import RoundLog
+from fedgates.runs.totals import Line, has_quorum, total_bytes
+from fedgates.trackers.base import Run, Tracker, without_secrets
+from fedgates.trackers.named import KEY, tracker_class
 from fedgates.types import Value
+from fedgates.util.text import error_line
+
+log = logging.getLogger("fedgates")
+
+
+class TrackerError(RuntimeError):
+    """A tracker failed after it was opened."""
 
 
 class TrackerCallback:
-    """Passes the rounds of a run on to its trackers."""
+    """Passes the rounds of a run to its trackers.
 
-    def __init__(self, trackers: str, folder: Path, config: Mapping[str, Value]) -> None:
-        self._trackers, self._folder, self._config = trackers, folder, config
-        self._stack = ExitStack()
+    Trackers receive attempts with a quorum only. The total of megabytes includes the attempts without one, and for a resumed
+    run the rounds before.
 
-    def on_start(self, server: object, first_round: int, *, resumed: bool) -> None:  # noqa: ARG002
-        """Open the trackers."""
-        self._log = self._stack.enter_context(
-            following(self._trackers, self._folder, self._config, first_round, resumed=resumed)
-        )
+    Parameters
+    ----------
+    trackers : str
+        The value of `trackers`: names separated by commas, each optionally followed by "=" and a place.
+    folder : Path
+        The folder of the run.
+    config : mapping
+        The configuration of the run, kebab-case.
+    lenient : bool
+        Leave out a tracker that fails, with a warning, instead of raising :class:`TrackerError`.
+    """
 
-    def on_round_end(self, record: Mapping[str, Any], server: object) -> None:  # noqa: ARG002
-        """Log the round."""
-        self._log(record)
+    def __init__(self, trackers: str, folder: Path, config: Mapping[str, Value], *, lenient: bool = True) -> None:
+        self._trackers, self._folder, self._config, self._lenient = trackers, folder, config, lenient
+        self._opened: dict[str, Tracker] = {}
+        self._bytes = 0
 
-    def on_end(self, server: object, *, finished: bool) -> None:  # noqa: ARG002
+    def on_start(self, server: Any, first_round: int, *, resumed: bool) -> None:  # noqa: ANN401, ARG002
+        """Open the trackers.
+
+        Raises
+        ------
+        ConfigError
+            A tracker cannot be opened; names `trackers`. Those already open are closed.
+        """
+        self._bytes = total_bytes(RoundLog(self._folder).read(), 0).both if resumed else 0
+        try:
+            for name, where in split_trackers(self._trackers):
+                self._open(name, Run(self._folder, self._config, first_round, resumed, where))
+        except BaseException:
+            self._close(finished=False)
+            raise
+
+    def on_round_end(self, record: Line, server: Any) -> None:  # noqa: ANN401, ARG002
+        """Pass on a line of ``rounds.jsonl``, unless it is that of an attempt without a quorum."""
+        self._bytes += total_bytes([record], 0).both
+        if has_quorum(record):
+            for name in list(self._opened):
+                with self._guarded(name):
+                    self._opened[name].log({**record, "megabytes": self._bytes / 1e6})
+
+    def on_end(self, server: Any, *, finished: bool) -> None:  # noqa: ANN401, ARG002
         """Close the trackers."""
-        if finished:
-            self._stack.close()
-        else:
-            self._stack.__exit__(RuntimeError, RuntimeError("the run ended early"), None)
+        self._close(finished=finished)
+
+    def _open(self, name: str, run: Run) -> None:
+        make = tracker_class(name)
+        try:
+            self._opened[name] = make(run)
+        except (Exception, SystemExit) as error:
+            message = without_secrets(error_line(error))
+            raise ConfigError(KEY, name, f"a tracker that can be reached; {message}") from error
+
+    def _close(self, *, finished: bool) -> None:
+        for name in list(self._opened):
+            with self._guarded(name):
+                self._opened[name].close(finished=finished)
+        self._opened.clear()
+
+    @contextmanager
+    def _guarded(self, name: str) -> Iterator[None]:
+        """Leave out a tracker that raises anything, or raise a TrackerError if not lenient."""
+        try:
+            yield
+        except (Exception, SystemExit) as error:
+            failed, message = self._opened.pop(name), without_secrets(error_line(error))
+            with suppress(Exception, SystemExit):
+                failed.close(finished=False)
+            if not self._lenient:
+                raise TrackerError(f"tracker {name}: {message}") from error
+            log.warning("tracker %s: %s; the run continues without it", name, message)

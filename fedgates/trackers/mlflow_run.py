@@ -1,6 +1,6 @@
-"""MLflow: a run in the experiment "fedgates", on the server that `trackers="mlflow=URI"` or MLFLOW_TRACKING_URI names.
+"""MLflow: a run in the experiment "fedgates", on the server named by `trackers="mlflow=URI"` or by MLFLOW_TRACKING_URI.
 
-Without either, in ``mlflow.db`` beside the folders of the runs.
+Without either, the database is ``mlflow.db`` in the folder that holds the run's folder.
 """
 
 import logging
@@ -17,53 +17,53 @@ from fedgates.trackers.base import PROJECT, Run, numbers, without_secrets
 
 log = logging.getLogger("fedgates")
 _TAG = "fedgates.run"
-_WAITING = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "20", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
-"""Seconds, and attempts after the first, where nothing else is set: the next round waits for them."""
+_TIMEOUTS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "20", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+"""Defaults: seconds, and retries. The next round waits for a request."""
 
 
 class MLflow:
-    """An MLflow run with the name of the run's folder; a resumed run goes on in the same one."""
+    """An MLflow run with the name of the run's folder; a resumed run continues in the same MLflow run."""
 
     def __init__(self, run: Run) -> None:
-        for name, value in _WAITING.items():
+        for name, value in _TIMEOUTS.items():
             os.environ.setdefault(name, value)
-        beside = f"sqlite:///{run.folder.absolute().parent / 'mlflow.db'}"
-        where = run.where or os.environ.get("MLFLOW_TRACKING_URI") or beside
+        default = f"sqlite:///{run.folder.absolute().parent / 'mlflow.db'}"
+        where = run.where or os.environ.get("MLFLOW_TRACKING_URI") or default
         self._client = MlflowClient(tracking_uri=_checked(where))
         log.info("mlflow: %s", without_secrets(where))
-        found = self._client.get_experiment_by_name(PROJECT)
-        experiment = found.experiment_id if found else self._client.create_experiment(PROJECT)
-        self._told = 0
+        experiment_info = self._client.get_experiment_by_name(PROJECT)
+        experiment = experiment_info.experiment_id if experiment_info else self._client.create_experiment(PROJECT)
+        self._last_logged = 0
         same = f"tags.`{_TAG}` = '{run.folder.name}'"
         before = self._client.search_runs([experiment], same) if run.resumed else []
         if before:
             self._id = before[0].info.run_id
             self._client.update_run(self._id, status="RUNNING")
-            self._told = max((m.step for m in self._client.get_metric_history(self._id, "megabytes")), default=0)
+            self._last_logged = max((m.step for m in self._client.get_metric_history(self._id, "megabytes")), default=0)
         else:
             self._id = self._client.create_run(experiment, tags={_TAG: run.folder.name}, run_name=run.folder.name).info.run_id
             self._client.log_batch(self._id, params=[Param(_name(key), str(value)) for key, value in run.config.items()])
 
-    def tell(self, line: Line) -> None:
-        """Log a round's figures at its step; what MLflow was told once it keeps."""
-        if line["round"] <= self._told:
+    def log(self, line: Line) -> None:
+        """Log the numbers of a round at its step. A round that was logged before is skipped: MLflow would keep both."""
+        if line["round"] <= self._last_logged:
             return
         now = time.time_ns() // 1_000_000
         self._client.log_batch(self._id, metrics=[Metric(_name(k), v, now, line["round"]) for k, v in numbers(line).items()])
 
     def close(self, *, finished: bool) -> None:
-        """Say how the run ended."""
+        """Set the status of the MLflow run."""
         self._client.set_terminated(self._id, status="FINISHED" if finished else "FAILED")
 
 
 def _name(key: str) -> str:
-    """A name that MLflow takes."""
+    """Return a name that MLflow accepts."""
     return re.sub(r"[^A-Za-z0-9_\-. :/]", "_", key)
 
 
 def _checked(where: str) -> str:
-    """The address; a database on this machine lies in a folder that is there, or MLflow would try it for minutes."""
+    """Return the address; raise a ValueError for a database in a missing folder, which MLflow would retry for minutes."""
     kind, _, path = where.partition(":///")
     if kind == "sqlite" and not (path.startswith("/") and Path(path).parent.is_dir()):
-        raise ValueError(f"{where}: expected sqlite:////abs/file.db, in a folder that is there")
+        raise ValueError(f"{where}: expected sqlite:////abs/file.db, in a folder that exists")
     return where

@@ -1,4 +1,4 @@
-"""Which trackers the key `trackers` names, and whether what they need is here."""
+"""The trackers that the key `trackers` names, imported on demand."""
 
 from collections.abc import Callable
 from typing import cast
@@ -10,7 +10,7 @@ from fedgates.util.references import find
 from fedgates.util.text import error_line
 
 KEY = "trackers"
-_OURS = {
+_BUILT_IN = {
     "tensorboard": "fedgates.trackers.tensorboard:TensorBoard",
     "wandb": "fedgates.trackers.weights_and_biases:WeightsAndBiases",
     "mlflow": "fedgates.trackers.mlflow_run:MLflow",
@@ -18,19 +18,19 @@ _OURS = {
 
 
 def check(trackers: str) -> None:
-    """Import what trackers need.
+    """Import the trackers, so that a missing package is an error before the run starts.
 
     Raises
     ------
     ConfigError
-        A package is not installed, or somebody's own tracker cannot be imported; names `trackers`.
+        A package is not installed, or a tracker of the user's own cannot be imported; names `trackers`.
     """
     for name, _ in split_trackers(trackers):
         tracker_class(name)
 
 
 def tracker_class(name: str) -> Callable[[Run], Tracker]:
-    """What a name stands for: one of ours, or "module:Class".
+    """Return the class that a name stands for: a built-in one, or "module:Class".
 
     Raises
     ------
@@ -38,12 +38,12 @@ def tracker_class(name: str) -> Callable[[Run], Tracker]:
         As :func:`check`.
     """
     try:
-        found = find(KEY, _OURS.get(name, name))
+        target = find(KEY, _BUILT_IN.get(name, name))
     except ConfigError as error:
-        if name in _OURS and isinstance(error.__cause__, ImportError):
+        if name in _BUILT_IN and isinstance(error.__cause__, ImportError):
             missing = error_line(error.__cause__)
-            raise ConfigError(KEY, name, f"a package that is installed, as by uv sync --extra {name}; {missing}") from None
+            raise ConfigError(KEY, name, f"an installed package; run uv sync --extra {name} ({missing})") from None
         raise
-    if not callable(found):
-        raise ConfigError(KEY, name, "a class, or another callable")
-    return cast("Callable[[Run], Tracker]", found)
+    if not callable(target):
+        raise ConfigError(KEY, name, "the name of a class or another callable")
+    return cast("Callable[[Run], Tracker]", target)

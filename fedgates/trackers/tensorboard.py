@@ -1,4 +1,4 @@
-"""TensorBoard: event files in the run's folder; `tensorboard --logdir` also takes the folder that all runs lie in."""
+"""TensorBoard: event files in the run's folder; `tensorboard --logdir` also accepts the folder that holds all runs."""
 
 import math
 
@@ -11,42 +11,42 @@ FOLDER = "tensorboard"
 
 
 class TensorBoard:
-    """Scalars under the ledger's own names, theta as a histogram, the config as text."""
+    """Scalars under the keys of ``rounds.jsonl``, theta as a histogram, the config as text."""
 
     def __init__(self, run: Run) -> None:
         folder = run.folder / FOLDER
-        if not run.resumed:  # a run that is told again is told once
+        if not run.resumed:  # a run that is replayed has one set of events
             for old in folder.glob("events.out.tfevents.*"):
                 old.unlink()
         self._writer = SummaryWriter(str(folder), purge_step=run.first_round if run.resumed else None)
         lines = [f"    {key} = {value!r}" for key, value in run.config.items()]  # indented: a block of code in Markdown
         self._writer.add_text("config", "\n".join(lines), run.first_round - 1)
 
-    def tell(self, line: Line) -> None:
-        """Write a round, and have it on the disk."""
+    def log(self, line: Line) -> None:
+        """Write a round to disk."""
         for key, value in numbers(line).items():
             self._writer.add_scalar(key, value, line["round"])
         if counts := line.get("theta_histogram"):
             self._add_theta(counts, line["round"])
         self._writer.flush()
 
-    def close(self, *, finished: bool) -> None:  # noqa: ARG002  # event files do not say how a run ended
+    def close(self, *, finished: bool) -> None:  # noqa: ARG002  # event files have no status
         """Close the file."""
         self._writer.close()
 
     def _add_theta(self, counts: list[int], server_round: int) -> None:
-        """Counts of gates in equal parts of 0 to 1, each counted as if at the middle of its part."""
-        parts = len(counts)
-        middles = [(part + 0.5) / parts for part in range(parts)]
-        held = [part for part, count in enumerate(counts) if count]
+        """Write a histogram from counts in equal bins of 0 to 1; each gate counts with the middle of its bin."""
+        bins = len(counts)
+        middles = [(i + 0.5) / bins for i in range(bins)]
+        filled = [i for i, count in enumerate(counts) if count]
         self._writer.add_histogram_raw(
             "theta",
-            min=held[0] / parts,
-            max=(held[-1] + 1) / parts,
+            min=filled[0] / bins,
+            max=(filled[-1] + 1) / bins,
             num=sum(counts),
             sum=math.fsum(m * count for m, count in zip(middles, counts, strict=True)),
             sum_squares=math.fsum(m * m * count for m, count in zip(middles, counts, strict=True)),
-            bucket_limits=[(part + 1) / parts for part in range(parts)],
+            bucket_limits=[(i + 1) / bins for i in range(bins)],
             bucket_counts=counts,
             global_step=server_round,
         )

@@ -1,4 +1,4 @@
-"""Weights & Biases: a run in the project "fedgates", or where `trackers="wandb=entity/project"` says."""
+"""Weights & Biases: a run in the project "fedgates", or in the one named by `trackers="wandb=entity/project"`."""
 
 import logging
 import re
@@ -8,13 +8,13 @@ import wandb
 from fedgates.runs.totals import Line
 from fedgates.trackers.base import PROJECT, Run, numbers
 
-_PATIENCE = 60
-"""Seconds to reach the server at first, and to send what is left in the end; between them W&B sends on its own."""
+_TIMEOUT = 60
+"""Seconds to reach the server at the start, and to send the rest at the end; between them W&B sends in the background."""
 log = logging.getLogger("fedgates")
 
 
 class WeightsAndBiases:
-    """A W&B run with the name of the run's folder; a resumed run goes on in the same one."""
+    """A W&B run with the name of the run's folder; a resumed run continues in the same W&B run."""
 
     def __init__(self, run: Run) -> None:
         entity, _, project = run.where.rpartition("/")
@@ -27,15 +27,15 @@ class WeightsAndBiases:
             dir=str(run.folder),
             config=dict(run.config),
             settings=wandb.Settings(
-                silent=True, console="off", init_timeout=_PATIENCE, finish_timeout=_PATIENCE, finish_timeout_raises=True
+                silent=True, console="off", init_timeout=_TIMEOUT, finish_timeout=_TIMEOUT, finish_timeout_raises=True
             ),
         )
         log.info("wandb: %s", self._run.url or self._run.dir)
 
-    def tell(self, line: Line) -> None:
-        """Log a round's figures at its step; W&B would otherwise keep them back until the next round's."""
+    def log(self, line: Line) -> None:
+        """Log the numbers of a round at its step, and commit them; W&B would otherwise wait for the next round."""
         self._run.log(numbers(line), step=line["round"], commit=True)
 
     def close(self, *, finished: bool) -> None:
-        """Send what is left."""
+        """Send the rest and set the exit code of the W&B run."""
         self._run.finish(exit_code=0 if finished else 1)

@@ -42,7 +42,7 @@ class Unlucky(FedAvg):
 """
 
 
-def test_help_comes_at_once():
+def test_help_imports_nothing_heavy():
     code = """
 import sys
 from fedgates.cli import main
@@ -77,16 +77,19 @@ def command(capsys):
         (["compare"], "Missing argument"),
         (["nosuch"], "No such command 'nosuch'."),
         (["compare", "--workers", "0", "a.toml"], "Invalid value for '--workers'"),
-        (["compare", "/nosuch.toml"], "study = '/nosuch.toml': expected a TOML file"),
-        (["compare", "/nosuch"], "run = '/nosuch': expected a run's folder"),
-        (["compare", "/nosuch.toml", "/nosuch"], "expected one study file (*.toml) alone, or runs that have finished"),
-        (["compare", "/nosuch", "--out", "/dev/null"], "--out = '/dev/null': expected a folder that can be written"),
-        (["compare", "/nosuch", "--out", "/dev/null/~nobody-here"], "--out = '/dev/null/~nobody-here': expected a folder"),
-        (["runs", "--folder", "~nobody-here/x"], "--folder = '~nobody-here/x': expected a folder"),
+        (["compare", "/nosuch.toml"], "study = '/nosuch.toml': expected a readable TOML file"),
+        (["compare", "/nosuch"], "run = '/nosuch': expected the folder of a run"),
+        (["compare", "/nosuch.toml", "/nosuch"], "expected one study file (*.toml), or one or more finished runs"),
+        (["compare", "/nosuch", "--out", "/dev/null"], "--out = '/dev/null': expected a writable folder"),
+        (
+            ["compare", "/nosuch", "--out", "/dev/null/~nobody-here"],
+            "--out = '/dev/null/~nobody-here': expected a writable folder",
+        ),
+        (["runs", "--folder", "~nobody-here/x"], "--folder = '~nobody-here/x': expected an existing folder"),
         (["data", "--app", "~nobody-here/x"], "app = '~nobody-here/x': expected the folder of a Flower app"),
     ],
 )
-def test_what_the_user_can_put_right_is_one_line(command, arguments, message):
+def test_an_error_of_the_user_is_one_line(command, arguments, message):
     code, out, err = command(*arguments)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert err.startswith(f"fedgates: {message}")
@@ -132,7 +135,7 @@ def test_a_study_from_end_to_end(command, place):
 
     code, said, told = command(*arguments)
     assert code == 0, told
-    assert "4 runs: 0 reused, 4 to do" in told
+    assert "4 runs: 0 reused, 4 to run" in told
     assert "done: fedavg / seed 2" in told
     first = stamps(runs)
     names = [f"default/{method}/seed{seed}" for method in ("fedavg", "fedpm") for seed in (1, 2)]
@@ -156,7 +159,7 @@ def test_a_study_from_end_to_end(command, place):
     # again: nothing runs
     code, said, told = command(*arguments)
     assert (code, stamps(runs)) == (0, first)
-    assert "4 runs: 4 reused, 0 to do" in told
+    assert "4 runs: 4 reused, 0 to run" in told
     assert (out / "table.md").read_text() == table
 
     # a run that is not whole, a method with another config, and one that fails, which does not hurt the others
@@ -166,7 +169,7 @@ def test_a_study_from_end_to_end(command, place):
     code, said, told = command(*arguments)
     second = stamps(runs)
     assert code == 1
-    assert "6 runs: 1 reused, 5 to do" in told
+    assert "6 runs: 1 reused, 5 to run" in told
     assert [name for name in names if second[name] != first[name]] == [*names[:2], "default/fedpm/seed1"]
     rows = [[row for row in text.splitlines() if row.startswith("| ")] for text in (table, said)]
     assert [row.split(" | ")[0] for row in rows[1]] == ["| method", "| fedpm", "| fedavg"]

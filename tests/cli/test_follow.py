@@ -18,7 +18,8 @@ from command_line import command
 
 from fedgates.cli import follow
 from fedgates.cli.follow import write_current_page
-from fedgates.runs.listing import entry, under_way
+from fedgates.runs.folder import is_running
+from fedgates.runs.listing import read_entry
 from fedgates.runs.round_log import RoundLog
 from fedgates.util.files import locked
 
@@ -88,7 +89,7 @@ def test_in_a_pipe_each_round_is_a_line_as_it_ends(running):
     assert "\x1b" not in "".join([*told, rest])
 
 
-def test_rounds_that_a_resumed_run_does_again_are_told_again(running):
+def test_rounds_that_a_resumed_run_repeats_are_printed_again(running):
     running.write(1, 2, 3)
     with subprocess.Popen([*FOLLOW, running.path], stdout=subprocess.PIPE, text=True) as process:
         told = [process.stdout.readline() for _ in range(3)]
@@ -99,7 +100,7 @@ def test_rounds_that_a_resumed_run_does_again_are_told_again(running):
         running.end()
         rest, _ = process.communicate(timeout=30)
     assert [line.split()[1] for line in told] == [f"{i}/8" for i in (1, 2, 3, 2, 3)]
-    assert '3 of 8 rounds are done, ended early; to go on: resume="/' in rest
+    assert '3 of 8 rounds done, ended early; to resume: resume="/' in rest
 
 
 # --- in a terminal
@@ -165,35 +166,35 @@ def test_a_terminal_shows_the_last_rounds_and_none_of_its_rows_is_too_long(runni
     assert written.index("the run has ended") < written.index("fedpm, 8 rounds")
 
 
-def test_ctrl_c_ends_the_view_and_leaves_the_terminal_as_it_was(running):
+def test_ctrl_c_ends_the_view_and_restores_the_terminal(running):
     running.write(1)
     screen = Screen([*FOLLOW, running.path], 80, 24)
     until(lambda: "1/8" in screen.text)
     os.killpg(screen.process.pid, signal.SIGINT)
     written = screen.close()
     assert screen.process.returncode == 130
-    assert ESCAPES.sub("", written).splitlines()[-1] == "fedgates: the view has ended; the run has not"
+    assert ESCAPES.sub("", written).splitlines()[-1] == "fedgates: stopped following; the run continues"
     assert written.rindex("\x1b[?25h") > written.rindex("\x1b[?25l")  # the cursor is there again
-    assert under_way(running.path)
+    assert is_running(running.path)
 
 
 # --- the page meanwhile
 
 
-def test_the_page_follows_too_and_says_that_it_is_of_a_run_under_way(running):
+def test_the_page_is_updated_and_marked_as_running(running):
     running.write(1)
     screen = Screen([*FOLLOW, running.path], 80, 24)
-    until(lambda: "Still running: round 1 of 8 has ended" in running.page)
+    until(lambda: "Running: round 1 of 8 has ended" in running.page)
     assert '<meta http-equiv="refresh"' in running.page
     running.write(2, 3)
-    until(lambda: "Still running: round 3 of 8 has ended" in running.page)
+    until(lambda: "Running: round 3 of 8 has ended" in running.page)
     running.end()
     screen.close()
     assert "Ended early, after round 3 of 8." in running.page
     assert '<meta http-equiv="refresh"' not in running.page
 
 
-def test_a_page_is_not_left_behind_that_says_the_run_goes_on_when_it_has_ended(running, monkeypatch):
+def test_the_last_page_is_not_marked_as_running(running, monkeypatch):
     running.write(1)
     real = follow.write_page
 
@@ -208,23 +209,23 @@ def test_a_page_is_not_left_behind_that_says_the_run_goes_on_when_it_has_ended(r
     assert sorted(path.name for path in running.path.iterdir()) == [".lock", "config.json", "report.html", "rounds.jsonl"]
 
 
-def test_a_run_under_way_is_called_so(capsys, running):
+def test_report_says_that_a_run_is_running(capsys, running):
     running.write(1, 2)
-    assert "2 of 8 rounds are done, still running" in command(capsys, "report", running.path)[1]
+    assert "2 of 8 rounds done, running" in command(capsys, "report", running.path)[1]
     assert command(capsys, "runs", "--folder", running.path.parent)[1].splitlines()[1].split()[3:5] == ["2/8,", "running"]
-    assert entry(running.path).under_way
+    assert read_entry(running.path).under_way
     running.end()
-    assert '2 of 8 rounds are done, ended early; to go on: resume="/' in command(capsys, "report", running.path)[1]
-    assert not entry(running.path).under_way
+    assert '2 of 8 rounds done, ended early; to resume: resume="/' in command(capsys, "report", running.path)[1]
+    assert not read_entry(running.path).under_way
 
 
 def test_looking_at_a_run_needs_no_right_to_write_and_is_in_nobodys_way(running):
     lock = running.path / ".lock"
     lock.chmod(0o444)
-    assert under_way(running.path)
+    assert is_running(running.path)
     running.end()
     with lock.open() as another:
         fcntl.flock(another, fcntl.LOCK_SH)  # somebody else looks at the same moment
-        assert not under_way(running.path)
-    assert not under_way(running.path / "nowhere")
+        assert not is_running(running.path)
+    assert not is_running(running.path / "nowhere")
     assert not (running.path / "nowhere").exists()

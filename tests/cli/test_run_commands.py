@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from command_line import command
 
-from fedgates.runs.cost import FRAMING, device_round, seconds
-from fedgates.runs.listing import find, follow, rounds
+from fedgates.runs.cost import FRAMING, device_round, round_seconds
+from fedgates.runs.listing import find_run, follow_rounds
 from fedgates.runs.round_log import RoundLog
 from fedgates.util.files import locked
 
@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # --- runs
 
 
-def test_runs_are_listed(capsys, trained):
+def test_runs_lists_the_runs_in_a_folder(capsys, trained):
     code, out, _ = command(capsys, "runs", "--folder", trained.parent)
     assert code == 0
     header, row = out.splitlines()
@@ -37,26 +37,29 @@ def test_runs_are_listed(capsys, trained):
     assert found["model_bytes"] == (trained / "model.fedgates").stat().st_size
 
 
-def test_where_there_is_no_run_the_list_is_empty(capsys, tmp_path):
+def test_the_list_of_an_empty_folder(capsys, tmp_path):
     (tmp_path / "other").mkdir()
     assert command(capsys, "runs", "--folder", tmp_path, "--json") == (0, "[]\n", "")
     code, _, err = command(capsys, "runs", "--folder", tmp_path / "absent")
-    assert (code, err) == (2, f"fedgates: --folder = '{tmp_path}/absent': expected a folder; the first run makes it\n")
+    assert (code, err) == (
+        2,
+        f"fedgates: --folder = '{tmp_path}/absent': expected an existing folder; the first run creates it\n",
+    )
 
 
 @pytest.mark.parametrize(
     ("damage", "wrong"),
     [
-        (b"null\n", "no JSON object"),
-        (b"[]\n", "no JSON object"),
-        (b"{}\n", "no round"),
-        (b"no json\n", "no JSON object"),
+        (b"null\n", "not a JSON object"),
+        (b"[]\n", "not a JSON object"),
+        (b"{}\n", "round is missing"),
+        (b"no json\n", "not a JSON object"),
         (b'{"round": null}\n', "round = null: expected a whole number from 1 to 1,000,000,000"),
-        (b"\xff\xfe\n", "no JSON object"),
-        (b"[" * 100_000 + b"\n", "no JSON object"),
+        (b"\xff\xfe\n", "not a JSON object"),
+        (b"[" * 100_000 + b"\n", "not a JSON object"),
     ],
 )
-def test_a_damaged_ledger_is_named_wherever_it_is_read(capsys, trained, tmp_path, damage, wrong):
+def test_every_command_names_a_damaged_log(capsys, trained, tmp_path, damage, wrong):
     (tmp_path / "sound").symlink_to(trained)
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
     (tmp_path / "bad").mkdir()
@@ -68,32 +71,32 @@ def test_a_damaged_ledger_is_named_wherever_it_is_read(capsys, trained, tmp_path
     assert {each["name"]: each["rounds"] for each in json.loads(out)} == {"sound": 8, "bad": 0}
     code, out, err = command(capsys, "report", tmp_path / "bad")
     assert (code, err) == (0, f"fedgates: {named}")
-    assert "0 of 8 rounds are done, ended early" in out
+    assert "0 of 8 rounds done, ended early" in out
     code, out, err = command(capsys, "cost", tmp_path / "bad")
     assert (code, out) == (2, "")
-    expected = f"a run whose rounds.jsonl has a round in each line; rounds.jsonl, line 1: {wrong}"
+    expected = f"a run with a valid rounds.jsonl; rounds.jsonl, line 1: {wrong}"
     assert err == f"fedgates: run = '{tmp_path}/bad': expected {expected}\n"
 
 
 @pytest.mark.parametrize(
     ("config", "why"),
     [
-        ("", ", with its config.json"),
-        ("[]", ", with its config.json"),
-        ("[" * 100_000, ", with its config.json"),
-        ("{}", "; in its config.json strategy is not text"),
-        ('{"seed": 1}', "; in its config.json strategy is not text"),
-        ('{"strategy": 1, "dataset": 2, "seed": "x"}', "; in its config.json strategy is not text"),
-        ('{"strategy": "a", "dataset": "b", "seed": "x"}', "; in its config.json seed is not a whole number"),
+        ("", ", with a readable config.json"),
+        ("[]", ", with a readable config.json"),
+        ("[" * 100_000, ", with a readable config.json"),
+        ("{}", "; strategy in its config.json is not text"),
+        ('{"seed": 1}', "; strategy in its config.json is not text"),
+        ('{"strategy": 1, "dataset": 2, "seed": "x"}', "; strategy in its config.json is not text"),
+        ('{"strategy": "a", "dataset": "b", "seed": "x"}', "; seed in its config.json is not a whole number"),
     ],
 )
-def test_a_folder_whose_config_is_no_runs_is_passed_over_and_named_where_it_is_asked_for(capsys, tmp_path, config, why):
+def test_a_folder_without_a_valid_config_is_skipped_in_the_list_and_refused_by_report(capsys, tmp_path, config, why):
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "config.json").write_text(config)
     assert command(capsys, "runs", "--folder", tmp_path, "--json") == (0, "[]\n", "")
     code, out, err = command(capsys, "report", tmp_path / "bad")
     assert (code, out) == (2, "")
-    assert err == f"fedgates: run = '{tmp_path}/bad': expected a run's folder{why}\n"
+    assert err == f"fedgates: run = '{tmp_path}/bad': expected the folder of a run{why}\n"
 
 
 def test_names_in_the_list_cannot_move_the_cursor(capsys, trained, tmp_path):
@@ -107,16 +110,16 @@ def test_names_in_the_list_cannot_move_the_cursor(capsys, trained, tmp_path):
     assert len(out) < 500
 
 
-def test_the_last_run_is_the_one_that_started_last_whatever_was_looked_at_since(tmp_path, trained):
+def test_last_is_the_run_that_started_last(tmp_path, trained):
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text((trained / "config.json").read_text())
         time.sleep(0.02)
     (tmp_path / "first" / "report.html").write_text("")
-    assert find("last", tmp_path) == tmp_path / "second"
+    assert find_run("last", tmp_path) == tmp_path / "second"
 
 
-def test_a_run_without_rounds_or_a_model_says_how_far_it_is(capsys, monkeypatch, trained, tmp_path):
+def test_the_error_for_a_run_without_a_model_has_its_progress(capsys, monkeypatch, trained, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     run = tmp_path / "fedgates" / "runs" / "a-run"
     run.mkdir(parents=True)
@@ -129,7 +132,7 @@ def test_a_run_without_rounds_or_a_model_says_how_far_it_is(capsys, monkeypatch,
         assert command(capsys, *arguments) == (2, "", f"{expected}\n")
         with locked(run / ".lock"):
             assert command(capsys, *arguments) == (2, "", f"{expected}, running\n")
-    expected = f"fedgates: run = 'a-run': expected a run in which clients have replied; {has}\n"
+    expected = f"fedgates: run = 'a-run': expected a run with at least one reply of a client; {has}\n"
     assert command(capsys, "cost", "a-run") == (2, "", expected)
 
 
@@ -148,15 +151,14 @@ def test_runs_are_compared_by_name(capsys, monkeypatch, trained, tmp_path):
         assert "written: comparison" in out
     code, out, err = command(capsys, "compare", "b-run")
     assert (code, out) == (2, "")
-    assert (
-        err == f"fedgates: run = 'b-run': expected a run's folder, the name of one in {tmp_path}/fedgates/runs, or \"last\"\n"
-    )
+    where = f"{tmp_path}/fedgates/runs"
+    assert err == f"fedgates: run = 'b-run': expected the folder of a run, the name of a run in {where}, or \"last\"\n"
 
 
 # --- report
 
 
-def test_a_report_tells_the_run_and_writes_its_page(capsys, trained):
+def test_report_prints_the_summary_and_writes_the_page(capsys, trained):
     (trained / "report.html").unlink(missing_ok=True)
     code, out, err = command(capsys, "report", trained)
     assert code == 0, err
@@ -165,12 +167,12 @@ def test_a_report_tells_the_run_and_writes_its_page(capsys, trained):
     assert (trained / "report.html").read_text().lower().startswith("<!doctype html>")
 
 
-def test_a_run_is_told_though_its_page_cannot_be_written(capsys, monkeypatch, trained):
+def test_report_prints_the_summary_if_the_page_cannot_be_written(capsys, monkeypatch, trained):
     def forbidden(*_, **__):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     monkeypatch.setattr("fedgates.cli.follow.write_page", forbidden)  # root may write anywhere
-    unwritten = "fedgates: its page cannot be written (Read-only file system)\n"
+    unwritten = "fedgates: the page cannot be written (Read-only file system)\n"
     code, out, err = command(capsys, "report", trained)
     assert (code, err) == (1, unwritten)
     assert "fedpm, 8 rounds" in out
@@ -180,7 +182,7 @@ def test_a_run_is_told_though_its_page_cannot_be_written(capsys, monkeypatch, tr
     assert json.loads(out)["page"] is None
 
 
-def test_what_scripts_read_is_json_alone_though_the_run_is_followed(capsys, trained):
+def test_report_follow_json_prints_only_json_to_stdout(capsys, trained):
     code, out, err = command(capsys, "report", trained, "--follow", "--json")
     assert code == 0
     assert json.loads(out)["rounds"] == 8
@@ -188,10 +190,10 @@ def test_what_scripts_read_is_json_alone_though_the_run_is_followed(capsys, trai
 
 
 @pytest.mark.parametrize("name", ["report", "cost"])
-def test_what_is_no_run_is_a_line(capsys, tmp_path, name):
+def test_a_folder_that_is_no_run_is_one_line(capsys, tmp_path, name):
     code, out, err = command(capsys, name, tmp_path)
     assert (code, out) == (2, "")
-    assert err.startswith(f"fedgates: run = '{tmp_path}': expected a run's folder, the name of one in ")
+    assert err.startswith(f"fedgates: run = '{tmp_path}': expected the folder of a run, the name of a run in ")
 
 
 @pytest.mark.parametrize("until", [8, 5])
@@ -212,13 +214,13 @@ def test_a_run_is_followed_until_its_process_has_ended(trained, tmp_path, until)
     started, writer = threading.Event(), threading.Thread(target=write)
     writer.start()
     started.wait()
-    seen = [(len(lines.sound), changed, over) for lines, changed, over in follow(tmp_path, pause=0.01)]
+    seen = [(len(log.lines), changed, ended) for log, changed, ended in follow_rounds(tmp_path, pause=0.01)]
     writer.join()
     counts = [count for count, changed, _ in seen if changed]
     assert counts[-1] == until
     assert counts == sorted(set(counts))
     assert len(counts) > 2
-    assert [over for *_, over in seen] == [False] * (len(seen) - 1) + [True]
+    assert [ended for *_, ended in seen] == [False] * (len(seen) - 1) + [True]
 
 
 # --- cost
@@ -241,17 +243,17 @@ def test_cost_is_bytes_over_speed(capsys, trained):
     assert link["dense"] == pytest.approx(4 * 85_002 * (8 / 10_000 + 8 / 40_000))
 
 
-def test_what_is_sent_to_evaluate_costs_too(trained):
-    line = rounds(trained)[0]
+def test_cost_includes_messages_to_evaluate(trained):
+    line = RoundLog(trained).read()[0]
     evaluating = {**line, "clients_evaluating": 5, "evaluation_downlink_bytes": 1000}
     plain, found = device_round([line]), device_round([evaluating])
     assert found.down == plain.down + 100
     assert (plain.messages, found.messages) == (1, 1.5)
-    assert seconds(found, 8, 8).framing == pytest.approx(1.5 * seconds(plain, 8, 8).framing)
+    assert round_seconds(found, 8, 8).framing == pytest.approx(1.5 * round_seconds(plain, 8, 8).framing)
 
 
-def test_a_ledger_in_which_nobody_was_asked_or_answered_says_no_cost(trained):
-    line = rounds(trained)[0]
+def test_there_is_no_cost_without_messages_or_replies(trained):
+    line = RoundLog(trained).read()[0]
     assert device_round([]) is None
     assert device_round([{**line, "clients_selected": 0}]) is None
     assert device_round([{**line, "clients_counted": 0, "clients_rejected": 0}]) is None
@@ -269,11 +271,11 @@ def test_cost_as_a_table(capsys, trained):
     [
         (["--down", 3], "--down needs --up"),
         (["--up", 0], "is not in the range"),
-        (["--up", "nan"], "expected numbers"),
-        (["--slower", "inf"], "expected numbers"),
+        (["--up", "nan"], "expected finite numbers"),
+        (["--slower", "inf"], "expected finite numbers"),
     ],
 )
-def test_speeds_that_cannot_be_used(capsys, trained, arguments, reason):
+def test_invalid_speeds(capsys, trained, arguments, reason):
     code, _, err = command(capsys, "cost", trained, *arguments)
     assert code == 2
     assert reason in err
@@ -282,17 +284,19 @@ def test_speeds_that_cannot_be_used(capsys, trained, arguments, reason):
 # --- all of them
 
 
-def test_what_nobody_thought_of_is_a_line_too(capsys, monkeypatch, tmp_path):
+def test_an_unexpected_error_is_one_line(capsys, monkeypatch, tmp_path):
     def unlucky(_):
         raise RuntimeError("out of\nluck")
 
-    monkeypatch.setattr("fedgates.runs.listing.entries", unlucky)
+    monkeypatch.setattr("fedgates.runs.listing.list_runs", unlucky)
     assert command(capsys, "runs", "--folder", tmp_path) == (1, "", "fedgates: RuntimeError: out of luck\n")
 
 
-ARGUMENTS = {"report": "A run's folder, its", "cost": "A run's folder, its", "predict": "Pictures, or arrays."} | dict.fromkeys(
-    ("inspect", "export"), "A model.fedgates; or of a run"
-)
+ARGUMENTS = {
+    "report": "A run: its folder, its",
+    "cost": "A run: its folder, its",
+    "predict": "Pictures, or arrays.",
+} | dict.fromkeys(("inspect", "export"), "A model.fedgates; or of a run")
 
 
 def test_help_needs_nothing_heavy():

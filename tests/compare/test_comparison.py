@@ -7,7 +7,7 @@ from written_runs import group, rounds
 from fedgates.compare import Question, markdown, write_comparison
 from fedgates.compare.figures import draw
 from fedgates.compare.numbers import curve
-from fedgates.compare.tables import machine, shown
+from fedgates.compare.tables import format_value, machine
 
 
 def two_methods(folder, scenario="default"):
@@ -183,7 +183,7 @@ def test_a_curve_without_rounds_is_left_out(panels, tmp_path):
     ],
 )
 def test_values_in_words(value, key, text):
-    assert shown(value, key) == text
+    assert format_value(value, key) == text
 
 
 def test_markdown_by_hand():

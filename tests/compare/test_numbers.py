@@ -4,7 +4,7 @@ import pytest
 from written_runs import group, line, rounds
 
 from fedgates.compare import Run
-from fedgates.compare.numbers import Reached, curve, has, measure, over_seeds, total_bytes, worst
+from fedgates.compare.numbers import Reached, any_has, cumulative_bytes, curve, measure, over_seeds, worst
 from fedgates.compare.study import Question
 
 TARGETS = Question("t", targets=(0.8, 0.95))
@@ -37,7 +37,7 @@ def test_a_target_is_reached_the_first_time(one):
 
 def test_bytes_without_evaluators(one):
     lines = [{k: v for k, v in of_round.items() if k != "evaluation_downlink_bytes"} for of_round in rounds("loss", 1, 1)]
-    assert total_bytes(lines) == [40, 80]
+    assert cumulative_bytes(lines) == [40, 80]
     assert one(lines).bytes_down == 60
 
 
@@ -77,14 +77,14 @@ def test_a_curve_by_hand(tmp_path):
 
 def test_a_key_that_nobody_has(tmp_path):
     groups = [group(tmp_path, [line(1, model_density=None)])]
-    assert (has(groups, "density"), has(groups, "model_density"), has(groups, "absent")) == (True, False, False)
+    assert (any_has(groups, "density"), any_has(groups, "model_density"), any_has(groups, "absent")) == (True, False, False)
     assert curve(groups[0], "absent").rounds == []
 
 
 def test_a_column_may_be_a_mean_over_the_rounds_that_have_it(one):
-    lines = [line(1, regrowth=0.5), line(2), line(3, regrowth=0.25)]
-    assert one(lines, columns=["mean_regrowth", "regrowth", "mean_absent"]).columns == {
-        "mean_regrowth": 0.375,
-        "regrowth": 0.25,
+    lines = [line(1, regrown_share_of_ones=0.5), line(2), line(3, regrown_share_of_ones=0.25)]
+    assert one(lines, columns=["mean_regrown_share_of_ones", "regrown_share_of_ones", "mean_absent"]).columns == {
+        "mean_regrown_share_of_ones": 0.375,
+        "regrown_share_of_ones": 0.25,
         "mean_absent": None,
     }

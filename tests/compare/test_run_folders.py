@@ -3,7 +3,7 @@ import math
 import pytest
 from written_runs import line, rounds, write_run
 
-from fedgates.compare import by_what_differs, read_run
+from fedgates.compare import group_runs, read_run
 from fedgates.errors import ConfigError
 
 
@@ -18,14 +18,14 @@ def names(groups):
 
 def test_runs_that_differ_in_the_seed_alone_are_a_group(tmp_path):
     found = runs(tmp_path, {"seed": 2}, {"seed": 1, "resume": "/elsewhere"}, {"strategy": "fedavg", "momentum": 0.5})
-    assert names(by_what_differs(found)) == {"fedpm": [1, 2], "fedavg": [1]}
+    assert names(group_runs(found)) == {"fedpm": [1, 2], "fedavg": [1]}
 
 
-def test_groups_are_named_by_what_differs(tmp_path):
+def test_groups_are_named_group_runs(tmp_path):
     shared = {"uplink": "packed", "simulated_clients": 4}
     different = [{}, {"uplink": "entropy"}, {"simulated_clients": 8}]
     found = runs(tmp_path, *({**shared, **changes} for changes in different))
-    assert names(by_what_differs(found)) == {
+    assert names(group_runs(found)) == {
         "fedpm, uplink packed, simulated-clients 4": [1],
         "fedpm, uplink entropy, simulated-clients 4": [1],
         "fedpm, uplink packed, simulated-clients 8": [1],
@@ -34,29 +34,29 @@ def test_groups_are_named_by_what_differs(tmp_path):
 
 def test_keys_of_one_method_alone_do_not_name_it(tmp_path):
     found = runs(tmp_path, {"eps": 0.1}, {"strategy": "fedavg", "momentum": 0.0}, {"strategy": "fedavg", "momentum": 0.9})
-    assert list(names(by_what_differs(found))) == ["fedpm", "fedavg, momentum 0.0", "fedavg, momentum 0.9"]
+    assert list(names(group_runs(found))) == ["fedpm", "fedavg, sgd.momentum 0.0", "fedavg, sgd.momentum 0.9"]
 
 
 def test_runs_that_differ_in_a_key_that_one_of_them_has_not_are_apart(tmp_path):
     found = runs(tmp_path, {}, {"synthetic_noise": 0.1})
-    assert names(by_what_differs(found)) == {"fedpm": [1], "fedpm (1)": [1]}
+    assert names(group_runs(found)) == {"fedpm": [1], "fedpm (1)": [1]}
 
 
 def test_a_repetition_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"run = '.*1': expected a run of its own, not one like .*0, seed and all$"):
-        by_what_differs(runs(tmp_path, {}, {}))
+    with pytest.raises(ConfigError, match=r"run = '.*1': expected a run with another configuration or seed than .*0$"):
+        group_runs(runs(tmp_path, {}, {}))
 
 
 def test_an_unfinished_run_is_refused(tmp_path):
     folder = write_run(tmp_path / "a", rounds("accuracy", 0.5, 0.6), num_server_rounds=3)
-    with pytest.raises(ConfigError, match="expected a finished run; it has 2 of its 3 rounds"):
+    with pytest.raises(ConfigError, match="expected a finished run; it has 2 of 3 rounds"):
         read_run(folder)
     empty = write_run(tmp_path / "b", [], num_server_rounds=3)
-    with pytest.raises(ConfigError, match="it has 0 of its 3 rounds"):
+    with pytest.raises(ConfigError, match="it has 0 of 3 rounds"):
         read_run(empty)
 
 
-NO_RUN = "a run's folder, with its config.json"
+NO_RUN = "the folder of a run, with a readable config.json"
 
 
 @pytest.mark.parametrize(
@@ -66,16 +66,19 @@ NO_RUN = "a run's folder, with its config.json"
         ("{", NO_RUN),
         ("[]", NO_RUN),
         ("[" * 100_000, NO_RUN),
-        ("{}", "a run's folder; in its config.json strategy is not text"),
-        ('{"seed": 1}', "a run's folder; in its config.json strategy is not text"),
+        ("{}", "the folder of a run; strategy in its config.json is not text"),
+        ('{"seed": 1}', "the folder of a run; strategy in its config.json is not text"),
         (
             '{"strategy": "a", "dataset": "b", "seed": "1", "num-server-rounds": 1}',
-            "a run's folder; in its config.json seed is not a whole number",
+            "the folder of a run; seed in its config.json is not a whole number",
         ),
-        ('{"strategy": "a", "dataset": "b", "seed": 1.5}', "a run's folder; in its config.json seed is not a whole number"),
+        (
+            '{"strategy": "a", "dataset": "b", "seed": 1.5}',
+            "the folder of a run; seed in its config.json is not a whole number",
+        ),
     ],
 )
-def test_what_is_no_run_is_refused(tmp_path, text, expected):
+def test_a_folder_that_is_no_run_is_refused(tmp_path, text, expected):
     if text is not None:
         (tmp_path / "config.json").write_text(text)
     with pytest.raises(ConfigError) as error:
@@ -90,19 +93,17 @@ def test_what_is_no_run_is_refused(tmp_path, text, expected):
         ({"uplink_bytes": "a"}, 'uplink_bytes = "a": expected a whole number'),
         ({"downlink_bytes": None}, "downlink_bytes = null: expected a whole number"),
         ({"accuracy": "a"}, 'accuracy = "a": expected a number from 0 to 1, or null'),
-        ({"loss": math.nan}, "no JSON object"),
+        ({"loss": math.nan}, "not a JSON object"),
     ],
 )
-def test_what_is_computed_with_is_a_number(tmp_path, damaged, wrong):
+def test_invalid_values_in_a_log_are_refused(tmp_path, damaged, wrong):
     folder = write_run(tmp_path / "a", [line(1), line(2) | damaged])
-    with pytest.raises(
-        ConfigError, match=r"^run = '.*a': expected a run whose rounds.jsonl has a round in each line; "
-    ) as error:
+    with pytest.raises(ConfigError, match=r"^run = '.*a': expected a run with a valid rounds\.jsonl; ") as error:
         read_run(folder)
     assert f"rounds.jsonl, line 2: {wrong}" in str(error.value)
 
 
-def test_a_ledger_that_cannot_be_read_is_named(tmp_path):
+def test_an_unreadable_log_is_named(tmp_path):
     folder = write_run(tmp_path / "a", [])
     (folder / "rounds.jsonl").unlink()
     (folder / "rounds.jsonl").mkdir()

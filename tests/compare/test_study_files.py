@@ -90,7 +90,7 @@ def test_losses_are_better_when_smaller(study, metric):
 
 
 BAD = {
-    "not TOML": ("seeds = [", "study = ", "a TOML file that can be read"),
+    "not TOML": ("seeds = [", "study = ", "a readable TOML file"),
     "unknown key": ("seed = [1]\n[methods.a]", "seed = [1]", "a key of a study file, one of title, clients"),
     "no methods": ("seeds = [1]", "methods = {}", "at least one table [methods.NAME]"),
     "empty methods": ("[methods]", "methods = {}", "at least one table [methods.NAME]"),
@@ -104,8 +104,8 @@ BAD = {
     "target text": ("targets = ['.9']\n[methods.a]", "targets = ['.9']", "a list of numbers"),
     "target nan": ("targets = [nan]\n[methods.a]", "targets = [nan]", "a list of numbers"),
     "same target": ("targets = [1, 1.0]\n[methods.a]", "targets = [1, 1.0]", "without duplicates"),
-    "columns": ("columns = [1]\n[methods.a]", "columns = [1]", "a list of keys of the ledger"),
-    "curves": ("curves = 'a'\n[methods.a]", "curves = 'a'", "a list of keys of the ledger"),
+    "columns": ("columns = [1]\n[methods.a]", "columns = [1]", "a list of keys of rounds.jsonl"),
+    "curves": ("curves = 'a'\n[methods.a]", "curves = 'a'", "a list of keys of rounds.jsonl"),
     "title": ("title = 'a\\n'\n[methods.a]".replace("'", '"'), "title = 'a\\n'", "a text of one line"),
     "metric": ("metric = ''\n[methods.a]", "metric = ''", "a text of one line"),
     "clients": ("clients = 0\n[methods.a]", "clients = 0", "a whole number of at least 1"),
@@ -114,14 +114,26 @@ BAD = {
         "scenarios.b.clients = 'x'",
         "a whole number of at least 1",
     ),
-    "clients of a method": ("[methods.a]\nclients = 3", "methods.a.clients = 3", "by a scenario"),
-    "clients in the config": ("[config]\nclients = 3\n[methods.a]", "config.clients = 3", "by a scenario"),
-    "seed of a method": ("[methods.a]\nseed = 3", "methods.a.seed = 3", "the study's `seeds`"),
+    "clients of a method": ("[methods.a]\nclients = 3", "methods.a.clients = 3", "set them for the study or for a scenario"),
+    "clients in the config": (
+        "[config]\nclients = 3\n[methods.a]",
+        "config.clients = 3",
+        "set them for the study or for a scenario",
+    ),
+    "seed of a method": ("[methods.a]\nseed = 3", "methods.a.seed = 3", "no seed here; set `seeds` of the study"),
     "output-dir": ("[config]\noutput-dir = 'x'\n[methods.a]", "config.output-dir = 'x'", "--runs"),
-    "resume": ("[scenarios.b]\nresume = 'x'\n[methods.a]", "scenarios.b.resume = 'x'", "from the start"),
+    "resume": (
+        "[scenarios.b]\nresume = 'x'\n[methods.a]",
+        "scenarios.b.resume = 'x'",
+        "no resume here; a study starts its runs from the beginning",
+    ),
     "table in a method": ("[methods.a.b]\nc = 1", "methods.a.b = {'c': 1}", "true or false, a number or a text"),
-    "same folder": ("[methods.'a b']\n[methods.'a%b']", "methods = 'a%b'", "whose folder is not that of 'a b', a-b"),
-    "no folder": ("[methods.'%']", "methods = '%'", "a name with a letter or digit"),
+    "same folder": (
+        "[methods.'a b']\n[methods.'a%b']",
+        "methods = 'a%b'",
+        "a name whose folder, a-b, differs from that of 'a b'",
+    ),
+    "no folder": ("[methods.'%']", "methods = '%'", "a name with at least one letter or digit"),
 }
 
 

@@ -8,7 +8,7 @@ COUNTS = {"clients_selected": 4, "clients_counted": 4, "clients_rejected": 0, "c
 
 
 def line(server_round, **changes):
-    """A line of a ledger: 45 bytes both ways, 5 of them to clients that evaluate."""
+    """A line of rounds.jsonl: 45 bytes both ways, 5 of them to clients that evaluate."""
     return {
         "round": server_round,
         "accuracy": 0.5,
@@ -19,6 +19,7 @@ def line(server_round, **changes):
         "evaluation_downlink_bytes": 5,
         "uplink_bpp": 0.2,
         "downlink_bpp": 2.0,
+        "entropy_bpp": 0.9,
         "seconds": 1.0,
         **COUNTS,
         **changes,

@@ -14,7 +14,7 @@ from commands import Page
 from engines import ROOT, Sandbox, free_ports, until
 
 from fedgates.data.digits import digits
-from fedgates.runs.checkpoint import RunFolder
+from fedgates.runs.folder import RunFolder
 
 
 def write_npz(path, first, last, *, without=None):
@@ -134,10 +134,10 @@ class Federation(Sandbox):
 
     def in_round(self, folder, server_round, *numbers):
         """Wait until these devices have been sent their messages of a round that is not over."""
-        until(lambda: len(folder.ledger.read()) == server_round - 1, f"the end of round {server_round - 1}", 120)
+        until(lambda: len(folder.round_log.read()) == server_round - 1, f"the end of round {server_round - 1}", 120)
         before = {number: self.asked(number) for number in numbers}
         until(lambda: all(self.asked(number) > before[number] for number in numbers), f"round {server_round} under way")
-        assert len(folder.ledger.read()) == server_round - 1
+        assert len(folder.round_log.read()) == server_round - 1
 
 
 def end_group(process, sig=signal.SIGKILL):

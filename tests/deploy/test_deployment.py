@@ -51,7 +51,7 @@ def first_run(federation, devices):
 
 def test_devices_train_on_their_own_data(federation, first_run):
     out, folder = first_run
-    lines = folder.ledger.read()
+    lines = folder.round_log.read()
     assert [line["clients_counted"] for line in lines] == [3, 3, 3], out
     assert [line["clients_evaluating"] for line in lines] == [3, 3, 3]
     assert lines[-1]["client_accuracy"] > 0.3  # chance is .1
@@ -62,7 +62,7 @@ def test_devices_train_on_their_own_data(federation, first_run):
 
 def test_the_ledgers_bytes_are_the_bytes_that_flower_counts(federation, first_run):
     """The run relays sampled masks, so that each client's memory has to last from one message's process to the next one's."""
-    lines = first_run[1].ledger.read()
+    lines = first_run[1].round_log.read()
     assert [list(line["uplink"]) for line in lines] == [["mask, sampled"]] * 3
     assert [list(line["downlink"]) for line in lines] == [["votes"], ["relay, sampled"], ["relay, sampled"]]
     uplink, downlink, evaluation = (
@@ -124,7 +124,7 @@ def test_a_device_that_is_killed_in_mid_round_is_named_and_not_missed(federation
     federation.in_round(folder, 1, *DATA)
     end_group(devices[2])
     assert run.wait(180) == 0
-    (line,) = folder.ledger.read()
+    (line,) = folder.round_log.read()
     assert (line["clients_selected"], line["clients_counted"], list(line["failed"])) == (3, 2, ["2"])
     assert federation.runs("fed")[0]["status"] == "finished:completed"
     federation.do("flwr supernode unregister", NODE=federation.node_id(2))
@@ -151,7 +151,7 @@ def test_a_run_whose_server_is_killed_ends_as_if_nothing_had_been(federation, de
     for words in (("flower-superlink",), ("flower-superexec", str(federation.local)), ("flwr-serverapp",)):
         assert federation.kill(*words) == 1
     assert stopped.wait(60) is not None
-    assert [line["round"] for line in folder.ledger.read()] == [1]
+    assert [line["round"] for line in folder.round_log.read()] == [1]
     federation.start_superlink("superlink again")
 
     last, _ = federation.begin_run("unharmed", settings, resume, RESULTS=folder.path)

@@ -88,17 +88,17 @@ def test_a_device_whose_link_was_down_is_counted_again(net, tmp_path):
         run, folder = federation.begin_run("cut", settings)
         wait_for(run, folder, lambda lines: 2 in counted(lines), "a round with both")
         net.cut(2)
-        lost = len(folder.ledger.read())
+        lost = len(folder.round_log.read())
         wait_for(run, folder, lambda lines: any("2" in line["failed"] for line in lines[lost:]), "a round without it")
         net.mend(2)
-        mended = len(folder.ledger.read())  # TCP has waited longer and longer, and may take a minute to try again
+        mended = len(folder.round_log.read())  # TCP has waited longer and longer, and may take a minute to try again
         wait_for(run, folder, lambda lines: counted(lines[mended:])[-2:] == [2, 2], "two rounds with it again")
 
 
 def wait_for(run, folder, holds, what):
     """Until what is wanted holds of the ledger of a run, which goes on all the while."""
-    until(lambda: holds(folder.ledger.read()) or run.poll() is not None, what, 300)
-    assert holds(folder.ledger.read()), what
+    until(lambda: holds(folder.round_log.read()) or run.poll() is not None, what, 300)
+    assert holds(folder.round_log.read()), what
 
 
 def counted(lines):

@@ -16,7 +16,7 @@ from guide import blocks, prepared, runs
 
 from client_app import app as client_app
 from fedgates.flower import LoopbackGrid, run_on_grid
-from fedgates.runs.checkpoint import RunFolder
+from fedgates.runs.folder import RunFolder
 
 pytestmark = [pytest.mark.rehearsal, pytest.mark.slow]
 FIRST, OTHER, STATUS, RUN, TIMELINE, STOP = (block.text for block in blocks("ray_cluster") if block.language == "bash")
@@ -150,7 +150,7 @@ def trained(place):
 
 def left(folder):
     """What a run leaves that is the same each time."""
-    lines = [{key: value for key, value in line.items() if "seconds" not in key} for line in folder.ledger.read()]
+    lines = [{key: value for key, value in line.items() if "seconds" not in key} for line in folder.round_log.read()]
     files = sorted(path for path in folder.path.iterdir() if path.suffix in (".safetensors", ".fedgates"))
     assert len(lines) == ROUNDS
     return lines, {path.name: path.read_bytes() for path in files}

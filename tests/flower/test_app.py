@@ -23,9 +23,9 @@ def test_a_run_of_the_app_is_a_run_of_the_app(raw, tmp_path):
     own = load_app(write_app(tmp_path / "app"))
     found = run_one(own, {k: v for k, v in raw().items() if k != "output-dir"}, 4, tmp_path / "study")
     assert found.path.parent == tmp_path / "study"
-    lines = without(found.ledger.read())
+    lines = without(found.round_log.read())
     assert len(lines) == 2
-    assert lines == without(direct.ledger.read())  # with the app's learning rate
+    assert lines == without(direct.round_log.read())  # with the app's learning rate
 
 
 @pytest.mark.parametrize(

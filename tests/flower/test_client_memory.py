@@ -52,7 +52,7 @@ def _nothing_seen():
 def test_each_client_is_given_what_it_left_however_often_it_takes_part(raw):
     config = raw(strategy=DIARY, fraction_train=0.5, num_server_rounds=12, max_failed_rounds=12)
     grid = Noting(app, config, 2)
-    lines = run_on(grid, config).ledger.read()
+    lines = run_on(grid, config).round_log.read()
     # one of the two each round; the sixth was repeated
     assert [server_round for server_round, _, _ in SEEN] == sorted([*range(1, 13), 6])
     assert {client for _, client, _ in SEEN} == {0, 1}
@@ -79,10 +79,10 @@ def test_it_does_not_travel(raw):
             return reply
 
     folder = run(raw(strategy=DIARY, num_server_rounds=3), 2, Watching)
-    assert [line["clients_counted"] for line in folder.ledger.read()] == [2] * 3
+    assert [line["clients_counted"] for line in folder.round_log.read()] == [2] * 3
     dense = run(raw(strategy="fedavg", num_server_rounds=3), 2)
     assert last_checkpoint(folder).read_bytes() == last_checkpoint(dense).read_bytes()
-    assert folder.ledger.read()[-1]["uplink_bytes"] == dense.ledger.read()[-1]["uplink_bytes"]
+    assert folder.round_log.read()[-1]["uplink_bytes"] == dense.round_log.read()[-1]["uplink_bytes"]
 
 
 def test_a_method_that_does_not_remember_is_given_nothing_and_leaves_nothing(raw):
@@ -141,7 +141,7 @@ def test_a_client_whose_memory_is_lost_or_damaged_starts_anew(raw, damage):
     config = raw(strategy=DIARY, num_server_rounds=3)
     grid = Disturbed(app, config, 2)
     grid.change = DAMAGE[damage]
-    lines = run_on(grid, config).ledger.read()
+    lines = run_on(grid, config).round_log.read()
     assert [line["clients_counted"] for line in lines] == [2, 2, 2]
     assert SEEN[-2:] == [(3, 0, [1, 2]), (3, 1, [])]
 
@@ -192,7 +192,7 @@ class Following(Noting):
 def test_what_top_k_owes_stays_with_each_client_until_it_trains_again(raw):
     config = raw(**TOPK, fraction_train=0.5, num_server_rounds=8)
     grid = Following(app, config, 2)
-    lines = run_on(grid, config).ledger.read()
+    lines = run_on(grid, config).round_log.read()
     assert [line["clients_counted"] for line in lines] == [1] * 8
     assert sorted(grid.owed) == [0, 1]
     for rounds in grid.owed.values():

@@ -20,7 +20,7 @@ def ended(shared_raw):
     def end(uplink, downlink, fraction):
         raw = shared_raw(uplink=uplink, downlink=downlink, fraction_train=fraction, num_server_rounds=3)
         folder = run(raw, clients=5)
-        return last_checkpoint(folder).read_bytes(), folder.ledger.read()
+        return last_checkpoint(folder).read_bytes(), folder.round_log.read()
 
     return end
 
@@ -62,7 +62,7 @@ def test_votes_are_far_below_floats_and_a_relay_is_never_above_votes(ended):
 
 def test_each_uplink_is_smaller_than_the_one_before_and_far_below_the_literatures_entropy(raw):
     changes = {"samples_per_client": 100, "local_epochs": 3, "num_server_rounds": 4}
-    lines = {uplink: run(raw(**changes, uplink=uplink)).ledger.read() for uplink in (*LOSSLESS, "sampled")}
+    lines = {uplink: run(raw(**changes, uplink=uplink)).round_log.read() for uplink in (*LOSSLESS, "sampled")}
     for packed, entropy, side_info, sampled in zip(*lines.values(), strict=True):
         assert packed["uplink_bytes"] == 4 * (36 + -(-D // 8))
         assert entropy["uplink_bpp"] < entropy["entropy_bpp"] + 0.01
@@ -73,7 +73,7 @@ def test_each_uplink_is_smaller_than_the_one_before_and_far_below_the_literature
 
 def test_more_extra_bits_cost_more(raw):
     bytes_of = {
-        extra: run(raw(uplink="sampled", sampled_extra_bits=extra, num_server_rounds=1)).ledger.read()[0]["uplink_bytes"]
+        extra: run(raw(uplink="sampled", sampled_extra_bits=extra, num_server_rounds=1)).round_log.read()[0]["uplink_bytes"]
         - 4 * 36
         for extra in (0.0, 4.0, 6.0)
     }
@@ -95,10 +95,10 @@ def test_sampled_and_relayed_runs_repeat_whatever_order_replies_come_in(raw, fra
         return make
 
     one, again, other = (run(config, 5, noting(kind)) for kind in (Noting, Noting, Reversed))
-    assert "relay, sampled" in one.ledger.read()[2]["downlink"]
+    assert "relay, sampled" in one.round_log.read()[2]["downlink"]
     for folder, grid in ((again, grids[1]), (other, grids[2])):
         assert last_checkpoint(folder).read_bytes() == last_checkpoint(one).read_bytes()
-        assert without(folder.ledger.read()) == without(one.ledger.read())
+        assert without(folder.round_log.read()) == without(one.round_log.read())
         assert grid.states == grids[0].states  # every payload, byte for byte
 
 
@@ -106,5 +106,7 @@ def test_a_sampled_run_is_the_same_whatever_the_downlink(raw):
     ends = {}
     for downlink in DOWNLINKS:
         folder = run(raw(uplink="sampled", downlink=downlink, num_server_rounds=3, fraction_train=0.6), 5)
-        ends[last_checkpoint(folder).read_bytes()] = without(folder.ledger.read(), "downlink", "downlink_bytes", "downlink_bpp")
+        ends[last_checkpoint(folder).read_bytes()] = without(
+            folder.round_log.read(), "downlink", "downlink_bytes", "downlink_bpp"
+        )
     assert len(ends) == 1

@@ -78,12 +78,12 @@ def test_who_has_no_usable_data_is_left_out_with_the_reason(finished):
     (line,) = [line for line in said if "left out" in line]
     assert line.startswith("client 6 is left out: data-path = ")
     assert "absent.npz, and there is none" in line
-    for line in folder.ledger.read():
+    for line in folder.round_log.read():
         assert (line["clients_selected"], line["clients_counted"], line["clients_evaluating"]) == (3, 3, 3)
 
 
 def test_what_the_server_cannot_measure_is_null_and_what_devices_say_is_there(finished):
-    for line in finished[0].ledger.read():
+    for line in finished[0].round_log.read():
         assert (line["accuracy"], line["loss"]) == (None, None)
         assert "accuracy_sample" not in line
         found = line["client_evaluations"]
@@ -97,7 +97,7 @@ def test_what_the_server_cannot_measure_is_null_and_what_devices_say_is_there(fi
 
 @pytest.mark.parametrize("name", ["accuracy", "loss"])
 def test_means_are_by_examples_and_macro_by_devices(finished, name):
-    for line in finished[0].ledger.read():
+    for line in finished[0].round_log.read():
         found = line["client_evaluations"]
         by_examples = sum(found[str(client)][name] * size for client, size in SIZES.items()) / 58
         macro = sum(found[str(client)][name] for client in SIZES) / 3
@@ -108,7 +108,7 @@ def test_means_are_by_examples_and_macro_by_devices(finished, name):
 
 def test_it_is_judged_by_its_devices(finished):
     folder, said = finished
-    lines = folder.ledger.read()
+    lines = folder.round_log.read()
     rounds = [line for line in said if line.startswith("round ")]
     assert len(rounds) == 3
     for line, written in zip(lines, rounds, strict=True):
@@ -132,14 +132,14 @@ def test_there_are_curves(finished):
 def test_it_learns_from_all_of_them(raw, tmp_path):
     nodes = [save(tmp_path / f"{i}.npz", slice(200 * i, 200 * i + 200)) for i in range(4)]
     folder = run_of(raw, nodes, strategy="fedavg", local_epochs=3, num_server_rounds=6)
-    accuracies = [line["client_accuracy"] for line in folder.ledger.read()]
+    accuracies = [line["client_accuracy"] for line in folder.round_log.read()]
     assert accuracies[-1] > max(0.8, accuracies[0])
 
 
 @pytest.mark.parametrize("count", [1, 4])
 def test_a_device_with_too_few_images_to_hold_one_out_trains_and_says_why_it_does_not_evaluate(raw, tmp_path, count):
     nodes = [save(tmp_path / "a.npz", slice(0, 50)), save(tmp_path / "b.npz", slice(50, 50 + count)) | {"partition-id": 1}]
-    for line in run_of(raw, nodes, num_server_rounds=2).ledger.read():
+    for line in run_of(raw, nodes, num_server_rounds=2).round_log.read():
         assert (line["clients_counted"], line["clients_evaluating"]) == (2, 2)
         reason = f"none of {count} images is held out for evaluation: it takes 5 to hold out one"
         assert line["evaluation_failed"] == {"1": f"error 2: ValueError: {reason}"}
@@ -149,7 +149,7 @@ def test_a_device_with_too_few_images_to_hold_one_out_trains_and_says_why_it_doe
 
 def test_of_five_images_one_is_held_out(raw, tmp_path):
     nodes = [save(tmp_path / f"{i}.npz", slice(5 * i, 5 * i + 5)) for i in range(2)]
-    (line,) = run_of(raw, nodes, num_server_rounds=1).ledger.read()
+    (line,) = run_of(raw, nodes, num_server_rounds=1).round_log.read()
     assert [one["examples"] for one in line["client_evaluations"].values()] == [1, 1]
 
 
@@ -158,7 +158,7 @@ def test_where_nobody_evaluates_there_is_no_accuracy_and_still_a_report(raw, tmp
     caplog.set_level("INFO", logger="fedgates")
     nodes = [save(tmp_path / f"{i}.npz", slice(40 * i, 40 * i + 40)) for i in range(2)]
     folder = run_of(raw, nodes, fraction_evaluate=0.0)
-    for line in folder.ledger.read():
+    for line in folder.round_log.read():
         assert not [key for key in line if key.startswith("client_") and "seconds" not in key]
         assert line["accuracy"] is None
     assert "  training loss " in caplog.text
@@ -181,7 +181,7 @@ def test_data_that_does_not_fit_the_name_leaves_its_device_out(raw, tmp_path, ca
     np.savez(tmp_path / "own.npz", x_train=np.zeros(shape, np.uint8), y_train=np.array(labels, np.int64))
     nodes = [save(tmp_path / f"{i}.npz", slice(40 * i, 40 * i + 40)) | {"partition-id": i} for i in range(2)]
     nodes.append({"data-path": str(tmp_path / "own.npz"), "partition-id": 2})
-    (line,) = run_of(raw, nodes, num_server_rounds=1).ledger.read()
+    (line,) = run_of(raw, nodes, num_server_rounds=1).round_log.read()
     assert line["clients_counted"] == (2 if problem else 3)
     said = [record.getMessage() for record in caplog.records if "left out" in record.getMessage()]
     assert said == ([f"client 2 is left out: data-path = '{tmp_path / 'own.npz'}': expected {problem}"] if problem else [])
@@ -198,7 +198,7 @@ def test_a_claim_to_many_images_is_held_within_max_examples(raw, tmp_path):
             return reply
 
     nodes = [save(tmp_path / f"{i}.npz", slice(50 * i, 50 * i + 50)) | {"partition-id": i} for i in range(2)]
-    (line,) = run_of(raw, nodes, Boasting, num_server_rounds=1, max_examples=30).ledger.read()
+    (line,) = run_of(raw, nodes, Boasting, num_server_rounds=1, max_examples=30).round_log.read()
     boasted, honest = (line["client_evaluations"][name] for name in "01")
     assert (boasted["examples"], honest["examples"]) == (30, 10)
     assert line["client_accuracy"] == pytest.approx((30 + 10 * honest["accuracy"]) / 40)
@@ -210,7 +210,7 @@ def test_the_model_is_the_one_that_a_server_with_data_makes_of_the_same_devices(
     here, elsewhere = (run_of(raw, nodes, dataset=dataset) for dataset in ("digits", DATASET))
     assert last_checkpoint(here).read_bytes() == last_checkpoint(elsewhere).read_bytes()
     of_the_server = ("accuracy", "loss", "accuracy_sample", "accuracy_mean", "model_density")
-    assert without(here.ledger.read(), *of_the_server) == without(elsewhere.ledger.read(), *of_the_server)
+    assert without(here.round_log.read(), *of_the_server) == without(elsewhere.round_log.read(), *of_the_server)
 
 
 # --- who cannot use it
@@ -231,7 +231,7 @@ def test_simulated_clients_have_nothing_to_share(raw, nodes):
 
 def test_a_device_without_data_of_its_own_is_told_to_have_some(raw, tmp_path, caplog):
     nodes = [save(tmp_path / f"{i}.npz", slice(40 * i, 40 * i + 40)) for i in range(2)] + [{"partition-id": 2}]
-    (line,) = run_of(raw, nodes, num_server_rounds=1).ledger.read()
+    (line,) = run_of(raw, nodes, num_server_rounds=1).round_log.read()
     assert line["clients_counted"] == 2
     assert "client 2 is left out: data-path = None: expected a node config with data-path" in caplog.text
 

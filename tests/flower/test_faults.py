@@ -29,7 +29,7 @@ from fedgates.federation import Membership, Problem, client_data, sample_clients
 from fedgates.flower import LoopbackGrid
 from fedgates.flower.records import METRICS
 from fedgates.flower.transport import GridTransport
-from fedgates.runs.checkpoint import RunFolder
+from fedgates.runs.folder import RunFolder
 from fedgates.wire.header import peek
 
 
@@ -67,7 +67,7 @@ def claimed(raw, claims, **changes):
             return reply
 
     folder = run(raw(num_server_rounds=1, **changes), 3, Watching)
-    (line,) = folder.ledger.read()
+    (line,) = folder.round_log.read()
     assert line["clients_counted"] == 3
     return line, folder, replies
 
@@ -91,7 +91,7 @@ def test_what_a_claim_is_cut_to_is_what_is_relayed(raw):
     grid = with_faults(faults)(app, config, 3)
     relayed, told = run_on(grid, config), run(raw(**changes), 3, with_faults(faults))
     assert peek(grid.states[3, 1]).kind != peek(grid.states[1, 1]).kind
-    assert [line["clients_counted"] for line in relayed.ledger.read()] == [3, 3, 3]
+    assert [line["clients_counted"] for line in relayed.round_log.read()] == [3, 3, 3]
     assert last_checkpoint(relayed).read_bytes() == last_checkpoint(told).read_bytes()
 
 
@@ -124,7 +124,7 @@ class Evaluating(LoopbackGrid):
 
 def evaluated(raw, claims, **changes):
     grid = type("Claiming", (Evaluating,), {"claims": claims})
-    (line,) = run(raw(num_server_rounds=1, fraction_evaluate=1.0, samples_per_client=50, **changes), 3, grid).ledger.read()
+    (line,) = run(raw(num_server_rounds=1, fraction_evaluate=1.0, samples_per_client=50, **changes), 3, grid).round_log.read()
     return line
 
 
@@ -198,14 +198,14 @@ def test_no_claim_takes_another_nodes_id_or_a_name_that_is_none(raw, own):
     membership = Membership()
     GridTransport(grid).introduce(membership, Problem((1, 8, 8), 10), timeout=0.2)
     assert membership.clients == {FAR + i: FAR + i for i in range(10)}
-    (line,) = run_on(grid, config).ledger.read()
+    (line,) = run_on(grid, config).round_log.read()
     assert (line["clients_counted"], line["failed"], line["rejected"]) == (10, {}, {})
 
 
 @pytest.mark.parametrize("name", [0, 2**31 - 1, 2**31, 2**40, -1])
 def test_a_device_is_counted_whatever_number_it_was_given(raw, own, name):
     config = raw(num_server_rounds=1, samples_per_client=0)
-    (line,) = run_on(Far(app, config, node_configs=[own | {"partition-id": name}, own]), config).ledger.read()
+    (line,) = run_on(Far(app, config, node_configs=[own | {"partition-id": name}, own]), config).round_log.read()
     assert (line["clients_counted"], line["rejected"]) == (2, {})
 
 
@@ -213,7 +213,7 @@ def test_two_nodes_of_one_name_are_one_client(raw, caplog):
     config = raw(num_server_rounds=1)
     nodes = [{"partition-id": i, "num-partitions": 3} for i in (0, 1, 1, 2)]
     folder = run_on(LoopbackGrid(app, config, node_configs=nodes), config)
-    assert folder.ledger.read()[0]["clients_selected"] == 3
+    assert folder.round_log.read()[0]["clients_selected"] == 3
     assert "there is a client 1 already" in caplog.text
 
 
@@ -228,7 +228,7 @@ def test_who_cannot_take_part_does_not_end_the_run_for_those_who_come_later(raw,
 
     config = raw(num_server_rounds=1, samples_per_client=0, round_timeout=5.0)
     nodes = [{"data-path": "/absent.npz"}, own, own]
-    (line,) = run_on(Coming(app, config, node_configs=nodes), config).ledger.read()
+    (line,) = run_on(Coming(app, config, node_configs=nodes), config).round_log.read()
     assert line["clients_counted"] == 2
 
 
@@ -264,7 +264,7 @@ def test_one_that_is_to_be_asked_again_is_waited_for(raw, own):
 
     config = raw(num_server_rounds=1, samples_per_client=0, min_clients=3, round_timeout=60.0)
     nodes = [own, own, own | {"partition-id": 5}, {"data-path": "/absent.npz", "partition-id": 1}]
-    (line,) = run_on(Starting(app, config, node_configs=nodes), config).ledger.read()
+    (line,) = run_on(Starting(app, config, node_configs=nodes), config).round_log.read()
     assert line["clients_counted"] == 3
 
 
@@ -276,8 +276,8 @@ def test_a_node_that_never_introduces_itself_costs_its_wait_once(raw):
     config = raw(num_server_rounds=3, round_timeout=1.5)
     started = time.monotonic()
     folder = run(config, 3, Mute)
-    assert [line["clients_selected"] for line in folder.ledger.read()] == [2, 2, 2]
-    assert sum(line["seconds"] for line in folder.ledger.read()) < 1.5 < time.monotonic() - started
+    assert [line["clients_selected"] for line in folder.round_log.read()] == [2, 2, 2]
+    assert sum(line["seconds"] for line in folder.round_log.read()) < 1.5 < time.monotonic() - started
 
 
 def test_a_device_that_comes_back_under_another_node_id_is_let_in(raw):
@@ -295,7 +295,7 @@ def test_a_device_that_comes_back_under_another_node_id_is_let_in(raw):
 
     config = raw(num_server_rounds=2)
     folder = run(config, 3, Reconnecting)
-    assert [line["clients_counted"] for line in folder.ledger.read()] == [3, 3]
+    assert [line["clients_counted"] for line in folder.round_log.read()] == [3, 3]
 
 
 # --- replies
@@ -315,7 +315,7 @@ def test_an_exception_in_the_client_app_reaches_the_ledger(raw, tmp_path):
             return super().deliver(message)
 
     folder = run_on(Vanishing(app, config, node_configs=nodes), config)
-    (line,) = folder.ledger.read()
+    (line,) = folder.round_log.read()
     assert line["clients_counted"] == 3
     assert "own.npz" in line["failed"]["9"]
 
@@ -327,7 +327,7 @@ def test_a_second_answer_is_not_counted(raw):
 
     config = raw(num_server_rounds=1)
     folder = run(config, 3, Doubling)
-    assert folder.ledger.read()[0]["clients_counted"] == 3
+    assert folder.round_log.read()[0]["clients_counted"] == 3
     assert votes_of(folder).max() == 3
 
 
@@ -364,7 +364,7 @@ def with_outages(raw, outages, clients=6, **changes):
 
 
 def attempts(folder):
-    return [(line["round"], line["attempt"], line["quorum"]) for line in folder.ledger.read()]
+    return [(line["round"], line["attempt"], line["quorum"]) for line in folder.round_log.read()]
 
 
 def test_a_round_without_a_quorum_is_repeated_with_clients_drawn_anew(raw):
@@ -379,7 +379,7 @@ def test_a_round_without_a_quorum_is_repeated_with_clients_drawn_anew(raw):
 
 def test_a_round_without_a_quorum_leaves_what_was_reached_and_counts_what_it_cost(raw):
     folder, grid = with_outages(raw, {(2, 1)})
-    first, lost, again, _ = folder.ledger.read()
+    first, lost, again, _ = folder.round_log.read()
     assert (lost["accuracy"], lost["loss"]) == (first["accuracy"], first["loss"]) != (again["accuracy"], again["loss"])
     assert lost["density"] is None
     assert (lost["clients_counted"], again["clients_counted"]) == (0, 6)
@@ -392,8 +392,10 @@ def test_a_round_without_a_quorum_leaves_what_was_reached_and_counts_what_it_cos
 
 def test_a_round_without_a_quorum_is_not_evaluated_by_clients(raw):
     folder, grid = with_outages(raw, {(1, 1), (2, 1), (2, 2)}, samples_per_client=50, fraction_evaluate=0.5)
-    told = ["clients_evaluating" in line for line in folder.ledger.read()]
-    assert told == ["client_accuracy" in line for line in folder.ledger.read()] == [quorum for *_, quorum in attempts(folder)]
+    told = ["clients_evaluating" in line for line in folder.round_log.read()]
+    assert (
+        told == ["client_accuracy" in line for line in folder.round_log.read()] == [quorum for *_, quorum in attempts(folder)]
+    )
     assert told == [False, True, False, False, True, True]
     assert grid.evaluators == 3 * 3
 
@@ -425,4 +427,4 @@ def test_a_run_that_ended_without_a_quorum_can_go_on_as_if_nothing_had_been(raw,
     whole, _ = with_outages(raw, {(lost, 1), (lost, 2), (lost, 3)}, fraction_train=0.5, max_failed_rounds=9)
     assert (lost, 4, True) in attempts(resumed)
     assert last_checkpoint(resumed).read_bytes() == last_checkpoint(whole).read_bytes()
-    assert without(resumed.ledger.read()) == without(whole.ledger.read())
+    assert without(resumed.round_log.read()) == without(whole.round_log.read())

@@ -28,7 +28,7 @@ def entropy_of(folder):
 @pytest.mark.usefixtures("whole_runs")
 def test_a_run_leaves_the_files_and_the_figures_of_the_contract(raw, contract):
     folder = run(raw(**MLP))
-    first, second = folder.ledger.read()
+    first, second = folder.round_log.read()
     assert set(contract) <= set(first)
     assert first["uplink"] == {"mask, side-info": {"messages": 4, "bytes": first["uplink_bytes"]}}
     assert first["downlink"] == {"votes": {"messages": 4, "bytes": 4 * 36}}  # nothing is known yet: the state is its header
@@ -54,7 +54,7 @@ def test_the_order_of_replies_changes_no_byte(raw, strategy):
     config = raw(strategy=strategy, round_timeout=60.0)
     one, other = run(config), run(config, grid=Reversed)
     assert last_checkpoint(one).read_bytes() == last_checkpoint(other).read_bytes()
-    assert without(one.ledger.read()) == without(other.ledger.read())
+    assert without(one.round_log.read()) == without(other.round_log.read())
 
 
 @pytest.mark.parametrize(("method", "by_name"), [(FedAvg, True), (FedPM, False)])
@@ -91,7 +91,7 @@ def test_a_resumed_run_ends_bit_identically(raw, strategy):
     assert resumed.path == stopped
     assert last_checkpoint(resumed).name == "checkpoint-00004.safetensors"
     assert last_checkpoint(resumed).read_bytes() == last_checkpoint(whole).read_bytes()
-    assert without(resumed.ledger.read()) == without(whole.ledger.read())
+    assert without(resumed.round_log.read()) == without(whole.round_log.read())
 
 
 def test_resume_goes_on_from_the_checkpoint_when_the_ledger_is_ahead(raw):
@@ -99,7 +99,7 @@ def test_resume_goes_on_from_the_checkpoint_when_the_ledger_is_ahead(raw):
     cut = run(raw(num_server_rounds=3))
     last_checkpoint(cut).unlink()  # killed after the line of round 3 was written, before its checkpoint was
     resumed = run(raw(num_server_rounds=3, resume=str(cut.path)))
-    assert without(resumed.ledger.read()) == without(whole.ledger.read())
+    assert without(resumed.round_log.read()) == without(whole.round_log.read())
     assert last_checkpoint(resumed).read_bytes() == last_checkpoint(whole).read_bytes()
 
 
@@ -117,7 +117,7 @@ def test_resume_with_fewer_rounds_than_are_done_is_refused_and_changes_nothing(r
     ):
         run(raw(num_server_rounds=1, resume=str(folder.path)), 4)
     assert (folder.path / "config.json").read_bytes() == before
-    assert len(folder.ledger.read()) == 2
+    assert len(folder.round_log.read()) == 2
 
 
 def test_resume_with_another_number_of_clients_is_refused(raw):
@@ -155,7 +155,7 @@ def test_who_trains_is_a_function_of_seed_and_round(raw):
 
 def test_dense_fedavg_learns_and_costs_what_it_costs(raw):
     folder = run(raw(**MLP, strategy="fedavg", samples_per_client=100, local_epochs=3, num_server_rounds=8))
-    last = folder.ledger.read()[-1]
+    last = folder.round_log.read()[-1]
     assert last["accuracy"] > 0.85
     assert last["uplink_bytes"] == last["downlink_bytes"] == 4 * (36 + 4 * D)
     assert list(last["uplink"]) == list(last["downlink"]) == ["values, float32"]
@@ -174,7 +174,7 @@ def test_clients_evaluate_on_images_that_they_do_not_train_on(raw):
                 seen.setdefault(kind, set()).add(reply.content.metric_records["metrics"]["num-examples"])
             return reply
 
-    first, second = run(raw(fraction_evaluate=0.5, samples_per_client=50), grid=Noting).ledger.read()
+    first, second = run(raw(fraction_evaluate=0.5, samples_per_client=50), grid=Noting).round_log.read()
     assert seen == {"train": {40}, "evaluate": {10}}
     assert 0 <= first["client_accuracy"] <= 1
     assert first["evaluation_downlink"] == {"votes": {"messages": 2, "bytes": first["evaluation_downlink_bytes"]}}
@@ -203,7 +203,7 @@ def test_nodes_with_a_data_path_use_their_own_data_and_a_bad_one_is_left_out(raw
     ]
     config = raw(num_server_rounds=1)
     folder = run_on_grid(LoopbackGrid(app, config, node_configs=nodes), config | {"samples-per-client": 0})
-    line = folder.ledger.read()[0]
+    line = folder.round_log.read()[0]
     assert line["clients_selected"] == line["clients_counted"] == 2
     assert "client 8 is left out: data-path" in caplog.text
 
@@ -238,8 +238,8 @@ BAD = [
     ({"partition": "classes", "classes_per_client": 11}, r"classes-per-client = 11: expected at most the 10 classes"),
     ({"samples_per_client": 1000}, r"samples-per-client = 1000: expected at most"),
     ({"partition": "dirichlet", "dirichlet_alpha": 1e-4}, r"dirichlet-alpha = 0.0001: expected"),
-    ({"resume": "/absent/run"}, r"resume = '/absent/run': expected a run's folder"),
-    ({"output_dir": "/dev/null/x"}, r"output-dir = '/dev/null/x': expected a folder"),
+    ({"resume": "/absent/run"}, r"resume = '/absent/run': expected the folder of a run"),
+    ({"output_dir": "/dev/null/x"}, r"output-dir = '/dev/null/x': expected a writable folder"),
 ]
 
 

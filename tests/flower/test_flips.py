@@ -103,7 +103,7 @@ def test_a_simulated_run_repeats_byte_for_byte(raw, strategy):
     changes = {"strategy": strategy, "flip_probability": P, "num_server_rounds": 3}
     one, other = run(raw(**changes), 3), run(raw(**changes), 3)
     assert last_checkpoint(one).read_bytes() == last_checkpoint(other).read_bytes()
-    assert without(one.ledger.read()) == without(other.ledger.read())
+    assert without(one.round_log.read()) == without(other.round_log.read())
     plain = run(raw(strategy=strategy, num_server_rounds=3), 3)
     assert last_checkpoint(one).read_bytes() != last_checkpoint(plain).read_bytes()
 
@@ -117,7 +117,7 @@ def test_how_a_mask_is_coded_does_not_matter(raw, changes):
 
 @pytest.mark.slow
 def test_it_still_learns(raw):
-    line = run(raw(num_server_rounds=6, samples_per_client=100, local_epochs=3, flip_probability=P), 10).ledger.read()[-1]
+    line = run(raw(num_server_rounds=6, samples_per_client=100, local_epochs=3, flip_probability=P), 10).round_log.read()[-1]
     assert line["accuracy"] > 0.8
 
 
@@ -174,12 +174,12 @@ def test_a_reply_says_nothing_of_the_data_and_the_ledger_has_nothing_of_it(raw, 
     for metrics in grid.metrics.values():
         assert set(metrics) == {"num-examples", "seconds"}
         assert metrics["num-examples"] == 1
-    for line in folder.ledger.read():
+    for line in folder.round_log.read():
         assert line["train_loss"] is None
         assert "train_accuracy" not in line
     plain, folder = watched(raw, **changes)
     assert {metrics["num-examples"] for metrics in plain.metrics.values()} == {40}
-    assert all(line["train_loss"] > 0 for line in folder.ledger.read())
+    assert all(line["train_loss"] > 0 for line in folder.round_log.read())
 
 
 def test_the_log_says_what_it_is_worth(raw, caplog):

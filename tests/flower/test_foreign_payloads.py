@@ -118,7 +118,7 @@ def test_a_payload_made_for_something_else_is_rejected_and_votes_nothing(raw, up
     faults = {(1, name): remember for name in range(clients)} | {(2, 0): counted, (2, clients - 1): counted}
     faults |= {(2, i): replaced_by(change) for i, (change, _) in enumerate(cases.values(), 1)}
     folder = run(raw(uplink=uplink, quorum=0.1, samples_per_client=10), clients, with_faults(faults))
-    line = folder.ledger.read()[1]
+    line = folder.round_log.read()[1]
     for name, (case, (_, reason)) in enumerate(cases.items(), 1):
         assert re.match(reason, line["rejected"].get(str(name), "")), (case, line["rejected"].get(str(name)))
     assert (line["clients_counted"], line["clients_rejected"]) == (2, len(cases))

@@ -120,7 +120,7 @@ def test_a_client_that_lost_its_state_costs_one_reply_and_is_sent_a_snapshot(raw
     grid = Disturbed(app, config, 4)
     grid.happens = happens
     folder = run_on(grid, config)
-    lines = folder.ledger.read()
+    lines = folder.round_log.read()
     assert [line["failed"] for line in lines] == [{}, {}, {"1": f"error 2: fedgates.errors.WireError: {reason}"}, {}, {}]
     assert [line["clients_counted"] for line in lines] == [4, 4, 3, 4, 4]
     found = sorts(grid.states)
@@ -149,7 +149,7 @@ def test_who_was_not_heard_is_sent_a_snapshot_next(raw):
         folder = run_on(grid, config)
         ends.append(last_checkpoint(folder).read_bytes())
         if downlink == "relay":
-            line, found = folder.ledger.read()[1], sorts(grid.states)
+            line, found = folder.round_log.read()[1], sorts(grid.states)
     assert (list(line["failed"]), list(line["rejected"])) == (["0", "2"], ["1", "3"])
     assert [found[3, client] for client in range(6)] == [VOTES] * 4 + [UPDATES] * 2
     assert {found[at, client] for at in (4, 5) for client in range(6)} == {UPDATES}
@@ -165,7 +165,7 @@ def test_an_evaluator_that_was_not_heard_is_sent_a_snapshot_next(raw):
 
     config = raw(**RELAYED | {"num_server_rounds": 3, "fraction_evaluate": 1.0, "samples_per_client": 50})
     grid = Deaf(app, config, 3)
-    lines = run_on(grid, config).ledger.read()
+    lines = run_on(grid, config).round_log.read()
     assert [list(line["evaluation_failed"]) for line in lines] == [["0"]] * 3
     found = sorts(grid.states)
     assert [found[2, client] for client in range(3)] == [VOTES, UPDATES, UPDATES]
@@ -182,7 +182,7 @@ def test_a_device_that_comes_back_as_another_node_costs_one_reply(raw):
             return list(self.contexts)
 
     config = raw(**RELAYED)
-    lines = run_on(Reconnecting(app, config, 3), config).ledger.read()
+    lines = run_on(Reconnecting(app, config, 3), config).round_log.read()
     assert [line["clients_counted"] for line in lines] == [3, 3, 2, 3, 3]
     assert lines[2]["failed"]["1"].endswith(NONE)
 

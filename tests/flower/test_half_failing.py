@@ -52,7 +52,7 @@ def reached(lines):
 
 def lines_of(raw, seed, grid=LoopbackGrid, **changes):
     config = raw(seed=seed, num_server_rounds=ROUNDS, samples_per_client=0, local_epochs=3, evaluations="threshold", **changes)
-    return run(config, CLIENTS, grid).ledger.read()
+    return run(config, CLIENTS, grid).round_log.read()
 
 
 @pytest.mark.rehearsal

@@ -354,7 +354,7 @@ def sum_of(updates):
 
 def test_each_fault_is_named_by_its_reason_and_none_ends_the_run(hostile):
     folder, _, said = hostile
-    _, line = folder.ledger.read()
+    _, line = folder.round_log.read()
     found = reasons(line, FAULTS)
     assert found["failed"].keys() == FAILED.keys()
     assert found["rejected"].keys() == FAULTS.keys() - FAILED.keys()
@@ -370,7 +370,7 @@ def test_each_fault_is_named_by_its_reason_and_none_ends_the_run(hostile):
 
 
 def test_no_two_faults_have_one_reason(hostile):
-    told = reasons(hostile[0].ledger.read()[1], FAULTS)
+    told = reasons(hostile[0].round_log.read()[1], FAULTS)
     texts = [*told["failed"].values(), *told["rejected"].values()]
     assert len(texts) == len(FAULTS) >= 40
     assert [text for text, times in Counter(texts).items() if times > 1] == []
@@ -379,12 +379,12 @@ def test_no_two_faults_have_one_reason(hostile):
 def test_no_fault_votes(hostile):
     folder, grid, _ = hostile
     updates = honest_updates(grid)
-    assert len(updates) == folder.ledger.read()[1]["clients_counted"] == HONEST
+    assert len(updates) == folder.round_log.read()[1]["clients_counted"] == HONEST
     np.testing.assert_array_equal(votes_of(folder), sum_of(updates))  # the prior is reset every round
 
 
 def test_what_was_rejected_has_travelled_under_the_name_that_it_gives_itself(hostile):
-    line = hostile[0].ledger.read()[1]
+    line = hostile[0].round_log.read()[1]
     traffic = line["uplink"]
     assert traffic["votes"]["messages"] == traffic["relay, side-info"]["messages"] == 1
     assert traffic["unreadable"]["messages"] == 8 + 6  # not as one array, or with a header that says nothing
@@ -394,7 +394,7 @@ def test_what_was_rejected_has_travelled_under_the_name_that_it_gives_itself(hos
 
 def test_a_line_stays_a_line_whatever_clients_write_into_it(hostile):
     folder, _, said = hostile
-    assert all(len(text) <= 300 for column in ("failed", "rejected") for text in folder.ledger.read()[1][column].values())
+    assert all(len(text) <= 300 for column in ("failed", "rejected") for text in folder.round_log.read()[1][column].values())
     assert "\x1b" not in said
     assert len(re.findall(r"^round 2/2", said, re.MULTILINE)) == 1
     assert max(map(len, said.split("\n"))) < 400
@@ -499,7 +499,7 @@ def test_faults_of_other_codecs_and_methods_count_for_nothing(raw, changes, faul
     if "strategy" in changes:
         del config["evaluations"]
     folder, grid = attacked(raw(**config), faults, honest=2)
-    line = folder.ledger.read()[1]
+    line = folder.round_log.read()[1]
     told = reasons(line, faults)["rejected"]
     assert [(name, told.get(name)) for name, (_, text) in faults.items() if not re.match(text, told.get(name, ""))] == []
     assert len(set(told.values())) == len(faults)

@@ -15,7 +15,7 @@ import torch
 from loopback_runs import run, without
 
 from fedgates.flower.study import _FRESH
-from fedgates.runs.checkpoint import RunFolder
+from fedgates.runs.folder import RunFolder
 
 pytestmark = pytest.mark.slow
 ROUNDS, EARLY, LATER, SEED = 4, 5, 15, 1
@@ -190,11 +190,11 @@ def files(folder):
 
 def test_a_run_that_was_killed_and_resumed_ends_as_one_that_nobody_killed(whole_and_kills):
     whole, kills = whole_and_kills
-    expected, lines = files(whole), without(whole.ledger.read())
+    expected, lines = files(whole), without(whole.round_log.read())
     assert len(lines) == ROUNDS
     assert f"checkpoint-{ROUNDS:05d}.safetensors" in expected
     assert [str(kill) for kill in kills if files(kill.folder) != expected] == []
-    assert [str(kill) for kill in kills if without(kill.folder.ledger.read()) != lines] == []
+    assert [str(kill) for kill in kills if without(kill.folder.round_log.read()) != lines] == []
 
 
 def test_the_kills_came_before_the_first_round_was_kept_and_after_and_while_files_were_written(whole_and_kills):

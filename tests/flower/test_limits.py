@@ -40,7 +40,7 @@ def run_of(raw, count=3, grid=Noting, own=None, **changes):
     """A run, client 0 of which has limits of its own: its grid and its ledger."""
     config = raw(**changes)
     grid = grid(app, config, node_configs=nodes(count, **(own or {})))
-    return grid, run_on(grid, config).ledger.read()
+    return grid, run_on(grid, config).round_log.read()
 
 
 # --- payloads that are too long

@@ -47,7 +47,7 @@ def doubled(raw, downlink):
     config = raw(strategy="test_own_rules:Doubling", downlink=downlink, num_server_rounds=4, fraction_train=0.8)
     grid = Noting(app, config, 5)
     folder = run_on(grid, config)
-    assert [line["clients_counted"] for line in folder.ledger.read()] == [4] * 4
+    assert [line["clients_counted"] for line in folder.round_log.read()] == [4] * 4
     return grid, folder
 
 
@@ -74,7 +74,7 @@ def test_evaluate_gets_the_clients_memory_and_on_the_server_none(raw):
     config = raw(strategy="test_own_rules:Veteran", fraction_train=0.5, fraction_evaluate=1.0, samples_per_client=50)
     config["num-server-rounds"] = 8
     grid = Noting(app, config, 2)
-    lines = run_on(grid, config).ledger.read()
+    lines = run_on(grid, config).round_log.read()
     trained = {0: 0, 1: 0}
     for line in lines:
         for server_round, client in grid.states:

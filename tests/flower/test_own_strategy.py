@@ -11,7 +11,8 @@ import pytest
 from engines import ROOT, Sandbox
 from safetensors import safe_open
 
-from fedgates.runs.checkpoint import RunFolder
+from fedgates.runs.checkpoint import load
+from fedgates.runs.folder import RunFolder
 
 EXAMPLE = ROOT / "examples" / "own_strategy"
 LOOPBACK = """
@@ -50,14 +51,14 @@ def test_it_learns_on_every_wire_and_its_own_key_works(copy):
     folder, relayed, sampled, forgetful = on_loopback(
         copy, {}, {"downlink": "relay"}, {"uplink": "sampled"}, {"fade": 1000, "samples-per-client": 20, "local-epochs": 1}
     )
-    lines = folder.ledger.read()
+    lines = folder.round_log.read()
     assert lines[-1]["accuracy"] > 0.6
-    assert folder.load(bytes.fromhex(json_of(folder)["digest"]))[0].trials == 9  # 5, then 5 // 2 + 5 = 7, 8, 9
-    relayed = relayed.ledger.read()
+    assert load(folder.path, bytes.fromhex(json_of(folder)["digest"]))[0].trials == 9  # 5, then 5 // 2 + 5 = 7, 8, 9
+    relayed = relayed.round_log.read()
     assert [line["accuracy"] for line in relayed] == [line["accuracy"] for line in lines]
     assert any("relay" in sort for sort in relayed[-1]["downlink"])
-    assert sum(line["uplink_bytes"] for line in sampled.ledger.read()) < sum(line["uplink_bytes"] for line in lines)
-    assert forgetful.load(bytes.fromhex(json_of(forgetful)["digest"]))[0].trials == 5
+    assert sum(line["uplink_bytes"] for line in sampled.round_log.read()) < sum(line["uplink_bytes"] for line in lines)
+    assert load(forgetful.path, bytes.fromhex(json_of(forgetful)["digest"]))[0].trials == 5
 
 
 def json_of(folder):

@@ -27,7 +27,7 @@ def noted(raw, clients=5, grid=Noting, **changes):
 
 def same_end(one, other):
     assert last_checkpoint(one).read_bytes() == last_checkpoint(other).read_bytes()
-    assert without(one.ledger.read(), *OF_THE_DOWNLINK) == without(other.ledger.read(), *OF_THE_DOWNLINK)
+    assert without(one.round_log.read(), *OF_THE_DOWNLINK) == without(other.round_log.read(), *OF_THE_DOWNLINK)
 
 
 def test_at_first_a_snapshot_and_then_the_updates_of_the_last_round(raw):
@@ -35,7 +35,7 @@ def test_at_first_a_snapshot_and_then_the_updates_of_the_last_round(raw):
     found = sorts(grid.states)
     assert {key: sort for key, sort in found.items() if key[0] == 1} == {(1, i): SNAPSHOT for i in range(3)}
     assert {sort for (server_round, _), sort in found.items() if server_round > 1} == {UPDATES}
-    lines = folder.ledger.read()
+    lines = folder.round_log.read()
     for server_round in (2, 3, 4):
         bodies = lines[server_round - 2]["uplink_bytes"] - 3 * 36  # of the round before, without their headers
         assert {len(grid.states[server_round, i]) for i in range(3)} == {36 + 4 + 5 + 3 * 24 + bodies}
@@ -87,7 +87,7 @@ def test_a_round_that_is_repeated_is_relayed_once(raw):
     _, expected = noted(raw, grid=with_faults(faults), downlink="votes", num_server_rounds=6)
     grid, folder = noted(raw, grid=with_faults(faults), num_server_rounds=6)
     same_end(folder, expected)
-    lines = folder.ledger.read()
+    lines = folder.round_log.read()
     assert [(line["round"], line["attempt"]) for line in lines] == [
         (1, 1),
         (2, 1),
@@ -140,7 +140,7 @@ def test_evaluators_are_sent_relays_too_and_who_evaluated_knows_the_state_alread
     _, expected = noted(raw, downlink="votes", **changes)
     grid, folder = noted(raw, **changes)
     same_end(folder, expected)
-    lines = folder.ledger.read()
+    lines = folder.round_log.read()
     assert all(0 <= line["client_accuracy"] <= 1 for line in lines)
     assert UPDATES in lines[-1]["evaluation_downlink"]
     both = grid.evaluated.keys() & grid.states.keys()  # evaluated the state that opens a round, then trained from it

@@ -9,7 +9,7 @@ from loopback_runs import without
 
 from client_app import app
 from fedgates.flower import LoopbackGrid, run_on_grid
-from fedgates.runs.checkpoint import RunFolder
+from fedgates.runs.folder import RunFolder
 
 pytestmark = pytest.mark.slow
 
@@ -48,8 +48,8 @@ def test_ray_and_loopback_give_the_same_bytes_and_bad_config_ends_before_ray(raw
         assert len(checkpoints) == 2
         for name in checkpoints:
             assert (simulated.path / name).read_bytes() == (loopback.path / name).read_bytes()
-        assert without(simulated.ledger.read()) == without(loopback.ledger.read())
-    assert "relay, sampled" in simulated.ledger.read()[-1]["downlink"]  # Ray's clients kept what they knew
+        assert without(simulated.round_log.read()) == without(loopback.round_log.read())
+    assert "relay, sampled" in simulated.round_log.read()[-1]["downlink"]  # Ray's clients kept what they knew
 
     rounds = re.findall(
         r"^round \d/2  accuracy .+ %  density .+  bpp up .+ down .+  clients 3/3  \d:\d\d left(?:, start included)?$",

@@ -67,7 +67,7 @@ def by_run(config):
     method = build(*configure(config), (1, 8, 8), 10)
     state, _ = folder.load(method.digest)
     assert isinstance(state, Votes if "votes" in stored else Weights)
-    metrics = {line["round"]: _of_evaluation(line) for line in folder.ledger.read()}
+    metrics = {line["round"]: _of_evaluation(line) for line in folder.round_log.read()}
     return End(method.codec.pack_state(state, ROUNDS + 1), grid.states, grid.evaluated, {k: v for k, v in metrics.items() if v})
 
 

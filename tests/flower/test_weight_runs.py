@@ -18,8 +18,8 @@ from loopback_runs import (
 from loopback_runs import MLP_SIZE as D
 from safetensors.numpy import load_file
 
-from fedgates.methods.metrics import entropy
 from fedgates.types import Update, pack
+from fedgates.util.entropy import binary_entropy
 from fedgates.wire.header import HEADER_SIZE
 
 NETWORK = MLP
@@ -34,24 +34,24 @@ def weights(folder):
 def test_float16_halves_what_fedavg_sends_and_changes_little_else(raw):
     full = run(raw(strategy="fedavg", samples_per_client=100, num_server_rounds=4))
     half = run(raw(strategy="fedavg", samples_per_client=100, num_server_rounds=4, value_type="float16"))
-    for one, other in zip(full.ledger.read(), half.ledger.read(), strict=True):
+    for one, other in zip(full.round_log.read(), half.round_log.read(), strict=True):
         assert one["uplink"] == {"values, float32": {"messages": 4, "bytes": 4 * (36 + 4 * D)}}
         assert other["uplink"] == {"values, float16": {"messages": 4, "bytes": 4 * (36 + 2 * D)}}
         assert one["downlink"] == other["downlink"]  # the server's state stays float32
-    assert half.ledger.read()[-1]["accuracy"] == pytest.approx(full.ledger.read()[-1]["accuracy"], abs=0.02)
+    assert half.round_log.read()[-1]["accuracy"] == pytest.approx(full.round_log.read()[-1]["accuracy"], abs=0.02)
     assert 0 < np.abs(weights(full) - weights(half)).max() < 1e-3
 
 
 def test_a_mask_with_values_costs_its_mask_and_its_values(raw):
     folder = run(raw(**TOP, num_server_rounds=4))
-    for line in folder.ledger.read():
+    for line in folder.round_log.read():
         assert line["clients_counted"] == 4
         ((sort, traffic),) = line["uplink"].items()
         assert sort == "mask and values, side-info, float16"
         mask = traffic["bytes"] / 4 - 36 - 2 * ONES
-        assert 0 < mask < 1.02 * entropy(0.05) * D / 8
+        assert 0 < mask < 1.02 * binary_entropy(0.05) * D / 8
         assert line["density"] == ONES / D
-    losses = [line["loss"] for line in folder.ledger.read()]
+    losses = [line["loss"] for line in folder.round_log.read()]
     assert losses == sorted(losses, reverse=True)
 
 
@@ -60,9 +60,9 @@ def test_a_mask_with_values_ends_the_same_however_it_is_coded_and_relayed(raw, u
     changes = {**TOP, "num_server_rounds": 3, "uplink": uplink, "fraction_train": 0.6}
     plain, relayed = (run(raw(**changes, downlink=downlink), 5) for downlink in ("votes", "relay"))
     assert weights(plain).tobytes() == weights(relayed).tobytes()
-    line = relayed.ledger.read()[-1]
+    line = relayed.round_log.read()[-1]
     assert f"relay, {uplink}, float16" in line["downlink"]
-    assert total(line["downlink"]) == line["downlink_bytes"] < plain.ledger.read()[-1]["downlink_bytes"]
+    assert total(line["downlink"]) == line["downlink_bytes"] < plain.round_log.read()[-1]["downlink_bytes"]
 
 
 def test_a_relay_of_weights_is_the_same_weights(raw):
@@ -70,7 +70,7 @@ def test_a_relay_of_weights_is_the_same_weights(raw):
     changes = {"strategy": "fedavg", "value_type": "float16", "fraction_train": 0.4, "num_server_rounds": 6}
     relayed = run(raw(**changes, downlink="relay", min_clients=2), 2)
     plain = run(raw(**changes, min_clients=2), 2)
-    lines = relayed.ledger.read()
+    lines = relayed.round_log.read()
     assert [line["clients_counted"] for line in lines] == [1] * 6
     assert {"relay, float16", "values, float32"} == {sort for line in lines for sort in line["downlink"]}
     assert weights(relayed).tobytes() == weights(plain).tobytes()
@@ -122,7 +122,7 @@ def test_fedavg_takes_nothing_but_what_it_asked_for(raw):
     config = raw(strategy="fedavg", num_server_rounds=1, quorum=0.1)
     faults = {(1, i): fault for i, (fault, _) in enumerate(FAULTS)}
     folder = run(config, len(FAULTS) + 2, with_faults(faults))
-    (line,) = folder.ledger.read()
+    (line,) = folder.round_log.read()
     assert line["clients_counted"] == 2
     for i, (_, reason) in enumerate(FAULTS):
         assert line["rejected"][str(i)].startswith(reason)
@@ -138,7 +138,7 @@ def test_a_mask_with_too_few_values_or_none_is_rejected(raw):
         return answer(message, resealed(payload_of(sent(mask, **of_top)(message, reply))[:-2]))
 
     faults = {(1, 1): short, (1, 2): sent(Update(mask.mask), **of_top)}
-    (line,) = run(raw(**TOP, uplink="packed", num_server_rounds=1), 4, with_faults(faults)).ledger.read()
+    (line,) = run(raw(**TOP, uplink="packed", num_server_rounds=1), 4, with_faults(faults)).round_log.read()
     assert line["rejected"] == {
         "1": f"a body of {-(-D // 8) - 2} bytes, expected {-(-D // 8)}",
         "2": "a payload of mask, packed, expected mask and values, packed, float16",

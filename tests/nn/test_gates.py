@@ -8,9 +8,9 @@ from torch.nn.utils import parametrizations
 
 from fedgates import rng
 from fedgates.errors import NetworkError
-from fedgates.methods.metrics import entropy
 from fedgates.nn.gates import Gates, sample, sample_with, weight_scale
 from fedgates.nn.network import Network
+from fedgates.util.entropy import binary_entropy
 
 
 def small():
@@ -355,4 +355,4 @@ def test_batchnorm_without_parameters_works_on_the_statistics_of_the_batch():
 
 @pytest.mark.parametrize(("density", "bits"), [(0, 0), (1, 0), (0.5, 1), (0.25, 0.8112781), (0.89, 0.4999158)])
 def test_entropy(density, bits):
-    assert entropy(density) == pytest.approx(bits)
+    assert binary_entropy(density) == pytest.approx(bits)

@@ -1,4 +1,4 @@
-"""One value of a ledger's line, of a config or of the predictions, damaged: whatever JSON can hold stands in its place."""
+"""A line of rounds.jsonl, a config or predictions with one value replaced by arbitrary JSON."""
 
 import json
 

@@ -18,7 +18,7 @@ VOID = {"meta", "link", "img"}
 
 
 def line(server_round=1, **changes):
-    """A line of a ledger: four clients of a network with 1000 parameters, three of which answered."""
+    """A line of rounds.jsonl: four clients of a network with 1000 parameters, three of which answered."""
     return {
         "round": server_round,
         "seconds": 2.0,

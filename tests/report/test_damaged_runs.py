@@ -1,4 +1,4 @@
-"""Runs' files with one value damaged: what is wrong is named, the rest is told, and no command ends in anything but a line."""
+"""Files of a run with one damaged value: the damage is named, the rest is shown, and every error is one line."""
 
 import contextlib
 import io
@@ -20,7 +20,7 @@ SOUND = {
 THOROUGH = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 
 
-def told(*arguments):
+def output_of(*arguments):
     """A command's exit code, and what it writes to standard output and error."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as end:
@@ -50,7 +50,7 @@ def check(folder):
     """Every command that looks at a run ends, with 0 or one clear line, and the page is a page."""
     report, runs, cost = ("report", folder), ("runs", "--folder", folder.parent), ("cost", folder)
     for command in (report, (*report, "--follow", "--json"), runs, cost):
-        code, out, err = told(*command)
+        code, out, err = output_of(*command)
         assert code in {0, 2}, (command, err)
         complaints = [
             row for row in err.splitlines() if row.startswith("fedgates: ")
@@ -66,7 +66,7 @@ def check(folder):
 
 @given(data=st.data())
 @THOROUGH
-def test_a_line_of_the_ledger(folder, lines, data):
+def test_a_line_of_the_log(folder, lines, data):
     which = data.draw(st.integers(0, len(lines) - 1))
     bad = data.draw(damaged(lines[which]))
     write(folder, lines, "rounds.jsonl", "".join(json.dumps(bad if i == which else one) + "\n" for i, one in enumerate(lines)))
@@ -84,7 +84,7 @@ def test_another_file(folder, lines, data, name):
     data=st.binary(max_size=200) | st.sampled_from([b"[" * 100_000 + b"\n", b'{"round":' + b"9" * 5000 + b"}\n", b"\n" * 100])
 )
 @settings(THOROUGH, max_examples=30)
-def test_a_ledger_of_anything(folder, lines, data):
+def test_a_log_of_anything(folder, lines, data):
     write(folder, lines)
     (folder / "rounds.jsonl").write_bytes(data)
     check(folder)
@@ -95,17 +95,17 @@ def test_a_damaged_line_is_named_by_each_command(tmp_path):
     folder = write_folder(tmp_path / "run", bad, CONFIG)
     wrong = 'rounds.jsonl, line 2: uplink_bytes = "many": expected a whole number from 0 to 1,000,000,000,000,000,000'
     left_out = f"left out, because it cannot be read: {wrong}, and 1 more"
-    code, out, err = told("report", folder)
+    code, out, err = output_of("report", folder)
     assert (code, err) == (0, f"fedgates: {left_out}\n")
     assert "fedpm, 1 round " in out
-    assert told("runs", "--folder", tmp_path)[2] == f"fedgates: run: {left_out}\n"
-    code, out, err = told("cost", folder)
+    assert output_of("runs", "--folder", tmp_path)[2] == f"fedgates: run: {left_out}\n"
+    code, out, err = output_of("cost", folder)
     assert (code, out) == (2, "")
-    assert err == f"fedgates: run = '{folder}': expected a run whose rounds.jsonl has a round in each line; {wrong}\n"
-    assert json.loads(told("runs", "--folder", tmp_path, "--json")[1])[0]["problems"][0] == wrong
+    assert err == f"fedgates: run = '{folder}': expected a run with a valid rounds.jsonl; {wrong}\n"
+    assert json.loads(output_of("runs", "--folder", tmp_path, "--json")[1])[0]["problems"][0] == wrong
     page = page_of(folder)
     assert f"Left out, because it cannot be read: {wrong}" in page.says
-    assert "rounds.jsonl, line 3: failed = a list: expected a reason for each client" in page.says
+    assert "rounds.jsonl, line 3: failed = a list: expected an object with a reason for each client" in page.says
     assert "1 of 3 rounds in 2.00 s" in page.says
 
 
@@ -115,16 +115,16 @@ def test_many_damaged_lines_are_counted(tmp_path):
     assert "Left out, because it cannot be read: rounds.jsonl: 990 more lines" in page.says
 
 
-def test_values_of_the_config_that_no_run_has_are_named(tmp_path):
+def test_unusable_values_of_the_config_are_named(tmp_path):
     bad = {"num-server-rounds": "thirty", "target-density": -1, "simulated-clients": 2.5, "eps": [1], HOSTILE: {}}
     page = page_of(write_folder(tmp_path, [line()], CONFIG | bad))
-    for told_of in (
+    for problem in (
         'config.json: num-server-rounds = "thirty"',
-        "config.json: target-density = -1",
+        "config.json: density.target = -1",
         "config.json: simulated-clients = 2.5",
-        "config.json: eps = a list",
+        "config.json: fedpm.eps = a list",
     ):
-        assert f"Left out, because it cannot be read: {told_of}" in page.says
+        assert f"Left out, because it cannot be read: {problem}" in page.says
     assert page.says.count("Left out") == 5
     assert "seed" in page.says
 
@@ -140,9 +140,9 @@ def test_a_text_of_a_megabyte_is_cut_wherever_it_stands(tmp_path):
     folder = write_folder(tmp_path / "run", lines, config, predictions((0, 1), classes=(long, long)))
     page = page_of(folder)
     assert len(page.text) < 60_000
-    assert "The command is too long for a page; all that goes into it stands in config.json." in page.says
+    assert "The command is too long for this page; config.json has all of its values." in page.says
     for command in (("report", folder), ("runs", "--folder", tmp_path), ("cost", folder), ("report", folder, "--follow")):
-        code, out, err = told(*command)
+        code, out, err = output_of(*command)
         assert (code, err) == (0, "")
         assert len(out) < 6_000
         assert out.replace("\n", "").isprintable()

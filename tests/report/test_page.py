@@ -7,14 +7,14 @@ from page_folders import CONFIG, Page, full, line, page_of, predictions, without
 from fedgates.report import write_page
 
 ALL = [
-    "What it learned",
-    "What travelled",
-    "The network",
+    "Results",
+    "Communication",
+    "Network",
     "Clients",
-    "On the devices' own data",
-    "Some predictions",
+    "Evaluation on devices",
+    "Sample predictions",
     "Configuration",
-    "Run it again",
+    "Reproduce this run",
 ]
 
 
@@ -22,7 +22,7 @@ def labels(page):
     return [svg["aria-label"] for svg in page.all("svg") if "aria-label" in svg]
 
 
-def test_the_whole_story(tmp_path):
+def test_a_page_with_everything(tmp_path):
     page = page_of(full(tmp_path))
     assert page.headings == ALL
     for words in (
@@ -33,17 +33,17 @@ def test_the_whole_story(tmp_path):
         "12.0 kB up, 33.5 kB down",
         "2.90 ×",  # noqa: RUF001  # 4,000 bytes for 11 replies and 22 states: 132,000 / 45,500
         "3 rounds, and 1 attempt without a quorum in 8.00 s",
-        "1 attempt had too few that count, and changed nothing.",
-        "4 replies of 1 client, the last in round 3, failed: no reply within 5 s",
-        "1 reply of 1 client, the last in round 2, attempt 1, rejected: stale",
+        "1 attempt had no quorum and left the state unchanged.",
+        "4 replies of 1 client, last in round 3, failed: no reply within 5 s",
+        "1 reply of 1 client, last in round 2, attempt 1, rejected: stale",
         "up: mask, side-info 12 12.0 kB 1.00 kB 8.000",
         "to evaluate: relay, side-info",
-        "What went wrong: 8 replies, in 4 attempts at a round",
+        "Failures: 8 replies in 4 attempts",
         "Round 2, attempt 1, no quorum",
         "client 1 rejected: stale",
         "client 2 failed: no reply within 5 s",
         "client 1 did not evaluate: gone",
-        "✗ dog, is cat 83 %",
+        "✗ dog (true: cat) 83 %",
         "✓ dog 83 %",
         "learning-rate 0.3 0.1",
     ):
@@ -54,12 +54,12 @@ def test_charts_say_what_they_show(tmp_path):
     found = labels(page_of(full(tmp_path)))
     assert "Test accuracy, from 51.0 % to 53.0 %, by round" in found
     assert "Test accuracy, from 51.0 % to 53.0 %, by bytes moved, from 11.5 kB to 45.5 kB" in found
-    assert "Bytes down an attempt at a round: 33.5 kB in all" in found
+    assert "Bytes down per attempt: 33.5 kB in total" in found
     assert "Gates below .05 or above .95: 20.0 % after the first round, 20.0 % after the last" in found
-    assert "Replies an attempt at a round; in all 10 counted, 1 rejected, 5 failed" in found
+    assert "Replies per attempt; in total 10 accepted, 1 rejected, 5 failed" in found
 
 
-def test_bytes_of_a_failed_attempt_count_and_what_it_found_does_not(tmp_path):
+def test_a_failed_attempt_counts_its_bytes_but_not_its_metric(tmp_path):
     lines = [line(1), line(2, quorum=False, accuracy=0.99), line(2, attempt=2, accuracy=0.6)]
     page = page_of(write_folder(tmp_path, lines, CONFIG))
     assert "Test accuracy, from 51.0 % to 60.0 %, by bytes moved, from 11.0 kB to 33.0 kB" in labels(page)
@@ -67,7 +67,7 @@ def test_bytes_of_a_failed_attempt_count_and_what_it_found_does_not(tmp_path):
     assert "2 of 3 rounds, and 1 attempt without a quorum" in page.says
 
 
-def test_the_best_round_is_told_where_the_last_is_not(tmp_path):
+def test_the_best_round_is_shown_if_it_is_not_the_last(tmp_path):
     lines = [line(1, accuracy=0.9), line(2, accuracy=0.8)]
     assert "80.0 % after round 2; best 90.0 % in round 1" in page_of(write_folder(tmp_path, lines, CONFIG)).says
 
@@ -78,35 +78,35 @@ def test_each_layer_of_the_model_with_its_density(tmp_path):
     page = page_of(tmp_path)
     assert "1 Linear" in page.says
     assert "of 65,792" in page.says
-    assert f"As it is, dense {size:,} {kept:,} 84,480" in page.says
-    assert "Without units that no path uses" in page.says
+    assert f"All units {size:,} {kept:,} 84,480" in page.says
+    assert "Without dead units" in page.says
 
 
-def test_a_run_that_moves_more_than_dense_fedavg_is_not_said_to_move_less(tmp_path):
+def test_a_run_that_moves_more_than_dense_fedavg(tmp_path):
     less = page_of(write_folder(tmp_path, [line()], CONFIG)).says
-    assert "Less than dense FedAvg 2.55 ×" in less  # noqa: RUF001
+    assert "Fewer bytes than dense FedAvg 2.55 ×" in less  # noqa: RUF001
     more = page_of(write_folder(tmp_path, [line(uplink_bytes=100_000, uplink_bpp=800 / 3)], CONFIG)).says
-    assert "More than dense FedAvg 3.86 ×" in more  # noqa: RUF001
-    assert "Less than" not in more
+    assert "More bytes than dense FedAvg 3.86 ×" in more  # noqa: RUF001
+    assert "Fewer bytes than" not in more
 
 
 def test_columns_of_attempts_are_labelled_where_rounds_begin(tmp_path):
     lines = [line(r, attempt=a, quorum=a == 3) for r in range(1, 9) for a in (1, 2, 3)]
     page = write_page(write_folder(tmp_path, lines, CONFIG)).read_text()
-    chart = page.partition('aria-label="Replies an attempt at a round')[2].partition("</svg>")[0]
+    chart = page.partition('aria-label="Replies per attempt')[2].partition("</svg>")[0]
     assert re.findall(r'text-anchor="middle">(\w+)<', chart) == [str(r) for r in range(1, 9)]
 
 
-def test_one_codec_alone_is_named_too(tmp_path):
+def test_a_single_codec_is_named(tmp_path):
     page = page_of(write_folder(tmp_path, [line()], CONFIG))
-    assert "Bytes up, a round All of it mask, side-info." in page.says
-    assert "Bytes down, a round All of it votes." in page.says
+    assert "Bytes up per round All payloads: mask, side-info." in page.says
+    assert "Bytes down per round All payloads: votes." in page.says
 
 
 @pytest.mark.parametrize(("seconds", "unit"), [(3.0, "s"), (900.0, "min"), (30_000.0, "h")])
-def test_long_rounds_are_told_in_minutes_and_hours(tmp_path, seconds, unit):
+def test_long_rounds_are_in_minutes_and_hours(tmp_path, seconds, unit):
     page = write_page(write_folder(tmp_path, [line(i, seconds=seconds) for i in (1, 2)], CONFIG)).read_text()
-    chart = page.partition('aria-label="Time a round')[2].partition("</svg>")[0]
+    chart = page.partition('aria-label="Time per round')[2].partition("</svg>")[0]
     ticks = re.findall(r'text-anchor="end">([^<]+)<', chart)[:-1]
     assert ticks
     assert all(tick.endswith(f" {unit}") and "e+" not in tick for tick in ticks)
@@ -132,36 +132,36 @@ def test_a_run_that_diverged_is_drawn(tmp_path):
             ["Test r2 0.250 after round 1"],
         ),
         ([line(accuracy=None, loss=None)], [], ["Training loss of the clients 0.700"]),
-        ([line(accuracy=None, loss=None, train_loss=None)], ["What it learned"], []),
-        ([without(line(density=1.0, model_density=1.0), "theta_histogram")], ["The network"], []),
+        ([line(accuracy=None, loss=None, train_loss=None)], ["Results"], []),
+        ([without(line(density=1.0, model_density=1.0), "theta_histogram")], ["Network"], []),
         ([without(line(), "theta_histogram", "attempt", "quorum")], [], ["Density by round"]),
-        ([line(density=None, uplink={}, downlink={}, uplink_bytes=0, downlink_bytes=0)], ["What travelled"], []),
+        ([line(density=None, uplink={}, downlink={}, uplink_bytes=0, downlink_bytes=0)], ["Communication"], []),
         ([line(failed={})], [], ["No reply was rejected and no client failed."]),
-        ([line(quorum=False), line(quorum=False, attempt=2)], ["What it learned", "The network"], ["0 of 3 rounds"]),
+        ([line(quorum=False), line(quorum=False, attempt=2)], ["Results", "Network"], ["0 of 3 rounds"]),
         (
             [],
-            ["What it learned", "What travelled", "The network", "Clients"],
-            ["Ended early, before the first of its 3 rounds."],
+            ["Results", "Communication", "Network", "Clients"],
+            ["Ended early, before the first of 3 rounds."],
         ),
     ],
 )
-def test_parts_without_a_source_are_left_out(tmp_path, lines, gone, there):
+def test_sections_without_data_are_left_out(tmp_path, lines, gone, there):
     page = page_of(write_folder(tmp_path, lines, CONFIG))
-    always = [title for title in ALL if title not in {"On the devices' own data", "Some predictions"}]
+    always = [title for title in ALL if title not in {"Evaluation on devices", "Sample predictions"}]
     assert page.headings == [title for title in always if title not in gone]
     assert all(words in page.says for words in there)
 
 
-def test_a_ledger_alone(tmp_path):
+def test_a_log_alone(tmp_path):
     page = page_of(write_folder(tmp_path / "some-run", [line(1), line(2)]))
     assert page.headings == ALL[:4]
     assert "some-run" in page.says
 
 
-def test_devices_without_classes_tell_their_loss(tmp_path):
+def test_devices_without_classes_show_their_loss(tmp_path):
     found = {"0": {"examples": 5, "loss": 0.25}, "1": {"examples": 5, "loss": 0.75}}
     page = page_of(write_folder(tmp_path, [line(client_evaluations=found, client_loss=0.5)], CONFIG))
-    assert "Loss on held-out images of their own" in page.says
+    assert "Loss on devices' held-out images" in page.says
     assert "device examples loss client 1 5 0.750 client 0 5 0.250" in page.says
 
 
@@ -185,17 +185,17 @@ def test_a_thousand_rounds_with_hundreds_of_reasons_each(tmp_path):
     assert len(page.text) < 400_000
     assert "and 188 more" in page.says
     assert "and 960 more attempts" in page.says
-    assert "Bytes up, a round, means of 20" in page.says
+    assert "Bytes up per round, means of 20" in page.says
     assert "rounds 1 to 20: 3.00 kB, mask, side-info" in page.text
-    assert "rounds 981 to 1000: 3 counted" in page.text
-    assert "Bytes up a round, means of 20: 3.00 MB in all" in labels(page)
+    assert "rounds 981 to 1000: 3 accepted" in page.text
+    assert "Bytes up per round, means of 20: 3.00 MB in total" in labels(page)
 
 
-def test_sorts_of_payloads_beyond_those_with_colours_are_one(tmp_path):
+def test_kinds_of_payloads_beyond_the_colours_are_added_up(tmp_path):
     many = {f"kind {i}": {"messages": 1, "bytes": 100 - i} for i in range(30)}
     page = page_of(write_folder(tmp_path, [line(uplink=many, uplink_bytes=sum(one["bytes"] for one in many.values()))], CONFIG))
     assert "kind 3 others" in page.says
-    assert "and 11 other sorts" in page.says
+    assert "and 11 other kinds" in page.says
 
 
 def test_many_devices_are_cut(tmp_path):
@@ -240,7 +240,7 @@ ELEMENTS = {
 }
 
 
-def test_hostile_texts_stay_texts(tmp_path):
+def test_hostile_text_stays_text(tmp_path):
     found = {HOSTILE: {"examples": 5, "accuracy": 0.5, "loss": 1.0}}
     sorts = {HOSTILE: {"messages": 3, "bytes": 3_000}}
     wrong = {"rejected": {HOSTILE: HOSTILE}, "failed": {"1": HOSTILE}, "evaluation_failed": {"2": HOSTILE}}
@@ -265,7 +265,7 @@ def test_samples_whose_images_are_none_are_left_out_and_named(tmp_path):
         assert "Left out, because it cannot be read: predictions.json" in page.says
 
 
-def test_it_reads_as_html(tmp_path):
+def test_a_page_is_valid_html(tmp_path):
     text = write_page(full(tmp_path)).read_text(encoding="utf-8")
     assert text.startswith('<!DOCTYPE html>\n<html lang="en">')
     page = Page(text)

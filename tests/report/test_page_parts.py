@@ -1,4 +1,4 @@
-"""The small things that a page is made of: elements, numbers, axes, totals."""
+"""The parts of a page: elements, numbers, axes, totals."""
 
 from itertools import pairwise
 
@@ -13,8 +13,8 @@ from fedgates.report.axes import linear, logarithmic, whole
 from fedgates.report.charts import thinned
 from fedgates.report.markup import Html, el, join, text
 from fedgates.runs import totals
-from fedgates.runs.round_log import RoundRecord
-from fedgates.runs.summary import summary
+from fedgates.runs.record import RoundRecord
+from fedgates.runs.summary import summary_table
 from fedgates.types import Update, pack
 
 # --- markup
@@ -41,7 +41,7 @@ def test_markup(made, expected):
 
 
 @given(st.text())
-def test_any_text_can_be_written_and_is_no_markup(value):
+def test_any_text_is_escaped(value):
     found = el("p", value, title=value)
     assert found.encode()
     assert found.count("<") == 2
@@ -144,39 +144,39 @@ def test_bytes_and_dense_fedavg_are_those_of_the_table_at_the_end():
         line(2, quorum=False, clients_counted=0),
         line(2, attempt=2),
     ]
-    found = totals.moved(lines, 1000)
-    rows = [row.split() for row in summary(lines, "fedpm", 1000).splitlines()]
+    found = totals.total_bytes(lines, 1000)
+    rows = [row.split() for row in summary_table(lines, "fedpm", 1000).splitlines()]
     assert [f"{n:,}" for n in (found.up, found.down, found.both)] == rows[1][-3:]
     assert [f"{n:,}" for n in (found.dense_up, found.dense_down, found.dense)] == rows[2][-3:]
 
 
 @pytest.mark.parametrize("size", [1, 7, 85_002, 11_173_962])
-def test_a_ledger_implies_the_networks_size(size):
-    tally = RoundRecord(1, size)
-    tally.sent(0, "votes", 36)
-    assert totals.parameters([tally.line(1.0, {})]) == size
+def test_a_log_implies_the_size_of_the_network(size):
+    record = RoundRecord(1, size)
+    record.sent(0, "votes", 36)
+    assert totals.network_size([record.line(1.0, {})]) == size
     silent = RoundRecord(1, size).line(1.0, {})
-    assert totals.parameters([silent]) == 0
+    assert totals.network_size([silent]) == 0
     answered = RoundRecord(1, size)
     answered.received("mask", 333)
     answered.count(Update(mask=pack(np.ones(size if size < 100 else 8, dtype=bool))))
-    assert totals.parameters([silent, answered.line(1.0, {})]) == size
+    assert totals.network_size([silent, answered.line(1.0, {})]) == size
 
 
 @pytest.mark.parametrize("rate", [None, 0, 1e-300])
-def test_a_ledger_that_implies_no_size_that_can_be_tells_none(rate):
-    assert totals.parameters([line(downlink_bpp=rate, uplink_bpp=rate)]) == 0
-    assert totals.parameters([line(downlink_bpp=rate)]) == 1000
+def test_a_log_that_implies_no_valid_size(rate):
+    assert totals.network_size([line(downlink_bpp=rate, uplink_bpp=rate)]) == 0
+    assert totals.network_size([line(downlink_bpp=rate)]) == 1000
 
 
-def test_what_travelled_is_ordered_by_direction_and_bytes():
-    found = totals.sorts(
+def test_kinds_of_payloads_are_ordered_by_direction_and_bytes():
+    found = totals.payload_kinds(
         [
             line(downlink={"votes": {"messages": 1, "bytes": 5}, "relay": {"messages": 2, "bytes": 9}}),
             line(evaluation_downlink={"votes": {"messages": 1, "bytes": 99}}),
         ]
     )
-    assert [(sort.way, sort.name, sort.messages, sort.total) for sort in found] == [
+    assert [(kind.direction, kind.name, kind.messages, kind.total) for kind in found] == [
         ("uplink", "mask, side-info", 6, 6_000),
         ("downlink", "votes", 5, 8_005),
         ("downlink", "relay", 2, 9),

@@ -6,18 +6,17 @@ import subprocess
 import sys
 
 import pytest
-from configs import config_of
 from flwr.common.config import parse_config_args
 from page_folders import CONFIG, full, line, page_of, png, predictions, write_folder, write_model
 
 from fedgates.config import RunConfig, to_dict
 from fedgates.errors import ConfigError
-from fedgates.report.run_data import gather
+from fedgates.report.run_data import load_run_data
 from fedgates.report.settings import command
 
 
-def test_a_folder_of_something_else_is_refused_and_left_alone(tmp_path):
-    with pytest.raises(ConfigError, match=r"expected a run's folder, with its config\.json or rounds\.jsonl"):
+def test_another_folder_is_refused_and_left_unchanged(tmp_path):
+    with pytest.raises(ConfigError, match=r"expected the folder of a run, with its config\.json or rounds\.jsonl"):
         page_of(tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -33,18 +32,18 @@ def test_damaged_files_are_named_and_the_rest_is_there(tmp_path, name, content):
     assert len(page.headings) >= 3
 
 
-def test_a_line_cut_short_by_a_kill_is_no_round(tmp_path):
+def test_a_truncated_last_line_is_no_round(tmp_path):
     folder = write_folder(tmp_path, [line(1), line(2)], CONFIG)
     with (folder / "rounds.jsonl").open("a") as file:
         file.write('{"round": 3, "acc')
-    assert len(gather(folder).lines) == 2
+    assert len(load_run_data(folder).lines) == 2
 
 
-def test_a_model_cut_short(tmp_path):
+def test_a_truncated_model(tmp_path):
     folder = full(tmp_path)
     whole = (folder / "model.fedgates").read_bytes()
     (folder / "model.fedgates").write_bytes(whole[:-9])
-    found = gather(folder)
+    found = load_run_data(folder)
     assert found.model is None
     assert "checksum" in found.problems[0]
 
@@ -53,7 +52,7 @@ def test_wrong_samples_come_first_and_large_images_are_left_out(tmp_path):
     told = predictions((0, 0), (0, 1), (1, 7))
     told["samples"].append({"image": png(400), "label": 0, "predicted": 0})
     told["samples"] += [{"image": "iVBORw0KGgo" + "A" * 200_001, "label": 1, "predicted": 1}]
-    found = gather(write_folder(tmp_path, [], CONFIG, told)).samples
+    found = load_run_data(write_folder(tmp_path, [], CONFIG, told)).samples
     assert [(s.label, s.predicted, s.right) for s in found[:3]] == [
         ("cat", "dog", False),
         ("dog", "7", False),
@@ -62,7 +61,7 @@ def test_wrong_samples_come_first_and_large_images_are_left_out(tmp_path):
     assert sum(len(s.image) for s in found) <= 150_000
 
 
-def test_a_network_of_somebodys_own_is_told_by_its_file_and_not_imported(tmp_path):
+def test_a_network_of_the_users_own_is_described_by_its_file_and_not_imported(tmp_path):
     folder = write_folder(tmp_path, [line()], CONFIG)
     write_model(folder, called="nowhere:network")
     assert "Density of each layer of the model after round 3" in page_of(folder).says
@@ -83,35 +82,37 @@ print({{"torch", "flwr", "matplotlib", "PIL"}} & {{*sys.modules}})
 # --- configuration
 
 
-def test_what_was_changed(tmp_path):
-    config = to_dict(config_of(RunConfig, seed=7, output_dir="/tmp/x", resume="/tmp/y")) | {
+def test_changed_keys_are_those_that_differ_from_the_defaults(tmp_path):
+    config = to_dict(RunConfig(seed=7, output_dir="/tmp/x", resume="/tmp/y")) | {
         "simulated-clients": 3,
-        "eps": 0.001,
+        "fedpm.eps": 0.001,
         "prior": 2.0,
     }
-    assert gather(write_folder(tmp_path, [], config)).changed == ["seed", "prior"]
-    assert gather(tmp_path, {"seed": 7}).changed[:2] == ["strategy", "dataset"]
+    assert load_run_data(write_folder(tmp_path, [], config)).changed == ["seed", "fedpm.eps", "fedpm.prior"]
+    defaults = to_dict(RunConfig()) | {"fedpm.eps": 0.001, "fedpm.prior": 1.0}
+    assert load_run_data(tmp_path, defaults).changed == ["seed", "fedpm.prior"]
+    assert load_run_data(tmp_path, {"seed": 7}).changed[:2] == ["strategy", "dataset"]
 
 
-def test_every_key_as_it_is_by_default(tmp_path):
+def test_a_config_of_defaults(tmp_path):
     folder = write_folder(tmp_path, [], to_dict(RunConfig()) | {"simulated-clients": 3})
-    assert "Every key has its default." in page_of(folder).says
-    assert "--run-config" not in command(gather(folder))
+    assert "Every key has its default value." in page_of(folder).says
+    assert "--run-config" not in command(load_run_data(folder))
 
 
 @pytest.mark.parametrize(
     "changed",
     [
-        {"seed": 7, "learning-rate": 0.25, "dual-restart": False, "strategy": "topk"},
+        {"seed": 7, "learning-rate": 0.25, "density.dual-restart": False, "strategy": "topk"},
         {"dataset": "npz:/data/o'brien's set.npz"},
         {"dataset": 'folder:/a "quoted" name'},
-        {"dataset": "npz:/tmp/$(touch x)`id`;rm -rf ~\\n.npz", "eps": 1e-06},
+        {"dataset": "npz:/tmp/$(touch x)`id`;rm -rf ~\\n.npz", "fedpm.eps": 1e-06},
         {"model": "my_module:réseau"},
     ],
 )
-def test_the_command_gives_flower_what_the_run_had(tmp_path, changed):
+def test_the_command_has_the_changed_keys(tmp_path, changed):
     config = to_dict(RunConfig()) | {"simulated-clients": 12} | changed
-    words = shlex.split(command(gather(write_folder(tmp_path, [], config))).replace("\\\n", ""))
+    words = shlex.split(command(load_run_data(write_folder(tmp_path, [], config))).replace("\\\n", ""))
     assert words[:6] == ["uv", "run", "flwr", "run", ".", "--stream"]
     assert words[6:8] == ["--federation-config", "num-supernodes=12 client-resources-num-cpus=1"]
     assert words[8] == "--run-config"
@@ -120,4 +121,4 @@ def test_the_command_gives_flower_what_the_run_had(tmp_path, changed):
 
 def test_a_config_is_read_as_it_was_written(tmp_path):
     folder = write_folder(tmp_path, [], CONFIG)
-    assert gather(folder).config == json.loads((folder / "config.json").read_text())
+    assert load_run_data(folder).config == json.loads((folder / "config.json").read_text())

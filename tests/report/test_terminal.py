@@ -52,32 +52,32 @@ def test_before_the_first_round():
         (3, "round"),
     ],
 )
-def test_columns_for_which_there_is_no_room_are_left_out(width, head):
+def test_columns_that_do_not_fit_are_left_out(width, head):
     found = rows([line(1)], width=width)
     assert found[1] == head
     assert len(found) == 4
 
 
-def test_the_last_rounds_are_those_that_are_shown():
+def test_the_last_rounds_are_shown():
     found = rows([line(i) for i in range(1, 101)], height=12, of_rounds=100)
     assert len(found) == 11
     assert [row.split()[0] for row in found[2:-1]] == [f"{i}/100" for i in range(93, 101)]
     assert found[-2].endswith("0:00")
 
 
-def test_time_left_is_that_of_all_rounds_though_few_are_shown():
+def test_time_left_is_estimated_from_rounds_that_are_not_shown_too():
     lines = [line(i, seconds=1.0) for i in range(1, 30)] + [line(i, seconds=90.0) for i in (30, 31)]
     assert rows(lines, height=6, of_rounds=130)[-2].endswith("1:39")  # a second a round: the last two are outliers
 
 
-def test_what_went_wrong_stands_below_its_round():
+def test_failures_are_below_their_round():
     failed = {"1": "gone", "2": "gone", "3": "out of memory"}
     found = rows([line(1, failed=failed, quorum=False), line(1, attempt=2)])
     assert [row.strip() for row in found[2:-1]] == [
         "1/30    50.0 %    0.457   1.032     3.457      3/4  5:00",
         "clients 1, 2 failed: gone",
         "client 3 failed: out of memory",
-        "no quorum: the round changes nothing",
+        "no quorum: the state is unchanged, and the round is repeated",
         "1/30 attempt 2    50.0 %    0.457   1.032     3.457      3/4  4:50",
     ]
 
@@ -88,6 +88,6 @@ def test_many_reasons_leave_room_for_rounds():
     assert found[5] == "    and 98 other reasons, in rounds.jsonl"
 
 
-def test_a_regression_is_told_by_its_r2_and_a_run_without_test_data_by_its_devices():
+def test_the_metric_of_a_regression_and_of_a_run_without_test_data():
     assert rows([line(1, accuracy=None, r2=0.25)])[1].split()[1] == "r2"
     assert rows([line(1, accuracy=None, client_accuracy=0.25)])[1].split()[1:3] == ["devices'", "accuracy"]

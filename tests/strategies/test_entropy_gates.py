@@ -185,7 +185,7 @@ def test_evaluation_has_both_densities_and_a_round_its_multiplier():
 def test_a_run_through_the_wire(raw):
     settings = {"strategy": "entropy-gates", "target_density": 0.3, "num_server_rounds": 3}
     folder = run(raw(**settings))
-    lines = folder.ledger.read()
+    lines = folder.round_log.read()
     assert [line["clients_counted"] for line in lines] == [4, 4, 4]
     assert [line["multiplier"] > 0 for line in lines] == [True] * 3
     assert 0.3 < lines[-1]["expected_density"] < lines[0]["expected_density"] < 0.9
@@ -199,7 +199,7 @@ def test_a_run_through_the_wire(raw):
 def test_it_learns_digits_at_its_density(raw):
     """Half the images and a third of the rounds of a real run."""
     asked = {"num_server_rounds": 12, "local_epochs": 3, "samples_per_client": 0}
-    last = run(raw(strategy="entropy-gates", target_density=0.3, **asked)).ledger.read()[-1]
+    last = run(raw(strategy="entropy-gates", target_density=0.3, **asked)).round_log.read()[-1]
     assert last["accuracy"] > 0.85
     assert last["model_density"] == pytest.approx(0.3, abs=0.1)
 
@@ -209,6 +209,6 @@ def test_it_finds_the_support_of_a_regression(raw):
     asked = {"num_server_rounds": 60, "local_epochs": 3, "samples_per_client": 0, "dual_learning_rate": 0.3}
     problem = {"dataset": "synthetic-linear", "model": "linear", "synthetic_features": 200, "synthetic_support": 10}
     config = raw(strategy="entropy-gates", target_density=0.05, gate_learning_rate=0.05, **asked, **problem)
-    last = run(config).ledger.read()[-1]
+    last = run(config).round_log.read()[-1]
     assert last["support_f1"] > 0.8
     assert last["r2"] > 0.8

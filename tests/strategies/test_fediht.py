@@ -143,7 +143,7 @@ LINEAR = {
 def test_it_finds_the_support_where_features_are_more_than_examples(raw, when, density):
     config = raw(**LINEAR, iht_clients=when)
     folder = run_on_grid(LoopbackGrid(app, config, 4), config)
-    lines = folder.ledger.read()
+    lines = folder.round_log.read()
     assert lines[-1]["r2"] > 0.98  # of .99 that the noise allows
     assert lines[-1]["support_f1"] == 1
     assert lines[-1]["model_density"] == 8 / 200

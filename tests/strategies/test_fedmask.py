@@ -152,7 +152,7 @@ def test_it_learns_on_digits_and_relays_end_the_same(raw):
     for downlink in ("votes", "relay"):
         config = raw(strategy="fedmask", downlink=downlink, **changes)
         folder = run_on_grid(LoopbackGrid(app, config, 10), config)
-        lines = folder.ledger.read()
+        lines = folder.round_log.read()
         ends.append(max(folder.path.glob("checkpoint-*.safetensors")).read_bytes())
     assert ends[0] == ends[1]
     assert lines[0]["loss"] < math.log(10)

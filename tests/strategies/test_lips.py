@@ -164,7 +164,7 @@ def ledger(raw, **config):
     config = raw(fraction_evaluate=1.0, num_server_rounds=4, **config)
     grid = LoopbackGrid(app, config, 4)
     folder = run_on_grid(grid, config)
-    return folder.ledger.read(), grid
+    return folder.round_log.read(), grid
 
 
 def test_a_run_says_what_clients_reach_before_and_after_and_how_far_layers_moved(raw):

@@ -144,7 +144,7 @@ def test_evaluation_has_both_densities_and_a_round_its_multiplier():
 def test_a_run_through_the_wire(raw, uplink):
     settings = {"strategy": "one-bit-gates", "target_density": 0.3, "num_server_rounds": 3, "uplink": uplink}
     folder = run(raw(**settings))
-    lines = folder.ledger.read()
+    lines = folder.round_log.read()
     assert [line["clients_counted"] for line in lines] == [4, 4, 4]
     lam = 0.0
     for line in lines:  # the ledger's density is that of the round's masks
@@ -166,6 +166,6 @@ def test_it_holds_its_density_with_a_fifth_of_the_clients(raw, density, accuracy
     asked = {"num_server_rounds": 30, "local_epochs": 3, "samples_per_client": 0, "fraction_train": 0.2}
     last = run(
         raw(strategy="one-bit-gates", target_density=density, evaluations="threshold", **asked), clients=20
-    ).ledger.read()[-1]
+    ).round_log.read()[-1]
     assert last["model_density"] == pytest.approx(density, abs=0.02)
     assert last["accuracy"] > accuracy

@@ -141,7 +141,7 @@ def test_it_learns_on_digits_at_a_bit_a_weight_and_relays_end_the_same(raw):
     for downlink in ("votes", "relay"):
         config = raw(strategy="signsgd", downlink=downlink, **changes)
         folder = run_on_grid(LoopbackGrid(app, config, 10), config)
-        lines = folder.ledger.read()
+        lines = folder.round_log.read()
         ends.append(max(folder.path.glob("checkpoint-*.safetensors")).read_bytes())
     assert ends[0] == ends[1]
     assert lines[-1]["accuracy"] > 0.8

@@ -225,7 +225,7 @@ ONES = round(0.05 * WEIGHTS)
 def lines(raw, **changes):
     config = raw(**SPARSE, **changes)
     folder = run_on_grid(LoopbackGrid(app, config, 4), config)
-    return folder.ledger.read()
+    return folder.round_log.read()
 
 
 @pytest.mark.parametrize("prune", ["weights", "update"])

@@ -187,7 +187,7 @@ def test_it_learns_on_digits_at_a_twentieth_of_the_bytes(raw):
     changes = {"samples_per_client": 0, "num_server_rounds": 6, "local_epochs": 3}
     config = raw(strategy="topk", target_density=0.05, **changes)
     folder = run_on_grid(LoopbackGrid(app, config, 10), config)
-    lines = folder.ledger.read()
+    lines = folder.round_log.read()
     assert lines[-1]["accuracy"] > 0.8
     for line in lines:
         assert line["clients_counted"] == 10

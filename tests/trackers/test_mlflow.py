@@ -3,9 +3,7 @@
 from contextlib import suppress
 
 import pytest
-from tracked import run
-
-from fedgates.trackers import following
+from tracked import run, tracking
 
 mlflow = pytest.importorskip("mlflow", reason="no mlflow: uv sync --extra mlflow")
 
@@ -27,7 +25,7 @@ def test_figures_and_config_are_the_ledgers_and_a_resumed_run_goes_on_in_the_sam
 
     run(raw(trackers=f"mlflow={database}", num_server_rounds=3, resume=str(folder.path)))
     client, (found,) = runs_in(database)
-    lines = folder.ledger.read()
+    lines = folder.round_log.read()
     for key in ("accuracy", "downlink_bytes"):
         history = client.get_metric_history(found.info.run_id, key)
         assert [(m.step, m.value) for m in history] == [(n + 1, pytest.approx(lines[n][key])) for n in range(3)]
@@ -49,15 +47,15 @@ def test_a_server_that_is_not_there_is_one_line_before_round_1(raw):
 def test_a_run_that_ends_early_has_failed_and_what_was_told_once_is_kept(tmp_path):
     database, config = f"sqlite:///{tmp_path / 'tracked.db'}", {"seed": 1, "odd@key": 2}
     counts = dict.fromkeys(("clients_selected", "clients_counted", "clients_rejected", "uplink_bytes", "downlink_bytes"), 1)
-    with suppress(RuntimeError), following(f"mlflow={database}", tmp_path, config) as tell:
-        tell({"round": 1, "acc@5": 0.5, **counts})
+    with suppress(RuntimeError), tracking(f"mlflow={database}", tmp_path, config) as log:
+        log({"round": 1, "acc@5": 0.5, **counts})
         raise RuntimeError
     client, (found,) = runs_in(database)
     assert (found.info.status, found.data.params["odd_key"]) == ("FAILED", "2")
-    with following(f"mlflow={database}", tmp_path, config, 1, resumed=True) as tell:
+    with tracking(f"mlflow={database}", tmp_path, config, 1, resumed=True) as log:
         assert runs_in(database)[1][0].info.status == "RUNNING"
-        tell({"round": 1, "acc@5": 0.7, **counts})
-        tell({"round": 2, "acc@5": 0.9, **counts})
+        log({"round": 1, "acc@5": 0.7, **counts})
+        log({"round": 2, "acc@5": 0.9, **counts})
     client, (found,) = runs_in(database)
     assert [(m.step, m.value) for m in client.get_metric_history(found.info.run_id, "acc_5")] == [(1, 0.5), (2, 0.9)]
     assert found.info.status == "FINISHED"
@@ -70,6 +68,6 @@ def test_the_environment_names_a_server_too(raw, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("where", ["sqlite:///runs.db", "sqlite:////no/such/folder/runs.db"])
-def test_a_database_that_cannot_be_is_a_line_at_once(raw, where):
-    with pytest.raises(ValueError, match=f"ValueError: {where}: expected sqlite:////abs/file.db, in a folder that is there"):
+def test_an_invalid_database_is_an_error_at_once(raw, where):
+    with pytest.raises(ValueError, match=f"ValueError: {where}: expected sqlite:////abs/file.db, in a folder that exists"):
         run(raw(trackers=f"mlflow={where}"))

@@ -1,9 +1,9 @@
 """What TensorBoard reads in the event files of a run, beside its ledger."""
 
 import pytest
-from tracked import run
+from tracked import run, tracking
 
-from fedgates.trackers import following, retell
+from fedgates.trackers import replay
 
 pytest.importorskip("tensorboard", reason="no tensorboard: uv sync --extra tensorboard")
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -16,7 +16,7 @@ def read(folder):
 
 def test_scalars_histograms_and_config_are_the_ledgers(raw):
     folder = run(raw(trackers="tensorboard", num_server_rounds=3))
-    lines, events = folder.ledger.read(), read(folder)
+    lines, events = folder.round_log.read(), read(folder)
     for key in ("accuracy", "loss", "density", "uplink_bytes", "downlink_bpp", "clients_counted", "seconds"):
         assert [(e.step, e.value) for e in events.Scalars(key)] == [(n + 1, pytest.approx(lines[n][key])) for n in range(3)], (
             key
@@ -37,9 +37,9 @@ def test_scalars_histograms_and_config_are_the_ledgers(raw):
 
 def test_a_round_can_be_read_as_soon_as_it_was_told(raw):
     folder = run(raw(num_server_rounds=1))
-    (line,) = folder.ledger.read()
-    with following("tensorboard", folder.path, {"seed": 1}) as tell:
-        tell(line)
+    (line,) = folder.round_log.read()
+    with tracking("tensorboard", folder.path, {"seed": 1}) as log:
+        log(line)
         assert [e.step for e in read(folder).Scalars("accuracy")] == [1]
 
 
@@ -58,6 +58,6 @@ def test_a_resumed_run_tells_no_round_twice(raw):
 
 def test_a_run_that_is_told_again_replaces_its_files(raw):
     folder = run(raw(trackers="tensorboard", num_server_rounds=2))
-    retell("tensorboard", folder.path)
+    replay("tensorboard", folder.path)
     assert len(list((folder.path / "tensorboard").iterdir())) == 1
     assert [e.step for e in read(folder).Scalars("accuracy")] == [1, 2]

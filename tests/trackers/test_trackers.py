@@ -1,4 +1,4 @@
-"""Trackers are told what the ledger says, whatever becomes of them, and nothing of theirs is imported unasked."""
+"""Trackers receive the lines of rounds.jsonl, may fail, and are imported only if asked for."""
 
 import json
 import subprocess
@@ -6,101 +6,111 @@ import sys
 
 import pytest
 from engines import ROOT
-from tracked import line, run
+from tracked import line, run, tracking
 
 from fedgates.config import RunConfig, parse
 from fedgates.errors import ConfigError
-from fedgates.trackers import TrackerError, check, following, numbers, retell
+from fedgates.trackers import TrackerError, check, numbers, replay
 from fedgates.trackers.base import without_secrets
 
-told = []
+events = []
+REQUIRED = {
+    "seconds": 1.0,
+    "loss": 1.0,
+    "density": 0.5,
+    "uplink_bpp": 1.0,
+    "downlink_bpp": 1.0,
+    "entropy_bpp": 1.0,
+    "clients_failed": 0,
+}
+"""What a line needs to be read back."""
 
 
-class Noting:
-    """A tracker of somebody's own."""
+class Recording:
+    """A tracker of the user's own."""
 
     def __init__(self, run):
         self.where = run.where
-        told.append(("opened", run.first_round, run.where, run.config["seed"], run.folder.is_dir()))
+        events.append(("opened", run.first_round, run.where, run.config["seed"], run.folder.is_dir()))
 
-    def tell(self, line):
-        told.append(("told", line["round"], line["megabytes"], line["accuracy"]))
+    def log(self, line):
+        events.append(("logged", line["round"], line["megabytes"], line["accuracy"]))
 
     def close(self, *, finished):
-        told.append(("closed", finished))
+        events.append(("closed", finished))
 
 
-class Failing(Noting):
-    def tell(self, line):
+class Failing(Recording):
+    def log(self, line):
         raise OSError("the network\nis gone")
 
 
-class Leaving(Noting):
-    def tell(self, line):
+class Leaving(Recording):
+    def log(self, line):
         sys.exit("enough")
 
 
-class Unreachable(Noting):
+class Unreachable(Recording):
     def __init__(self, run):
         raise TimeoutError("nobody answers at http://me:secret@host/")
 
 
 @pytest.fixture(autouse=True)
-def _nothing_told():
-    told.clear()
+def _no_events():
+    events.clear()
 
 
-def tell_all(trackers, folder, lines, **how):
-    with following(trackers, folder, {"seed": 7}, **how) as tell:
+def log_all(trackers, folder, lines, **how):
+    with tracking(trackers, folder, {"seed": 7}, **how) as log:
         for line in lines:
-            tell(line)
+            log(line)
 
 
-def test_a_tracker_of_ones_own_is_told_each_round_of_a_run_and_how_it_ended(raw):
-    folder = run(raw(trackers="test_trackers:Noting=here and there", seed=3))
-    lines = folder.ledger.read()
+def test_a_tracker_of_the_users_own_receives_each_round_and_the_end(raw):
+    folder = run(raw(trackers="test_trackers:Recording=here and there", seed=3))
+    lines = folder.round_log.read()
     moved = [line["uplink_bytes"] + line["downlink_bytes"] for line in lines]
-    assert told == [
+    assert events == [
         ("opened", 1, "here and there", 3, True),
-        ("told", 1, moved[0] / 1e6, lines[0]["accuracy"]),
-        ("told", 2, sum(moved) / 1e6, lines[1]["accuracy"]),
+        ("logged", 1, moved[0] / 1e6, lines[0]["accuracy"]),
+        ("logged", 2, sum(moved) / 1e6, lines[1]["accuracy"]),
         ("closed", True),
     ]
 
 
-def test_a_resumed_run_says_where_it_goes_on_and_counts_what_was_moved_before(raw):
+def test_a_resumed_run_passes_its_first_round_and_counts_bytes_moved_before(raw):
     first = run(raw(num_server_rounds=1))
-    run(raw(trackers="test_trackers:Noting", resume=str(first.path), num_server_rounds=2))
-    moved = [line["uplink_bytes"] + line["downlink_bytes"] for line in first.ledger.read()]
-    assert told[0][1] == 2
-    assert [(t[1], t[2]) for t in told if t[0] == "told"] == [(2, sum(moved) / 1e6)]
+    run(raw(trackers="test_trackers:Recording", resume=str(first.path), num_server_rounds=2))
+    moved = [line["uplink_bytes"] + line["downlink_bytes"] for line in first.round_log.read()]
+    assert events[0][1] == 2
+    assert [(t[1], t[2]) for t in events if t[0] == "logged"] == [(2, sum(moved) / 1e6)]
 
 
-def test_attempts_without_a_quorum_count_their_bytes_and_are_not_told(tmp_path):
-    tell_all("test_trackers:Noting", tmp_path, [line(1, quorum=False), line(1, attempt=2), line(2)])
-    assert [(t[1], t[2]) for t in told if t[0] == "told"] == [(1, 1.0), (2, 1.5)]
+def test_attempts_without_a_quorum_count_their_bytes_and_are_not_logged(tmp_path):
+    log_all("test_trackers:Recording", tmp_path, [line(1, quorum=False), line(1, attempt=2), line(2)])
+    assert [(t[1], t[2]) for t in events if t[0] == "logged"] == [(1, 1.0), (2, 1.5)]
 
 
-def test_one_that_fails_is_left_out_with_a_line_and_the_others_go_on(tmp_path, caplog):
-    tell_all("test_trackers:Failing,test_trackers:Noting", tmp_path, [line(1), line(2)])
-    assert caplog.messages == ["tracker test_trackers:Failing: OSError: the network is gone; the run goes on without it"]
-    assert [t[0] for t in told] == ["opened", "opened", "closed", "told", "told", "closed"]  # the failed one, too
+def test_a_tracker_that_fails_is_left_out_with_a_warning(tmp_path, caplog):
+    log_all("test_trackers:Failing,test_trackers:Recording", tmp_path, [line(1), line(2)])
+    assert caplog.messages == ["tracker test_trackers:Failing: OSError: the network is gone; the run continues without it"]
+    assert [t[0] for t in events] == ["opened", "opened", "closed", "logged", "logged", "closed"]  # the failed one, too
 
 
-def test_a_run_that_ends_early_is_said_to_have(tmp_path):
-    with pytest.raises(RuntimeError, match="quorum"), following("test_trackers:Noting", tmp_path, {"seed": 7}, 1):
+def test_a_tracker_is_closed_as_unfinished_if_the_run_ends_early(tmp_path):
+    with pytest.raises(RuntimeError, match="quorum"), tracking("test_trackers:Recording", tmp_path, {"seed": 7}, 1):
         raise RuntimeError("quorum")
-    assert told[-1] == ("closed", False)
+    assert events[-1] == ("closed", False)
 
 
-def test_one_that_cannot_be_opened_ends_the_run_before_it_starts_and_closes_the_others(raw, tmp_path):
+def test_a_tracker_that_cannot_be_opened_ends_the_run_before_it_starts_and_closes_the_others(raw, tmp_path):
     with pytest.raises(ConfigError) as error:
-        run(raw(trackers="test_trackers:Noting,test_trackers:Unreachable"))
+        run(raw(trackers="test_trackers:Recording,test_trackers:Unreachable"))
     assert str(error.value) == (
         "trackers = 'test_trackers:Unreachable': expected a tracker that can be reached; TimeoutError: nobody "
         "answers at http://host/"
     )
-    assert told[-1] == ("closed", False)
+    assert events[-1] == ("closed", False)
     assert not list(tmp_path.glob("runs/*/rounds.jsonl"))
 
 
@@ -111,15 +121,15 @@ def test_a_missing_package_is_one_line_before_anything_is_made(raw, tmp_path, mo
         monkeypatch.delitem(sys.modules, ours)
     with pytest.raises(ConfigError) as error:
         run(raw(trackers=name))
-    assert str(error.value).startswith(
-        f"trackers = '{name}': expected a package that is installed, as by uv sync --extra {name};"
-    )
+    assert str(error.value).startswith(f"trackers = '{name}': expected an installed package; run uv sync --extra {name} (")
     assert not (tmp_path / "runs").exists()
 
 
-def test_no_class_is_one_line():
-    with pytest.raises(ConfigError, match=r"trackers = 'test_trackers:told': expected a class, or another callable"):
-        check("test_trackers:told")
+def test_a_reference_that_is_no_class_is_refused():
+    with pytest.raises(
+        ConfigError, match=r"trackers = 'test_trackers:events': expected the name of a class or another callable"
+    ):
+        check("test_trackers:events")
     with pytest.raises(ConfigError, match=r"trackers = 'no_such_module:Class': expected a module that can be imported"):
         check("no_such_module:Class")
 
@@ -127,17 +137,17 @@ def test_no_class_is_one_line():
 @pytest.mark.parametrize(
     "value", ["", "wandb", "wandb=me/project, mlflow=http://127.0.0.1:5000", "tensorboard,my.module:Class=x"]
 )
-def test_what_may_be_asked_for(value):
+def test_valid_values_of_the_key(value):
     assert parse(RunConfig, {"trackers": value}).trackers == value
 
 
 @pytest.mark.parametrize("value", ["comet", "wandb,", "wandb,wandb", "tensorboard=/tmp/x", ",", "wandb mlflow", "=x"])
-def test_what_may_not(value):
-    with pytest.raises(ConfigError, match="nothing, or each once, with commas between them: tensorboard"):
+def test_invalid_values_of_the_key(value):
+    with pytest.raises(ConfigError, match="empty, or each tracker once, separated by commas: tensorboard"):
         parse(RunConfig, {"trackers": value})
 
 
-def test_figures_are_the_finite_numbers_of_a_line():
+def test_numbers_are_the_finite_numbers_of_a_line():
     whole = line(3, loss=None, r2=float("nan"), rejected={"1": "late"}, density=0.25)
     assert numbers(whole) == {
         "accuracy": 0.5,
@@ -164,37 +174,37 @@ print(*[name for name in sys.modules if name.split(".")[0] in ("tensorboard", "w
     assert done.stdout.splitlines()[-1] == ""
 
 
-def test_a_run_that_has_ended_can_be_told_from_its_first_round_on(raw):
+def test_a_finished_run_is_replayed_from_its_first_round_on(raw):
     folder = run(raw(num_server_rounds=2, seed=3))
-    assert retell("test_trackers:Noting=later", folder.path) == 2
-    lines = folder.ledger.read()
+    assert replay("test_trackers:Recording=later", folder.path) == 2
+    lines = folder.round_log.read()
     moved = [line["uplink_bytes"] + line["downlink_bytes"] for line in lines]
-    assert told == [
+    assert events == [
         ("opened", 1, "later", 3, True),
-        ("told", 1, moved[0] / 1e6, lines[0]["accuracy"]),
-        ("told", 2, sum(moved) / 1e6, lines[1]["accuracy"]),
+        ("logged", 1, moved[0] / 1e6, lines[0]["accuracy"]),
+        ("logged", 2, sum(moved) / 1e6, lines[1]["accuracy"]),
         ("closed", True),
     ]
 
 
-def test_it_is_told_nowhere_if_there_is_no_such_run_or_tracker(tmp_path):
-    with pytest.raises(ConfigError, match="expected a run's folder, with its config"):
-        retell("test_trackers:Noting", tmp_path)
-    with pytest.raises(ConfigError, match="trackers = 'comet': expected nothing, or each once"):
-        retell("comet", tmp_path)
+def test_replay_refuses_a_folder_that_is_no_run_and_unknown_trackers(tmp_path):
+    with pytest.raises(ConfigError, match="expected the folder of a run, with a readable config"):
+        replay("test_trackers:Recording", tmp_path)
+    with pytest.raises(ConfigError, match="trackers = 'comet': expected empty, or each tracker once"):
+        replay("comet", tmp_path)
 
 
-def test_one_that_ends_the_process_costs_the_run_nothing(raw, caplog):
+def test_a_tracker_that_exits_does_not_end_the_run(raw, caplog):
     folder = run(raw(trackers="test_trackers:Leaving"))
-    assert len(folder.ledger.read()) == 2
-    assert "tracker test_trackers:Leaving: SystemExit: enough; the run goes on without it" in caplog.messages
+    assert len(folder.round_log.read()) == 2
+    assert "tracker test_trackers:Leaving: SystemExit: enough; the run continues without it" in caplog.messages
 
 
-def test_a_round_is_told_when_it_is_kept(raw):
+def test_a_round_is_logged_after_its_checkpoint(raw):
     kept = []
 
-    class Looking(Noting):
-        def tell(self, line):
+    class Looking(Recording):
+        def log(self, line):
             kept.append(max(path.name for path in self.folder.glob("checkpoint-*")))
 
         def __init__(self, run):
@@ -207,16 +217,16 @@ def test_a_round_is_told_when_it_is_kept(raw):
 
 
 def test_a_run_that_is_resumed_in_its_first_round_counts_the_attempts_before(tmp_path):
-    attempt = line(1, quorum=False)
+    attempt = line(1, quorum=False, **REQUIRED)
     (tmp_path / "rounds.jsonl").write_text(json.dumps(attempt) + "\n")
-    tell_all("test_trackers:Noting", tmp_path, [line(1, attempt=2)], resumed=True)
-    assert [t[2] for t in told if t[0] == "told"] == [1.0]
+    log_all("test_trackers:Recording", tmp_path, [line(1, attempt=2)], resumed=True)
+    assert [t[2] for t in events if t[0] == "logged"] == [1.0]
 
 
-def test_telling_a_finished_run_fails_if_the_tracker_does(raw):
+def test_replay_fails_if_a_tracker_fails(raw):
     folder = run(raw(num_server_rounds=1))
     with pytest.raises(TrackerError, match="tracker test_trackers:Failing: OSError: the network is gone"):
-        retell("test_trackers:Failing", folder.path)
+        replay("test_trackers:Failing", folder.path)
 
 
 def test_addresses_are_shown_without_names_and_passwords():

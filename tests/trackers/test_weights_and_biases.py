@@ -6,9 +6,7 @@ import time
 from contextlib import suppress
 
 import pytest
-from tracked import line, run
-
-from fedgates.trackers import following
+from tracked import line, run, tracking
 
 pytest.importorskip("wandb", reason="no wandb: uv sync --extra wandb")
 import wandb
@@ -78,7 +76,7 @@ def test_figures_and_config_are_the_ledgers(raw):
     assert config["num-server-rounds"] == 2
     lines = history(found)
     assert [each["_step"] for each in lines] == [1, 2]
-    for each, ours in zip(lines, folder.ledger.read(), strict=True):
+    for each, ours in zip(lines, folder.round_log.read(), strict=True):
         assert each["accuracy"] == pytest.approx(ours["accuracy"])
         assert each["uplink_bytes"] == ours["uplink_bytes"]
 
@@ -108,8 +106,8 @@ def test_what_wandb_is_asked_for(tmp_path, monkeypatch):
     folder = tmp_path / "a:run"
     folder.mkdir()
     for stops in (False, True):
-        with suppress(RuntimeError), following("wandb=project", folder, {"seed": 1}) as tell:
-            tell(line(1))
+        with suppress(RuntimeError), tracking("wandb=project", folder, {"seed": 1}) as log:
+            log(line(1))
             if stops:
                 raise RuntimeError
     assert logged == [{"step": 1, "commit": True}] * 2  # at once, not with the round after

@@ -1,0 +1,94 @@
+"""``config.json``: the configuration of a run. The only writer and the only reader of the file.
+
+It holds the run config under dotted keys, and `simulated-clients`: the number of simulated clients, null on real devices.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from fedgates.config import CLIENTS, RunConfig, current_names, to_dict
+from fedgates.errors import ConfigError
+from fedgates.runs.schema import format_json
+from fedgates.types import Value
+from fedgates.util.files import write_atomically
+from fedgates.util.text import one_line
+
+FILE_NAME = "config.json"
+_IDENTITY = {"strategy": str, "dataset": str, "seed": int, "num-server-rounds": int}
+"""Keys that every run has, and their types."""
+_USABLE: dict[str, Callable[[Any], bool]] = {
+    "num-server-rounds": lambda value: type(value) is int and value >= 0,
+    "density.target": lambda value: type(value) in {int, float} and 0 <= value <= 1,
+    CLIENTS: lambda value: value is None or (type(value) is int and value >= 0),
+}
+"""Keys whose values are computed with, and the check that a value has to pass."""
+_MAX_PROBLEMS = 8
+
+
+def run_values(config: RunConfig, clients: int | None) -> dict[str, Any]:
+    """Return the values of ``config.json`` for a run of `config` on `clients` simulated clients (None: real devices)."""
+    return {**to_dict(config), CLIENTS: clients}
+
+
+def write_config(folder: Path, values: Mapping[str, Value | None]) -> None:
+    """Write ``config.json`` in `folder` atomically."""
+    write_atomically(folder / FILE_NAME, (json.dumps(dict(values), indent=2) + "\n").encode())
+
+
+def read_config(folder: Path, key: str = "run") -> dict[str, Any]:
+    """Return the values of ``config.json``, under the current names of their keys.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder of a run.
+    key : str
+        The key or argument that names `folder`, for the error.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be read, is not a JSON object, or `strategy`, `dataset`, `seed` or `num-server-rounds` is missing or has
+        the wrong type; names `key`.
+    """
+    values = _load(folder)
+    if values is None:
+        raise ConfigError(key, str(folder), f"the folder of a run, with a readable {FILE_NAME}")
+    for name, kind in _IDENTITY.items():
+        if type(values.get(name)) is not kind:
+            expected = "text" if kind is str else "a whole number"
+            raise ConfigError(key, str(folder), f"the folder of a run; {name} in its {FILE_NAME} is not {expected}")
+    return values
+
+
+def read_usable_config(folder: Path) -> tuple[dict[str, Any], list[str]]:
+    """Return the values of ``config.json`` that can be shown and computed with, and a message for each of the others.
+
+    A missing file has no values and no message.
+    """
+    if not (folder / FILE_NAME).exists():
+        return {}, []
+    values = _load(folder)
+    if values is None:
+        return {}, [f"{FILE_NAME}: not a JSON object"]
+    unusable = [name for name, value in values.items() if not _is_usable(name, value)]
+    problems = [f"{FILE_NAME}: {one_line(name, 40)} = {format_json(values[name])}" for name in unusable[:_MAX_PROBLEMS]]
+    if len(unusable) > _MAX_PROBLEMS:
+        problems.append(f"{FILE_NAME}: {len(unusable) - _MAX_PROBLEMS:,} more keys")
+    return {name: value for name, value in values.items() if name not in unusable}, problems
+
+
+def _load(folder: Path) -> dict[str, Any] | None:
+    """Return the values under the current names of their keys; None if the file is unreadable or names a key twice."""
+    with suppress(OSError, ValueError, RecursionError):
+        values = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
+        if isinstance(values, dict):
+            return current_names(values)
+    return None
+
+
+def _is_usable(name: str, value: object) -> bool:
+    return not isinstance(value, dict | list) and (name not in _USABLE or _USABLE[name](value))

@@ -1,0 +1,147 @@
+"""The folder of a run: the names of its files, its lock, and how a run is opened or resumed."""
+
+import fcntl
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedgates.config import CLIENTS, LIMITS, RunConfig, devices_shape, folder, to_dict
+from fedgates.errors import ConfigError
+from fedgates.runs import checkpoint, config_file, round_log
+from fedgates.runs.config_file import read_config, run_values, write_config
+from fedgates.runs.round_log import RoundLog
+from fedgates.util.files import locked, sweep
+
+CONFIG = config_file.FILE_NAME
+ROUNDS = round_log.FILE_NAME
+CHECKPOINTS = checkpoint.FILE_NAMES
+MODEL = "model.fedgates"
+PREDICTIONS = "predictions.json"
+REPORT = "report.html"
+CURVES = "curves.png"
+LOCK = ".lock"
+
+log = logging.getLogger("fedgates")
+_LOCK_TIMEOUT = 60
+"""Seconds; a ServerApp runs on for a while after its SuperLink has ended."""
+_MAY_CHANGE = frozenset(
+    {
+        *("num-server-rounds", "resume", "output-dir", "data-dir", "trackers"),
+        *("server.round-timeout", "server.quorum", "server.max-failed-rounds", "server.min-clients"),
+        *("limits.max-relay-updates", *LIMITS),
+    }
+)
+"""Keys that a resumed run may change. They do not change what a round computes, with one exception: `num-server-rounds`, if a
+schedule ends with the last round."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run."""
+
+    path: Path
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Lock the folder for this process, and remove the partial files of killed processes.
+
+        Waits up to a minute for another process to release it.
+
+        Raises
+        ------
+        ConfigError
+            Another process runs or resumes this run; names `resume`.
+        """
+        with ExitStack() as stack:
+            for waited in range(_LOCK_TIMEOUT + 1):
+                try:
+                    stack.enter_context(locked(self.path / LOCK))
+                    break
+                except BlockingIOError:
+                    if waited == _LOCK_TIMEOUT:
+                        expected = "a run that no other process is running"
+                        raise ConfigError("resume", str(self.path), expected) from None
+                    if not waited:
+                        log.info("waiting for another process to finish with this run")
+                    time.sleep(1)
+            sweep(self.path, CHECKPOINTS, CONFIG, ROUNDS, PREDICTIONS, MODEL)
+            yield
+
+    @property
+    def round_log(self) -> RoundLog:
+        """The run's ``rounds.jsonl``."""
+        return RoundLog(self.path)
+
+
+def open_run(config: RunConfig, clients: int | None = None) -> RunFolder:
+    """Make a new folder under `output-dir`, or open the one that `resume` names.
+
+    Parameters
+    ----------
+    config : RunConfig
+        The configuration; with `resume`, the old run must have the same, but for keys that do not change a round.
+    clients : int, optional
+        Number of simulated clients; None on real devices.
+
+    Raises
+    ------
+    ConfigError
+        The folder cannot be made, or the run to resume is missing or has another configuration.
+    """
+    if config.resume:
+        run = RunFolder(folder(config.resume))
+        _check_same(read_config(run.path, key="resume"), config, clients)
+        return run
+    base = folder(config.output_dir)
+    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{_plain(config.strategy)}-{_plain(config.dataset)}-seed{config.seed}"
+    for attempt in range(1000):
+        path = base / (name if attempt == 0 else f"{name}-{attempt + 1}")
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise ConfigError("output-dir", config.output_dir, f"a writable folder ({error.strerror})") from None
+        write_config(path, run_values(config, clients))
+        return RunFolder(path)
+    raise ConfigError("output-dir", config.output_dir, f"a folder with fewer than a thousand runs named {name}")
+
+
+def is_running(path: Path) -> bool:
+    """Return whether a process holds the lock of the folder, as a run does until it ends."""
+    try:
+        with (path / LOCK).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared, so that two readers do not block each other
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _plain(value: str) -> str:
+    kind, _, rest = value.rpartition(":")
+    name = kind.partition(":")[0] if devices_shape(value) else Path(rest).stem
+    return "".join(c if c.isalnum() else "-" for c in name)
+
+
+def _check_same(before: dict[str, object], config: RunConfig, clients: int | None) -> None:
+    """Raise a ConfigError if the run with the values `before` cannot be resumed with `config` and `clients`."""
+    before_clients = before.get(CLIENTS)
+    if before_clients != clients:
+        if clients is None or before_clients is None:
+            expected = f"a run on {_clients(clients)}, like this one, not on {_clients(before_clients)}"
+            raise ConfigError("resume", config.resume, expected)
+        raise ConfigError("num-supernodes", clients, f"{before_clients}, as in the run to resume")
+    defaults = to_dict(type(config)())
+    for key, value in to_dict(config).items():
+        old = before.get(key, defaults[key])  # an older run does not have every key
+        if key not in _MAY_CHANGE and old != value:
+            raise ConfigError(key, value, f"{old!r}, as in the run to resume")
+
+
+def _clients(clients: object) -> str:
+    return "real devices" if clients is None else f"{clients} simulated clients"
