@@ -9,6 +9,7 @@ from fedgates.federation.server import Server
 from fedgates.runs import checkpoint
 from fedgates.runs.folder import RunFolder
 from fedgates.runs.summary import RoundFormatter
+from fedgates.util.text import error_line
 
 log = logging.getLogger("fedgates")
 Record = Mapping[str, Any]
@@ -81,26 +82,30 @@ class CheckpointCallback(BaseCallback):
 
 @contextmanager
 def running(callbacks: Sequence[Callback], server: Server[Any], first_round: int, *, resumed: bool) -> Iterator[None]:
-    """Start callbacks in order and, whatever happens, end those that were started, in order."""
+    """Start callbacks in order and, whatever happens, end those that were started, in order.
+
+    An error at the end of a run that ended early is logged: it does not hide why the run ended.
+    """
     started: list[Callback] = []
-    finished = False
     try:
         for callback in callbacks:
             callback.on_start(server, first_round, resumed=resumed)
             started.append(callback)
         yield
-        finished = True
-    finally:
-        _end(started, server, finished=finished)
+    except BaseException:
+        for error in _end(started, server, finished=False):
+            log.warning("at the end of the run: %s", error_line(error))
+        raise
+    for error in _end(started, server, finished=True):
+        raise error
 
 
-def _end(callbacks: Sequence[Callback], server: Server[Any], *, finished: bool) -> None:
-    """End all callbacks, then raise the first error that one of them raised."""
+def _end(callbacks: Sequence[Callback], server: Server[Any], *, finished: bool) -> list[Exception]:
+    """End all callbacks and return the errors that they raised."""
     errors: list[Exception] = []
     for callback in callbacks:
         try:
             callback.on_end(server, finished=finished)
         except Exception as error:  # noqa: BLE001  # the others are to end, too
             errors.append(error)
-    if errors:
-        raise errors[0]
+    return errors
