@@ -122,13 +122,14 @@ def _key(own: tuple[tuple[str, str], ...], message: Message, context: Context) -
 
 def _own_limits(context: Context) -> Mapping[str, Value]:
     """Return the limits in the node config that are lower than the run's."""
-    node, run, limits = current_names(context.node_config), current_names(context.run_config), dict[str, Value]()
-    for name, value in node.items():
+    run, defaults, limits = current_names(context.run_config), to_dict(RunConfig()), dict[str, Value]()
+    for written, value in context.node_config.items():
+        (name,) = current_names({written: value})
         if name.startswith(("limits.", "max-")) and name not in LIMITS:
-            raise ConfigError(name, value, f"one of {', '.join(LIMITS)} in a node config")
+            raise ConfigError(written, value, f"one of {', '.join(LIMITS)} in a node config")
         if name in LIMITS:
-            own = to_dict(parse(RunConfig, {name: value}))[name]
-            limits[name] = min(own, run.get(name, to_dict(RunConfig())[name]))
+            own = to_dict(parse(RunConfig, {written: value}))[name]
+            limits[name] = min(own, run.get(name, defaults[name]))
     return limits
 
 
