@@ -7,7 +7,7 @@ import click
 import typer
 
 from fedgates.cli.app import cli, writable
-from fedgates.config import folder
+from fedgates.config.names import folder
 
 
 @cli.command(epilog="Example: fedgates data --clients 20 --run-config 'partition=\"dirichlet\" dirichlet-alpha=0.1'")

@@ -9,8 +9,7 @@ import click
 import typer
 
 from fedgates.cli.app import cli, import_from_here
-from fedgates.config import folder, is_reference
-from fedgates.config.names import MAX_GATES
+from fedgates.config.names import MAX_GATES, folder, is_reference
 from fedgates.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -2,15 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedgates.config import RunConfig
 from fedgates.data import load, partition
 from fedgates.errors import ConfigError
 from fedgates.util.text import columns, one_line
+
+if TYPE_CHECKING:
+    from fedgates.config import RunConfig
 
 _WIDEST = 12
 """More classes than so many are not columns of the table."""
@@ -50,7 +52,7 @@ class LabelCounts:
         }
 
 
-def label_counts(config: RunConfig, clients: int) -> LabelCounts:
+def label_counts(config: "RunConfig", clients: int) -> LabelCounts:
     """Divide the config's data set among so many clients, as a run would.
 
     Raises

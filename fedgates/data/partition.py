@@ -1,19 +1,21 @@
 """Who holds which examples: the partitions of flwr-datasets, as a function of the seed."""
 
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedgates import rng
-from fedgates.config import RunConfig
 from fedgates.errors import ConfigError
+
+if TYPE_CHECKING:
+    from fedgates.config import RunConfig
 
 Indices = NDArray[np.int64]
 
 
-def partition(labels: Indices, num_clients: int, config: RunConfig) -> list[Indices]:
+def partition(labels: Indices, num_clients: int, config: "RunConfig") -> list[Indices]:
     """Divide examples among clients.
 
     ``iid`` gives all clients equally many, one more or less; ``dirichlet`` draws, for each class, the clients' shares
@@ -56,7 +58,7 @@ def _permutation(count: int, seed: int, purpose: str, client: int = 0) -> Indice
     return np.argsort(rng.words(count, seed, purpose, client=client), kind="stable")
 
 
-def _divided(labels: Indices, order: Indices, num_clients: int, config: RunConfig) -> list[Indices]:
+def _divided(labels: Indices, order: Indices, num_clients: int, config: "RunConfig") -> list[Indices]:
     # flwr-datasets takes seconds to import, and only the one who makes a partition needs it
     import datasets  # noqa: PLC0415
 
@@ -78,7 +80,7 @@ def _divided(labels: Indices, order: Indices, num_clients: int, config: RunConfi
     return [np.asarray(part["index"][:], dtype=np.int64) for part in parts]
 
 
-def _partitioner(labels: Indices, num_clients: int, config: RunConfig) -> Any:  # noqa: ANN401 - it has no types
+def _partitioner(labels: Indices, num_clients: int, config: "RunConfig") -> Any:  # noqa: ANN401 - it has no types
     from flwr_datasets import partitioner  # noqa: PLC0415
 
     seed = int(rng.words(1, config.seed, "partition-draw")[0] >> np.uint64(32))
@@ -102,7 +104,7 @@ def _partitioner(labels: Indices, num_clients: int, config: RunConfig) -> Any:  
             raise ConfigError("partition", other, "one of iid, dirichlet, classes")
 
 
-def _unmet(labels: Indices, num_clients: int, config: RunConfig) -> ConfigError:
+def _unmet(labels: Indices, num_clients: int, config: "RunConfig") -> ConfigError:
     if config.partition == "dirichlet":
         return ConfigError(
             "data.dirichlet-alpha",
@@ -119,7 +121,7 @@ def _unmet(labels: Indices, num_clients: int, config: RunConfig) -> ConfigError:
     )
 
 
-def _limited(parts: list[Indices], config: RunConfig) -> list[Indices]:
+def _limited(parts: list[Indices], config: "RunConfig") -> list[Indices]:
     limit = config.data.samples_per_client
     if not limit:
         return parts

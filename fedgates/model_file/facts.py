@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from fedgates.config import WEIGHT_SCALES
+from fedgates.config.names import WEIGHT_SCALES
 from fedgates.data.tensors import NORMALISATION
 from fedgates.errors import ModelFileError
 from fedgates.nn.work import Work

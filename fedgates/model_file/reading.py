@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fedgates import models
-from fedgates.config import MODELS, is_reference
+from fedgates.config.names import MODELS, is_reference
 from fedgates.errors import ConfigError, ModelFileError, NetworkError, WireError
 from fedgates.model_file.batch_norms import settle
 from fedgates.model_file.contents import MOST_GATES, decoded_mask, decoded_weights, expected_size

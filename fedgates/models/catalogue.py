@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from fedgates import rng
-from fedgates.config import MODELS
+from fedgates.config.names import MODELS
 from fedgates.errors import ConfigError
 from fedgates.models.convolutional import PLANS, convolutional, mlp
 from fedgates.models.own import own
@@ -40,7 +40,7 @@ def build(name: str, input_shape: Shape, num_classes: int, *, seed: int = 0) -> 
     Parameters
     ----------
     name : str
-        One of `fedgates.config.MODELS`, or ``"module:function"`` of the user's own, which is called as
+        One of ``fedgates.config.names.MODELS``, or ``"module:function"`` of the user's own, which is called as
         ``function(input_shape, num_outputs)``.
     input_shape : tuple of int
         (channels, height, width) of one image.

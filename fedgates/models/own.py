@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from fedgates.config import MODELS, is_reference
+from fedgates.config.names import MODELS, is_reference
 from fedgates.errors import ConfigError
 from fedgates.models.shapes import Shape
 from fedgates.util.references import find

@@ -167,5 +167,5 @@ def test_own_data_is_found_from_anywhere():
 @pytest.mark.parametrize("dataset", ["digit", "zip:/a", "", "/a/b.npz"])
 def test_unknown_dataset(dataset):
     with pytest.raises(ConfigError, match="one of digits, synthetic-linear, synthetic-logistic, mnist") as error:
-        load(RunConfig(dataset=dataset))
+        load(RunConfig.model_construct(dataset=dataset))
     one_line(error.value, "dataset", dataset)

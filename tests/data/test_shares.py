@@ -1,11 +1,10 @@
 """Shares of a data set, kept: the same as the partition, for all configs that it is the same for, and no other."""
 
 import pytest
+from data_configs import run_config
 
 from fedgates import data
-from fedgates.config import RunConfig
 from fedgates.data import partition, shares
-from fedgates.data.shares import _DIVIDED_BY
 
 
 class Watched:
@@ -25,17 +24,17 @@ def divided(dataset, config, clients):
 
 @pytest.mark.parametrize("scheme", ["iid", "dirichlet", "classes"])
 def test_they_are_the_partition_and_hang_on_no_other_key(scheme):
-    dataset, config = data.load(RunConfig()), RunConfig(partition=scheme, samples_per_client=20)
+    dataset, config = data.load(run_config()), run_config(partition=scheme, samples_per_client=20)
     watched = Watched(config)
     direct = divided(dataset, watched, 5)
     assert [list(share) for share in shares(dataset, config, 5)] == direct
-    assert watched.read <= set(_DIVIDED_BY)
+    assert watched.read <= {"partition", "data", "seed"}
 
 
 def test_they_are_found_once_for_configs_that_divide_alike():
-    dataset = data.load(RunConfig())
-    first = shares(dataset, RunConfig(), 7)
-    assert shares(dataset, RunConfig(strategy="fedavg", learning_rate=0.5, num_server_rounds=3), 7) is first
+    dataset = data.load(run_config())
+    first = shares(dataset, run_config(), 7)
+    assert shares(dataset, run_config(strategy="fedavg", learning_rate=0.5, num_server_rounds=3), 7) is first
 
 
 @pytest.mark.parametrize(
@@ -50,9 +49,9 @@ def test_they_are_found_once_for_configs_that_divide_alike():
     ],
 )
 def test_what_divides_otherwise_is_not_taken_for_the_last(changes, clients, synthetic):
-    digits = data.load(RunConfig())
-    other = data.load(RunConfig(dataset="synthetic-linear")) if synthetic else digits
-    last = [list(share) for share in shares(digits, RunConfig(), 7)]
-    found = [list(share) for share in shares(other, RunConfig(**changes), clients)]
-    assert found == divided(other, RunConfig(**changes), clients)
+    digits = data.load(run_config())
+    other = data.load(run_config(dataset="synthetic-linear")) if synthetic else digits
+    last = [list(share) for share in shares(digits, run_config(), 7)]
+    found = [list(share) for share in shares(other, run_config(**changes), clients)]
+    assert found == divided(other, run_config(**changes), clients)
     assert found != last

@@ -1,7 +1,6 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
+from data_configs import changed, run_config
 from fedgates.strategies.fedpm import FedPMConfig
 
 from fedgates.config import RunConfig, devices_shape, parse
@@ -29,27 +28,29 @@ from fedgates.errors import ConfigError
     ],
 )
 def test_source_keeps_what_the_data_depends_on(dataset, read):
-    base = FedPMConfig(dataset=dataset)
+    base = run_config(FedPMConfig, dataset=dataset)
     for key, value in read.items():
-        assert source(replace(base, **{key: value})) != source(base)
+        assert source(changed(base, **{key: value})) != source(base)
     passed_over = {"learning_rate": 0.5, "partition": "classes", "eps": 0.1} | ({} if "seed" in read else {"seed": 2})
     for key, value in passed_over.items():
-        assert source(replace(base, **{key: value})) == source(base) == source(RunConfig(dataset=dataset))
-        assert hash(source(replace(base, **{key: value}))) == hash(source(base))
+        assert source(changed(base, **{key: value})) == source(base) == source(run_config(dataset=dataset))
+        assert hash(source(changed(base, **{key: value}))) == hash(source(base))
 
 
 def test_the_source_loads_the_same_data():
-    config = FedPMConfig(dataset="synthetic-linear", synthetic_features=30, synthetic_examples=5, seed=4, synthetic_noise=0.3)
+    config = run_config(
+        FedPMConfig, dataset="synthetic-linear", synthetic_features=30, synthetic_examples=5, seed=4, synthetic_noise=0.3
+    )
     whole, part = load(config), load(source(config))
     assert np.array_equal(whole.train.x, part.train.x)
     assert np.array_equal(whole.test.y, part.test.y)
 
 
 def test_a_data_set_is_loaded_once_whatever_else_the_config_says():
-    first = load_once(RunConfig())
-    assert load_once(RunConfig(seed=9, learning_rate=0.5)) is first
-    assert load_once(RunConfig(dataset="synthetic-linear")) is not first
-    assert load_once(RunConfig(dataset="synthetic-linear", seed=9)) is not load_once(RunConfig(dataset="synthetic-linear"))
+    first = load_once(run_config())
+    assert load_once(run_config(seed=9, learning_rate=0.5)) is first
+    assert load_once(run_config(dataset="synthetic-linear")) is not first
+    assert load_once(run_config(dataset="synthetic-linear", seed=9)) is not load_once(run_config(dataset="synthetic-linear"))
 
 
 # --- a data set that only devices have
@@ -101,6 +102,6 @@ def test_anything_else_is_refused_in_one_line(dataset):
 
 
 def test_its_source_is_its_name():
-    config = RunConfig(dataset="devices:8x8x1:10")
-    assert load_once(config) is load_once(replace(config, seed=9, learning_rate=0.5))
-    assert load_once(config) is not load_once(replace(config, dataset="devices:8x8x1:11"))
+    config = run_config(dataset="devices:8x8x1:10")
+    assert load_once(config) is load_once(changed(config, seed=9, learning_rate=0.5))
+    assert load_once(config) is not load_once(changed(config, dataset="devices:8x8x1:11"))
