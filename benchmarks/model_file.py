@@ -24,7 +24,7 @@ from fedgates.flower import LoopbackGrid, run_on_grid
 from fedgates.model_file import look
 from fedgates.model_file.description import facts_of
 from fedgates.model_file.export import write_safetensors
-from fedgates.nn.dead_units import slim
+from fedgates.nn.dead_units import remove_dead_units
 from fedgates.types import Value
 
 _SPARSE: Mapping[str, Value] = {"strategy": "one-bit-gates", "target-density": 0.05}
@@ -89,7 +89,7 @@ def zipped(weights: Mapping[str, torch.Tensor]) -> int:
 
 def speed(model: fedgates.Model) -> float:
     """How many times faster the network without dead units is than the whole one."""
-    small = slim(model.network)
+    small = remove_dead_units(model.network)
     if small is None:
         return 1.0
     images = torch.rand(256, *model.facts.input_shape)

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from fedgates.model_file import Model
-from fedgates.nn.dead_units import slim
+from fedgates.nn.dead_units import remove_dead_units
 from fedgates.util.files import write_atomically
 from fedgates.util.text import error_line
 
@@ -20,9 +20,9 @@ class ExportError(RuntimeError):
     """A model that cannot be written so here; the message says what is missing."""
 
 
-def slimmed(model: Model) -> Model:
+def without_dead_units(model: Model) -> Model:
     """The model with the units cut away that no path uses, where its network is a chain; else a copy."""
-    small = slim(model.network)
+    small = remove_dead_units(model.network)
     return Model(copy.deepcopy(model.network) if small is None else small, model.facts).eval()
 
 
@@ -60,7 +60,7 @@ def write_onnx(model: Model, target: Path) -> int:
     try:
         with redirect_stderr(io.StringIO()):  # where torch fails it prints pages of its own graphs, and its exception says why
             program = torch.onnx.export(
-                slimmed(model),
+                without_dead_units(model),
                 (example,),
                 input_names=["images"],
                 output_names=["logits"],

@@ -11,9 +11,10 @@ from fedgates.model_file.batch_norms import measured
 from fedgates.model_file.facts import Facts, to_json
 from fedgates.model_file.layout import LONGEST_FACTS, join
 from fedgates.model_file.model import layers_of
-from fedgates.nn.dead_units import slim, without_dead, work
+from fedgates.nn.dead_units import remove_dead_units, zero_dead_units
 from fedgates.nn.gates import Gates
 from fedgates.nn.network import Network
+from fedgates.nn.size import network_size
 from fedgates.types import Update, Weights, pack
 from fedgates.wire import CodingContext, pack_state, pack_update
 
@@ -48,17 +49,17 @@ def save(
     if not bool(weights.isfinite().all()):
         raise ValueError("weights that are not finite make no model")
     network.weights.copy_(weights)
-    without_dead(network.module)
+    zero_dead_units(network.module)
     statistics = b"" if images is None else measured(network.module, images)
     scale, shared, payload = _packed(network, gates)
-    small = slim(network.module)
+    small = remove_dead_units(network.module)
     told = replace(
         facts,
         weight_scale=scale,
         digest=shared.digest.hex(),
         layers=layers_of(network),
-        whole=work(network.module, facts.input_shape),
-        slim=None if small is None else work(small, facts.input_shape),
+        whole=network_size(network.module, facts.input_shape),
+        slim=None if small is None else network_size(small, facts.input_shape),
     )
     described = to_json(told)
     if len(described) > LONGEST_FACTS:

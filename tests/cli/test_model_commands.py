@@ -14,7 +14,7 @@ from PIL import Image
 
 import fedgates
 from fedgates.data.digits import digits
-from fedgates.nn.dead_units import slim
+from fedgates.nn.dead_units import remove_dead_units
 
 ROOT = Path(__file__).resolve().parents[2]
 EVERY = {"inspect": (), "predict": ("folder",), "export": ("--to", "onnx")}
@@ -110,7 +110,7 @@ def test_inspect_says_layers_densities_and_bytes(capsys, model, trained):
     assert found["training"]["accuracy"] > 0.9
     code, out, _ = command(capsys, "inspect", model)
     assert code == 0
-    assert found["slim"]["parameters"] == sum(p.numel() for p in slim(fedgates.load(model).network).parameters())
+    assert found["slim"]["parameters"] == sum(p.numel() for p in remove_dead_units(fedgates.load(model).network).parameters())
     assert f"{found['bytes']:,} bytes" in out
     assert "5.bias" in out
 

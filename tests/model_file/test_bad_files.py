@@ -164,6 +164,7 @@ NONE = "its facts are not those of a model"
         ({"seed": "1"}, NONE),
         ({"seed": 2**63}, NONE),
         ({"weight_scale": "released"}, "another network than the file's mlp: digest "),
+        ({"weight_scale": "authors-code"}, NONE),  # its name in a file is "released"
         ({"weight_scale": "huge"}, NONE),
         ({"weight_scale": ""}, "another network than the file's mlp: digest "),
         ({"digest": "0" * 16}, "expected 0000000000000000"),

@@ -11,8 +11,9 @@ import fedgates
 from fedgates import model_file
 from fedgates.errors import ModelFileError
 from fedgates.model_file import look
-from fedgates.nn.dead_units import slim, work
+from fedgates.nn.dead_units import remove_dead_units
 from fedgates.nn.network import Network
+from fedgates.nn.size import network_size
 
 MODELS = {"mlp": (1, 8, 8), "conv4": (1, 28, 28), "resnet8": (3, 32, 32), "leaf-cnn": (1, 28, 28)}
 
@@ -30,9 +31,9 @@ def test_it_is_what_the_network_says(tmp_path, name, gated):
     assert {layer.name: layer.shape for layer, _ in found.kept} == {n: tuple(p.shape) for n, p in parameters.items()}
     assert {layer.name: kept for layer, kept in found.kept} == {n: int((p != 0).sum()) for n, p in parameters.items()}
     assert {layer.kind for layer, _ in found.kept} <= {"Linear", "Conv2d"}
-    small = slim(module)
-    assert found.facts.whole == work(module, MODELS[name])
-    assert found.facts.slim == (None if small is None else work(small, MODELS[name]))
+    small = remove_dead_units(module)
+    assert found.facts.whole == network_size(module, MODELS[name])
+    assert found.facts.slim == (None if small is None else network_size(small, MODELS[name]))
     assert found.file_bytes == path.stat().st_size
 
 

@@ -5,12 +5,13 @@ from pathlib import Path
 from fedgates.model_file import Contents, Facts
 from fedgates.model_file.description import facts_of, table
 from fedgates.model_file.facts import Layer
-from fedgates.nn.work import Work
+from fedgates.nn.size import NetworkSize
 
 
 def contents(layers=2, training=1):
-    told = {f"fact{i}": i for i in range(training)}
-    facts = Facts("mlp", (1, 8, 8), ("a", "b"), 3, "kaiming", "00" * 8, told, whole=Work(200, 300), slim=Work(20, 30))
+    values = {f"fact{i}": i for i in range(training)}
+    sizes = {"whole": NetworkSize(200, 300), "slim": NetworkSize(20, 30)}
+    facts = Facts("mlp", (1, 8, 8), ("a", "b"), 3, "kaiming", "00" * 8, values, **sizes)
     return Contents(1234, facts, tuple((Layer(f"{i}.weight", "Linear", (10, 10)), 25) for i in range(layers)))
 
 

@@ -12,9 +12,9 @@ from torch import nn
 import fedgates
 from fedgates import model_file
 from fedgates.errors import ModelFileError
-from fedgates.nn.dead_units import work
 from fedgates.nn.gates import Gates
 from fedgates.nn.network import Network
+from fedgates.nn.size import network_size
 
 
 def own_file(folder, name="model_files:own", gated=False):
@@ -176,4 +176,4 @@ def test_a_network_that_cannot_be_measured_is_a_model_all_the_same(tmp_path, how
 def test_a_norm_over_single_values_is_measured_too(tmp_path):
     norm = nn.BatchNorm2d(4, affine=False, track_running_stats=False)
     module = nn.Sequential(nn.Conv2d(1, 4, 8), norm, nn.Flatten(), nn.Linear(4, 10))
-    assert work(module, (1, 8, 8)).multiply_adds == 4 * 64 + 40
+    assert network_size(module, (1, 8, 8)).multiply_adds == 4 * 64 + 40

@@ -5,10 +5,11 @@ import math
 
 import pytest
 import torch
-from model_files import SHAPE, facts, images, logits, masked, payload_at
+from model_files import SHAPE, facts, images, logits, masked, payload_at, told_by
 
 import fedgates
 from fedgates import model_file, models
+from fedgates.nn.gates import Gates
 from fedgates.nn.network import Network
 from fedgates.wire.header import ENTROPY, PACKED, peek
 
@@ -84,6 +85,14 @@ def test_facts_come_back(file):
     expected = dataclasses.replace(facts(), weight_scale="kaiming", **told)
     assert found == expected
     assert len(bytes.fromhex(found.digest)) == 8
+
+
+def test_a_renamed_weight_scale_keeps_its_name_in_the_file(tmp_path):
+    network = Network(models.build("mlp", SHAPE, 10, seed=3))
+    gates = Gates(network, 3, "authors-code")
+    model_file.save(tmp_path / "m", network, facts(), gates.frozen.clone(), gates=gates)
+    assert told_by((tmp_path / "m").read_bytes())["weight_scale"] == "released"
+    assert fedgates.load(tmp_path / "m").facts.weight_scale == "authors-code"
 
 
 @pytest.mark.parametrize("model", ["resnet8", "vgg11"])
