@@ -1,4 +1,4 @@
-"""Who holds which examples: the partitions of flwr-datasets, as a function of the seed."""
+"""Partition of examples among clients by flwr-datasets, as a function of the seed."""
 
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ Indices = NDArray[np.int64]
 def partition(labels: Indices, num_clients: int, config: "RunConfig") -> list[Indices]:
     """Divide examples among clients.
 
-    ``iid`` gives all clients equally many, one more or less; ``dirichlet`` draws, for each class, the clients' shares
+    ``iid`` gives all clients the same number, up to one; ``dirichlet`` draws, for each class, the clients' shares
     of it from Dir(alpha), and every client holds at least one example; ``classes`` gives every client
     ``classes-per-client`` classes, one of them the client's number modulo the number of classes (Li et al., 2022,
     arXiv:2102.02079).
@@ -28,7 +28,7 @@ def partition(labels: Indices, num_clients: int, config: "RunConfig") -> list[In
     labels : numpy.ndarray
         Shape ``[n]``, dtype int64: the class of each training example, or its decile in a regression (``Examples.strata``).
     num_clients : int
-        How many clients.
+        Number of clients.
     config : RunConfig
         Its ``partition``, ``dirichlet-alpha``, ``classes-per-client``, ``samples-per-client`` and ``seed``. With
         ``samples-per-client`` each keeps exactly so many for ``iid`` and ``classes``, at most so many for
@@ -43,7 +43,7 @@ def partition(labels: Indices, num_clients: int, config: "RunConfig") -> list[In
     Raises
     ------
     ConfigError
-        The scheme cannot be met with these examples and so many clients.
+        The partition is impossible with these examples and this number of clients.
     """
     if not 1 <= num_clients <= len(labels):
         expected = f"1 to {len(labels)}, which is how many training examples there are (num-supernodes of a simulation)"
@@ -59,19 +59,19 @@ def _permutation(count: int, seed: int, purpose: str, client: int = 0) -> Indice
 
 
 def _divided(labels: Indices, order: Indices, num_clients: int, config: "RunConfig") -> list[Indices]:
-    # flwr-datasets takes seconds to import, and only the one who makes a partition needs it
+    # flwr-datasets takes seconds to import, and only partitions need it
     import datasets  # noqa: PLC0415
 
     class Held(datasets.Dataset):  # type: ignore[misc]  # it has no types
         def select(self, indices: Any, **how: Any) -> datasets.Dataset:  # noqa: ANN401
-            """As its own, without the fingerprint: made of every index, it takes longer than all the rest, for a cache."""
+            """Select without a fingerprint: it hashes every index, for a cache, and takes longer than everything else."""
             return super().select(indices, **(how | {"new_fingerprint": "unused"}))
 
     held = Held.from_dict({"label": labels[order], "index": order})
     partitioner = _partitioner(labels, num_clients, config)
     partitioner.dataset = held
     with warnings.catch_warnings():
-        # they warn of each failed draw, and of classes that few clients leave unused
+        # flwr-datasets warns of each failed draw, and of classes that no client has
         warnings.filterwarnings("ignore", module="flwr_datasets")
         try:
             parts = [partitioner.load_partition(client) for client in range(num_clients)]

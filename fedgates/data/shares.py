@@ -1,4 +1,4 @@
-"""Who holds what of a data set: found out once, for processes that ask again and again."""
+"""Each client's share of a data set, cached for processes that simulate many clients."""
 
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -11,20 +11,20 @@ if TYPE_CHECKING:
 
 
 def shares(dataset: Dataset, config: "RunConfig", clients: int) -> list[Indices]:
-    """The indices of each client's training examples, as :func:`fedgates.data.partition` gives them; nobody changes them.
+    """Return the indices of each client's training examples, as :func:`fedgates.data.partition` does; do not change them.
 
-    The last answer is kept, for this very data set and all configs that divide it alike.
+    The last result is cached, for this data set object and all configurations with the same partition.
 
     Raises
     ------
     ConfigError
-        It cannot be divided so.
+        The data set cannot be divided this way.
     """
     from fedgates.config import RunConfig  # noqa: PLC0415  # pydantic, which programs that only load a model do not need
 
     return _shares(dataset, RunConfig(partition=config.partition, seed=config.seed, data=config.data), clients)
 
 
-@lru_cache(maxsize=1)  # it holds the data set, as long as it is the last one
+@lru_cache(maxsize=1)  # it keeps the last data set in memory
 def _shares(dataset: Dataset, config: "RunConfig", clients: int) -> list[Indices]:
     return partition(dataset.train.strata, clients, config)

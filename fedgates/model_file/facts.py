@@ -1,4 +1,4 @@
-"""What a model's file says of its model beside the weights."""
+"""Facts: the description of a model in its file, beside the weights."""
 
 import json
 import math
@@ -12,7 +12,7 @@ from fedgates.errors import ModelFileError
 from fedgates.nn.size import NetworkSize
 
 _MOST_PIXELS = 1 << 24
-"""Numbers of one image: more than any network of ours takes, and few enough to be tried."""
+"""Largest number of values of one image: above that of any built-in network, and small enough to run one."""
 _MOST_NUMBERS, _MOST_DIMENSIONS = 1 << 32, 16
 """Numbers and dimensions of one layer."""
 _WEIGHT_SCALES = {"": "", **{stored: name for name, stored in WEIGHT_SCALE_IDS.items()}}
@@ -21,7 +21,7 @@ _WEIGHT_SCALES = {"": "", **{stored: name for name, stored in WEIGHT_SCALE_IDS.i
 
 @dataclass(frozen=True)
 class Layer:
-    """One of the network's parameters: what torch calls it, the class of the layer that has it, and its shape."""
+    """One of the network's parameters: its name in torch, the class of its layer, and its shape."""
 
     name: str
     kind: str
@@ -29,37 +29,37 @@ class Layer:
 
     @property
     def size(self) -> int:
-        """How many numbers it has."""
+        """Number of elements."""
         return math.prod(self.shape)
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a file says of its model beside its weights.
+    """Description of a model in its file.
 
     Attributes
     ----------
     model : str
-        The network's name, or "module:function" of somebody's own.
+        Name of the network, or "module:function" of a user's own.
     input_shape : tuple of int
         (C, H, W) of one image.
     class_names : tuple of str
         In the order of the outputs; empty for a regression, which has one output.
     seed : int
-        What frozen weights are made from.
+        Seed of the frozen weights.
     weight_scale : str
-        Of the frozen weights; empty where the weights are not frozen.
+        Scale of the frozen weights (:func:`fedgates.nn.gates.weight_scale`); empty if the weights are trained.
     digest : str
-        Names the network, in hexadecimal.
+        Identifies the network, in hexadecimal.
     training : mapping
-        How it came to be: method, data set, rounds, what it reached, what it cost.
+        Method, data set, rounds, results and costs of the training.
     normalisation : tuple of float
-        Mean and standard deviation: the network takes (pixels from 0 to 1 - mean) / std.
+        Mean and standard deviation: the input of the network is (pixels from 0 to 1 - mean) / std.
     layers : tuple of Layer
-        In the order of the weights in the payload; a reader that builds the network compares them with its own.
+        Parameters in the order of the payload; a reader that builds the network compares them with its own.
     whole, slim : NetworkSize or None
-        What the writer found of the whole network, and of it without units that no path uses; None where it is no
-        chain, and of a network that could not be tried.
+        Size of the whole network, and of the network without dead units; None if the network is not a chain or could not be
+        run.
     """
 
     model: str
@@ -125,7 +125,7 @@ def from_json(text: bytes) -> Facts:
     except (ValueError, TypeError, KeyError, RecursionError):
         sound = False
     if not sound:
-        raise ModelFileError("its facts are not those of a model")
+        raise ModelFileError("its facts are not valid")
     return facts
 
 
@@ -148,11 +148,11 @@ def _is_layer(layer: Layer) -> bool:
 
 
 def _is_shape(sizes: tuple[object, ...], most: int) -> bool:
-    """Whether these are whole numbers of at least 1 that make at most so many in all."""
+    """Return whether these are at most 16 integers of at least 1 with a product of at most `most`."""
     whole = [n for n in sizes if type(n) is int and n >= 1]
     return len(whole) == len(sizes) <= _MOST_DIMENSIONS and math.prod(whole) <= most
 
 
 def _is_plain(value: object) -> bool:
-    """Whether this is a text, a finite number, or nothing."""
+    """Return whether this is a string, a finite number or None."""
     return isinstance(value, str | int | None) or (isinstance(value, float) and math.isfinite(value))

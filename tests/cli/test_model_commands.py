@@ -122,11 +122,11 @@ def test_inspect_says_layers_densities_and_bytes(capsys, model, trained):
 @pytest.mark.parametrize(
     ("file", "line"),
     [
-        ("text", "MODEL = {}: no model file of fedgates (it begins with b'not ', expected b'FGMD')"),
-        ("newer", "MODEL = {}: model file version 4, expected 3: it takes the newer fedgates that wrote it"),
+        ("text", "MODEL = {}: not a model file of fedgates (it begins with b'not ', expected b'FGMD')"),
+        ("newer", "MODEL = {}: model file version 4, expected 3: load it with a newer fedgates"),
         ("cut", "MODEL = {}: damaged, or cut short: its checksum does not match"),
-        ("absent", "MODEL is no file, and run = '{}': expected a run's folder, the name of one in"),
-        ("x" * 300, "MODEL is no file, and run = '{}': expected a run's folder, the name of one in"),
+        ("absent", "MODEL is not a file, and run = '{}': expected a run's folder, the name of one in"),
+        ("x" * 300, "MODEL is not a file, and run = '{}': expected a run's folder, the name of one in"),
     ],
 )
 def test_what_is_no_model_is_a_line(capsys, tmp_path, monkeypatch, model, name, more, file, line):

@@ -122,7 +122,5 @@ def test_onnx_without_its_packages_is_a_line(tmp_path, monkeypatch):
         return imported(name, *more)
 
     monkeypatch.setattr(builtins, "__import__", absent)
-    with pytest.raises(
-        ExportError, match="expected packages that are installed, as by uv sync --extra onnx; ImportError: onnx"
-    ):
+    with pytest.raises(ExportError, match=r"the packages of the extra onnx \(uv sync --extra onnx\); ImportError: onnx"):
         write_onnx(loaded(tmp_path, "mlp"), tmp_path / "o")

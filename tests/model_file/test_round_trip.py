@@ -141,7 +141,7 @@ def test_weights_that_are_not_finite_are_no_model(tmp_path, value):
     network = Network(models.build("mlp", SHAPE, 10))
     weights = network.weights.clone()
     weights[5] = value
-    with pytest.raises(ValueError, match="weights that are not finite make no model"):
+    with pytest.raises(ValueError, match="the weights are not finite"):
         model_file.save(tmp_path / "m", network, facts(), weights)
     assert not list(tmp_path.iterdir())
 
