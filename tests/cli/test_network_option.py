@@ -101,7 +101,7 @@ def test_one_that_is_installed_is_found_from_anywhere(capsys, own_file, tmp_path
         ("math:prod", "MODEL = m: network = prod: expected a function that builds a network from ((1, 2, 2), 2); it raised"),
         (
             "own_networks:another",
-            "MODEL = m: the network passed as network has 30 parameters, expected the 10 that its weights are",
+            "MODEL = m: the network passed as network has 30 parameters, expected 10 as the file's weights",
         ),
         ("own_networks:renamed", "MODEL = m: another network than the file's own_networks:build: digest "),
     ],

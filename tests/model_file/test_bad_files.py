@@ -98,7 +98,7 @@ def test_no_more_is_read_than_a_model_can_have(file):
 def test_what_never_ends_is_not_read():
     if not os.path.exists("/dev/zero"):  # noqa: PTH110  # it is no file
         pytest.skip("no /dev/zero here")
-    assert refused("/dev/zero").startswith("no model file of fedgates")
+    assert refused("/dev/zero").startswith("not a model file of fedgates")
 
 
 # --- sections
@@ -148,7 +148,7 @@ NONE = "its facts are not valid"
         ({"model": "x" * 100_000}, "its network is 'xxxxxxxxx"),
         ({"model": "os:system"}, "its network is built by os:system, which is not imported on a file's word"),
         ({"model": 3}, NONE),
-        ({"model": "conv4"}, "conv4 with its shapes has 458,698 parameters, expected 85,002 that its weights"),
+        ({"model": "conv4"}, "conv4 with its shapes has 458,698 parameters, expected 85,002 as the file's weights"),
         ({"model": "conv10", "input_shape": [3, 64, 64]}, "parameters, expected 85,002"),
         ({"model": "vgg11"}, "model = 'vgg11': expected"),
         ({"input_shape": [1, 8]}, NONE),
@@ -248,7 +248,7 @@ def test_facts_that_are_not_compressed(file):
         (lambda p: p[:5] + b"\2" + p[6:], "a payload of votes, entropy, expected mask, entropy"),
         (lambda p: p[:6] + b"\3" + p[7:], "a payload of mask, side-info, expected mask, entropy"),
         (lambda p: p[:8] + b"\xff" * 4 + p[12:], "a network of 4,294,967,295 parameters, expected at most"),
-        (lambda p: p[:8] + b"\1\0\0\0" + p[12:], "mlp with its shapes has 85,002 parameters, expected the 1 that"),
+        (lambda p: p[:8] + b"\1\0\0\0" + p[12:], "mlp with its shapes has 85,002 parameters, expected 1 as the file's"),
         (lambda p: p[:12] + b"\1" + p[13:], "round 1, expected 0"),
         (lambda p: p[:16] + bytes(8) + p[24:], "network digest 0000000000000000, expected "),
         (lambda p: p[:24] + b"\1" + p[25:], "ones, its header says"),
