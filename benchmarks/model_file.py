@@ -21,10 +21,10 @@ from sweep import arguments, table
 import fedgates
 from client_app import app
 from fedgates.flower import LoopbackGrid, run_on_grid
-from fedgates.model_file import look
-from fedgates.model_file.description import facts_of
+from fedgates.model_file import read_contents
+from fedgates.model_file.description import describe
 from fedgates.model_file.export import write_safetensors
-from fedgates.nn.dead_units import slim
+from fedgates.nn.dead_units import remove_dead_units
 from fedgates.types import Value
 
 _SPARSE: Mapping[str, Value] = {"strategy": "one-bit-gates", "target-density": 0.05}
@@ -61,7 +61,7 @@ def row(name: str, data_dir: str, folder: Path) -> tuple[str, ...]:
     run = run_on_grid(LoopbackGrid(app, raw, clients), raw)
     file = run.path / "model.fedgates"
     model = fedgates.load(file)
-    found = facts_of(file, look(file))
+    found = describe(file, read_contents(file))
     weights = {key: value.contiguous() for key, value in model.network.state_dict().items()}
     small, whole = found["slim"], found["whole"]
     return (
@@ -89,7 +89,7 @@ def zipped(weights: Mapping[str, torch.Tensor]) -> int:
 
 def speed(model: fedgates.Model) -> float:
     """How many times faster the network without dead units is than the whole one."""
-    small = slim(model.network)
+    small = remove_dead_units(model.network)
     if small is None:
         return 1.0
     images = torch.rand(256, *model.facts.input_shape)

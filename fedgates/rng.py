@@ -1,10 +1,10 @@
 """Randomness as a function of (seed, purpose, round, client): there is no global generator.
 
-A purpose is a short word ("weights", "choose", "train", ...); purposes, rounds and clients have streams of their own. What must
-be the same on every machine and in every version (frozen weights, the choice of clients) is made from Philox's raw words; what
-only has to repeat on one machine (the samples drawn while a client trains) comes from a torch generator seeded from the same
-key. Of that seed torch's CPU generator uses 32 bits, so two of its streams are the same with probability 2^-32: harmless for
-samples, and the reason why nothing else is made from them.
+A purpose is a short word ("weights", "choose", "train", ...); each purpose, round and client has its own stream. Numbers that
+must be equal on every machine and in every version (frozen weights, the sampling of clients) are raw words of Philox. Numbers
+that only have to repeat on one machine (samples during training) come from a torch generator seeded from the same key. Torch's
+CPU generator uses 32 bits of its seed, so two of its streams are equal with probability 2^-32: harmless for samples, and the
+reason to use it for nothing else.
 """
 
 import hashlib
@@ -22,22 +22,23 @@ def _digest(seed: int, purpose: str, server_round: int, client: int) -> bytes:
 
 
 def philox(seed: int, purpose: str, *, server_round: int = 0, client: int = 0) -> np.random.Philox:
-    """Philox4x64-10 at the start of its stream, whose raw words are the same on every machine and with every version of NumPy.
+    """Return Philox4x64-10 at the start of a stream; its raw words are equal on every machine and with every version of NumPy.
 
-    The key is BLAKE2b, 16 bytes read as a little-endian integer, of the four names; NumPy counts up before the first block.
+    The key is the BLAKE2b digest of the four arguments, 16 bytes read as a little-endian integer; NumPy increments the counter
+    before the first block.
     """
     return np.random.Philox(key=int.from_bytes(_digest(seed, purpose, server_round, client), "little"))
 
 
 def words(count: int, seed: int, purpose: str, *, server_round: int = 0, client: int = 0) -> NDArray[np.uint64]:
-    """Raw 64-bit words of Philox4x64-10, keyed by BLAKE2b of the four names.
+    """Return raw 64-bit words of Philox4x64-10.
 
     Parameters
     ----------
     count : int
-        How many words.
+        Number of words.
     seed, purpose, server_round, client
-        The key.
+        Key of the stream, as for :func:`philox`.
 
     Returns
     -------
@@ -49,22 +50,22 @@ def words(count: int, seed: int, purpose: str, *, server_round: int = 0, client:
 
 
 def bits(count: int, seed: int, purpose: str, *, server_round: int = 0, client: int = 0) -> NDArray[np.uint8]:
-    """Fair bits from :func:`words`: shape ``[count]``, values 0 and 1; bit i is bit ``i % 64`` of word ``i // 64``."""
+    """Return fair bits from :func:`words`: shape ``[count]``, 0 or 1; bit i is bit ``i % 64`` of word ``i // 64``."""
     raw = words(-(-count // 64), seed, purpose, server_round=server_round, client=client).astype("<u8")
     return np.unpackbits(raw.view(np.uint8), bitorder="little", count=count)
 
 
 def coins(count: int, seed: int, *, server_round: int, client: int) -> NDArray[np.uint32]:
-    """The numbers by which a client's upload is sampled, one a gate: ``[count]``, uniform from 0 to 2^32 - 1.
+    """Return the numbers by which a client samples its upload, one per gate: ``[count]``, uniform from 0 to 2^32 - 1.
 
-    They are a function of the key, so a server that decodes the mask holds them, too, and the coder makes use of that
-    (:mod:`fedgates.wire.side_info`). Number i is the lower half of word ``i // 2`` for an even i, else the upper.
+    They are a function of the key, so the server can regenerate them, and the codec :mod:`fedgates.wire.side_info` uses that.
+    Number i is the lower half of word ``i // 2`` for an even i, else the upper.
     """
     return _halves(count, seed, "upload", server_round=server_round, client=client)
 
 
 def flip_lots(count: int, seed: int, *, server_round: int, client: int) -> NDArray[np.uint32]:
-    """The numbers by which a simulated client turns bits over, ``[count]``, uniform from 0 to 2^32 - 1; as :func:`coins`."""
+    """Return the numbers by which a simulated client flips bits, ``[count]``, uniform from 0 to 2^32 - 1; see :func:`coins`."""
     return _halves(count, seed, "flips", server_round=server_round, client=client)
 
 
@@ -76,8 +77,8 @@ def _halves(count: int, seed: int, purpose: str, *, server_round: int, client: i
 def generator(
     seed: int, purpose: str, *, server_round: int = 0, client: int = 0, device: "torch.device | str" = "cpu"
 ) -> "torch.Generator":
-    """A torch generator of its own for this key; it repeats on one kind of device and version of torch."""
-    import torch  # noqa: PLC0415  # a second, and commands that look at files have no use for it
+    """Return a torch generator seeded by this key; its numbers repeat on one kind of device and version of torch."""
+    import torch  # noqa: PLC0415  # takes a second, and commands that only read files do not need it
 
     entropy = int.from_bytes(_digest(seed, purpose, server_round, client)[:8], "little") >> 1
     return torch.Generator(device=device).manual_seed(entropy)

@@ -1,4 +1,4 @@
-"""Who would hold what, before anything is trained."""
+"""The command ``fedgates data``: the labels of each simulated client."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,19 +7,19 @@ import click
 import typer
 
 from fedgates.cli.app import cli, writable
-from fedgates.config import folder
+from fedgates.config.names import folder
 
 
 @cli.command(epilog="Example: fedgates data --clients 20 --run-config 'partition=\"dirichlet\" dirichlet-alpha=0.1'")
 def data(
-    clients: Annotated[int, typer.Option(min=1, help="How many clients are simulated.")] = 10,
-    run_config: Annotated[str, typer.Option(help="As of flwr run: keys on top of the app's.", show_default=False)] = "",
-    app: Annotated[Path, typer.Option(help="Folder of the Flower app whose config it is.")] = Path(),
-    out: Annotated[Path | None, typer.Option(help="Folder for the picture labels.png.", show_default="none")] = None,
+    clients: Annotated[int, typer.Option(min=1, help="Number of simulated clients.")] = 10,
+    run_config: Annotated[str, typer.Option(help="Keys that override the app's, as for flwr run.", show_default=False)] = "",
+    app: Annotated[Path, typer.Option(help="Folder of the Flower app.")] = Path(),
+    out: Annotated[Path | None, typer.Option(help="Folder for the figure labels.png.", show_default="none")] = None,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
 ) -> None:
-    """What each client would hold with the present config: a table of labels, and a picture of it."""
+    """Show the labels of each simulated client with the app's config, as a table and optionally a figure."""
     import json  # noqa: PLC0415
 
     from fedgates.config import read_app, read_shared  # noqa: PLC0415
@@ -29,6 +29,6 @@ def data(
         found = label_counts(read_shared(read_app(folder(app)), run_config), clients)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    typer.echo(json.dumps(found.told(), indent=2) if as_json else table(found))
+    typer.echo(json.dumps(found.to_dict(), indent=2) if as_json else table(found))
     if out is not None:
         typer.echo(f"written: {draw(found, writable(out))}", err=as_json)

@@ -1,4 +1,4 @@
-"""What a finished model is, says, and can be made into."""
+"""Commands for a model file: inspect, predict, export."""
 
 from contextlib import suppress
 from enum import StrEnum
@@ -9,8 +9,7 @@ import click
 import typer
 
 from fedgates.cli.app import cli, import_from_here
-from fedgates.config import folder, is_reference
-from fedgates.config.names import MAX_GATES
+from fedgates.config.names import MAX_GATES, folder, is_reference
 from fedgates.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -20,14 +19,14 @@ if TYPE_CHECKING:
 
 _File = Annotated[
     str,
-    typer.Argument(metavar="MODEL", help='A model.fedgates; or of a run: its folder, its name, or "last".', show_default=False),
+    typer.Argument(metavar="MODEL", help='A model.fedgates, or a run: its folder, its name, or "last".', show_default=False),
 ]
 _Network = Annotated[
     str | None,
     typer.Option(
         "--network",
         metavar="MODULE:FUNCTION",
-        help="What builds a network of your own, in the current folder or installed; what the file names is not imported.",
+        help="Function that builds a network of your own, in the current folder or installed; a file never imports one.",
         show_default=False,
     ),
 ]
@@ -35,11 +34,11 @@ _MaxGates = Annotated[int, typer.Option("--max-gates", min=1, help="Refuse netwo
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 _LONGEST_LINE, _MOST_REASONS = 1000, 20
 _MOST_GATES = MAX_GATES
-"""As `fedgates.load` and `look` have it, which take NumPy to be asked."""
+"""Default of `fedgates.load`."""
 
 
 class Form(StrEnum):
-    """What a model can be written as."""
+    """Format of an exported model."""
 
     ONNX = "onnx"
     SAFETENSORS = "safetensors"
@@ -47,39 +46,39 @@ class Form(StrEnum):
 
 @cli.command(epilog="Example: fedgates inspect last")
 def inspect(model: _File, max_gates: _MaxGates = _MOST_GATES, *, as_json: _Json = False) -> None:
-    """What a model file holds: how it was trained, its layers and how dense they are, its bytes, and what it shrinks to."""
+    """Describe a model file: its training, layers and their densities, bytes, and the size without dead units."""
     import json  # noqa: PLC0415
 
     from fedgates.errors import ModelFileError  # noqa: PLC0415
-    from fedgates.model_file import look  # noqa: PLC0415
-    from fedgates.model_file.description import facts_of, table  # noqa: PLC0415
+    from fedgates.model_file import read_contents  # noqa: PLC0415
+    from fedgates.model_file.description import describe, table  # noqa: PLC0415
 
     file = _file(model)
     try:
-        found = facts_of(file, look(file, max_gates=max_gates))
+        description = describe(file, read_contents(file, max_gates=max_gates))
     except ModelFileError as error:
         _refuse(f"MODEL = {error}")
-    typer.echo(json.dumps(found, indent=2) if as_json else table(found))
+    typer.echo(json.dumps(description, indent=2) if as_json else table(description))
 
 
 @cli.command(epilog="Example: fedgates predict model.fedgates digit.png")
 def predict(
     model: _File,
-    images: Annotated[str, typer.Argument(metavar="IMAGE|FOLDER|NPZ", help="Pictures, or arrays.", show_default=False)],
-    top: Annotated[int, typer.Option(min=1, help="How many labels an image.")] = 1,
+    images: Annotated[str, typer.Argument(metavar="IMAGE|FOLDER|NPZ", help="Images, or arrays of images.", show_default=False)],
+    top: Annotated[int, typer.Option(min=1, help="Number of labels per image.")] = 1,
     network: _Network = None,
     max_gates: _MaxGates = _MOST_GATES,
     *,
-    resize: Annotated[bool, typer.Option("--resize", help="Scale pictures (not arrays) of another size.")] = False,
+    resize: Annotated[bool, typer.Option("--resize", help="Scale images (not arrays) of another size.")] = False,
     as_json: _Json = False,
 ) -> None:
-    """Labels, with probabilities, of an image, of all images in a folder, or of x (or x_test) in an npz file.
+    """Print labels and probabilities of an image, of all images in a folder, or of the array x (or x_test) in an npz file.
 
-    Pictures in a folder that cannot be used are left out and named, and the exit code is 1.
+    Images in a folder that cannot be used are skipped and listed, and the exit code is 1.
     """
     import json  # noqa: PLC0415
 
-    from fedgates.model_file.prediction import ImageError, predictions, read_images, told  # noqa: PLC0415
+    from fedgates.model_file.prediction import ImageError, format_predictions, predictions, read_images  # noqa: PLC0415
     from fedgates.util.text import one_line  # noqa: PLC0415
 
     if not images:  # not the current folder, which is what a path of no characters would be
@@ -89,16 +88,16 @@ def predict(
         read = read_images(folder(images), loaded.facts.input_shape, resize=resize)
     except ImageError as error:
         _refuse(error)
-    found = predictions(loaded, read, top)
-    typer.echo(json.dumps(found, indent=2) if as_json else told(found))
+    results = predictions(loaded, read, top)
+    typer.echo(json.dumps(results, indent=2) if as_json else format_predictions(results))
     if read.passed_over:
-        names = "file, whose name does" if read.passed_over == 1 else "files, whose names do"
-        typer.echo(f"fedgates: passed over {read.passed_over:,} {names} not end like an image's", err=True)
+        files = "file whose name has" if read.passed_over == 1 else "files whose names have"
+        typer.echo(f"fedgates: skipped {read.passed_over:,} {files} no image suffix", err=True)
     if read.left_out:
         for reason in read.left_out[:_MOST_REASONS]:
-            typer.echo(f"fedgates: left out {one_line(reason, _LONGEST_LINE)}", err=True)
+            typer.echo(f"fedgates: skipped {one_line(reason, _LONGEST_LINE)}", err=True)
         if len(read.left_out) > _MOST_REASONS:
-            typer.echo(f"fedgates: left out {len(read.left_out) - _MOST_REASONS:,} more", err=True)
+            typer.echo(f"fedgates: skipped {len(read.left_out) - _MOST_REASONS:,} more", err=True)
         raise typer.Exit(1)
 
 
@@ -114,10 +113,10 @@ def export(
     *,
     as_json: _Json = False,
 ) -> None:
-    """Write a model for other programs.
+    """Export a model for other programs.
 
-    ONNX is without the units that no path uses, takes pixels from 0 to 1, and needs the extra named onnx. The network that the
-    weights in safetensors are of takes them normalised. The metadata of both say so, and have the class names.
+    ONNX: the network without dead units, for pixels from 0 to 1; needs the extra named onnx. safetensors: the dense weights of
+    the network, whose input is normalised pixels. The metadata of both describe the input and contain the class names.
     """
     import json  # noqa: PLC0415
 
@@ -136,29 +135,29 @@ def export(
 
 
 def _file(model: str) -> Path:
-    """The file that is meant."""
+    """Return the model file of a path or of a run."""
     from fedgates.runs.listing import find_run, read_entry  # noqa: PLC0415
 
     path = folder(model)
-    with suppress(OSError):  # a name that no file can have is perhaps a run's, and `find_run` raises the error
+    with suppress(OSError):  # a name that no file can have may be a run's; `find_run` reports other errors
         if path.is_file():
             return path
     try:
         run = find_run(model)
         file = run / "model.fedgates"
         if not file.is_file():
-            _refuse(f"MODEL = {model!r}: expected a run that has left its model.fedgates; {read_entry(run).progress}")
+            _refuse(f"MODEL = {model!r}: expected a run with a model.fedgates; {read_entry(run).progress}")
     except ConfigError as error:
-        _refuse(f"MODEL is no file, and {error}")
+        _refuse(f"MODEL is not a file, and {error}")
     return file
 
 
 def _target(file: Path, out: Path | None, to: Form) -> Path:
-    """Where an export goes, found out to be possible before the work is done."""
+    """Return the file of an export, checked before the work is done."""
     target = file.with_suffix(f".{to.value}") if out is None else folder(out)
     try:
         if (target.exists() and not target.is_file()) or not target.parent.is_dir():  # nor a device's name
-            _refuse(f"--out = {str(target)!r}: expected the name of a file, in a folder that is there")
+            _refuse(f"--out = {str(target)!r}: expected the name of a file in an existing folder")
         if target.exists() and target.samefile(file):
             _refuse(f"--out = {str(target)!r}: expected another file than the model itself")
     except OSError as error:
@@ -177,7 +176,7 @@ def _loaded(path: Path, network: str | None, max_gates: int) -> "Model":
 
 
 def _builder(reference: str) -> "Callable[..., Any]":
-    """The user's own function."""
+    """Import the user's function."""
     from fedgates.util.references import find  # noqa: PLC0415
 
     if not is_reference(reference):
@@ -190,7 +189,7 @@ def _builder(reference: str) -> "Callable[..., Any]":
 
 
 def _refuse(reason: object) -> NoReturn:
-    """End the command with a line that is safe to print, wherever its names came from."""
+    """End the command with a line that is safe to print, whatever names it contains."""
     from fedgates.util.text import one_line  # noqa: PLC0415
 
     raise click.UsageError(one_line(reason, _LONGEST_LINE)) from None

@@ -10,7 +10,9 @@ DEVICES = "devices"
 DATASETS = ("digits", *SYNTHETIC, "mnist", "fashion-mnist", "emnist", "cifar10", "cifar100")
 OWN_DATASETS = '"npz:/abs/file.npz", "folder:/abs/dir" or "devices:HxWxC:classes"'
 MODELS = ("mlp", "cnn", "conv4", "conv6", "conv10", "leaf-cnn", "resnet8", "resnet18", "vgg11", "linear", "logistic")
-WEIGHT_SCALES = ("kaiming", "released", "density")
+WEIGHT_SCALE_IDS = {"kaiming": "kaiming", "authors-code": "released", "density": "density"}
+"""Name of each weight scale to its name in digests and model files, which do not change when a scale is renamed."""
+WEIGHT_SCALES = tuple(WEIGHT_SCALE_IDS)
 UPLINKS = ("packed", "entropy", "side-info", "sampled")
 TRACKERS = ("tensorboard", "wandb", "mlflow")
 MAX_GATES = 50_000_000

@@ -1,4 +1,4 @@
-"""Where examples come from: :func:`load` or :func:`own`; who holds which: :func:`partition`, :func:`shares`; and tensors."""
+"""Data sets (:func:`load`, :func:`own`), their partition among clients (:func:`partition`, :func:`shares`), and tensors."""
 
 from fedgates.data.dataset import Dataset, Examples
 from fedgates.data.partition import partition

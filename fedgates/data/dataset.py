@@ -1,4 +1,4 @@
-"""Images with labels or targets in memory: what every source gives, checked once."""
+"""Data sets in memory: images with labels or targets, validated once."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ DECILES = 10
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Images with their labels, or with their targets in a regression.
+    """Images with labels, or with targets in a regression.
 
     Attributes
     ----------
@@ -22,8 +22,8 @@ class Examples:
     Raises
     ------
     ValueError
-        Another shape or dtype, different lengths, a negative label, or a target that is not finite. The message reads on
-        from "expected".
+        A shape or dtype is wrong, lengths differ, a label is negative, or a target is not finite. The message continues a line
+        that ends with "expected".
     """
 
     x: NDArray[np.uint8]
@@ -45,12 +45,12 @@ class Examples:
         return len(self.y)
 
     def take(self, indices: NDArray[np.int64]) -> "Examples":
-        """Copy the examples at these indices, in their order."""
+        """Return a copy of the examples at these indices, in this order."""
         return Examples(self.x[indices], self.y[indices])
 
     @property
     def strata(self) -> NDArray[np.int64]:
-        """What a partition divides by, ``[n]``: the labels, or the decile, 0 to 9, that each target is in."""
+        """Strata of a partition, ``[n]``: the labels, or the decile of each target, 0 to 9."""
         if self.y.dtype == np.int64:
             return self.y.astype(np.int64, copy=False)
         ranks = np.empty(len(self), np.int64)
@@ -65,21 +65,22 @@ class Dataset:
     Attributes
     ----------
     name : str
-        As in the config.
+        Name in the configuration.
     train, test : Examples
-        At least one training example, unless there are no examples at all; a device's own data may have no test examples.
+        At least one training example, unless both are empty; a device's own data may have no test examples.
     num_classes : int
-        Labels are below it; 0 in a regression, whose examples have targets.
+        Number of classes; 0 in a regression, whose examples have targets.
     class_names : tuple of str
-        One for each class.
+        One name per class.
     support : numpy.ndarray or None
-        Which features the truth is made of, ``[C*H*W]`` bool, in the order of a flattened image; None where nobody knows.
+        Features with a nonzero true weight, ``[C*H*W]`` bool, in the order of a flattened image; None if unknown.
 
     Raises
     ------
     ValueError
-        No training example, images of two shapes, labels in a regression or targets outside one, a label out of range, too
-        few or too many names, or a support of another shape. The message reads on from "expected".
+        There is no training example, images have two shapes, a regression has labels or a classification targets, a label is
+        out of range, the number of names is wrong, or the support has another shape. The message continues a line that ends
+        with "expected".
     """
 
     name: str
@@ -109,11 +110,11 @@ class Dataset:
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of one image, as a network takes it."""
+        """Shape (C, H, W) of one image."""
         height, width, channels = self.train.x.shape[1:]
         return channels, height, width
 
 
 def describe(array: NDArray[np.generic]) -> str:
-    """Name an array's dtype and shape for a message."""
+    """Return an array's dtype and shape for a message."""
     return f"{array.dtype} {list(array.shape)}"

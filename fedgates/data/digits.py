@@ -1,4 +1,4 @@
-"""The data set inside the package: 1,797 handwritten digits of 8x8 pixels (its file says whose)."""
+"""The data set inside the package: 1,797 handwritten digits of 8x8 pixels; their source is in ``digits.json``."""
 
 import json
 from importlib import resources

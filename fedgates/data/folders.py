@@ -1,4 +1,4 @@
-"""A user's own images, in folders as torchvision's ImageFolder has them: ``train/CLASS/image.png``, ``test/...``."""
+"""A user's own images in the layout of torchvision's ImageFolder: ``train/CLASS/image.png``, ``test/...``."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from fedgates.data.dataset import Dataset, Examples
 
 GRAY = ("1", "L", "LA")
 WIDE = ("I", "F")
-"""How Pillow's modes of more than 8 bits a channel begin; what to keep of those bits is the user's to decide."""
+"""Prefixes of Pillow's modes with more than 8 bits per channel, which are refused: the user decides how to convert them."""
 
 
 def read_folder(name: str, root: Path, *, complete: bool = True) -> Dataset:
@@ -20,15 +20,15 @@ def read_folder(name: str, root: Path, *, complete: bool = True) -> Dataset:
     name : str
         The data set's name.
     root : Path
-        Has ``train/`` and ``test/`` with the same class folders; images of one size. If every image is grey
+        Folder with ``train/`` and ``test/``, which have the same class folders, and images of one size. If every image is grey
         there is one channel, otherwise three.
     complete : bool
-        Whether ``test/`` must be there, and every class folder must have an image.
+        Whether ``test/`` is required, and an image in every class folder.
 
     Raises
     ------
     ValueError
-        Something is absent, no image, or does not fit; the message reads on from "expected", in one line.
+        A folder is missing, a file is not an image, or shapes differ; the message continues a line that ends with "expected".
     """
     classes, train = _listed(root / "train", complete=complete)
     test: list[tuple[str, int]] = []
@@ -73,7 +73,7 @@ def _pixels(samples: list[tuple[str, int]]) -> tuple[NDArray[np.uint8], NDArray[
 
 
 def _size_and_colour(samples: list[tuple[str, int]]) -> tuple[tuple[int, int], bool]:
-    """Width and height of all images, and whether all are grey; from the files' headers alone."""
+    """Return width and height of all images, and whether all are grey, reading only the headers of the files."""
     first, _ = _header(samples[0][0])
     gray = True
     for path, _ in samples:

@@ -1,21 +1,23 @@
-"""What each of some simulated clients would hold: how many examples of each class."""
+"""Number of examples of each class that each simulated client has."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedgates.config import RunConfig
 from fedgates.data import load, partition
 from fedgates.errors import ConfigError
 from fedgates.util.text import columns, one_line
 
+if TYPE_CHECKING:
+    from fedgates.config import RunConfig
+
 _WIDEST = 12
-"""More classes than so many are not columns of the table."""
+"""Largest number of classes that are columns of the table."""
 _NAMES = 50
-"""Characters of the names over the columns; where they are longer, numbers stand there and the names below."""
+"""Largest total length of the class names as column headers; above it the headers are numbers, and a line has the names."""
 
 
 @dataclass(frozen=True)
@@ -25,13 +27,13 @@ class LabelCounts:
     Attributes
     ----------
     dataset : str
-        Its name.
+        Name of the data set.
     classes : tuple of str
-        Names; of a regression the deciles of its targets.
+        Names of the classes; in a regression the deciles of the targets.
     counts : numpy.ndarray
-        Shape ``[clients, classes]``, examples to train on.
+        Number of training examples, shape ``[clients, classes]``.
     total : int
-        Training examples there are.
+        Number of training examples in the data set.
     """
 
     dataset: str
@@ -39,8 +41,8 @@ class LabelCounts:
     counts: NDArray[np.int64]
     total: int
 
-    def told(self) -> dict[str, Any]:
-        """As plain values."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
         return {
             "dataset": self.dataset,
             "training_examples": self.total,
@@ -50,13 +52,13 @@ class LabelCounts:
         }
 
 
-def label_counts(config: RunConfig, clients: int) -> LabelCounts:
-    """Divide the config's data set among so many clients, as a run would.
+def label_counts(config: "RunConfig", clients: int) -> LabelCounts:
+    """Divide the configured data set among clients, as a run does, and count labels.
 
     Raises
     ------
     ConfigError
-        There is no such data, or it cannot be divided so.
+        The data set cannot be loaded or divided.
     """
     dataset = load(config)
     if not len(dataset.train):
@@ -69,7 +71,7 @@ def label_counts(config: RunConfig, clients: int) -> LabelCounts:
 
 
 def table(found: LabelCounts) -> str:
-    """A row a client: how many examples, how many classes, and of each class how many."""
+    """Return a table with a row per client: number of examples, number of classes, and examples of each class."""
     few = len(found.classes) <= _WIDEST
     numbered = sum(map(len, found.classes)) > _NAMES
     names = map(str, range(len(found.classes))) if numbered else found.classes
@@ -90,7 +92,7 @@ def table(found: LabelCounts) -> str:
 
 
 def draw(found: LabelCounts, folder: Path) -> Path:
-    """Draw ``labels.png``: a bar a client, a colour a class."""
+    """Draw ``labels.png``: one bar per client, one colour per class; return its path."""
     import matplotlib as mpl  # noqa: PLC0415  # takes half a second
     from matplotlib.figure import Figure  # noqa: PLC0415
     from matplotlib.ticker import MaxNLocator  # noqa: PLC0415

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from fedgates.data.dataset import Dataset, Examples, describe
 
 MOST_CLASSES = 1 << 16
-"""A label above it is a mistake; it would make a last layer, and a list of names, of that many entries."""
+"""Limit of labels: a larger one is a mistake, and would make a last layer and a list of names of that size."""
 
 
 def read_npz(name: str, path: Path, *, complete: bool = True) -> Dataset:
@@ -19,15 +19,15 @@ def read_npz(name: str, path: Path, *, complete: bool = True) -> Dataset:
     name : str
         The data set's name.
     path : Path
-        Images are uint8 ``[n, H, W, C]`` or ``[n, H, W]``, labels integers ``[n]``; ``classes``, if there, is a
-        one-dimensional array of names, and otherwise there are as many classes as the largest label says.
+        Images are uint8 ``[n, H, W, C]`` or ``[n, H, W]``, labels integers ``[n]``. The optional ``classes`` is a
+        one-dimensional array of names; without it the number of classes is the largest label plus one.
     complete : bool
-        Whether ``x_test`` and ``y_test`` must be there.
+        Whether ``x_test`` and ``y_test`` are required.
 
     Raises
     ------
     ValueError
-        The file is absent, no npz, or holds something else; the message reads on from "expected", in one line.
+        The file is missing, not an npz file, or has other arrays; the message continues a line that ends with "expected".
     """
     arrays = _read(path)
     wanted = ["x_train", "y_train"]

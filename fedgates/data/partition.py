@@ -1,22 +1,24 @@
-"""Who holds which examples: the partitions of flwr-datasets, as a function of the seed."""
+"""Partition of examples among clients by flwr-datasets, as a function of the seed."""
 
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedgates import rng
-from fedgates.config import RunConfig
 from fedgates.errors import ConfigError
+
+if TYPE_CHECKING:
+    from fedgates.config import RunConfig
 
 Indices = NDArray[np.int64]
 
 
-def partition(labels: Indices, num_clients: int, config: RunConfig) -> list[Indices]:
+def partition(labels: Indices, num_clients: int, config: "RunConfig") -> list[Indices]:
     """Divide examples among clients.
 
-    ``iid`` gives all clients equally many, one more or less; ``dirichlet`` draws, for each class, the clients' shares
+    ``iid`` gives all clients the same number, up to one; ``dirichlet`` draws, for each class, the clients' shares
     of it from Dir(alpha), and every client holds at least one example; ``classes`` gives every client
     ``classes-per-client`` classes, one of them the client's number modulo the number of classes (Li et al., 2022,
     arXiv:2102.02079).
@@ -26,7 +28,7 @@ def partition(labels: Indices, num_clients: int, config: RunConfig) -> list[Indi
     labels : numpy.ndarray
         Shape ``[n]``, dtype int64: the class of each training example, or its decile in a regression (``Examples.strata``).
     num_clients : int
-        How many clients.
+        Number of clients.
     config : RunConfig
         Its ``partition``, ``dirichlet-alpha``, ``classes-per-client``, ``samples-per-client`` and ``seed``. With
         ``samples-per-client`` each keeps exactly so many for ``iid`` and ``classes``, at most so many for
@@ -41,7 +43,7 @@ def partition(labels: Indices, num_clients: int, config: RunConfig) -> list[Indi
     Raises
     ------
     ConfigError
-        The scheme cannot be met with these examples and so many clients.
+        The partition is impossible with these examples and this number of clients.
     """
     if not 1 <= num_clients <= len(labels):
         expected = f"1 to {len(labels)}, which is how many training examples there are (num-supernodes of a simulation)"
@@ -56,20 +58,20 @@ def _permutation(count: int, seed: int, purpose: str, client: int = 0) -> Indice
     return np.argsort(rng.words(count, seed, purpose, client=client), kind="stable")
 
 
-def _divided(labels: Indices, order: Indices, num_clients: int, config: RunConfig) -> list[Indices]:
-    # flwr-datasets takes seconds to import, and only the one who makes a partition needs it
+def _divided(labels: Indices, order: Indices, num_clients: int, config: "RunConfig") -> list[Indices]:
+    # flwr-datasets takes seconds to import, and only partitions need it
     import datasets  # noqa: PLC0415
 
     class Held(datasets.Dataset):  # type: ignore[misc]  # it has no types
         def select(self, indices: Any, **how: Any) -> datasets.Dataset:  # noqa: ANN401
-            """As its own, without the fingerprint: made of every index, it takes longer than all the rest, for a cache."""
+            """Select without a fingerprint: it hashes every index, for a cache, and takes longer than everything else."""
             return super().select(indices, **(how | {"new_fingerprint": "unused"}))
 
     held = Held.from_dict({"label": labels[order], "index": order})
     partitioner = _partitioner(labels, num_clients, config)
     partitioner.dataset = held
     with warnings.catch_warnings():
-        # they warn of each failed draw, and of classes that few clients leave unused
+        # flwr-datasets warns of each failed draw, and of classes that no client has
         warnings.filterwarnings("ignore", module="flwr_datasets")
         try:
             parts = [partitioner.load_partition(client) for client in range(num_clients)]
@@ -78,7 +80,7 @@ def _divided(labels: Indices, order: Indices, num_clients: int, config: RunConfi
     return [np.asarray(part["index"][:], dtype=np.int64) for part in parts]
 
 
-def _partitioner(labels: Indices, num_clients: int, config: RunConfig) -> Any:  # noqa: ANN401 - it has no types
+def _partitioner(labels: Indices, num_clients: int, config: "RunConfig") -> Any:  # noqa: ANN401 - it has no types
     from flwr_datasets import partitioner  # noqa: PLC0415
 
     seed = int(rng.words(1, config.seed, "partition-draw")[0] >> np.uint64(32))
@@ -102,7 +104,7 @@ def _partitioner(labels: Indices, num_clients: int, config: RunConfig) -> Any:  
             raise ConfigError("partition", other, "one of iid, dirichlet, classes")
 
 
-def _unmet(labels: Indices, num_clients: int, config: RunConfig) -> ConfigError:
+def _unmet(labels: Indices, num_clients: int, config: "RunConfig") -> ConfigError:
     if config.partition == "dirichlet":
         return ConfigError(
             "data.dirichlet-alpha",
@@ -119,7 +121,7 @@ def _unmet(labels: Indices, num_clients: int, config: RunConfig) -> ConfigError:
     )
 
 
-def _limited(parts: list[Indices], config: RunConfig) -> list[Indices]:
+def _limited(parts: list[Indices], config: "RunConfig") -> list[Indices]:
     limit = config.data.samples_per_client
     if not limit:
         return parts

@@ -1,4 +1,4 @@
-"""The public data sets that torchvision reads, and downloads if they are absent."""
+"""Public data sets, read and downloaded by torchvision."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,9 +11,9 @@ from fedgates.errors import ConfigError
 
 class _Source(NamedTuple):
     reader: str
-    """The class in torchvision.datasets."""
+    """Name of the class in torchvision.datasets."""
     place: str
-    """The folder that it reads, under the data folder."""
+    """Folder that the class reads, under the data folder."""
 
 
 PUBLIC = {
@@ -26,15 +26,15 @@ PUBLIC = {
 
 
 def public(name: str, root: Path) -> Dataset:
-    """Read a data set of :data:`PUBLIC` under `root`, and download it if it is not there.
+    """Read a data set of :data:`PUBLIC` under `root`; download it if it is missing.
 
-    CIFAR's files are pickles. torchvision compares each with its published digest before it opens it, so
-    nothing is unpickled but the one content that everybody has.
+    The files of CIFAR are pickles. torchvision compares each with its published digest before it opens it, so only the
+    published content is unpickled.
 
     Raises
     ------
     ConfigError
-        It is not there and cannot be downloaded, or its files are damaged; names the folder.
+        The data set is missing and cannot be downloaded, or its files are damaged; the message names the folder.
     """
     from torchvision import datasets  # noqa: PLC0415 - a second, and only these data sets need it
 

@@ -1,25 +1,30 @@
-"""Who holds what of a data set: found out once, for processes that ask again and again."""
+"""Each client's share of a data set, cached for processes that simulate many clients."""
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from fedgates.config import RunConfig
 from fedgates.data.dataset import Dataset
 from fedgates.data.partition import Indices, partition
 
+if TYPE_CHECKING:
+    from fedgates.config import RunConfig
 
-def shares(dataset: Dataset, config: RunConfig, clients: int) -> list[Indices]:
-    """The indices of each client's training examples, as :func:`fedgates.data.partition` gives them; nobody changes them.
 
-    The last answer is kept, for this very data set and all configs that divide it alike.
+def shares(dataset: Dataset, config: "RunConfig", clients: int) -> list[Indices]:
+    """Return the indices of each client's training examples, as :func:`fedgates.data.partition` does; do not change them.
+
+    The last result is cached, for this data set object and all configurations with the same partition.
 
     Raises
     ------
     ConfigError
-        It cannot be divided so.
+        The data set cannot be divided this way.
     """
+    from fedgates.config import RunConfig  # noqa: PLC0415  # pydantic, which programs that only load a model do not need
+
     return _shares(dataset, RunConfig(partition=config.partition, seed=config.seed, data=config.data), clients)
 
 
-@lru_cache(maxsize=1)  # it holds the data set, as long as it is the last one
-def _shares(dataset: Dataset, config: RunConfig, clients: int) -> list[Indices]:
+@lru_cache(maxsize=1)  # it keeps the last data set in memory
+def _shares(dataset: Dataset, config: "RunConfig", clients: int) -> list[Indices]:
     return partition(dataset.train.strata, clients, config)

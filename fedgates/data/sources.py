@@ -1,10 +1,11 @@
-"""A data set by the name in the config, or a device's own data by its path."""
+"""Load a data set by its name in the configuration, or a device's own data by its path."""
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedgates.config import DATASETS, OWN_DATASETS, SYNTHETIC, RunConfig, devices_shape, folder
+from fedgates.config.names import DATASETS, OWN_DATASETS, SYNTHETIC, devices_shape, folder
 from fedgates.data.dataset import Dataset, Examples
 from fedgates.data.digits import digits
 from fedgates.data.folders import read_folder
@@ -13,20 +14,25 @@ from fedgates.data.public import PUBLIC, public
 from fedgates.data.synthetic import synthetic
 from fedgates.errors import ConfigError
 
+if TYPE_CHECKING:
+    from fedgates.config import RunConfig
+
 _READERS = {"npz": read_npz, "folder": read_folder}
 
 
-def source(config: RunConfig) -> RunConfig:
-    """What a data set is a function of: the config with every key that :func:`load` does not read at its default.
+def source(config: "RunConfig") -> "RunConfig":
+    """Return the configuration with every key that :func:`load` does not read at its default.
 
-    Two configs with the same source load the same data, so it is what a cache goes by.
+    Two configurations with equal sources load the same data, so it is the key of a cache.
     """
+    from fedgates.config import RunConfig  # noqa: PLC0415  # pydantic, which programs that only load a model do not need
+
     if config.dataset in SYNTHETIC:
         return RunConfig(dataset=config.dataset, seed=config.seed, synthetic=config.synthetic)
     return RunConfig(dataset=config.dataset, data_dir=config.data_dir)
 
 
-def load(config: RunConfig) -> Dataset:
+def load(config: "RunConfig") -> Dataset:
     """Load the data set that the config names.
 
     Parameters
@@ -72,7 +78,7 @@ def load(config: RunConfig) -> Dataset:
 
 
 def _absent(name: str, input_shape: tuple[int, int, int], num_classes: int) -> Dataset:
-    """A data set that only devices have: without examples here, but of a shape that theirs must fit."""
+    """Return a data set without examples, of the shape that the devices' own data must have."""
     channels, height, width = input_shape
     none = Examples(np.empty((0, height, width, channels), np.uint8), np.empty(0, np.int64))
     return Dataset(name, none, none, num_classes, tuple(map(str, range(num_classes))))
@@ -81,11 +87,8 @@ def _absent(name: str, input_shape: tuple[int, int, int], num_classes: int) -> D
 _last = lru_cache(maxsize=1)(load)
 
 
-def load_once(config: RunConfig) -> Dataset:
-    """As :func:`load`, but if the last data set that was loaded so has the same source, that one.
-
-    For what a process loads again and again; nobody changes it.
-    """
+def load_once(config: "RunConfig") -> Dataset:
+    """Load a data set as :func:`load`, or return the last one if it has the same source; do not change it."""
     return _last(source(config))
 
 

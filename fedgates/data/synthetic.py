@@ -14,15 +14,18 @@ machine; targets are rounded to float32 from float64, in which machines may diff
 
 from collections.abc import Callable
 from statistics import NormalDist
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedgates import rng
-from fedgates.config import RunConfig
 from fedgates.data.dataset import Dataset, Examples
 from fedgates.data.tensors import normalise
 from fedgates.errors import ConfigError
+
+if TYPE_CHECKING:
+    from fedgates.config import RunConfig
 
 TEST = 2000
 """Test examples; the standard error of an accuracy near .9 is .007."""
@@ -30,7 +33,7 @@ _CLIP = 3.0
 _MOST_BYTES = 1 << 29
 
 
-def synthetic(config: RunConfig) -> Dataset:
+def synthetic(config: "RunConfig") -> Dataset:
     """Draw the data set of the config's ``dataset``, ``synthetic-*`` keys and ``seed``.
 
     Returns
@@ -46,10 +49,10 @@ def synthetic(config: RunConfig) -> Dataset:
     """
     features, linear = config.synthetic.features, config.dataset == "synthetic-linear"
     if config.synthetic.support > features:
-        raise ConfigError("synthetic.support", config.synthetic.support, f"at most synthetic-features, which is {features}")
+        raise ConfigError("synthetic.support", config.synthetic.support, f"at most synthetic.features, which is {features}")
     if features * (config.synthetic.examples + TEST) > _MOST_BYTES:
         most = _MOST_BYTES // features - TEST
-        expected = f"at most {most} examples of {features} features" if most > 0 else "fewer synthetic-features"
+        expected = f"at most {most} examples of {features} features" if most > 0 else "fewer synthetic.features"
         raise ConfigError("synthetic.examples", config.synthetic.examples, expected)
     weights = true_weights(config)
     parts = [
@@ -59,7 +62,7 @@ def synthetic(config: RunConfig) -> Dataset:
     return Dataset(config.dataset, parts[0], parts[1], 0 if linear else 2, () if linear else ("0", "1"), weights != 0)
 
 
-def true_weights(config: RunConfig) -> NDArray[np.float64]:
+def true_weights(config: "RunConfig") -> NDArray[np.float64]:
     """The weights w that the signal ``x . w`` is made with: ``[features]``, `synthetic-support` of them not zero."""
     seed, size = config.seed, config.synthetic.support
     weights = np.zeros(config.synthetic.features)
@@ -73,7 +76,7 @@ def true_weights(config: RunConfig) -> NDArray[np.float64]:
 def _examples(
     count: int,
     weights: NDArray[np.float64],
-    config: RunConfig,
+    config: "RunConfig",
     part: str,
     respond: Callable[[NDArray[np.float64], float, NDArray[np.float64]], NDArray[np.int64] | NDArray[np.float32]],
 ) -> Examples:

@@ -1,4 +1,4 @@
-"""From arrays to what a network takes."""
+"""Tensors of examples, and the normalisation of images."""
 
 from typing import TYPE_CHECKING
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 
 NORMALISATION = (0.5, 0.5)
-"""Mean and standard deviation that every network takes pixels from 0 to 1 normalised with, whatever the data set's own are."""
+"""Mean and standard deviation by which pixels from 0 to 1 are normalised, for every network and data set."""
 
 
 def to_tensors(examples: Examples, device: "torch.device | str") -> "tuple[torch.Tensor, torch.Tensor]":
-    """Copy examples to a device; images stay bytes there, a quarter of what floats would take.
+    """Copy examples to a device; images stay uint8, a quarter of the memory of float32.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Statistics of batch norms that have nothing but the batch to go by: measured once, and then kept."""
+"""Statistics of batch norms without running statistics: measured once, then fixed."""
 
 import numpy as np
 import torch
@@ -10,13 +10,15 @@ from fedgates.errors import ModelFileError
 _BATCH = 64
 
 
-def measured(module: nn.Module, images: Tensor) -> bytes:
-    """Mean and variance of what reaches each batch norm, float32: means over batches of 64, each of which sees its own.
+def measure_statistics(module: nn.Module, images: Tensor) -> bytes:
+    """Return mean and variance of the input of each batch norm, float32, averaged over batches of 64.
+
+    Each batch is normalised by its own statistics meanwhile.
 
     Raises
     ------
     ValueError
-        One is not finite.
+        A statistic is not finite.
     """
     norms = _norms(module)
     if not norms:
@@ -24,11 +26,11 @@ def measured(module: nn.Module, images: Tensor) -> bytes:
     sums = [torch.zeros(2, norm.num_features, dtype=torch.float64) for _, norm in norms]
     places = {id(norm): total for (_, norm), total in zip(norms, sums, strict=True)}
 
-    def note(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    def record(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         of_channels = inputs[0].transpose(0, 1).flatten(1).double()
         places[id(norm)] += torch.stack([of_channels.mean(1), of_channels.var(1, unbiased=False)]).cpu()
 
-    handles = [norm.register_forward_pre_hook(note) for _, norm in norms]
+    handles = [norm.register_forward_pre_hook(record) for _, norm in norms]
     batches = torch.split(images[: max(_BATCH, len(images) // _BATCH * _BATCH)], _BATCH)
     try:
         with torch.no_grad():
@@ -43,13 +45,13 @@ def measured(module: nn.Module, images: Tensor) -> bytes:
     return means.numpy().astype("<f4").tobytes()
 
 
-def settle(module: nn.Module, statistics: bytes) -> None:
-    """Fix each batch norm's statistics, where there are some, in place.
+def fix_statistics(module: nn.Module, statistics: bytes) -> None:
+    """Replace each batch norm, in place, by one with these running statistics; do nothing if there are none.
 
     Raises
     ------
     ModelFileError
-        They are not as many as the network's batch norms have, or cannot be statistics.
+        The number of statistics does not fit the network's batch norms, or they are not valid.
     """
     if not statistics:
         return
@@ -73,6 +75,6 @@ def settle(module: nn.Module, statistics: bytes) -> None:
 
 
 def _norms(module: nn.Module) -> list[tuple[str, nn.BatchNorm2d]]:
-    """The batch norms that have nothing but the batch to go by."""
+    """Return the batch norms without running statistics or parameters, with their names."""
     every = module.named_modules()
     return [(name, m) for name, m in every if isinstance(m, nn.BatchNorm2d) and m.running_mean is None and not m.affine]

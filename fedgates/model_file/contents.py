@@ -1,4 +1,4 @@
-"""What is in a model's file, found without its network: this takes NumPy, and torch is not imported."""
+"""Contents of a model file, read without its network; needs NumPy, and does not import torch."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,26 +16,33 @@ from fedgates.wire import CodingContext, unpack_state, unpack_update
 from fedgates.wire.header import PACKED, peek
 
 MOST_GATES = MAX_GATES
-"""More parameters than so many are refused, unless a reader says otherwise."""
+"""Default limit of a network's parameters."""
 
 
 @dataclass(frozen=True)
 class Contents:
-    """A file's facts, and how much of each layer is kept."""
+    """A file's facts, and the number of nonzero weights of each layer."""
 
     file_bytes: int
     facts: Facts
     kept: tuple[tuple[Layer, int], ...]
-    """Each layer with its number of weights that are not zero."""
+    """Each layer with its number of nonzero weights."""
 
 
-def look(path: str | Path, *, max_gates: int = MOST_GATES) -> Contents:
-    """Look into a model's file. Its weights are decoded, its network is not built, and need not be known here.
+def read_contents(path: str | Path, *, max_gates: int = MOST_GATES) -> Contents:
+    """Read the facts and decode the weights of a model file, without building its network.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    max_gates : int
+        Largest number of parameters to accept.
 
     Raises
     ------
     ModelFileError
-        It is not there, no such file, damaged, of another version, or has other weights than its facts say.
+        The file is missing, damaged, of another format or version, or its weights do not fit its facts.
     """
     try:
         data = read_bytes(path, max_gates)
@@ -50,32 +57,32 @@ def look(path: str | Path, *, max_gates: int = MOST_GATES) -> Contents:
 
 
 def nonzero(facts: Facts, payload: bytes, max_gates: int) -> NDArray[np.bool_]:
-    """Which weights are not zero, ``[d]``, of a network of the layers that the facts tell.
+    """Return which weights are nonzero, bool ``[d]``, in a network with the layers of the facts.
 
     Raises
     ------
     ModelFileError, WireError
-        The payload is not one of such a network.
+        The payload does not fit the facts.
     """
     size = expected_size(payload, max_gates)
-    told = sum(layer.size for layer in facts.layers)
-    if told != size:
-        raise ModelFileError(f"its layers have {told:,} parameters, and its weights are {size:,}")
+    parameters = sum(layer.size for layer in facts.layers)
+    if parameters != size:
+        raise ModelFileError(f"its layers have {parameters:,} parameters, and its weights are {size:,}")
     try:
-        shared = CodingContext(bytes.fromhex(facts.digest), tuple(layer.size for layer in facts.layers))
+        context = CodingContext(bytes.fromhex(facts.digest), tuple(layer.size for layer in facts.layers))
     except ValueError:
         raise ModelFileError(f"its digest is {facts.digest[:32]!r}, expected a number in hexadecimal") from None
-    values = decoded_mask(payload, shared) if facts.weight_scale else decoded_weights(payload, shared)
+    values = decode_mask(payload, context) if facts.weight_scale else decode_weights(payload, context)
     return np.not_equal(values, 0, dtype=np.bool_)
 
 
 def expected_size(payload: bytes, max_gates: int) -> int:
-    """For how many parameters a payload says it is; nothing of that size is there before this is known to be allowed.
+    """Return the number of parameters in a payload's header, before memory of that size is allocated.
 
     Raises
     ------
     ModelFileError, WireError
-        It is no payload, or says more than `max_gates`.
+        It is not a payload, or the number is above `max_gates`.
     """
     size = peek(payload).size
     if size > max_gates:
@@ -83,15 +90,15 @@ def expected_size(payload: bytes, max_gates: int) -> int:
     return size
 
 
-def decoded_mask(payload: bytes, shared: CodingContext) -> NDArray[np.uint8]:
-    """The mask of frozen weights, zeros and ones ``[d]``; anything else is a :class:`WireError`."""
+def decode_mask(payload: bytes, context: CodingContext) -> NDArray[np.uint8]:
+    """Decode the mask of frozen weights, 0 and 1 ``[d]``; any other payload raises :class:`WireError`."""
     codec = "packed" if peek(payload).codec == PACKED else "entropy"
-    return unpack_update(payload, shared, codec).gates(sum(shared.layers))
+    return unpack_update(payload, context, codec).gates(sum(context.layers))
 
 
-def decoded_weights(payload: bytes, shared: CodingContext) -> NDArray[np.float32]:
-    """Trained weights, ``[d]``; anything else is a :class:`WireError`."""
-    state, _ = unpack_state(payload, shared, "votes")
+def decode_weights(payload: bytes, context: CodingContext) -> NDArray[np.float32]:
+    """Decode trained weights ``[d]``; any other payload raises :class:`WireError`."""
+    state, _ = unpack_state(payload, context, "votes")
     if not isinstance(state, Weights):
         raise WireError("votes, expected weights")
     return state.values

@@ -1,20 +1,20 @@
-"""What is to be said of a finished model: layers, densities, bytes, and what it shrinks to."""
+"""Description of a model file: layers, densities, bytes, and the size without dead units."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fedgates.model_file import Contents
+from fedgates.model_file.contents import Contents
 from fedgates.util.entropy import binary_entropy
 from fedgates.util.text import columns, one_line
 
 _MOST_FACTS, _MOST_LAYERS = 40, 1000
-"""More of either than any model of ours has: so many are shown, and how many more there are. Scripts are told all."""
+"""Largest numbers of facts and layers in the text, above those of any built-in model; JSON has all of them."""
 
 
-def facts_of(path: Path, contents: Contents) -> dict[str, Any]:
-    """What a model's file says as plain values, for people and for scripts."""
+def describe(path: Path, contents: Contents) -> dict[str, Any]:
+    """Return the contents of a model file as plain values, for :func:`table` and for JSON."""
     facts = contents.facts
     total, kept = sum(layer.size for layer, _ in contents.kept), sum(kept for _, kept in contents.kept)
     return {
@@ -40,15 +40,17 @@ def facts_of(path: Path, contents: Contents) -> dict[str, Any]:
     }
 
 
-def table(found: Mapping[str, Any]) -> str:
-    """The same as text."""
-    facts, layers = found["training"], found["layers"]
+def table(description: Mapping[str, Any]) -> str:
+    """Return the result of :func:`describe` as text."""
+    facts, layers = description["training"], description["layers"]
     training = [f"{one_line(key)} {_value(key, facts[key])}" for key in list(facts)[:_MOST_FACTS]]
-    kept = f"{found['parameters']:,} parameters of which {found['kept']:,} are kept"
+    kept = f"{description['parameters']:,} parameters, {description['kept']:,} of them kept"
+    dense = f"{description['dense_float32_bytes']:,} as dense float32 weights"
+    shape, classes = _times(description["input_shape"]), description["classes"]
     lines = [
-        f"{found['file']}: {found['bytes']:,} bytes; dense float32 weights would be {found['dense_float32_bytes']:,}",
-        f"{one_line(found['model'])}, {kept}; weights {found['weights']}",
-        f"images {_times(found['input_shape'])} (C x H x W), {_pixels(*found['normalisation'])}; {_outputs(found['classes'])}",
+        f"{description['file']}: {description['bytes']:,} bytes; {dense}",
+        f"{one_line(description['model'])}, {kept}; weights {description['weights']}",
+        f"images {shape} (C x H x W), {_pixels(*description['normalisation'])}; {_outputs(classes)}",
         f"training: {', '.join(training + _more(len(facts) - _MOST_FACTS))}",
         "",
     ]
@@ -57,11 +59,11 @@ def table(found: Mapping[str, Any]) -> str:
         for layer in layers[:_MOST_LAYERS]
     ]
     lines += columns(rows, left=1) + _more(len(layers) - _MOST_LAYERS)
-    whole, small = found["whole"], found["slim"]
+    whole, small = description["whole"], description["slim"]
     if small is not None and whole is not None:
-        left = f"{small['parameters']:,} of {whole['parameters']:,} parameters"
-        work = f"{small['multiply_adds']:,} of {whole['multiply_adds']:,} multiply-adds an image"
-        lines += ["", f"without units that no path uses: {left}, {work}"]
+        parameters = f"{small['parameters']:,} of {whole['parameters']:,} parameters"
+        operations = f"{small['multiply_adds']:,} of {whole['multiply_adds']:,} multiply-adds per image"
+        lines += ["", f"without dead units: {parameters}, {operations}"]
     return "\n".join(lines)
 
 
@@ -70,7 +72,7 @@ def _more(left_out: int) -> list[str]:
 
 
 def _pixels(mean: float, std: float) -> str:
-    return f"pixels from 0 to 1 normalised with mean {mean:g} and deviation {std:g}"
+    return f"pixels from 0 to 1 normalised with mean {mean:g} and standard deviation {std:g}"
 
 
 def _outputs(classes: Sequence[str]) -> str:

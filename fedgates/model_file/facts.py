@@ -1,4 +1,4 @@
-"""What a model's file says of its model beside the weights."""
+"""Facts: the description of a model in its file, beside the weights."""
 
 import json
 import math
@@ -6,20 +6,22 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from fedgates.config import WEIGHT_SCALES
+from fedgates.config.names import WEIGHT_SCALE_IDS
 from fedgates.data.tensors import NORMALISATION
 from fedgates.errors import ModelFileError
-from fedgates.nn.work import Work
+from fedgates.nn.size import NetworkSize
 
 _MOST_PIXELS = 1 << 24
-"""Numbers of one image: more than any network of ours takes, and few enough to be tried."""
+"""Largest number of values of one image: above that of any built-in network, and small enough to run one."""
 _MOST_NUMBERS, _MOST_DIMENSIONS = 1 << 32, 16
-"""Of one layer."""
+"""Numbers and dimensions of one layer."""
+_WEIGHT_SCALES = {"": "", **{stored: name for name, stored in WEIGHT_SCALE_IDS.items()}}
+"""Weight scale of each name in a file; a file with trained weights has an empty one."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One of the network's parameters: what torch calls it, the class of the layer that has it, and its shape."""
+    """One of the network's parameters: its name in torch, the class of its layer, and its shape."""
 
     name: str
     kind: str
@@ -27,37 +29,37 @@ class Layer:
 
     @property
     def size(self) -> int:
-        """How many numbers it has."""
+        """Number of elements."""
         return math.prod(self.shape)
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a file says of its model beside its weights.
+    """Description of a model in its file.
 
     Attributes
     ----------
     model : str
-        The network's name, or "module:function" of somebody's own.
+        Name of the network, or "module:function" of a user's own.
     input_shape : tuple of int
         (C, H, W) of one image.
     class_names : tuple of str
         In the order of the outputs; empty for a regression, which has one output.
     seed : int
-        What frozen weights are made from.
+        Seed of the frozen weights.
     weight_scale : str
-        Of the frozen weights; empty where the weights are not frozen.
+        Scale of the frozen weights (:func:`fedgates.nn.gates.weight_scale`); empty if the weights are trained.
     digest : str
-        Names the network, in hexadecimal.
+        Identifies the network, in hexadecimal.
     training : mapping
-        How it came to be: method, data set, rounds, what it reached, what it cost.
+        Method, data set, rounds, results and costs of the training.
     normalisation : tuple of float
-        Mean and standard deviation: the network takes (pixels from 0 to 1 - mean) / std.
+        Mean and standard deviation: the input of the network is (pixels from 0 to 1 - mean) / std.
     layers : tuple of Layer
-        In the order of the weights in the payload; a reader that builds the network compares them with its own.
-    whole, slim : Work or None
-        What the writer found of the whole network, and of it without units that no path uses; None where it is no
-        chain, and of a network that could not be tried.
+        Parameters in the order of the payload; a reader that builds the network compares them with its own.
+    whole, slim : NetworkSize or None
+        Size of the whole network, and of the network without dead units; None if the network is not a chain or could not be
+        run.
     """
 
     model: str
@@ -69,51 +71,52 @@ class Facts:
     training: Mapping[str, str | int | float | None]
     normalisation: tuple[float, float] = NORMALISATION
     layers: tuple[Layer, ...] = ()
-    whole: Work | None = None
-    slim: Work | None = None
+    whole: NetworkSize | None = None
+    slim: NetworkSize | None = None
 
     @property
     def outputs(self) -> int:
-        """How many the network has."""
+        """Number of outputs of the network."""
         return len(self.class_names) or 1
 
 
 def to_json(facts: Facts) -> bytes:
-    """The facts as a file has them; a number that is not finite, such as the loss of a run that diverged, as null."""
-    told = asdict(facts)
-    told["training"] = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in facts.training.items()}
-    told["layers"] = [[layer.name, layer.kind, list(layer.shape)] for layer in facts.layers]
-    return json.dumps(told, separators=(",", ":"), allow_nan=False).encode()
+    """Return the facts as a file stores them; numbers that are not finite, such as the loss of a diverged run, become null."""
+    values = asdict(facts)
+    values["weight_scale"] = WEIGHT_SCALE_IDS[facts.weight_scale] if facts.weight_scale else ""
+    values["training"] = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in facts.training.items()}
+    values["layers"] = [[layer.name, layer.kind, list(layer.shape)] for layer in facts.layers]
+    return json.dumps(values, separators=(",", ":"), allow_nan=False).encode()
 
 
 def from_json(text: bytes) -> Facts:
-    """The inverse of :func:`to_json`.
+    """Parse and validate stored facts; the inverse of :func:`to_json`.
 
     Raises
     ------
     ModelFileError
-        Something else is in it.
+        The text is not the facts of a model.
     """
     try:
-        told = json.loads(text)
+        values = json.loads(text)
         facts = Facts(
             **{
-                **told,
-                "input_shape": tuple(told["input_shape"]),
-                "class_names": tuple(told["class_names"]),
-                "normalisation": tuple(told["normalisation"]),
-                "layers": tuple(Layer(name, kind, tuple(shape)) for name, kind, shape in told["layers"]),
-                "whole": _work(told["whole"]),
-                "slim": _work(told["slim"]),
+                **values,
+                "weight_scale": _WEIGHT_SCALES[values["weight_scale"]],
+                "input_shape": tuple(values["input_shape"]),
+                "class_names": tuple(values["class_names"]),
+                "normalisation": tuple(values["normalisation"]),
+                "layers": tuple(Layer(name, kind, tuple(shape)) for name, kind, shape in values["layers"]),
+                "whole": _size(values["whole"]),
+                "slim": _size(values["slim"]),
             }
         )
         sound = (
             len(facts.input_shape) == 3
             and _is_shape(facts.input_shape, _MOST_PIXELS)
-            and all(isinstance(name, str) for name in (facts.model, facts.weight_scale, facts.digest, *facts.class_names))
+            and all(isinstance(name, str) for name in (facts.model, facts.digest, *facts.class_names))
             and type(facts.seed) is int
             and 0 <= facts.seed < 2**63
-            and facts.weight_scale in ("", *WEIGHT_SCALES)
             and _is_normalisation(facts.normalisation)
             and isinstance(facts.training, dict)
             and all(_is_plain(value) for value in facts.training.values())
@@ -122,17 +125,17 @@ def from_json(text: bytes) -> Facts:
     except (ValueError, TypeError, KeyError, RecursionError):
         sound = False
     if not sound:
-        raise ModelFileError("its facts are not those of a model")
+        raise ModelFileError("its facts are not valid")
     return facts
 
 
-def _work(told: Any) -> Work | None:  # noqa: ANN401  # whatever is in the file
-    if told is None:
+def _size(values: Any) -> NetworkSize | None:  # noqa: ANN401  # whatever is in the file
+    if values is None:
         return None
-    work = Work(**told)
-    if not all(type(number) is int and 0 <= number < 2**63 for number in (work.parameters, work.multiply_adds)):
-        raise ValueError(told)
-    return work
+    size = NetworkSize(**values)
+    if not all(type(number) is int and 0 <= number < 2**63 for number in (size.parameters, size.multiply_adds)):
+        raise ValueError(values)
+    return size
 
 
 def _is_normalisation(numbers: tuple[object, ...]) -> bool:
@@ -145,11 +148,11 @@ def _is_layer(layer: Layer) -> bool:
 
 
 def _is_shape(sizes: tuple[object, ...], most: int) -> bool:
-    """Whether these are whole numbers of at least 1 that make at most so many in all."""
+    """Return whether these are at most 16 integers of at least 1 with a product of at most `most`."""
     whole = [n for n in sizes if type(n) is int and n >= 1]
     return len(whole) == len(sizes) <= _MOST_DIMENSIONS and math.prod(whole) <= most
 
 
 def _is_plain(value: object) -> bool:
-    """Whether this is a text, a finite number, or nothing."""
+    """Return whether this is a string, a finite number or None."""
     return isinstance(value, str | int | None) or (isinstance(value, float) and math.isfinite(value))

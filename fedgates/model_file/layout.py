@@ -1,4 +1,4 @@
-"""The sections of a model's file: bytes, and which of them may be there."""
+"""Layout of a model file: its sections as bytes, and their validation."""
 
 import struct
 import zlib
@@ -11,15 +11,15 @@ _OPENING = struct.Struct("<4sHI")
 """Magic, version, length of the facts."""
 _LENGTH = struct.Struct("<I")
 LONGEST_FACTS = 1 << 20
-"""Bytes of the facts, compressed or not."""
+"""Largest size of the facts in bytes, compressed or not."""
 _PART = 1 << 20
-"""Bytes that are asked for at once: Python sets aside what is asked for, however short the file is."""
+"""Bytes per read: Python allocates what is requested, however short the file is."""
 _BYTES_A_GATE = 16
-"""More than a weight, its place in a mask, and its share of tables and statistics ever take."""
+"""Upper bound of a weight, its bit in a mask, and its share of tables and statistics."""
 
 
 def join(facts: bytes, statistics: bytes, payload: bytes) -> bytes:
-    """A file of these sections."""
+    """Return a file with these sections."""
     packed = zlib.compress(facts, 9)
     opening = _OPENING.pack(MAGIC, VERSION, len(packed))
     whole = b"".join([opening, packed, _LENGTH.pack(len(statistics)), statistics, payload])
@@ -27,12 +27,12 @@ def join(facts: bytes, statistics: bytes, payload: bytes) -> bytes:
 
 
 def split(data: bytes) -> tuple[bytes, bytes, bytes]:
-    """The facts, the statistics and the payload of a whole file.
+    """Return the facts, the statistics and the payload of a complete file.
 
     Raises
     ------
     ModelFileError
-        It is of another version, damaged, or its lengths do not fit.
+        The file has another version, is damaged, or its lengths do not fit.
     """
     _expect_opening(data)
     body, checksum = data[: -_LENGTH.size], _LENGTH.unpack(data[-_LENGTH.size :])[0]
@@ -49,17 +49,17 @@ def split(data: bytes) -> tuple[bytes, bytes, bytes]:
     except zlib.error:
         whole = False
     if not whole:
-        raise ModelFileError("its facts are not those of a model")
+        raise ModelFileError("its facts are not valid")
     return facts, statistics, body[rest:]
 
 
 def read_bytes(path: str | Path, max_gates: int) -> bytes:
-    """A file's bytes, of which no more are read than a model with `max_gates` parameters has.
+    """Return a file's bytes, reading at most as many as a model with `max_gates` parameters can have.
 
     Raises
     ------
     ModelFileError
-        It cannot be read, is no model, or is longer.
+        The file cannot be read, is not a model file, or is longer.
     """
     most = 2 * LONGEST_FACTS + _BYTES_A_GATE * max_gates
     try:
@@ -73,7 +73,7 @@ def read_bytes(path: str | Path, max_gates: int) -> bytes:
         data = b"".join(parts)
     except OSError as error:
         raise ModelFileError(error.strerror or str(error)) from None
-    except (RuntimeError, MemoryError) as error:  # ~ of somebody unknown; more than this machine holds
+    except (RuntimeError, MemoryError) as error:  # ~ of an unknown user; not enough memory
         raise ModelFileError(str(error) or "it does not fit into memory") from None
     if len(data) > most:
         raise ModelFileError(
@@ -84,18 +84,18 @@ def read_bytes(path: str | Path, max_gates: int) -> bytes:
 
 def _expect_opening(data: bytes) -> None:
     if data[: len(MAGIC)] != MAGIC:
-        raise ModelFileError(f"no model file of fedgates (it begins with {data[: len(MAGIC)]!r}, expected {MAGIC!r})")
+        raise ModelFileError(f"not a model file of fedgates (it begins with {data[: len(MAGIC)]!r}, expected {MAGIC!r})")
     if len(data) < _OPENING.size:
         raise ModelFileError("cut short")
     _, version, _ = _OPENING.unpack_from(data)
     if version > VERSION:
-        raise ModelFileError(f"model file version {version}, expected {VERSION}: it takes the newer fedgates that wrote it")
+        raise ModelFileError(f"model file version {version}, expected {VERSION}: load it with a newer fedgates")
     if version != VERSION:
         raise ModelFileError(f"model file version {version}, expected {VERSION}")
 
 
 def _section(name: str, body: bytes, start: int, length: int, most: int) -> tuple[bytes, int]:
-    """The section from `start` on, and where it ends."""
+    """Return the section that begins at `start`, and its end."""
     if length > most:
         raise ModelFileError(f"{name} of {length:,} bytes, expected at most {most:,}")
     if start + length > len(body):

@@ -1,4 +1,4 @@
-"""A finished model, as programs use it."""
+"""A finished model as a torch module."""
 
 import torch
 from torch import Tensor, nn
@@ -8,14 +8,14 @@ from fedgates.nn.network import Network
 
 
 class Model(nn.Module):
-    """A finished model, ready to predict.
+    """A finished model for prediction.
 
     Attributes
     ----------
     network : torch.nn.Module
-        The bare network, which takes images normalised as the facts say.
+        The network itself; its input is normalised images (``facts.normalisation``).
     facts : Facts
-        What the file says of it.
+        Description of the model in its file.
     """
 
     def __init__(self, network: nn.Module, facts: Facts) -> None:
@@ -23,9 +23,17 @@ class Model(nn.Module):
         self.network, self.facts = network, facts
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits ``[n, classes]`` (of a regression predictions ``[n, 1]``) of images ``[n, C, H, W]``.
+        """Return logits ``[n, classes]``, or predictions ``[n, 1]`` of a regression.
 
-        Bytes from 0 to 255, or floats from 0 to 1, as ``torchvision.transforms.ToTensor`` gives.
+        Parameters
+        ----------
+        images : Tensor
+            Shape ``[n, C, H, W]``: uint8 from 0 to 255, or floats from 0 to 1 as from ``torchvision.transforms.ToTensor``.
+
+        Raises
+        ------
+        TypeError
+            The images have another dtype.
         """
         if not images.is_floating_point() and images.dtype != torch.uint8:
             raise TypeError(f"images are {images.dtype}, expected torch.uint8 from 0 to 255, or floats from 0 to 1")
@@ -36,6 +44,6 @@ class Model(nn.Module):
 
 
 def layers_of(network: Network) -> tuple[Layer, ...]:
-    """A network's layers as its file has them."""
+    """Return a network's layers as in the facts of its file."""
     modules = dict(network.module.named_modules())
-    return tuple(Layer(slot.name, type(modules[slot.name.rpartition(".")[0]]).__name__, slot.shape) for slot in network.slices)
+    return tuple(Layer(part.name, type(modules[part.name.rpartition(".")[0]]).__name__, part.shape) for part in network.slices)

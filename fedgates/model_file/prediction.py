@@ -1,4 +1,4 @@
-"""Images from files, and what a finished model makes of them."""
+"""Images from files, and a model's predictions for them."""
 
 import math
 import warnings
@@ -18,31 +18,31 @@ from fedgates.util.text import error_line, one_line
 
 _BATCH = 256
 _ARRAYS = ("x", "x_test")
-"""Names that images have in an npz file, in the order in which they are looked for."""
+"""Names of image arrays in an npz file, in order of preference."""
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-"""Of all that Pillow knows; some of the rest are read by other programs, which a picture is not to start."""
+"""Accepted formats of Pillow; it reads some others by starting other programs."""
 _LONGEST_SIDE, _MOST_PIXELS = 20_000, 1 << 26
-"""Of a picture that is scaled; one that is not is unpacked only if it has as many as the model takes."""
+"""Largest image that is scaled; without scaling, only an image of the model's size is decoded."""
 _SCALED = f"at most {_MOST_PIXELS:,} pixels, and {_LONGEST_SIDE:,} in a row or a column, to be scaled"
 _ENDINGS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-"""Of the names of images in a folder."""
+"""Suffixes of image files in a folder."""
 
 
 class ImageError(ValueError):
-    """Images that are not there, or that a model does not take; the message says what was expected."""
+    """Images are missing or do not fit the model; the message says what is expected."""
 
 
 @dataclass(frozen=True)
 class Images:
-    """Images as a model takes them."""
+    """Images in the form of a model's input."""
 
     names: Sequence[str]
     pixels: NDArray[np.uint8]
     """Shape ``[n, C, H, W]``."""
     passed_over: int = 0
-    """Files of their folder whose names do not end like those of images."""
+    """Number of files in the folder without an image suffix."""
     left_out: Sequence[str] = ()
-    """Why others in their folder cannot be used, a line each."""
+    """For each skipped image in the folder the reason, one line."""
 
 
 def read_images(path: Path, shape: Shape, *, resize: bool = False) -> Images:
@@ -51,20 +51,19 @@ def read_images(path: Path, shape: Shape, *, resize: bool = False) -> Images:
     Parameters
     ----------
     path : Path
-        A colour image becomes grey, and a grey one coloured, where the model wants it so, as in training: transparency is not
-        looked at, and of an animation there is the first picture. In a folder hidden files, and files whose names do not end
-        like those of images, are passed over, and images that cannot be used are left out. In an npz file ``x`` or ``x_test``
-        is uint8 ``[n, H, W]`` or ``[n, H, W, C]``.
+        Images are converted to the model's number of channels, grey or colour, as in training; transparency is ignored, and an
+        animation is represented by its first frame. In a folder, hidden files and files without an image suffix are ignored,
+        and images that cannot be used are skipped. In an npz file, ``x`` or ``x_test`` is uint8 ``[n, H, W]`` or ``[n, H, W,
+        C]``.
     shape : tuple of int
         (C, H, W) of the model's images.
     resize : bool
-        Scale pictures of another size, whatever the proportions, linearly between pixels or over those that become one. Arrays
-        of an npz file are not scaled.
+        Scale images of another size bilinearly, ignoring proportions. Arrays of an npz file are not scaled.
 
     Raises
     ------
     ImageError
-        There is none that can be used.
+        No image can be used.
     """
     try:
         files, others = _listed(path) if path.is_dir() else (None, 0)
@@ -79,11 +78,11 @@ def read_images(path: Path, shape: Shape, *, resize: bool = False) -> Images:
             try:
                 usable[str(file.relative_to(path))] = _image(file, shape, resize=resize)
             except ImageError as error:
-                left_out.append(str(error))  # not the error itself, which holds on to the picture
+                left_out.append(str(error))  # not the error, which refers to the image
         if not usable:
             raise ImageError(left_out[0] + (f"; nor can {len(left_out) - 1:,} others be used" if len(left_out) > 1 else ""))
         return Images(list(usable), np.stack(list(usable.values())), others, left_out)
-    if path.exists() and not path.is_file():  # a pipe would be waited for
+    if path.exists() and not path.is_file():  # reading a pipe would block
         raise ImageError(f"{path}: expected an image, or a folder of them")
     if path.suffix.lower() == ".npz":
         return _from_npz(path, shape)
@@ -91,7 +90,7 @@ def read_images(path: Path, shape: Shape, *, resize: bool = False) -> Images:
 
 
 def _listed(folder: Path) -> tuple[list[Path], int]:
-    """The images below a folder, and how many other files there are."""
+    """Return the images below a folder, and the number of other files."""
     every = [file for file in folder.rglob("*") if file.is_file()]
     seen = [file for file in every if not any(part.startswith(".") for part in file.relative_to(folder).parts)]
     files = sorted(file for file in seen if file.suffix.lower() in _ENDINGS)
@@ -110,7 +109,7 @@ def _image(file: Path, shape: Shape, *, resize: bool) -> NDArray[np.uint8]:
             found, mode = image.size, image.mode
             fits = found == (width, height)
             scales = resize and math.prod(found) <= _MOST_PIXELS and max(found) <= _LONGEST_SIDE
-            if (fits or scales) and not mode.startswith(WIDE):  # of no other are the pixels unpacked
+            if (fits or scales) and not mode.startswith(WIDE):  # pixels of other images are not decoded
                 same = image.convert("L" if channels == 1 else "RGB")
                 pixels = np.asarray(same if fits else same.resize((width, height), Image.Resampling.BILINEAR), dtype=np.uint8)
     except Image.DecompressionBombError:
@@ -150,7 +149,7 @@ def _from_npz(path: Path, shape: Shape) -> Images:
 
 
 def predictions(model: Model, images: Images, top: int) -> list[dict[str, Any]]:
-    """The `top` likeliest labels of each image with their probabilities; of a regression its value."""
+    """Return for each image the `top` most probable labels with their probabilities, or the value of a regression."""
     with torch.no_grad():
         logits = torch.cat([model(part) for part in torch.split(torch.from_numpy(images.pixels.copy()), _BATCH)])
     classes = model.facts.class_names
@@ -168,17 +167,17 @@ def predictions(model: Model, images: Images, top: int) -> list[dict[str, Any]]:
     ]
 
 
-def told(found: Sequence[Mapping[str, Any]]) -> str:
-    """A line an image."""
-    names = [one_line(each["image"]) for each in found]
+def format_predictions(results: Sequence[Mapping[str, Any]]) -> str:
+    """Return the result of :func:`predictions` as text, one line per image."""
+    names = [one_line(each["image"]) for each in results]
     wide = max(map(len, names))
     lines = []
-    for name, each in zip(names, found, strict=True):
+    for name, each in zip(names, results, strict=True):
         labels = each.get("labels")
-        said = (
+        text = (
             f"{each['value']:.6g}"
             if labels is None
             else "  ".join(f"{one_line(label['label'])} {100 * label['probability']:.1f} %" for label in labels)
         )
-        lines.append(f"{name:<{wide}}  {said}")
+        lines.append(f"{name:<{wide}}  {text}")
     return "\n".join(lines)

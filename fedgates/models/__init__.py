@@ -1,4 +1,4 @@
-"""Dense networks by name: those of the papers, small ones for the digits, linear ones, and the user's own: :func:`build`."""
+"""Dense networks by name (:func:`build`): those of the papers, small ones, linear models, and a user's own."""
 
 from fedgates.models.catalogue import build, count
 

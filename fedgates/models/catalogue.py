@@ -1,4 +1,4 @@
-"""A network by its name in the config."""
+"""Build a network by its name in the configuration."""
 
 from collections.abc import Callable
 from functools import partial
@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from fedgates import rng
-from fedgates.config import MODELS
+from fedgates.config.names import MODELS
 from fedgates.errors import ConfigError
 from fedgates.models.convolutional import PLANS, convolutional, mlp
 from fedgates.models.own import own
@@ -24,7 +24,7 @@ _NAMED: dict[str, Callable[[Shape, int], nn.Module]] = {
 
 
 def count(name: str, input_shape: Shape, num_classes: int) -> int | None:
-    """How many parameters :func:`build` would make, found out without memory for them; None of a network of the user's own."""
+    """Return the number of parameters of :func:`build`'s network without allocating them; None for a user's own network."""
     if name not in MODELS:
         return None
     with torch.device("meta"):
@@ -40,12 +40,12 @@ def build(name: str, input_shape: Shape, num_classes: int, *, seed: int = 0) -> 
     Parameters
     ----------
     name : str
-        One of `fedgates.config.MODELS`, or ``"module:function"`` of the user's own, which is called as
+        One of ``fedgates.config.names.MODELS``, or ``"module:function"`` of the user's own, which is called as
         ``function(input_shape, num_outputs)``.
     input_shape : tuple of int
-        (channels, height, width) of one image.
+        Shape (C, H, W) of one image.
     num_classes : int
-        Outputs of the network; 0 for a regression, whose network has one.
+        Number of classes; 0 for a regression, whose network has one output.
     seed : int
         The run's seed.
 
@@ -57,8 +57,8 @@ def build(name: str, input_shape: Shape, num_classes: int, *, seed: int = 0) -> 
     Raises
     ------
     ConfigError
-        An unknown name, a network for another task, an image too small for the network's pooling, or a function of the
-        user's own that is absent, raises, or returns something other than a network of these inputs and outputs.
+        The name is unknown, the network is for another task, images are too small for its pooling, or a user's function is
+        missing, raises, or does not return a network with these inputs and outputs.
     """
     with torch.random.fork_rng(devices=[]):
         # not torch.manual_seed: that seeds every GPU's generator too, which fork_rng would then have to restore

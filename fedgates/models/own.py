@@ -1,11 +1,11 @@
-"""The user's own network, by "module:function"."""
+"""A user's own network by "module:function"."""
 
 from collections.abc import Callable
 
 import torch
 from torch import nn
 
-from fedgates.config import MODELS, is_reference
+from fedgates.config.names import MODELS, is_reference
 from fedgates.errors import ConfigError
 from fedgates.models.shapes import Shape
 from fedgates.util.references import find
@@ -13,7 +13,13 @@ from fedgates.util.text import error_line
 
 
 def own(reference: str, input_shape: Shape, num_outputs: int) -> nn.Module:
-    """Call the function, and check what it returns."""
+    """Call the user's function and validate the network that it returns.
+
+    Raises
+    ------
+    ConfigError
+        The function is missing, raises, or does not return a network with these inputs and outputs.
+    """
     function = _find(reference)
     try:
         model = function(input_shape, num_outputs)

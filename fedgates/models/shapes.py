@@ -1,4 +1,4 @@
-"""What all networks ask of their input."""
+"""Shape of a network's input, and its validation."""
 
 from fedgates.errors import ConfigError
 
@@ -7,7 +7,7 @@ Shape = tuple[int, int, int]
 
 
 def check_size(name: str, input_shape: Shape, smallest: int) -> None:
-    """Raise a ConfigError if images are less than `smallest` pixels high or wide."""
+    """Raise :class:`ConfigError` if images are less than `smallest` pixels high or wide."""
     if min(input_shape[1:]) < smallest:
         height, width = input_shape[1:]
         raise ConfigError(

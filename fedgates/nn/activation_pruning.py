@@ -1,8 +1,7 @@
-"""Backward passes from pruned activations: what a layer keeps of its input to find its weights' gradient is as sparse as it is.
+"""Backward passes from pruned activations: a layer stores its input as sparsely as its weights are.
 
-Guastella et al., SparsyFed, ICLR 2025, arXiv 2504.05153. A layer's output and the gradient of its input need its weights, not
-its input, and stay exact; the gradient of its weights is made from the largest of the input's entries, as many of them as the
-layer has weights that are not zero.
+Guastella et al., SparsyFed, ICLR 2025, arXiv 2504.05153. A layer's output and the gradient of its input are exact. The gradient
+of its weights is computed from the largest entries of the input; their share is the layer's share of nonzero weights.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,15 +14,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 _Context = Any
-"""Torch's context of an autograd function: it has whatever is put there."""
+"""Torch's context of an autograd function, which takes any attribute."""
 
 
 @contextmanager
 def pruned_activations(module: nn.Module) -> Iterator[None]:
-    """While it lasts, ``nn.Linear`` and ``nn.Conv2d`` of `module` find their weights' gradient from pruned activations.
+    """In this context, ``nn.Linear`` and ``nn.Conv2d`` of `module` compute their weights' gradient from pruned activations.
 
-    Other layers stay as they are, and so do layers with a forward of their own, and convolutions whose padding is not a
-    number of zeros.
+    Other layers do not change, nor do layers with a custom forward, nor convolutions with other padding than a number of zeros.
     """
     layers = {layer: rule for layer in module.modules() if (rule := _rule(layer))}
     for layer, rule in layers.items():
@@ -36,10 +34,10 @@ def pruned_activations(module: nn.Module) -> Iterator[None]:
 
 
 def largest_activations(x: Tensor, share: float) -> Tensor:
-    """``x``, any shape, with all but the ``round(share * x.numel())`` entries of largest magnitude (at least one) set to zero.
+    """Return ``x`` with all but the ``round(share * x.numel())`` entries of largest magnitude (at least one) zeroed.
 
-    Entries that are as large as the smallest of those are kept, too: which ones of them come first says nothing, and in images
-    whole backgrounds are equal.
+    Entries equal in magnitude to the smallest of these are kept, too: their order is arbitrary, and whole backgrounds of images
+    are equal.
     """
     drop = x.numel() - max(1, round(share * x.numel()))
     if drop <= 0:
@@ -76,7 +74,7 @@ def _density(weight: Tensor) -> float:
 
 
 def _cast(x: Tensor, layer: nn.Linear | nn.Conv2d) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Input, weight and bias as autocast would give them to the layer; it does not reach into autograd functions."""
+    """Return input, weight and bias as autocast would pass them to the layer; autocast does not apply to autograd functions."""
     device, weight, bias = x.device.type, layer.weight, layer.bias
     if not torch.is_autocast_enabled(device):
         return x, weight, bias
@@ -116,6 +114,6 @@ class _Conv2d(torch.autograd.Function):
     def backward(context: _Context, gradient: Tensor) -> tuple[Tensor | None, ...]:
         kept, weight = context.saved_tensors
         wanted = context.needs_input_grad[:3]
-        # of the input only its shape goes into the input's own gradient, so that one is exact
-        found = torch.ops.aten.convolution_backward(gradient, kept, weight, [len(weight)], *context.geometry, wanted)
-        return (*found, None, None)
+        # the gradient of the input depends on the shape of the input only, so it is exact
+        gradients = torch.ops.aten.convolution_backward(gradient, kept, weight, [len(weight)], *context.geometry, wanted)
+        return (*gradients, None, None)

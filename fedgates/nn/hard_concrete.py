@@ -1,4 +1,4 @@
-"""Hard-concrete gates: numbers in [0, 1] that are exactly 0, or exactly 1, with a probability that can be trained.
+"""Hard-concrete gates: random numbers in [0, 1] that are exactly 0, or exactly 1, with trainable probabilities.
 
 Louizos, Welling, Kingma: Learning Sparse Neural Networks through L0 Regularization, ICLR 2018, arXiv 1712.01312. With
 ``u ~ U(0, 1)``, beta = 2/3, gamma = -.1 and zeta = 1.1, a gate of parameter ``a`` (their log alpha) is
@@ -18,32 +18,32 @@ BETA = 2 / 3
 GAMMA = -0.1
 ZETA = 1.1
 SHIFT = -BETA * math.log(-GAMMA / ZETA)
-"""What ``a`` lacks to the logit of ``P(z != 0)``."""
+"""Difference between the logit of ``P(z != 0)`` and ``a``."""
 
 
 def logit_of(parameter: Tensor) -> Tensor:
-    """The logit of ``P(z != 0)``."""
+    """Return the logit of ``P(z != 0)``."""
     return parameter + SHIFT
 
 
 def parameter_of(probability: float) -> float:
-    """The parameter with which ``P(z != 0)`` is this number above 0 and below 1."""
+    """Return the parameter for which ``P(z != 0)`` is `probability`, a number between 0 and 1, both excluded."""
     return math.log(probability / (1 - probability)) - SHIFT
 
 
 def stretched(parameter: Tensor, uniform: Tensor) -> Tensor:
-    """A sample before it is clamped to [0, 1], in [gamma, zeta]; ``uniform`` in [0, 1)."""
+    """Return a sample in [gamma, zeta], before it is clamped to [0, 1]; `uniform` is in [0, 1)."""
     smallest = torch.finfo(torch.float32).tiny
     noise = uniform.clamp_min(smallest).log() - (-uniform).log1p()
     return torch.sigmoid((noise + parameter) / BETA) * (ZETA - GAMMA) + GAMMA
 
 
 def slope(sample: Tensor) -> Tensor:
-    """``dz / da`` of a sample that is not clamped yet: ``(zeta - gamma) * s (1 - s) / beta``, and 0 where z will be 0 or 1."""
+    """Return ``dz / da`` at a sample of :func:`stretched`: ``(zeta - gamma) * s (1 - s) / beta``, and 0 where z is 0 or 1."""
     steepness = (sample - GAMMA) * (ZETA - sample) / ((ZETA - GAMMA) * BETA)
     return steepness * ((sample > 0) & (sample < 1))
 
 
 def median(parameter: Tensor) -> Tensor:
-    """The gate at u = 1/2, which is not 0 exactly where ``P(z != 0) > 1/2``; for a network that is not to draw."""
+    """Return the gate at u = 1/2, for a deterministic network; it is nonzero exactly where ``P(z != 0) > 1/2``."""
     return (torch.sigmoid(parameter / BETA) * (ZETA - GAMMA) + GAMMA).clamp(0, 1)

@@ -1,8 +1,8 @@
 """One flat vector over the parameters of any torch network.
 
 A :class:`Network` moves a module's parameters, and their gradients, into two flat buffers of shape ``[d]`` and leaves the
-module's own parameters as views of them. A method then writes the weights it wants to run (``weights``), and reads what
-backpropagation gives (``gradient``), as one vector; forward and backward are the dense module's own.
+module's own parameters as views of them. A method writes the weights to run as one vector (``weights``) and reads their
+gradient as another (``gradient``); forward and backward are those of the dense module.
 """
 
 import hashlib
@@ -18,18 +18,18 @@ from fedgates.errors import NetworkError
 
 @dataclass(frozen=True)
 class ParameterSlice:
-    """Where one parameter lies in the flat vector: elements ``offset`` to ``offset + size``."""
+    """Position of one parameter in the flat vector: elements ``offset`` to ``offset + size``."""
 
     name: str
     shape: tuple[int, ...]
     offset: int
     size: int
     fan_in: int
-    """Inputs that one output of the layer sums over; 0 where the layer is neither linear nor a convolution."""
+    """Number of inputs that one output of the layer sums over; 0 if the layer is neither linear nor a convolution."""
 
     @property
     def is_matrix(self) -> bool:
-        """Whether it is the matrix or kernel of a linear layer or a convolution: no bias, and no other layer's."""
+        """Whether this is the matrix of a linear layer or the kernel of a convolution."""
         return self.fan_in > 0 and len(self.shape) > 1
 
 
@@ -39,65 +39,67 @@ class Network:
     Parameters
     ----------
     module : torch.nn.Module
-        Float32 parameters; a parameter that several layers share is counted once. It is changed in place, and belongs to one
-        network: a second one made of it would take its parameters away from the first.
+        Its parameters are float32; a parameter that several layers share is counted once. The module is changed in place and
+        belongs to one network: a second network of the same module would take the parameters from the first.
     device : torch.device or str
-        Where it lives.
+        Device of the parameters.
 
     Attributes
     ----------
     weights, gradient : Tensor
-        Shape ``[d]``, float32: what the module runs with, and where backward adds its gradients.
-    slots : tuple of Slot
-        The parameters in order; ``size`` is d.
+        Shape ``[d]``, float32: the weights that the module runs with, and the sum of their gradients from backward.
+    slices : tuple of ParameterSlice
+        The parameters in order.
+    size : int
+        Number of parameters d.
 
     Raises
     ------
     NetworkError
-        The module has no parameters, has some that are not float32, or keeps running statistics (which would be
-        lost: only parameters are federated).
+        The module has no parameters, has parameters that are not float32, or keeps running statistics (which would be lost,
+        because only parameters are federated).
     """
 
     def __init__(self, module: nn.Module, device: torch.device | str = "cpu") -> None:
         for name, layer in module.named_modules():
             if getattr(layer, "running_mean", None) is not None:
                 raise NetworkError(
-                    f"layer {name or 'network'!r} ({type(layer).__name__}) keeps running statistics, which nobody would "
-                    "federate; use fedgates.models.batch_norm.BatchNorm"
+                    f"layer {name or 'network'!r} ({type(layer).__name__}) keeps running statistics, which are not "
+                    "federated; use fedgates.models.batch_norm.BatchNorm"
                 )
         self.module = module.to(device)
         self.device = torch.device(device)
-        self.slices = _slots(module)
-        self.size = sum(slot.size for slot in self.slices)
+        self.slices = _slices(module)
+        self.size = sum(part.size for part in self.slices)
         if not self.size:
             raise NetworkError("the network has no parameters")
         parameters = dict(module.named_parameters())
-        self.weights = torch.cat([parameters[s.name].detach().reshape(-1) for s in self.slices])
+        self.weights = torch.cat([parameters[part.name].detach().reshape(-1) for part in self.slices])
         self.gradient = torch.zeros_like(self.weights)
-        for slot in self.slices:
-            parameters[slot.name].data = self._view(self.weights, slot)
-            parameters[slot.name].grad = self._view(self.gradient, slot)
+        for part in self.slices:
+            parameters[part.name].data = self._view(self.weights, part)
+            parameters[part.name].grad = self._view(self.gradient, part)
 
     @staticmethod
-    def _view(flat: Tensor, slot: ParameterSlice) -> Tensor:
-        return flat[slot.offset : slot.offset + slot.size].view(slot.shape)
+    def _view(flat: Tensor, part: ParameterSlice) -> Tensor:
+        return flat[part.offset : part.offset + part.size].view(part.shape)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Logits ``[n, classes]`` of inputs ``[n, C, H, W]`` with the present weights."""
+        """Return the logits ``[n, classes]`` of inputs ``[n, C, H, W]`` with the current weights."""
         logits: Tensor = self.module(x)
         return logits
 
-    def digest(self, *also: bytes) -> bytes:
-        """Eight bytes that name this layout (names and shapes in order) and whatever else both ends must agree on."""
+    def digest(self, *extra: bytes) -> bytes:
+        """Return eight bytes that identify this layout (names and shapes in order) and `extra` data that both ends share."""
         h = hashlib.blake2b(digest_size=8)
-        for slot in self.slices:
-            h.update(f"{slot.name}{slot.shape};".encode())
-        for part in also:
-            h.update(hashlib.blake2b(part, digest_size=16).digest())
+        for part in self.slices:
+            h.update(f"{part.name}{part.shape};".encode())
+        for data in extra:
+            h.update(hashlib.blake2b(data, digest_size=16).digest())
         return h.digest()
 
 
-def _slots(module: nn.Module) -> tuple[ParameterSlice, ...]:
+def _slices(module: nn.Module) -> tuple[ParameterSlice, ...]:
     fans: dict[int, int] = {}
     for layer in module.modules():
         fan = fan_in(layer)
@@ -106,7 +108,7 @@ def _slots(module: nn.Module) -> tuple[ParameterSlice, ...]:
     slices, offset = [], 0
     for name, parameter in module.named_parameters():  # yields a shared parameter once
         if isinstance(parameter, nn.UninitializedParameter):
-            raise NetworkError(f"parameter {name!r} has no shape yet; run the network once before it is federated")
+            raise NetworkError(f"parameter {name!r} has no shape yet; run the network once before you federate it")
         if parameter.dtype != torch.float32:
             raise NetworkError(f"parameter {name!r} is {parameter.dtype}, expected torch.float32")
         slices.append(ParameterSlice(name, tuple(parameter.shape), offset, parameter.numel(), fans[id(parameter)]))
@@ -115,7 +117,7 @@ def _slots(module: nn.Module) -> tuple[ParameterSlice, ...]:
 
 
 def fan_in(layer: nn.Module) -> int:
-    """Inputs that one output sums over: ``in_features``, or ``in_channels / groups * kernel``; 0 for other layers."""
+    """Return the number of inputs that one output sums over: ``in_features``, ``in_channels / groups * kernel``, or 0."""
     if isinstance(layer, _ConvTransposeNd):
         per_output = layer.in_channels // layer.groups * math.prod(layer.kernel_size)
         return max(1, per_output // math.prod(layer.stride))

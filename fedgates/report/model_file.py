@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedgates.errors import ModelFileError
-from fedgates.model_file import Contents, look
+from fedgates.model_file import Contents, read_contents
 from fedgates.util.text import one_line
 
 
@@ -60,7 +60,7 @@ def read_model(path: Path, problems: list[str]) -> ModelFile | None:
     if not path.is_file():
         return None
     try:
-        return ModelFile(look(path))
+        return ModelFile(read_contents(path))
     except ModelFileError as error:
         problems.append(one_line(error))
         return None

@@ -1,1 +1,1 @@
-"""Small tools that know nothing of the project: text, files, references by name."""
+"""Helpers without knowledge of the project: text, files, imports by name, axes."""

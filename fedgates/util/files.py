@@ -1,4 +1,4 @@
-"""Files whose name only ever stands for the whole of them, and files that one process holds at a time."""
+"""Atomic writing of files, and files that one process locks at a time."""
 
 import fcntl
 import os
@@ -11,9 +11,9 @@ _PART = ".part"
 
 
 def write_atomically(target: Path, data: bytes) -> None:
-    """Write a file, or what a link by this name leads to, so that its name only ever stands for the whole of it.
+    """Write a file atomically: readers see the old content or the whole new one. A symbolic link is followed.
 
-    Several processes may do so at once. One that is killed meanwhile leaves ``.NAME.….part`` behind.
+    Several processes may write the same file. A process that is killed while writing leaves ``.NAME.….part`` behind.
     """
     target = Path(os.path.realpath(target))
     part = target.with_name(f".{target.name}.{secrets.token_hex(4)}{_PART}")
@@ -34,7 +34,7 @@ def write_atomically(target: Path, data: bytes) -> None:
 
 
 def sweep(folder: Path, *names: str) -> None:
-    """Remove what killed processes have left of files whose names fit these patterns, and that nobody else writes now."""
+    """Remove the partial files of killed processes, for names that match these patterns; no process may be writing them."""
     for name in names:
         for part in folder.glob(f".{name}.*{_PART}"):
             part.unlink(missing_ok=True)
@@ -42,14 +42,14 @@ def sweep(folder: Path, *names: str) -> None:
 
 @contextmanager
 def locked(file: Path) -> Iterator[None]:
-    """Hold a file, which is made if it is not there, until left; whatever ends the process lets it go, too.
+    """Lock a file, which is created if missing, for the duration of the context; the end of the process releases it, too.
 
     Raises
     ------
     BlockingIOError
-        Another process holds it, or this one somewhere else.
+        The file is locked by another process, or elsewhere in this one.
     OSError
-        It cannot be written.
+        The file cannot be written.
     """
     with file.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

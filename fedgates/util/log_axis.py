@@ -1,4 +1,4 @@
-"""A logarithmic axis with plain numbers on it, for every figure against bytes."""
+"""A logarithmic axis with plain numbers, for figures against bytes."""
 
 from typing import TYPE_CHECKING
 
@@ -6,11 +6,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _NARROW, _WIDE = 5, 30
-"""Ratios of an axis's ends: below the first there are round numbers at equal steps, below the second 1, 2 and 5."""
+"""Ratios of an axis's limits: below the first, ticks are round numbers at equal steps; below the second, 1, 2 and 5."""
 
 
 def log_x(panel: "Axes") -> None:
-    """Make the x axis logarithmic once all is drawn, with some numbers on it however little it spans, and none over another."""
+    """Make the x axis logarithmic, after drawing, with tick labels for any range that do not overlap."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter  # noqa: PLC0415  # takes half a second
 
     panel.set_xscale("log")

@@ -1,4 +1,4 @@
-"""The user's own code by name: "module:name" in the config."""
+"""Import of a user's own code by "module:name"."""
 
 import importlib
 
@@ -7,12 +7,12 @@ from fedgates.util.text import error_line
 
 
 def find(key: str, reference: str) -> object:
-    """What "module:name" stands for.
+    """Import and return the object of "module:name".
 
     Raises
     ------
     ConfigError
-        The module cannot be imported (importing runs its code, which may raise anything) or has no such name; names `key`.
+        The module cannot be imported (its code may raise anything) or has no such name; the message names `key`.
     """
     module_name, _, name = reference.partition(":")
     try:

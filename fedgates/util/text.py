@@ -1,4 +1,4 @@
-"""Text for people: from outside, made fit for a line of a log; and cells, made lines of a table."""
+"""Text for people: untrusted text as one line, and cells as a table."""
 
 from collections.abc import Sequence
 
@@ -6,19 +6,19 @@ _LIMIT = 300
 
 
 def one_line(text: object, limit: int = _LIMIT) -> str:
-    """`text` on one line of at most `limit` characters; what could move a terminal's cursor or forge a line is escaped."""
+    """Return `text` as one line of at most `limit` characters; control characters, which could forge a line, are escaped."""
     words = " ".join(str(text)[: 4 * limit].split())
     safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words)
     return safe if len(safe) <= limit else safe[: limit - 1] + "…"
 
 
 def error_line(error: BaseException) -> str:
-    """An exception's type and message on one line."""
+    """Return an exception's type and message on one line."""
     return one_line(f"{type(error).__name__}: {error}")
 
 
 def columns(rows: Sequence[Sequence[str]], left: int) -> list[str]:
-    """Rows of cells as lines, each column as wide as its widest cell; the first `left` columns are flush left."""
+    """Return rows of cells as lines, each column as wide as its widest cell; the first `left` columns are aligned left."""
     wide = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
     return [
         "  ".join(cell.ljust(w) if i < left else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, wide, strict=True)))

@@ -45,7 +45,7 @@ def test_another_form_is_refused(capsys, model):
 
 # --- where it cannot go
 
-NO_FILE = "expected the name of a file, in a folder that is there"
+NO_FILE = "expected the name of a file in an existing folder"
 
 
 @pytest.mark.parametrize("form", ["onnx", "safetensors"])

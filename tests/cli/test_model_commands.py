@@ -14,7 +14,7 @@ from PIL import Image
 
 import fedgates
 from fedgates.data.digits import digits
-from fedgates.nn.dead_units import slim
+from fedgates.nn.dead_units import remove_dead_units
 
 ROOT = Path(__file__).resolve().parents[2]
 EVERY = {"inspect": (), "predict": ("folder",), "export": ("--to", "onnx")}
@@ -110,7 +110,7 @@ def test_inspect_says_layers_densities_and_bytes(capsys, model, trained):
     assert found["training"]["accuracy"] > 0.9
     code, out, _ = command(capsys, "inspect", model)
     assert code == 0
-    assert found["slim"]["parameters"] == sum(p.numel() for p in slim(fedgates.load(model).network).parameters())
+    assert found["slim"]["parameters"] == sum(p.numel() for p in remove_dead_units(fedgates.load(model).network).parameters())
     assert f"{found['bytes']:,} bytes" in out
     assert "5.bias" in out
 
@@ -122,11 +122,11 @@ def test_inspect_says_layers_densities_and_bytes(capsys, model, trained):
 @pytest.mark.parametrize(
     ("file", "line"),
     [
-        ("text", "MODEL = {}: no model file of fedgates (it begins with b'not ', expected b'FGMD')"),
-        ("newer", "MODEL = {}: model file version 4, expected 3: it takes the newer fedgates that wrote it"),
+        ("text", "MODEL = {}: not a model file of fedgates (it begins with b'not ', expected b'FGMD')"),
+        ("newer", "MODEL = {}: model file version 4, expected 3: load it with a newer fedgates"),
         ("cut", "MODEL = {}: damaged, or cut short: its checksum does not match"),
-        ("absent", "MODEL is no file, and run = '{}': expected the folder of a run, the name of a run in"),
-        ("x" * 300, "MODEL is no file, and run = '{}': expected the folder of a run, the name of a run in"),
+        ("absent", "MODEL is not a file, and run = '{}': expected a run's folder, the name of one in"),
+        ("x" * 300, "MODEL is not a file, and run = '{}': expected a run's folder, the name of one in"),
     ],
 )
 def test_what_is_no_model_is_a_line(capsys, tmp_path, monkeypatch, model, name, more, file, line):

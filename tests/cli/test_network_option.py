@@ -56,7 +56,7 @@ def own_file(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("name", "more"), EVERY.items())
 def test_it_is_imported_from_the_current_folder_if_it_is_named(capsys, own_file, name, more):
     wanted = (
-        "MODEL = m: its network is built by own_networks:build, which is not imported because a file says so: expected that "
+        "MODEL = m: its network is built by own_networks:build, which is not imported on a file's word: pass that "
         "function, as load(..., network=) or as --network own_networks:build"
     )
     assert refused(capsys, name, own_file, *more) == wanted
@@ -101,7 +101,7 @@ def test_one_that_is_installed_is_found_from_anywhere(capsys, own_file, tmp_path
         ("math:prod", "MODEL = m: network = prod: expected a function that builds a network from ((1, 2, 2), 2); it raised"),
         (
             "own_networks:another",
-            "MODEL = m: the network that was given has 30 parameters, expected the 10 that its weights are",
+            "MODEL = m: the network passed as network has 30 parameters, expected 10 as the file's weights",
         ),
         ("own_networks:renamed", "MODEL = m: another network than the file's own_networks:build: digest "),
     ],
@@ -137,4 +137,7 @@ def test_a_regression_has_one_number(capsys, own_file):
     own_model(Path(), outputs=())
     code, out, _ = command(capsys, "inspect", own_file)
     assert code == 0
-    assert "images 1x2x2 (C x H x W), pixels from 0 to 1 normalised with mean 0.5 and deviation 0.5; one number each" in out
+    assert (
+        "images 1x2x2 (C x H x W), pixels from 0 to 1 normalised with mean 0.5 and standard deviation 0.5; one number each"
+        in out
+    )

@@ -90,11 +90,11 @@ def test_a_folder_may_hold_other_things(capsys, model, tmp_path):
     code, out, err = command(capsys, "predict", model, folder, "--json")
     assert code == 0
     assert [each["image"] for each in json.loads(out)] == ["a.png/d.gif", "b.png", "sub/A.JPG"]
-    assert err == "fedgates: passed over 3 files, whose names do not end like an image's\n"
+    assert err == "fedgates: skipped 3 files whose names have no image suffix\n"
     (folder / "notes.txt").unlink()
     (folder / "Thumbs.db").unlink()
     err = command(capsys, "predict", model, folder, "--json")[2]
-    assert err == "fedgates: passed over 1 file, whose name does not end like an image's\n"
+    assert err == "fedgates: skipped 1 file whose name has no image suffix\n"
 
 
 def test_pictures_of_a_folder_that_cannot_be_used_cost_no_other_its_label(capsys, model, tmp_path):
@@ -107,13 +107,13 @@ def test_pictures_of_a_folder_that_cannot_be_used_cost_no_other_its_label(capsys
     assert code == 1
     assert [each["image"] for each in json.loads(out)] == ["b.png"]
     assert err.splitlines() == [
-        f"fedgates: left out {folder}/a\\x1b[2J.png: expected an image (its format is not known)",
-        f"fedgates: left out {folder}/c.png: 9x8 pixels, expected 8x8 (--resize scales pictures)",
+        f"fedgates: skipped {folder}/a\\x1b[2J.png: expected an image (its format is not known)",
+        f"fedgates: skipped {folder}/c.png: 9x8 pixels, expected 8x8 (--resize scales pictures)",
     ]
     for i in range(25):
         (folder / f"{i}.png").write_bytes(b"no image")
     err = command(capsys, "predict", model, folder)[2].splitlines()
-    assert (len(err), err[-1]) == (21, "fedgates: left out 7 more")
+    assert (len(err), err[-1]) == (21, "fedgates: skipped 7 more")
     for file in folder.glob("?.png"):
         file.unlink()
     (folder / "a\x1b[2J.png").unlink()
@@ -223,7 +223,7 @@ def test_no_name_is_not_the_current_folder(capsys, monkeypatch, model, tmp_path)
     eight().save(tmp_path / "a.png")
     (tmp_path / "config.json").write_text("{}")
     assert refused(capsys, "predict", model, "") == "IMAGE = '': expected an image, or a folder of them"
-    assert refused(capsys, "predict", "", "a.png").startswith("MODEL is no file, and run = '': expected the folder of a run, ")
+    assert refused(capsys, "predict", "", "a.png").startswith("MODEL is not a file, and run = '': expected a run's folder, ")
 
 
 @pytest.mark.parametrize("name", ODD)

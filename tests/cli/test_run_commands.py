@@ -127,7 +127,7 @@ def test_the_error_for_a_run_without_a_model_has_its_progress(capsys, monkeypatc
     (tmp_path / "image.png").write_text("")
     (run / "rounds.jsonl").write_text("")
     has = "a-run has 0 of 8 rounds"
-    expected = f"fedgates: MODEL = 'last': expected a run that has left its model.fedgates; {has}"
+    expected = f"fedgates: MODEL = 'last': expected a run with a model.fedgates; {has}"
     for arguments in (["inspect", "last"], ["predict", "last", tmp_path / "image.png"], ["export", "last", "--to", "onnx"]):
         assert command(capsys, *arguments) == (2, "", f"{expected}\n")
         with locked(run / ".lock"):

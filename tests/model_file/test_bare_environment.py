@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ABSENT = [
     "flwr",
     "ray",
+    "pydantic",
     "flwr_datasets",
     "constriction",
     "safetensors",

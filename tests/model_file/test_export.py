@@ -13,7 +13,7 @@ from torch import nn
 from fedgates import models
 from fedgates.config import MODELS
 from fedgates.model_file import Facts, Model, load, save
-from fedgates.model_file.export import ExportError, slimmed, write_onnx, write_safetensors
+from fedgates.model_file.export import ExportError, without_dead_units, write_onnx, write_safetensors
 from fedgates.nn.gates import Gates
 from fedgates.nn.network import Network
 
@@ -66,8 +66,8 @@ def test_a_batch_norm_that_goes_by_the_batch_does_so_in_onnx(tmp_path):
 def test_the_model_that_is_written_stays_as_it_is(tmp_path):
     model = loaded(tmp_path, "mlp")
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    slimmed(model).network[1].weight.data.zero_()
-    slimmed(loaded(tmp_path, "resnet8")).network.to(torch.float16)
+    without_dead_units(model).network[1].weight.data.zero_()
+    without_dead_units(loaded(tmp_path, "resnet8")).network.to(torch.float16)
     write_onnx(model, tmp_path / "o")
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
@@ -122,7 +122,5 @@ def test_onnx_without_its_packages_is_a_line(tmp_path, monkeypatch):
         return imported(name, *more)
 
     monkeypatch.setattr(builtins, "__import__", absent)
-    with pytest.raises(
-        ExportError, match="expected packages that are installed, as by uv sync --extra onnx; ImportError: onnx"
-    ):
+    with pytest.raises(ExportError, match=r"the packages of the extra onnx \(uv sync --extra onnx\); ImportError: onnx"):
         write_onnx(loaded(tmp_path, "mlp"), tmp_path / "o")

@@ -12,9 +12,9 @@ from torch import nn
 import fedgates
 from fedgates import model_file
 from fedgates.errors import ModelFileError
-from fedgates.nn.dead_units import work
 from fedgates.nn.gates import Gates
 from fedgates.nn.network import Network
+from fedgates.nn.size import network_size
 
 
 def own_file(folder, name="model_files:own", gated=False):
@@ -37,7 +37,7 @@ def test_what_a_file_names_is_not_imported(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     path, _ = own_file(tmp_path, "trap:own")
     line = (
-        "its network is built by trap:own, which is not imported because a file says so: expected that function, "
+        "its network is built by trap:own, which is not imported on a file's word: pass that function, "
         r"as load\(\.\.\., network=\) or as --network trap:own$"
     )
     with pytest.raises(ModelFileError, match=line):
@@ -94,7 +94,7 @@ ASKED = r"expected a function that builds a network from \(\(1, 8, 8\), 10\)"
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (another, "the network that was given has 385 parameters, expected the 650 that its weights are for"),
+        (another, "the network passed as network has 385 parameters, expected 650 as the file's weights"),
         (of_other_names, r"another network than the file's model_files:own: digest \w{16}, expected \w{16}$"),
         (keeps_statistics, "layer '0' .BatchNorm2d. keeps running statistics"),
         (lazy_for_others, f"network = lazy_for_others: {ASKED}; it raised RuntimeError: .*mat1 and mat2 shapes"),
@@ -142,7 +142,7 @@ def test_one_that_is_larger_than_is_allowed_is_not_built(tmp_path):
 def test_one_that_is_built_larger_takes_no_more_than_itself(tmp_path, monkeypatch):
     path, _ = own_file(tmp_path)
     monkeypatch.setattr("fedgates.model_file.reading.Network", lambda _: pytest.fail("its vectors were made"))
-    with pytest.raises(ModelFileError, match="has 66 parameters, expected the 650"):
+    with pytest.raises(ModelFileError, match="has 66 parameters, expected 650"):
         fedgates.load(path, network=lambda *_: nn.Linear(65, 1))
 
 
@@ -167,7 +167,7 @@ class Awkward(nn.Sequential):
 def test_a_network_that_cannot_be_measured_is_a_model_all_the_same(tmp_path, how, known):
     network = Network(Awkward(how))
     model_file.save(tmp_path / "m", network, facts("a:b"), network.weights.clone())
-    found = model_file.look(tmp_path / "m").facts
+    found = model_file.read_contents(tmp_path / "m").facts
     assert (found.whole is not None) == known
     assert network.module.training
     fedgates.load(tmp_path / "m", network=lambda *_: Awkward(how))
@@ -176,4 +176,4 @@ def test_a_network_that_cannot_be_measured_is_a_model_all_the_same(tmp_path, how
 def test_a_norm_over_single_values_is_measured_too(tmp_path):
     norm = nn.BatchNorm2d(4, affine=False, track_running_stats=False)
     module = nn.Sequential(nn.Conv2d(1, 4, 8), norm, nn.Flatten(), nn.Linear(4, 10))
-    assert work(module, (1, 8, 8)).multiply_adds == 4 * 64 + 40
+    assert network_size(module, (1, 8, 8)).multiply_adds == 4 * 64 + 40

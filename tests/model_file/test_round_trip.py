@@ -5,10 +5,11 @@ import math
 
 import pytest
 import torch
-from model_files import SHAPE, facts, images, logits, masked, payload_at
+from model_files import SHAPE, facts, images, logits, masked, payload_at, told_by
 
 import fedgates
 from fedgates import model_file, models
+from fedgates.nn.gates import Gates
 from fedgates.nn.network import Network
 from fedgates.wire.header import ENTROPY, PACKED, peek
 
@@ -86,6 +87,14 @@ def test_facts_come_back(file):
     assert len(bytes.fromhex(found.digest)) == 8
 
 
+def test_a_renamed_weight_scale_keeps_its_name_in_the_file(tmp_path):
+    network = Network(models.build("mlp", SHAPE, 10, seed=3))
+    gates = Gates(network, 3, "authors-code")
+    model_file.save(tmp_path / "m", network, facts(), gates.frozen.clone(), gates=gates)
+    assert told_by((tmp_path / "m").read_bytes())["weight_scale"] == "released"
+    assert fedgates.load(tmp_path / "m").facts.weight_scale == "authors-code"
+
+
 @pytest.mark.parametrize("model", ["resnet8", "vgg11"])
 def test_a_batch_norm_has_the_statistics_of_the_images_it_was_tried_on(tmp_path, model):
     shape = (3, 32, 32)
@@ -132,7 +141,7 @@ def test_weights_that_are_not_finite_are_no_model(tmp_path, value):
     network = Network(models.build("mlp", SHAPE, 10))
     weights = network.weights.clone()
     weights[5] = value
-    with pytest.raises(ValueError, match="weights that are not finite make no model"):
+    with pytest.raises(ValueError, match="the weights are not finite"):
         model_file.save(tmp_path / "m", network, facts(), weights)
     assert not list(tmp_path.iterdir())
 

@@ -77,7 +77,7 @@ def test_one_image_with_maps_of_one_pixel(name, side, precision):
 
 def test_the_scale_of_frozen_weights_before_a_normalisation_does_not_matter():
     outputs = []
-    for scale in ("kaiming", "released"):
+    for scale in ("kaiming", "authors-code"):
         network = Network(build("resnet8", (1, 8, 8), 3))
         Gates(network, 1, scale).load(torch.ones(network.size))
         network.weights[-(64 * 3 + 3) :] = 0.1 * torch.arange(64 * 3 + 3) % 0.7

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from fedgates import models
-from fedgates.nn.dead_units import slim, without_dead, work
-from fedgates.nn.work import Work
+from fedgates.nn.dead_units import remove_dead_units, zero_dead_units
+from fedgates.nn.size import NetworkSize, network_size
 
 SHAPES = {"mlp": (1, 8, 8), "cnn": (3, 16, 16), "conv4": (1, 16, 16), "conv6": (3, 16, 16), "leaf-cnn": (1, 12, 12)}
 
@@ -36,7 +36,7 @@ def by_hand():
 
 def test_dead_neurons_are_cut_away_and_constant_ones_stay():
     module = by_hand()
-    found = slim(module)
+    found = remove_dead_units(module)
     assert found[1].weight.tolist() == [[0, 0], [2, -1]]
     assert found[1].bias.tolist() == [0.5, 0]
     assert found[3].weight.tolist() == [[1, 1], [0, -1]]
@@ -48,7 +48,7 @@ def test_dead_neurons_are_cut_away_and_constant_ones_stay():
 
 def test_weights_of_dead_neurons_become_zero_in_place():
     module = by_hand()
-    without_dead(module)
+    zero_dead_units(module)
     assert module[1].weight.tolist() == [[0, 0], [0, 0], [0, 0], [2, -1]]
     assert module[1].bias.tolist() == [0, 0, 0.5, 0]
     assert module[3].weight.tolist() == [[0, 0, 1, 1], [0, 0, 0, -1]]
@@ -62,7 +62,11 @@ def test_a_bias_below_zero_gives_nothing_and_death_goes_on():
             layer.bias[:] = 0
         module[1].weight[1] = 0
         module[1].bias[1] = -1  # gives nothing, so the second neuron of the next layer has no input
-    assert [layer.weight.shape for layer in slim(module) if isinstance(layer, nn.Linear)] == [(1, 2), (1, 1), (1, 1)]
+    assert [layer.weight.shape for layer in remove_dead_units(module) if isinstance(layer, nn.Linear)] == [
+        (1, 2),
+        (1, 1),
+        (1, 1),
+    ]
 
 
 def test_a_layer_that_is_all_dead_keeps_one_unit():
@@ -71,7 +75,7 @@ def test_a_layer_that_is_all_dead_keeps_one_unit():
         module[1].weight[:] = 0
         module[1].bias[:] = 0
         module[3].bias[:] = torch.tensor([1.0, 2])
-    found = slim(module)
+    found = remove_dead_units(module)
     assert found[1].weight.shape == (1, 2)
     assert found(torch.ones(1, 2)).tolist() == [[1, 2]]
 
@@ -81,13 +85,13 @@ def test_a_layer_that_is_all_dead_keeps_one_unit():
 def test_outputs_are_the_same(name, density):
     module = masked(name, density)
     x = torch.randn(8, *SHAPES[name], dtype=torch.float64, generator=torch.Generator().manual_seed(5))
-    found, cleaned = slim(module), copy.deepcopy(module)
-    without_dead(cleaned)
+    found, cleaned = remove_dead_units(module), copy.deepcopy(module)
+    zero_dead_units(cleaned)
     with torch.no_grad():
         torch.testing.assert_close(found(x), module(x), rtol=1e-12, atol=1e-15)
         torch.testing.assert_close(cleaned(x), module(x), rtol=1e-12, atol=1e-15)
     single = [copy.deepcopy(each).float() for each in (module, found, cleaned)]
-    whole, cut, zeroed = (work(each, SHAPES[name]) for each in single)
+    whole, cut, zeroed = (network_size(each, SHAPES[name]) for each in single)
     kept_whole, kept_cut, kept_zeroed = (sum(int((p != 0).sum()) for p in each.parameters()) for each in single)
     assert kept_cut == kept_zeroed <= kept_whole
     assert cut.parameters <= whole.parameters == zeroed.parameters
@@ -133,8 +137,8 @@ def test_what_is_no_chain_stays(module):
         for parameter in module.parameters():
             parameter.mul_(torch.rand(parameter.shape, generator=torch.Generator().manual_seed(1)) < 0.05)
     before = copy.deepcopy(module.state_dict())
-    assert slim(module) is None
-    without_dead(module)
+    assert remove_dead_units(module) is None
+    zero_dead_units(module)
     assert all(torch.equal(before[key], value) for key, value in module.state_dict().items())
 
 
@@ -142,7 +146,7 @@ def test_sizes_by_hand():
     module = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(8, 3))
     with torch.no_grad():
         module[4].bias[:] = 0
-    assert work(module, (1, 4, 4)) == Work(parameters=20 + 27, multiply_adds=2 * 16 * 9 + 24)
+    assert network_size(module, (1, 4, 4)) == NetworkSize(parameters=20 + 27, multiply_adds=2 * 16 * 9 + 24)
 
 
 class Looking(nn.Linear):
@@ -153,15 +157,15 @@ class Looking(nn.Linear):
 
 
 def test_the_size_of_a_network_that_needs_numbers():
-    assert work(nn.Sequential(nn.Flatten(), Looking(4, 3)), (1, 2, 2)) == Work(parameters=15, multiply_adds=12)
+    assert network_size(nn.Sequential(nn.Flatten(), Looking(4, 3)), (1, 2, 2)) == NetworkSize(parameters=15, multiply_adds=12)
 
 
 def test_the_size_over_a_large_image_takes_no_time_and_leaves_the_network_as_it_is():
     module = models.build("resnet8", (3, 2048, 2048), 10)
     before = copy.deepcopy(module.state_dict())
     start = time.process_time()
-    found = work(module, (3, 2048, 2048))
+    found = network_size(module, (3, 2048, 2048))
     assert time.process_time() - start < 2  # some 50 thousand million multiply-adds
-    assert found.multiply_adds == 1024 * (work(module, (3, 64, 64)).multiply_adds - 640) + 640  # but for the last layer
+    assert found.multiply_adds == 1024 * (network_size(module, (3, 64, 64)).multiply_adds - 640) + 640  # but for the last layer
     assert all(torch.equal(before[key], value) for key, value in module.state_dict().items())
     assert not any(layer._forward_hooks for layer in module.modules())

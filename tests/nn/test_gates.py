@@ -32,7 +32,7 @@ def generator(seed=0):
     ("scale", "first", "last"),
     [
         ("kaiming", math.sqrt(2 / 3), 1.0),
-        ("released", math.e / math.sqrt(3), math.e / math.sqrt(2)),
+        ("authors-code", math.e / math.sqrt(3), math.e / math.sqrt(2)),
         ("density", math.sqrt(2 / (0.5 * 3)), math.sqrt(2)),
     ],
 )
@@ -51,9 +51,16 @@ def test_frozen_weights_are_fixed_for_ever():
     assert found.digest.hex() == "79b40a9165e7eabb"
 
 
-@pytest.mark.parametrize("scale", ["kaiming", "released", "density"])
+def test_a_digest_has_the_first_name_of_a_scale():
+    found = gates(scale="authors-code")
+    fans = ",".join(str(part.fan_in) for part in found.network.slices).encode()
+    signs = (found.frozen > 0).numpy().astype(np.uint8)
+    assert found.digest == found.network.digest(b"released", fans, signs.tobytes())
+
+
+@pytest.mark.parametrize("scale", ["kaiming", "authors-code", "density"])
 def test_weight_scale_of_a_wide_layer(scale):
-    factor = {"kaiming": 1.4142135, "released": 2.7182818, "density": 2.0}[scale]
+    factor = {"kaiming": 1.4142135, "authors-code": 2.7182818, "density": 2.0}[scale]
     assert weight_scale(scale, 100) == pytest.approx(factor / 10)
 
 
@@ -61,7 +68,7 @@ def test_digest_changes_with_seed_scale_and_layout():
     digests = {
         gates().digest,
         gates(seed=2).digest,
-        gates(scale="released").digest,
+        gates(scale="authors-code").digest,
         gates(nn.Sequential(nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 2))).digest,
         gates(nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2, bias=False))).digest,
         gates(nn.Conv2d(1, 2, 3)).digest,
@@ -186,19 +193,19 @@ def test_load_takes_masks_and_probabilities():
 # --- the gradient
 
 
-def by_autograd(found, scores, upstream, density_penalty, *, released):
+def by_autograd(found, scores, upstream, density_penalty, *, authors_code):
     """The same by torch: differentiate the loss of ``w * sigmoid(s)`` with the gradient taken at the sampled mask."""
     s = scores.double().requires_grad_()
     theta = torch.sigmoid(s)
     linear = upstream.double() * found.frozen.double() * theta  # has slope g * w to theta
-    if released:
+    if authors_code:
         linear = linear * theta.detach()
     (linear.sum() + density_penalty * theta.mean()).backward()
     return s.grad
 
 
 @pytest.mark.parametrize("density_penalty", [0.0, 0.1, 30.0])
-@pytest.mark.parametrize("estimator", ["identity", "released"])
+@pytest.mark.parametrize("estimator", ["identity", "authors-code"])
 @pytest.mark.parametrize("module", [small(), nn.Linear(300, 250)], ids=["one chunk", "two chunks"])
 def test_straight_through_is_what_autograd_gives(module, estimator, density_penalty):
     found = gates(module)
@@ -206,7 +213,7 @@ def test_straight_through_is_what_autograd_gives(module, estimator, density_pena
     upstream = torch.randn(found.network.size, generator=generator(2))
     found.network.gradient.copy_(upstream)
     found.straight_through(scores, estimator, density_penalty)
-    expected = by_autograd(found, scores, upstream, density_penalty, released=estimator == "released")
+    expected = by_autograd(found, scores, upstream, density_penalty, authors_code=estimator == "authors-code")
     assert torch.allclose(found.network.gradient.double(), expected, rtol=1e-4, atol=1e-7)
 
 
@@ -235,10 +242,10 @@ def test_straight_through_by_hand():
     found.straight_through(torch.zeros(4), "identity", 0.0)
     assert torch.allclose(found.network.gradient, found.frozen / 4)
     found.network.gradient.fill_(1)
-    found.straight_through(torch.zeros(4), "released", 0.0)
+    found.straight_through(torch.zeros(4), "authors-code", 0.0)
     assert torch.allclose(found.network.gradient, found.frozen / 8)
     found.network.gradient.fill_(0)
-    found.straight_through(torch.zeros(4), "released", 8.0)
+    found.straight_through(torch.zeros(4), "authors-code", 8.0)
     assert found.network.gradient.tolist() == [0.5] * 4  # lambda / d * 1/4; theta does not multiply the penalty
 
 

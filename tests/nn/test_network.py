@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -157,3 +160,9 @@ def test_digest_names_the_layout_and_what_else_is_agreed():
         Network(nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(3, 8))).digest(),
     ]
     assert len({digest, *others}) == 7
+
+
+def test_the_package_does_not_import_torch():
+    script = "import sys; sys.modules['torch'] = None; import fedgates.nn, fedgates.nn.size; print(dir(fedgates.nn))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout == "['Gates', 'Network', 'ParameterSlice', 'remove_dead_units']\n", done.stderr
