@@ -5,20 +5,19 @@ a client's Adam takes smaller steps from round to round.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from fedgates.config import number
-from fedgates.methods import MaskConfig, MaskMethod, Spec, Task, add_votes, train_epochs
+from fedgates.config import MaskConfig, key
+from fedgates.methods import MaskMethod, Spec, Task, add_votes, train_epochs
 from fedgates.nn.optimizers import Adam
 from fedgates.types import Update, Votes
 
 
-@dataclass(frozen=True)
 class FadingConfig(MaskConfig):
     """The keys that the method adds; pyproject.toml may set them."""
 
-    fade: int = number(2, 1, 1000)
-    shrink: float = number(0.97, 0, 1, above=True)
+    fade: int = key(2, "Number by which votes of earlier rounds are divided each round.", ge=1, le=1000)
+    shrink: float = key(0.97, "Factor of the learning rate from round to round.", gt=0, le=1)
 
 
 class FadingVotes(MaskMethod[FadingConfig]):
@@ -46,6 +45,5 @@ class FadingVotes(MaskMethod[FadingConfig]):
     def aggregate(self, state: Votes, updates: Iterable[Update], server_round: int) -> Votes:  # noqa: ARG002
         """The server's rule: earlier votes fade, new ones are added."""
         fade = self.config.fade
-        return add_votes(
-            replace(state, votes=state.votes // fade, trials=state.trials // fade), updates, trim=self.config.server.trim
-        )
+        faded = replace(state, votes=state.votes // fade, trials=state.trials // fade)
+        return add_votes(faded, updates, trim=self.config.server.trim)

@@ -14,8 +14,9 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from fedgates import models, rng
+from fedgates.config import keys_of
 from fedgates.methods import training
-from fedgates.methods.registry import BUILT_IN, configure
+from fedgates.methods.registry import BUILT_IN, configure, method_class
 from fedgates.methods.training import Task
 from fedgates.model_file.batch_norms import measured
 from fedgates.nn.dead_units import without_dead
@@ -156,7 +157,10 @@ def fake(monkeypatch):
 @pytest.mark.parametrize("strategy", BUILT_IN)
 @pytest.mark.usefixtures("fake")
 def test_what_a_method_computes_with_lies_where_its_network_is(strategy, model):
-    raw = {"strategy": strategy, "model": model, "local-epochs": 1, "momentum": 0.9, "evaluations": "threshold,sample,ensemble"}
+    raw = {"strategy": strategy, "model": model, "local-epochs": 1}
+    known = keys_of(method_class(strategy).Config)
+    wanted = {"sgd.momentum": 0.9, "gates.evaluations": "threshold,sample,ensemble"}
+    raw |= {key: value for key, value in wanted.items() if key in known}
     if strategy in ("one-bit-gates", "entropy-gates", "sparsyfed", "topk", "fediht", "fedavg"):
         raw["target-density"] = 0.1
     method, config = configure(raw)

@@ -73,7 +73,7 @@ def test_a_server_remembers_no_more_than_a_snapshot(raw, monkeypatch, uplink):
     def watch(self, known, snapshot):
         opened(self, known, snapshot)
         held.append((sum(len(update.payload) for update in self._remembered()), len(snapshot)))
-        assert len(self._checks) <= len(self._counted) + 1
+        assert len(self._crcs) <= len(self._accepted) + 1
 
     monkeypatch.setattr(Broadcast, "open", watch)
     noted(raw, uplink=uplink, fraction_train=0.4, num_server_rounds=8, reset_every=1)

@@ -38,8 +38,9 @@ def test_it_logs_the_rounds_and_returns_the_folder(ended):
     folder, output, _ = ended
     lines = output.splitlines()
     assert lines[0] == f"results: {folder}"
-    assert lines[2].startswith("round 1/1  accuracy ")
-    assert lines[2].endswith("  clients 3/3  0:00 left")
+    assert lines[2] == "changed: num-server-rounds=1 data.samples-per-client=20"
+    assert lines[3].startswith("round 1/1  accuracy ")
+    assert lines[3].endswith("  clients 3/3  0:00 left")
     assert lines[-1] == f"it returned {folder}"
 
 
@@ -75,7 +76,7 @@ def test_the_model_of_a_network_of_ones_own_is_loaded_with_that_network(raw):
     [
         ({}, {"num_clients": 0}, ConfigError, f"num_clients = 0: expected {AT_LEAST_ONE}, or node_configs instead"),
         ({}, {"num_clients": -3}, ConfigError, f"num_clients = -3: expected {AT_LEAST_ONE}"),
-        ({"seed": -1}, {"num_clients": 3}, ConfigError, "seed = -1: expected a whole number of at least 0 and at most "),
+        ({"seed": -1}, {"num_clients": 3}, ConfigError, "seed = -1: expected a whole number from 0 to "),
         ({"model": "linear"}, {"num_clients": 3}, ConfigError, "model = 'linear': expected another"),
         (
             {"dataset": "devices:8x8x1:10"},

@@ -13,6 +13,7 @@ from fedgates.federation import Problem, Server
 from fedgates.flower import FlowerStrategy
 from fedgates.flower.records import from_record, to_record
 from fedgates.methods.registry import build, configure
+from fedgates.runs import checkpoint
 from fedgates.types import Votes, Weights
 
 NETWORK = SMALL
@@ -65,7 +66,7 @@ def by_run(config):
     folder = run_on(grid, config)
     stored = load_file(folder.path / f"checkpoint-{ROUNDS:05d}.safetensors")
     method = build(*configure(config), (1, 8, 8), 10)
-    state, _ = folder.load(method.digest)
+    state, _ = checkpoint.load(folder.path, method.digest)
     assert isinstance(state, Votes if "votes" in stored else Weights)
     metrics = {line["round"]: _of_evaluation(line) for line in folder.round_log.read()}
     return End(method.codec.pack_state(state, ROUNDS + 1), grid.states, grid.evaluated, {k: v for k, v in metrics.items() if v})

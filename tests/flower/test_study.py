@@ -47,10 +47,13 @@ def test_checked_jobs_are_what_the_runs_write_down(raw, tmp_path):
             job("last", lerning_rate=0.1),
             "A / last / seed 1: lerning-rate = 0.1: expected a known key; did you mean learning-rate?",
         ),
-        (job("last", learning_rate="a"), "A / last / seed 1: learning-rate = 'a': expected a number above 0"),
+        (
+            job("last", learning_rate="a"),
+            "A / last / seed 1: learning-rate = 'a': expected a number of at least 0; 0 is the method's own default",
+        ),
         (
             job("last", clients=1),
-            "A / last / seed 1: min-clients = 2: expected at most 1, which is how many clients are simulated",
+            "A / last / seed 1: server.min-clients = 2: expected at most 1, which is how many clients are simulated",
         ),
         (job("last", dataset="npz:/nosuch.npz"), "A / last / seed 1: dataset = 'npz:/nosuch.npz': expected"),
         (job("last", strategy="fedsgd"), "A / last / seed 1: strategy = 'fedsgd': expected one of"),
@@ -205,7 +208,7 @@ def test_a_study_is_run_by_one_process_at_a_time(tmp_path):
 
 
 def test_checks_happen_elsewhere(tmp_path):
-    with pytest.raises(StudyError, match=r"A / fedpm / seed 1: learning-rate = -1.0: expected"):
+    with pytest.raises(StudyError, match=r"A / fedpm / seed 1: learning-rate = -1: expected"):
         check_jobs(write_app(tmp_path), [job(learning_rate=-1)])
     (found,) = check_jobs(tmp_path, [job()])
     assert found["learning-rate"] == 0.05

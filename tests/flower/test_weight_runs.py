@@ -32,8 +32,8 @@ def weights(folder):
 
 
 def test_float16_halves_what_fedavg_sends_and_changes_little_else(raw):
-    full = run(raw(strategy="fedavg", samples_per_client=100, num_server_rounds=4))
-    half = run(raw(strategy="fedavg", samples_per_client=100, num_server_rounds=4, value_type="float16"))
+    full = run(raw(strategy="fedavg", learning_rate=0.1, samples_per_client=100, num_server_rounds=4))
+    half = run(raw(strategy="fedavg", learning_rate=0.1, samples_per_client=100, num_server_rounds=4, value_type="float16"))
     for one, other in zip(full.round_log.read(), half.round_log.read(), strict=True):
         assert one["uplink"] == {"values, float32": {"messages": 4, "bytes": 4 * (36 + 4 * D)}}
         assert other["uplink"] == {"values, float16": {"messages": 4, "bytes": 4 * (36 + 2 * D)}}

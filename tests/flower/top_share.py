@@ -1,19 +1,16 @@
 """A user's own method that sends a mask with values: the largest changes of the weights, and where they are."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from fedgates.config import number
-from fedgates.methods import Spec, WeightConfig, WeightMethod, largest, weighted_mean
+from fedgates.config import WeightConfig, key
+from fedgates.methods import Spec, WeightMethod, largest, weighted_mean
 from fedgates.types import Update, Weights, pack
 
 
-@dataclass(frozen=True)
 class TopShareConfig(WeightConfig):
     """The key that it adds."""
 
-    share: float = number(0.05, 0, 1, above=True)
+    share: float = key(0.05, "Share of the weights that a client sends.", gt=0, le=1)
 
 
 class TopShare(WeightMethod):
