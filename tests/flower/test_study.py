@@ -84,17 +84,18 @@ def there(tmp_path):
 
 def round_line(server_round):
     counts = {"clients_selected": 4, "clients_counted": 4, "clients_rejected": 0, "clients_failed": 0}
-    return json.dumps({"round": server_round, "seconds": 1.0, "uplink_bytes": 1, "downlink_bytes": 1, **counts})
+    metrics = dict.fromkeys(("accuracy", "loss", "density", "uplink_bpp", "downlink_bpp", "entropy_bpp"), 0.5)
+    return json.dumps({"round": server_round, "seconds": 1.0, "uplink_bytes": 1, "downlink_bytes": 1, **counts, **metrics})
 
 
-WANTED = {"strategy": "fedpm", "dataset": "digits", "seed": 1, "num-server-rounds": 2, "output-dir": "/b", "eps": 0.1}
+WANTED = {"strategy": "fedpm", "dataset": "digits", "seed": 1, "num-server-rounds": 2, "output-dir": "/b", "fedpm.eps": 0.1}
 
 
 @pytest.mark.parametrize(
     ("wanted", "found"),
     [
         (WANTED, True),
-        (WANTED | {"eps": 0.2}, False),
+        (WANTED | {"fedpm.eps": 0.2}, False),
         (WANTED | {"seed": 2}, False),
         (WANTED | {"num-server-rounds": 3}, False),
         (WANTED | {"new-key": 0}, False),

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from configs import config_of
 from flwr.common.config import parse_config_args
 from page_folders import CONFIG, full, line, page_of, png, predictions, write_folder, write_model
 
@@ -83,7 +84,7 @@ print({{"torch", "flwr", "matplotlib", "PIL"}} & {{*sys.modules}})
 
 
 def test_changed_keys_are_those_that_differ_from_the_defaults(tmp_path):
-    config = to_dict(RunConfig(seed=7, output_dir="/tmp/x", resume="/tmp/y")) | {
+    config = to_dict(config_of(RunConfig, seed=7, output_dir="/tmp/x", resume="/tmp/y")) | {
         "simulated-clients": 3,
         "fedpm.eps": 0.001,
         "prior": 2.0,

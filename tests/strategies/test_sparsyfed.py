@@ -178,8 +178,8 @@ def test_regrowth_and_consensus_are_of_what_can_be_pruned():
     list(masks.watch([update([1, 1, 0, 1, 1], 1, 1, 1, 1), update([1, 0, 0, 1, 1], 1, 1, 1)]))
     found = method().round_metrics(weights(1, 0, 0, 0, 0), weights(1, 1, 0, 0, 0), masks)
     assert found["mask_consensus"] == 1 / 2
-    assert found["regrowth"] == 1 / 3  # one of three ones; biases of zero are no regrowth
-    assert found["regrown"] == 1 / 6  # one of two masks' three gates
+    assert found["regrown_share_of_ones"] == 1 / 3  # one of three ones; biases of zero are no regrowth
+    assert found["regrown_share_of_gates"] == 1 / 6  # one of two masks' three gates
     assert found["inertia_2.weight"] == 1
 
 
@@ -241,4 +241,4 @@ def test_a_run_is_sparse_both_ways(raw, prune, downlink):
             assert line["model_density"] <= (ONES + BIASES) / (WEIGHTS + BIASES)
     for line in ledger[1:]:  # the first broadcast is dense
         assert line["downlink_bytes"] < 0.1 * ledger[0]["downlink_bytes"]
-        assert line["regrowth"] == 0
+        assert line["regrown_share_of_ones"] == 0

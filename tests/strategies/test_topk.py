@@ -193,5 +193,5 @@ def test_it_learns_on_digits_at_a_twentieth_of_the_bytes(raw):
         assert line["clients_counted"] == 10
         assert line["density"] == pytest.approx(0.05, abs=1e-4)
         assert 0 < line["mask_consensus"] < 1
-        assert "regrowth" not in line
+        assert "regrown_share_of_ones" not in line
         assert 0.05 * 32 < line["uplink_bpp"] < 0.05 * 32 + 0.3  # H2(.05) is .286
