@@ -13,7 +13,7 @@ from flwr.app import Array, ArrayRecord, Context, Message
 from flwr.clientapp import ClientApp
 from numpy.typing import NDArray
 
-from fedgates.config import LIMITS, RunConfig, current_names, parse, to_dict
+from fedgates.config import LIMITS, RunConfig, current_names, merged, parse, to_dict
 from fedgates.errors import ConfigError, NetworkError, WireError
 from fedgates.federation.client import Client, ClientStore, decode_state
 from fedgates.federation.client_data import ClientData, device_data, partition_data
@@ -116,7 +116,7 @@ def _array(values: NDArray[np.float32]) -> Array:
 
 def _key(own: tuple[tuple[str, str], ...], message: Message, context: Context) -> _Key:
     """Return what this client's method is a function of; a device may have lower limits of its own."""
-    raw = {**current_names(context.run_config), **_own_limits(context)}
+    raw = merged(context.run_config, _own_limits(context))
     return own, tuple(sorted(raw.items())), read_problem(message.content)
 
 
