@@ -46,10 +46,10 @@ def synthetic(config: RunConfig) -> Dataset:
     """
     features, linear = config.synthetic.features, config.dataset == "synthetic-linear"
     if config.synthetic.support > features:
-        raise ConfigError("synthetic.support", config.synthetic.support, f"at most synthetic-features, which is {features}")
+        raise ConfigError("synthetic.support", config.synthetic.support, f"at most synthetic.features, which is {features}")
     if features * (config.synthetic.examples + TEST) > _MOST_BYTES:
         most = _MOST_BYTES // features - TEST
-        expected = f"at most {most} examples of {features} features" if most > 0 else "fewer synthetic-features"
+        expected = f"at most {most} examples of {features} features" if most > 0 else "fewer synthetic.features"
         raise ConfigError("synthetic.examples", config.synthetic.examples, expected)
     weights = true_weights(config)
     parts = [

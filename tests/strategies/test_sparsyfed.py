@@ -23,9 +23,8 @@ def tiny():
 
 
 def method(module=None, **config):
-    return SparsyFed(
-        config_of(SparsyFedConfig, **{"strategy": "sparsyfed", "local_epochs": 1, **config}), Network(module or tiny())
-    )
+    settings = {"strategy": "sparsyfed", "local_epochs": 1, "target_density": 1.0, "learning_rate": 0.1, **config}
+    return SparsyFed(config_of(SparsyFedConfig, **settings), Network(module or tiny()))
 
 
 def vector(*values):
@@ -118,8 +117,8 @@ def test_zeros_are_not_kept_however_few_there_are():
     assert method().kept(vector(0, -3, 0, 0, 0)).tolist() == [False, True, False, True, True]
 
 
-def test_without_a_target_nothing_is_dropped():
-    assert method().count == 3
+def test_with_a_target_of_one_nothing_is_dropped():
+    assert method(target_density=1.0).count == 3
 
 
 def test_trained_weights_are_pruned_before_they_are_sent():
@@ -178,8 +177,8 @@ def test_regrowth_and_consensus_are_of_what_can_be_pruned():
     list(masks.watch([update([1, 1, 0, 1, 1], 1, 1, 1, 1), update([1, 0, 0, 1, 1], 1, 1, 1)]))
     found = method().round_metrics(weights(1, 0, 0, 0, 0), weights(1, 1, 0, 0, 0), masks)
     assert found["mask_consensus"] == 1 / 2
-    assert found["regrowth"] == 1 / 3  # one of three ones; biases of zero are no regrowth
-    assert found["regrown"] == 1 / 6  # one of two masks' three gates
+    assert found["regrown_share_of_ones"] == 1 / 3  # one of three ones; biases of zero are no regrowth
+    assert found["regrown_share_of_gates"] == 1 / 6  # one of two masks' three gates
     assert found["inertia_2.weight"] == 1
 
 
@@ -241,4 +240,4 @@ def test_a_run_is_sparse_both_ways(raw, prune, downlink):
             assert line["model_density"] <= (ONES + BIASES) / (WEIGHTS + BIASES)
     for line in ledger[1:]:  # the first broadcast is dense
         assert line["downlink_bytes"] < 0.1 * ledger[0]["downlink_bytes"]
-        assert line["regrowth"] == 0
+        assert line["regrown_share_of_ones"] == 0
