@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 
+from fedgates.config import flatten, merged
 from fedgates.errors import ConfigError
 from fedgates.types import Value
 
@@ -82,12 +83,12 @@ class Study:
         """Return every run, in the order of the file; keys of a method override those of a scenario."""
         jobs = []
         for scenario, changes in self.scenarios.items():
-            shared = {**self.config, **changes}
+            shared = merged(self.config, changes)
             clients = int(shared.pop("clients", self.clients))
             for method, own in self.methods.items():
                 folder = PurePath(slug(scenario), slug(method))
                 jobs += [
-                    Job(scenario, method, seed, clients, {**shared, **own, "seed": seed}, folder / f"seed{seed}")
+                    Job(scenario, method, seed, clients, merged(shared, own, {"seed": seed}), folder / f"seed{seed}")
                     for seed in self.seeds
                 ]
         return jobs
@@ -152,14 +153,15 @@ def _tables(key: str, value: object) -> dict[str, Config]:
 def _config(key: str, value: object) -> Config:
     if not isinstance(value, dict):
         raise ConfigError(key, value, f"a table [{key}] of run config keys")
-    for name, found in value.items():
+    config = flatten(value)
+    for name, found in config.items():
         if name in _SET_BY_STUDY:
             raise ConfigError(f"{key}.{name}", found, _SET_BY_STUDY[name])
         if name == "clients" and not key.startswith("scenarios."):
             raise ConfigError(f"{key}.clients", found, "no clients here; set them for the study or for a scenario")
         if not isinstance(found, (bool, int, float, str)):
             raise ConfigError(f"{key}.{name}", found, "true or false, a number or a text")
-    return value
+    return config
 
 
 def _clients(key: str, value: object) -> int:

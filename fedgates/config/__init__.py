@@ -24,7 +24,7 @@ from fedgates.config.names import (
 )
 
 if TYPE_CHECKING:
-    from fedgates.config.aliases import current_names
+    from fedgates.config.aliases import current_name, current_names, merged
     from fedgates.config.app import AppConfig, as_pair, read_app, read_overrides
     from fedgates.config.fields import key
     from fedgates.config.flat import flatten
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from fedgates.config.tables import DensityTable, Table
 
 _LAZY = {
-    "fedgates.config.aliases": ("current_names",),
+    "fedgates.config.aliases": ("current_name", "current_names", "merged"),
     "fedgates.config.app": ("AppConfig", "as_pair", "read_app", "read_overrides"),
     "fedgates.config.fields": ("key",),
     "fedgates.config.flat": ("flatten",),
@@ -84,6 +84,7 @@ __all__ = [
     "WeightConfig",
     "as_pair",
     "changed",
+    "current_name",
     "current_names",
     "devices_shape",
     "flatten",
@@ -91,6 +92,7 @@ __all__ = [
     "is_reference",
     "key",
     "keys_of",
+    "merged",
     "parse",
     "read_app",
     "read_overrides",

@@ -103,6 +103,19 @@ def current_names(raw: Mapping[str, V], own: Collection[str] = ()) -> dict[str, 
     return found
 
 
+def merged(*configs: Mapping[str, V]) -> dict[str, V]:
+    """Return flat keys and values of several configs, spelled as given; a later one replaces a key under either of its names.
+
+    >>> merged({"seed": 1, "fedpm.eps": 0.001}, {"eps": 0.01})
+    {'seed': 1, 'eps': 0.01}
+    """
+    found: dict[str, V] = {}
+    for config in configs:
+        replaced = {current_name(key) for key in config}
+        found = {key: value for key, value in found.items() if current_name(key) not in replaced} | dict(config)
+    return found
+
+
 def _current_value(name: str, value: V) -> V:
     values = VALUE_ALIASES.get(name, {})
     return values.get(value, value) if isinstance(value, str) else value  # type: ignore[return-value]

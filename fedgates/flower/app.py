@@ -12,6 +12,7 @@ from flwr.app import Context, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.common.config import flatten_dict
 
+from fedgates.config import merged
 from fedgates.errors import ConfigError
 from fedgates.flower.loopback import LoopbackGrid
 from fedgates.flower.server_app import FederationApp
@@ -79,7 +80,7 @@ def run_one(app: App, config: Mapping[str, Value], clients: int, folder: Path) -
     AppError
         The app has left no run, or more than one. Besides, whatever the app raises.
     """
-    raw = {**app.config, **config, "output-dir": str(folder.absolute())}
+    raw = merged(app.config, config, {"output-dir": str(folder.absolute())})
     app.server(LoopbackGrid(app.client, raw, clients), Context(1, 0, {}, RecordDict(), raw))
     found = list(folder.glob("*/config.json"))
     if len(found) != 1:

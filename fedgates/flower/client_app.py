@@ -13,7 +13,7 @@ from flwr.app import Array, ArrayRecord, Context, Message
 from flwr.clientapp import ClientApp
 from numpy.typing import NDArray
 
-from fedgates.config import LIMITS, RunConfig, current_names, parse, to_dict
+from fedgates.config import LIMITS, RunConfig, current_name, merged, parse, to_dict
 from fedgates.errors import ConfigError, NetworkError, WireError
 from fedgates.federation.client import Client, ClientStore, decode_state
 from fedgates.federation.client_data import ClientData, device_data, partition_data
@@ -116,21 +116,23 @@ def _array(values: NDArray[np.float32]) -> Array:
 
 def _key(own: tuple[tuple[str, str], ...], message: Message, context: Context) -> _Key:
     """Return what this client's method is a function of; a device may have lower limits of its own."""
-    raw = {**current_names(context.run_config), **_own_limits(context)}
+    raw = merged(context.run_config, _own_limits(context))
     return own, tuple(sorted(raw.items())), read_problem(message.content)
 
 
 def _own_limits(context: Context) -> Mapping[str, Value]:
     """Return the limits in the node config that are lower than the run's."""
-    run, defaults, limits = current_names(context.run_config), to_dict(RunConfig()), dict[str, Value]()
-    for written, value in context.node_config.items():
-        (name,) = current_names({written: value})
-        if name.startswith(("limits.", "max-")) and name not in LIMITS:
-            raise ConfigError(written, value, f"one of {', '.join(LIMITS)} in a node config")
+    run = {key: value for key, value in context.run_config.items() if current_name(key) in LIMITS}
+    limits = to_dict(parse(RunConfig, run))
+    lower = dict[str, Value]()
+    for key, value in context.node_config.items():
+        name = current_name(key)
+        if key.startswith(("limits.", "max-")) and name not in LIMITS:
+            raise ConfigError(key, value, f"one of {', '.join(LIMITS)} in a node config")
         if name in LIMITS:
-            own = to_dict(parse(RunConfig, {written: value}))[name]
-            limits[name] = min(own, run.get(name, defaults[name]))
-    return limits
+            own = to_dict(parse(RunConfig, {key: value}))[name]
+            lower[name] = min(own, lower.get(name, limits[name]))
+    return lower
 
 
 def _partition_id(context: Context) -> int | None:

@@ -28,6 +28,7 @@ import torch
 
 from fedgates.compare.runs import NOT_COMPARED, read_run
 from fedgates.compare.study import Job
+from fedgates.config import merged
 from fedgates.errors import ConfigError, NetworkError
 from fedgates.federation.run import prepare
 from fedgates.flower.app import AppError, load_app, run_one
@@ -203,7 +204,7 @@ def _check(folder: Path, jobs: Sequence[Job]) -> list[dict[str, Any]] | str:
     try:
         app = load_app(folder)
         for job in jobs:
-            setup = prepare({**app.config, **job.config}, app.server.methods, partial(int, job.clients))
+            setup = prepare(merged(app.config, job.config), app.server.methods, partial(int, job.clients))
             found.append(run_values(setup.method.config, job.clients))
     except Exception as error:  # noqa: BLE001  # a method of the user's own may raise anything
         line = str(error) if isinstance(error, ConfigError | NetworkError) else error_line(error)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from fedgates import models
-from fedgates.config import UPLINKS, RunConfig, current_names, flatten, is_reference, parse
+from fedgates.config import UPLINKS, RunConfig, flatten, is_reference, parse
 from fedgates.config.suggestions import did_you_mean
 from fedgates.errors import ConfigError, NetworkError
 from fedgates.methods.base import Method
@@ -86,8 +86,7 @@ def configure(raw: Mapping[str, Value], own: Methods | None = None) -> tuple[typ
     ConfigError
         There is no such method, or a key or value is not accepted.
     """
-    settings = current_names(flatten(raw))
-    method = method_class(settings.get("strategy", "fedpm"), own)
+    method = method_class(flatten(raw).get("strategy", "fedpm"), own)
     config = parse(method.Config, raw, config_classes(own).values())
     spec = method.spec
     if config.uplink == "sampled" and not (spec.samples and spec.update == "mask"):

@@ -64,6 +64,27 @@ def test_every_combination_is_a_job(study):
     assert len({job.folder for job in jobs}) == len({*jobs}) == 8
 
 
+def test_tables_of_keys_are_dotted_keys(study):
+    text = """
+[config]
+density.target = 0.1
+[config.server]
+quorum = 0.4
+[scenarios.a]
+data = { dirichlet-alpha = 0.3 }
+[methods.b]
+server.quorum = 0.3
+"""
+    (job,) = study(text).jobs()
+    assert job.config == {"density.target": 0.1, "server.quorum": 0.3, "data.dirichlet-alpha": 0.3, "seed": 1}
+
+
+def test_a_method_overrides_a_key_under_either_of_its_names(study):
+    text = "[config]\nquorum = 0.4\nfedpm.eps = 0.01\n[methods.b]\nserver.quorum = 0.3\neps = 0.02"
+    (job,) = study(text).jobs()
+    assert job.config == {"server.quorum": 0.3, "eps": 0.02, "seed": 1}
+
+
 def test_what_is_asked(study):
     question = study(WHOLE).question
     assert (question.title, question.metric, question.targets) == ("Every method", "accuracy_mean", (0.9, 1))
@@ -127,7 +148,7 @@ BAD = {
         "scenarios.b.resume = 'x'",
         "no resume here; a study starts its runs from the beginning",
     ),
-    "table in a method": ("[methods.a.b]\nc = 1", "methods.a.b = {'c': 1}", "true or false, a number or a text"),
+    "table in a method": ("[methods.a.b]\nc = [1]", "methods.a.b.c = [1]", "true or false, a number or a text"),
     "same folder": (
         "[methods.'a b']\n[methods.'a%b']",
         "methods = 'a%b'",

@@ -1,16 +1,14 @@
-"""The methods' configuration classes, wherever they are defined."""
-
-import importlib
+"""The configuration classes of the built-in methods."""
 
 import pytest
 
-HOME = "fedgates.config._method_tables_draft"
+from fedgates.methods.registry import config_classes
 
 
 @pytest.fixture(scope="session")
 def configs():
     """Name of a method to its configuration class."""
-    return importlib.import_module(HOME).known_configs()
+    return config_classes()
 
 
 @pytest.fixture(scope="session")

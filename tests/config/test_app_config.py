@@ -3,7 +3,7 @@
 import pytest
 from flwr.common.config import parse_config_args
 
-from fedgates.config.app import _pairs, as_pair
+from fedgates.config.app import as_pair, read_overrides
 
 VALUES = [
     "",
@@ -30,4 +30,4 @@ def test_a_pair_is_read_as_it_was_written(value):
     written = f"first=1 {as_pair('a-key', value)} last=2"
     expected = {"first": 1, "a-key": value, "last": 2}
     assert parse_config_args([written]) == expected
-    assert _pairs(written) == expected
+    assert read_overrides(written) == expected

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fedgates.config.aliases import ALIASES, OLD_NAMES, VALUE_ALIASES, current_name, current_names
+from fedgates.config.aliases import ALIASES, OLD_NAMES, VALUE_ALIASES, current_name, current_names, merged
 from fedgates.config.keys import all_keys, keys_of
 from fedgates.config.parsing import parse, to_dict
 from fedgates.errors import ConfigError
@@ -48,6 +48,16 @@ def test_both_spellings_of_a_key_are_refused(configs):
         with pytest.raises(ConfigError) as error:
             parse(configs["fedpm"], raw)
         assert str(error.value) == "eps = 0.01: expected either eps or fedpm.eps, which are the same key"
+
+
+def test_a_later_config_replaces_a_key_under_either_name(configs):
+    app = {"seed": 1, "fedpm.eps": 0.001, "quorum": 0.5}
+    found = merged(app, {"eps": 0.01, "server.quorum": 0.4}, {"server.quorum": 0.3})
+    assert found == {"seed": 1, "eps": 0.01, "server.quorum": 0.3}
+    assert app == {"seed": 1, "fedpm.eps": 0.001, "quorum": 0.5}
+    assert merged() == {}
+    with pytest.raises(ConfigError):  # but one config with both spellings stays ambiguous
+        parse(configs["fedpm"], merged(app, {"eps": 0.01, "fedpm.eps": 0.02}))
 
 
 def test_unknown_keys_pass_through():

@@ -8,18 +8,36 @@ from pathlib import Path
 import pytest
 
 from fedgates.config import reference
-from fedgates.config.aliases import ALIASES
+from fedgates.config.aliases import ALIASES, current_name
+from fedgates.config.flat import flatten
 from fedgates.config.keys import all_keys
-from fedgates.config.parsing import flatten, parse
+from fedgates.config.parsing import parse
+from fedgates.config.run_config import RunConfig
 from fedgates.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
-BLOCK = ROOT / "fedgates/config/_pyproject_block_draft.toml"
+PYPROJECT = ROOT / "pyproject.toml"
+SHIPPED = flatten(tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["tool"]["flwr"]["app"]["config"])
 PAGE = ROOT / "docs/reference/configuration.md"
+
+CONTRACT = """strategy dataset data-dir partition dirichlet-alpha classes-per-client samples-per-client model num-server-rounds
+fraction-train fraction-evaluate local-epochs batch-size learning-rate precision seed density-penalty target-density
+entropy-bonus uplink downlink output-dir resume"""
 
 
 def test_the_shipped_block_is_the_generated_one(configs):
-    assert BLOCK.read_text(encoding="utf-8") == reference.toml_block(configs), "run: fedgates config --toml"
+    assert reference.toml_block(configs) in PYPROJECT.read_text(encoding="utf-8"), "run: fedgates config --toml"
+    assert list(SHIPPED) == list(flatten(tomllib.loads(reference.toml_block(configs))["tool"]["flwr"]["app"]["config"]))
+
+
+@pytest.mark.parametrize("old", CONTRACT.split())
+def test_every_key_that_others_rely_on_is_in_pyproject(old):
+    assert current_name(old) in SHIPPED
+
+
+def test_the_shipped_strategy_is_one_of_ours(configs):
+    assert SHIPPED["strategy"] in configs
+    assert RunConfig().strategy == SHIPPED["strategy"]
 
 
 def test_the_reference_page_is_the_generated_one(configs):
@@ -76,7 +94,7 @@ def test_an_explanation(configs):
         "  Gradient of a mask with respect to theta: identity, or multiplied by theta as in the authors' code.",
         "  accepts:   one of identity, authors-code",
         '  default:   "identity"',
-        "  used by:   fedpm, fedmask, one-bit-gates",
+        "  used by:   fedpm, one-bit-gates, fedmask",
         "  old name:  straight-through",
         "  old value: released, now authors-code",
         "  example:   flwr run . --run-config 'fedpm.straight-through=\"identity\"'",

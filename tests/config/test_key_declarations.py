@@ -31,6 +31,7 @@ class FadingConfig(MaskConfig):
 
     fading: FadingTable = FadingTable()
     any_number: float = key(0.0, "A number without bounds.")
+    steps: int = key(3, "A whole number without bounds.")
 
 
 FADING = ["fade", "shrink", "colour", "warm", "network", "log-dir"]
@@ -43,9 +44,10 @@ def refused(raw, config=FadingConfig):
 
 
 def test_values_are_nested_and_typed():
-    config = parse(FadingConfig, {"fading": {"fade": 3, "shrink": 0.5}, "fading.warm": True, "any-number": 2})
+    config = parse(FadingConfig, {"fading": {"fade": 3, "shrink": 0.5}, "fading.warm": True, "any-number": 2, "steps": -4})
     assert (config.fading.fade, config.fading.shrink, config.fading.warm) == (3, 0.5, True)
     assert (config.any_number, type(config.any_number)) == (2.0, float)
+    assert config.steps == -4
     assert config.server.quorum == 0.5
 
 
@@ -68,6 +70,7 @@ def test_keys_are_the_dotted_kebab_case_of_the_fields_flat_ones_first():
         ({"fading.colour": "green"}, "fading.colour = 'green': expected one of red, blue"),
         ({"fading.warm": 1}, "fading.warm = 1: expected true or false"),
         ({"fading.network": "a"}, "fading.network = 'a': expected \"module:name\""),
+        ({"steps": True}, "steps = True: expected a whole number"),
         ({"any-number": "x"}, "any-number = 'x': expected a number"),
         ({"any-number": float("nan")}, "any-number = nan: expected a number"),
         ({"any_number": 1}, "any_number = 1: expected a known key; did you mean any-number?"),

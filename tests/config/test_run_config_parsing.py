@@ -16,15 +16,15 @@ from fedgates.errors import ConfigError
 
 METHODS = [
     "fedpm",
-    "fedmask",
-    "one-bit-gates",
+    "fedavg",
     "entropy-gates",
+    "one-bit-gates",
     "sparsyfed",
     "lips",
     "topk",
     "signsgd",
+    "fedmask",
     "fediht",
-    "fedavg",
 ]
 FLAT = """strategy dataset data-dir model partition num-server-rounds fraction-train fraction-evaluate local-epochs batch-size
 learning-rate learning-rate-final precision seed uplink downlink output-dir trackers resume"""
@@ -155,6 +155,20 @@ def test_a_written_default_is_the_same_configuration(configs):
     assert parse(configs["fedavg"], {"strategy": "fedavg", "learning-rate": 0.3}) == configs["fedavg"](strategy="fedavg")
 
 
+def test_values_are_typed_and_the_rest_has_its_default(configs):
+    config = parse(configs["fedpm"], {"batch-size": 5, "learning-rate": 1, "model": "my.nets:small", "reset-every": 4})
+    assert (config.batch_size, config.learning_rate, config.model, config.fedpm.reset_every) == (5, 1.0, "my.nets:small", 4)
+    assert type(config.learning_rate) is float
+    assert config.local_epochs == 3
+
+
+def test_values_go_to_json_and_back_exactly(configs):
+    config = parse(configs["fedpm"], {"seed": 2**53 + 1, "eps": 1 / 3})
+    assert (config.seed, config.fedpm.eps) == (2**53 + 1, 1 / 3)
+    assert parse(configs["fedpm"], json.loads(json.dumps(to_dict(config)))) == config
+    assert list(to_dict(config)) == list(keys_of(configs["fedpm"]))
+
+
 def test_changed_keys_are_in_the_order_of_declaration(configs):
     config = parse(configs["fedavg"], {"sgd": {"momentum": 0.9}, "seed": 3, "strategy": "fedavg", "data.dirichlet-alpha": 0.5})
     assert list(changed(config).items()) == [("strategy", "fedavg"), ("seed", 3), ("sgd.momentum", 0.9)]
@@ -189,10 +203,15 @@ def test_changed_keys_are_in_the_order_of_declaration(configs):
         ("fedpm.eps", 1e-6),
         ("fedpm.straight-through", "authors-code"),
         ("uplink", "packed"),
+        ("uplink", "entropy"),
+        ("uplink", "side-info"),
         ("uplink", "sampled"),
+        ("downlink", "votes"),
+        ("downlink", "float32"),
         ("downlink", "relay"),
         ("wire.sampled-extra-bits", 0),
         ("wire.sampled-extra-bits", 7.5),
+        ("wire.value-type", "float32"),
         ("limits.max-gates", 2**32 - 1),
         ("gates.weight-scale", "authors-code"),
         ("gates.evaluations", "threshold"),
@@ -299,6 +318,7 @@ BAD = [
     ("fraction-train", math.nan, "a number above 0 and at most 1"),
     ("server.round-timeout", math.inf, "a number above 0"),
     ("learning-rate", 10**400, RATE),
+    ("num-server-rounds", 10**400, MILLION),
     ("seed", 10**400, "a whole number from 0 to 9,223,372,036,854,775,807"),
     # ranges
     ("batch-size", 0, MILLION),
@@ -322,6 +342,7 @@ BAD = [
     ("wire.sampled-extra-bits", -0.1, "a number from 0 to 7.5"),
     ("wire.sampled-extra-bits", 7.6, "a number from 0 to 7.5"),
     ("wire.sampled-extra-bits", math.nan, "a number from 0 to 7.5"),
+    ("wire.sampled-extra-bits", "5", "a number from 0 to 7.5"),
     ("fedpm.eps", 0.0, "a number from 1e-06 to 0.499"),
     ("fedpm.eps", 0.5, "a number from 1e-06 to 0.499"),
     ("fedpm.prior", 0.9, "a number from 1 to 1,000,000"),
@@ -346,17 +367,21 @@ BAD = [
     ("fedpm.score-init", "zero", "one of half, normal"),
     ("gates.evaluations", "sample", EVALUATIONS),
     ("gates.evaluations", "threshold,threshold", EVALUATIONS),
+    ("gates.evaluations", "threshold,", EVALUATIONS),
     ("gates.evaluations", "threshold,smaple", f"{EVALUATIONS}; did you mean sample?"),
     ("trackers", "tensorbord", f"{TRACKERS}; did you mean tensorboard?"),
     ("trackers", "wandb,wandb", TRACKERS),
     ("trackers", "tensorboard=x", TRACKERS),
     # data and paths
     ("dataset", "MNIST", f"{DATASET}; did you mean mnist?"),
+    ("dataset", "synthetic", f"{DATASET}; did you mean synthetic-linear?"),
     ("dataset", "zip:/a", DATASET),
+    ("dataset", "/a", DATASET),
     ("dataset", "devices:8x8:10", DATASET),
     ("dataset", "npz:rel.npz", f'{PATH}, after "npz:"'),
     ("dataset", "folder:", f'{PATH}, after "folder:"'),
     ("synthetic.features", 0, MILLION),
+    ("synthetic.support", 0, MILLION),
     ("synthetic.examples", 1_000_001, MILLION),
     ("synthetic.noise", -0.1, "a number from 0 to 1,000"),
     ("data-dir", "data", PATH),
@@ -364,12 +389,18 @@ BAD = [
     ("output-dir", "./runs", PATH),
     ("output-dir", "~no_such_user_here/runs", PATH),
     ("output-dir", "/runs\0", PATH),
+    ("data-dir", "~no_such_user_here/runs", PATH),
+    ("data-dir", "/runs\0", PATH),
+    ("resume", "~no_such_user_here/runs", f"empty, or the folder of a stopped run: {PATH}"),
+    ("resume", "/runs\0", f"empty, or the folder of a stopped run: {PATH}"),
     ("resume", "runs/one", f"empty, or the folder of a stopped run: {PATH}"),
     # what fedpm does not use: keys of shared tables, and keys of other methods
     ("density.target", 0.1, "0.0: strategy fedpm does not use it"),
     ("density.entropy-bonus", -0.1, "0.0: strategy fedpm does not use it"),
     ("learning-rate-final", 0.01, "0.0: strategy fedpm does not use it"),
+    ("density.target", 1.1, "0.0: strategy fedpm does not use it"),
     ("wire.value-type", "float16", "'float32': strategy fedpm does not use it"),
+    ("wire.value-type", "bfloat16", "'float32': strategy fedpm does not use it"),
     ("sgd.momentum", 0.9, "0.0: strategy fedpm does not use it"),
     ("sgd.momentum", False, "a number from 0 to 0.9999"),
     ("sparsyfed.powerprop", -3, "1.25: strategy fedpm does not use it"),
@@ -391,6 +422,52 @@ def test_bad_input_is_one_line_with_key_value_and_expectation(configs, key, valu
         parse(configs["fedpm"], raw, configs.values())
     assert str(error.value) == f"{key} = {value!r}: expected {expected}"
     assert error.value.key == key
+
+
+@pytest.mark.parametrize("value", [math.nan, -math.inf, "x"])
+def test_a_number_without_bounds_is_a_number(configs, value):
+    raw = {"strategy": "entropy-gates", "density.target": 0.1, "density.entropy-bonus": value}
+    assert refused(configs, raw) == f"density.entropy-bonus = {value!r}: expected a number"
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, math.nan, "0.1", True])
+def test_a_density_is_a_share(configs, value):
+    line = f"density.target = {value!r}: expected a number from 0 to 1"
+    assert refused(configs, {"strategy": "topk", "density.target": value}) == line
+
+
+@pytest.mark.parametrize("value", ["bfloat16", "", "float64"])
+def test_values_travel_in_one_of_two_types(configs, value):
+    line = f"wire.value-type = {value!r}: expected one of float32, float16"
+    assert refused(configs, {"strategy": "fedavg", "wire.value-type": value}).startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "default"),
+    [
+        ("density-penalty", 0.1, 0.0),
+        ("entropy-bonus", 1.0, 0.0),
+        ("entropy-bonus", -1.0, 0.0),
+        ("uplink", "packed", "side-info"),
+        ("uplink", "sampled", "side-info"),
+        ("sampled-extra-bits", 3.0, 5.0),
+    ],
+)
+def test_fedavg_refuses_shared_keys_that_it_does_not_use(configs, key, value, default):
+    line = f"{key} = {value!r}: expected {default!r}: strategy fedavg does not use it"
+    assert refused(configs, {"strategy": "fedavg", key: value}) == line
+    assert parse(configs["fedavg"], {"strategy": "fedavg", key: default}) == configs["fedavg"](strategy="fedavg")
+
+
+def test_fedavg_uses_the_keys_of_its_values_and_of_its_state(configs):
+    config = parse(configs["fedavg"], {"strategy": "fedavg", "value-type": "float16", "downlink": "relay"})
+    assert (config.wire.value_type, config.downlink) == ("float16", "relay")
+
+
+@pytest.mark.parametrize("known", [{"eps": 0.001}, {"fedpm.eps": 0.001}])
+def test_another_methods_key_does_not_hide_an_unknown_one(configs, known):
+    line = "esp = 0.1: expected a known key; did you mean fedpm.eps?"
+    assert refused(configs, {"strategy": "fedavg", **known, "esp": 0.1}) == line
 
 
 @pytest.mark.parametrize(

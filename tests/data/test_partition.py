@@ -151,24 +151,28 @@ def test_samples_per_client_is_an_upper_bound_for_dirichlet():
         (0, config(), r"^clients = 0: expected 1 to 300, which is"),
         (301, config(), r"^clients = 301: expected 1 to 300, which is"),
         (301, config("classes"), "^clients = 301: expected 1 to 300, which is"),
-        (7, config(samples_per_client=43), "^samples-per-client = 43: expected at most 42: .* iid and 7 clients"),
+        (7, config(samples_per_client=43), "^data.samples-per-client = 43: expected at most 42: .* iid and 7 clients"),
         (
             10,
             config("classes", classes_per_client=1, samples_per_client=31),
-            "^samples-per-client = 31: expected at most 30: .* classes and 10 clients",
+            "^data.samples-per-client = 31: expected at most 30: .* classes and 10 clients",
         ),
-        (5, config("classes", classes_per_client=11), "^classes-per-client = 11: expected at most the 10 classes"),
+        (5, config("classes", classes_per_client=11), "^data.classes-per-client = 11: expected at most the 10 classes"),
         (
             100,
             config("classes", classes_per_client=5),
-            r"^classes-per-client = 5: expected .*the rarest has 30, and there are 100 clients.*fewer clients$",
+            r"^data.classes-per-client = 5: expected .*the rarest has 30, and there are 100 clients.*fewer clients$",
         ),
         (
             100,
             config("dirichlet", dirichlet_alpha=0.01),
-            "^dirichlet-alpha = 0.01: expected a value with which each of 100 clients gets one of 300 examples",
+            "^data.dirichlet-alpha = 0.01: expected a value with which each of 100 clients gets one of 300 examples",
         ),
-        (5, config_of(RunConfig, partition="by-hand"), "^partition = 'by-hand': expected one of iid, dirichlet, classes$"),
+        (
+            5,
+            config().model_copy(update={"partition": "by-hand"}),
+            "^partition = 'by-hand': expected one of iid, dirichlet, classes$",
+        ),
     ],
 )
 def test_what_cannot_be_met(clients, base, message):

@@ -1,8 +1,6 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
-from configs import config_of
+from configs import config_of, with_settings
 from fedgates.strategies.fedpm import FedPMConfig
 
 from fedgates.config import RunConfig, devices_shape, parse
@@ -32,11 +30,11 @@ from fedgates.errors import ConfigError
 def test_source_keeps_what_the_data_depends_on(dataset, read):
     base = config_of(FedPMConfig, dataset=dataset)
     for key, value in read.items():
-        assert source(replace(base, **{key: value})) != source(base)
+        assert source(with_settings(base, **{key: value})) != source(base)
     passed_over = {"learning_rate": 0.5, "partition": "classes", "eps": 0.1} | ({} if "seed" in read else {"seed": 2})
     for key, value in passed_over.items():
-        assert source(replace(base, **{key: value})) == source(base) == source(config_of(RunConfig, dataset=dataset))
-        assert hash(source(replace(base, **{key: value}))) == hash(source(base))
+        assert source(with_settings(base, **{key: value})) == source(base) == source(config_of(RunConfig, dataset=dataset))
+        assert hash(source(with_settings(base, **{key: value}))) == hash(source(base))
 
 
 def test_the_source_loads_the_same_data():
@@ -107,5 +105,5 @@ def test_anything_else_is_refused_in_one_line(dataset):
 
 def test_its_source_is_its_name():
     config = config_of(RunConfig, dataset="devices:8x8x1:10")
-    assert load_once(config) is load_once(replace(config, seed=9, learning_rate=0.5))
-    assert load_once(config) is not load_once(replace(config, dataset="devices:8x8x1:11"))
+    assert load_once(config) is load_once(with_settings(config, seed=9, learning_rate=0.5))
+    assert load_once(config) is not load_once(with_settings(config, dataset="devices:8x8x1:11"))

@@ -1,27 +1,27 @@
 import hashlib
 import itertools
-from dataclasses import replace
 from statistics import NormalDist
 
 import numpy as np
 import pytest
 import torch
-from configs import config_of
+from configs import config_of, with_settings
 
 from fedgates import rng
-from fedgates.config import RunConfig
+from fedgates.config import RunConfig, to_dict
 from fedgates.data import load, normalise, partition
 from fedgates.data.synthetic import TEST, true_weights
 from fedgates.errors import ConfigError
 
-LINEAR = RunConfig(
+LINEAR = config_of(
+    RunConfig,
     dataset="synthetic-linear",
     synthetic_features=30,
     synthetic_support=4,
     synthetic_examples=2000,
     synthetic_noise=0.5,
 )
-LOGISTIC = replace(LINEAR, dataset="synthetic-logistic")
+LOGISTIC = with_settings(LINEAR, dataset="synthetic-logistic")
 
 
 def seen(examples):
@@ -30,7 +30,7 @@ def seen(examples):
 
 
 def test_shapes():
-    data = load(replace(LINEAR, synthetic_examples=7))
+    data = load(with_settings(LINEAR, synthetic_examples=7))
     assert data.train.x.shape == (7, 1, 30, 1)
     assert data.input_shape == (1, 1, 30)
     assert (data.num_classes, data.class_names, len(data.test)) == (0, (), 2000)
@@ -46,7 +46,7 @@ def test_the_defaults_are_many_more_features_than_examples():
 
 
 def test_features_are_normal_clipped_at_three_and_quantised():
-    pixels = load(replace(LINEAR, synthetic_features=200)).train.x.ravel()
+    pixels = load(with_settings(LINEAR, synthetic_features=200)).train.x.ravel()
     edges = (np.arange(255) + 0.5) / 255 * 6 - 3
     shares = np.diff([0, *map(NormalDist().cdf, edges), 1])
     found = np.bincount(pixels, minlength=256) / len(pixels)
@@ -66,17 +66,17 @@ def test_true_weights():
     assert np.array_equal(weights != 0, data.support)
     assert len(used) == 4
     assert used.max() <= 2 * used.min()
-    wide = true_weights(replace(LINEAR, synthetic_features=1000, synthetic_support=400))
+    wide = true_weights(with_settings(LINEAR, synthetic_features=1000, synthetic_support=400))
     assert 160 < (wide > 0).sum() < 240
     assert (wide != 0).sum() == 400
 
 
 def test_without_noise_targets_are_the_signal_and_it_has_unit_variance():
-    data = load(replace(LINEAR, synthetic_noise=0.0))
+    data = load(with_settings(LINEAR, synthetic_noise=0.0))
     assert np.allclose(data.train.y, seen(data.train) @ true_weights(LINEAR), atol=1e-6)
     both = np.concatenate([data.train.y, data.test.y])
     assert both.var() == pytest.approx(1, abs=4 * np.sqrt(2 / 4000))
-    labels = load(replace(LOGISTIC, synthetic_noise=0.0)).test
+    labels = load(with_settings(LOGISTIC, synthetic_noise=0.0)).test
     assert np.array_equal(labels.y, seen(labels) @ true_weights(LOGISTIC) > 0)
 
 
@@ -116,7 +116,7 @@ def test_logistic_regression_on_plenty_of_data_finds_the_truth():
 
 
 def test_labels_are_as_probable_as_the_logit_says():
-    part = load(replace(LOGISTIC, synthetic_noise=1.0)).test
+    part = load(with_settings(LOGISTIC, synthetic_noise=1.0)).test
     signal = seen(part) @ true_weights(LOGISTIC)
     for low, high in ((-9, -1), (-1, 0), (0, 1), (1, 9)):
         at = (low <= signal) & (signal < high)
@@ -131,7 +131,7 @@ def digest(data):
 def test_everything_is_a_function_of_the_seed():
     first = load(LINEAR)
     assert digest(load(LINEAR)) == digest(first)
-    other = load(replace(LINEAR, seed=2))
+    other = load(with_settings(LINEAR, seed=2))
     assert not set(digest(other)) & set(digest(first))
     assert not np.array_equal(other.support, first.support)
     np.random.seed(3)  # noqa: NPY002
@@ -142,8 +142,8 @@ def test_everything_is_a_function_of_the_seed():
 def test_more_noise_or_more_examples_leave_the_rest_as_it_was():
     first, noisier, longer = (
         load(LINEAR),
-        load(replace(LINEAR, synthetic_noise=1)),
-        load(replace(LINEAR, synthetic_examples=2001)),
+        load(with_settings(LINEAR, synthetic_noise=1)),
+        load(with_settings(LINEAR, synthetic_examples=2001)),
     )
     assert np.array_equal(noisier.train.x, first.train.x)
     assert np.array_equal(noisier.support, first.support)
@@ -161,7 +161,7 @@ def test_the_draw_is_the_same_on_every_machine():
     assert data.train.x.reshape(3, 5).tolist() == pixels
     assert np.flatnonzero(data.support).tolist() == [2, 4]
     assert data.train.y.tolist() == pytest.approx([0.0139367, -0.3746743, 1.2926607], abs=1e-6)
-    logistic = load(replace(small, dataset="synthetic-logistic", synthetic_examples=12))
+    logistic = load(with_settings(small, dataset="synthetic-logistic", synthetic_examples=12))
     assert logistic.train.y.tolist() == [1, 0, 1, 1, 0, 1, 0, 0, 0, 0, 0, 1]
 
 
@@ -180,20 +180,20 @@ def test_pixels_by_the_inverse_of_the_normal_distribution():
 @pytest.mark.parametrize(
     ("key", "change", "expected"),
     [
-        ("synthetic-support", {"synthetic_support": 31}, "at most synthetic-features, which is 30"),
+        ("synthetic.support", {"synthetic_support": 31}, "at most synthetic.features, which is 30"),
         (
-            "synthetic-examples",
+            "synthetic.examples",
             {"synthetic_features": 100_000, "synthetic_examples": 5000},
             f"at most {2**29 // 100_000 - TEST} examples of 100000 features",
         ),
-        ("synthetic-examples", {"synthetic_features": 1_000_000}, "fewer synthetic-features"),
+        ("synthetic.examples", {"synthetic_features": 1_000_000}, "fewer synthetic.features"),
     ],
 )
 def test_bad_keys(key, change, expected):
-    config = replace(LINEAR, **change)
+    config = with_settings(LINEAR, **change)
     with pytest.raises(ConfigError) as error:
         load(config)
-    assert str(error.value) == f"{key} = {getattr(config, key.replace('-', '_'))}: expected {expected}"
+    assert str(error.value) == f"{key} = {to_dict(config)[key]}: expected {expected}"
 
 
 # --- who holds which

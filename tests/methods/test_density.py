@@ -4,9 +4,10 @@ import pytest
 import torch
 from configs import config_of
 
-from fedgates.config import require_density
+from fedgates.config import DensityConfig
+from fedgates.config.parsing import require_density
 from fedgates.errors import ConfigError
-from fedgates.methods.density import DensityConfig, constraint_gradient
+from fedgates.methods.density import constraint_gradient
 
 
 def config(**changes):
@@ -58,8 +59,9 @@ def test_the_pull_by_hand():
 
 def test_a_density_must_be_asked_for():
     with pytest.raises(ConfigError) as error:
-        require_density(config_of(DensityConfig, strategy="one-bit-gates"))
-    assert str(error.value) == "target-density = 0.0: expected a share above 0: strategy one-bit-gates needs one"
+        require_density(DensityConfig(strategy="one-bit-gates"))
+    expected = "a share above 0: strategy one-bit-gates needs one, such as density.target=0.1"
+    assert str(error.value) == f"density.target = 0.0: expected {expected}"
     require_density(config_of(DensityConfig, target_density=0.01))
 
 

@@ -136,10 +136,10 @@ def test_over_many_draws_the_mean_of_what_is_restored_is_the_truth(probability):
 def test_theta_is_of_the_restored_votes(method, config):
     network = Network(nn.Sequential(nn.Flatten(), nn.Linear(1, 2)))
     state = Votes(lots(0, 2, 3, 4), 4)
-    assert method(config(flip_probability=0.25), network).theta(state).tolist() == [0, 0.5, 1, 1]
-    assert method(config(), network).theta(state).tolist() == [0, 0.5, 0.75, 1]
+    assert method(config_of(config, flip_probability=0.25), network).theta(state).tolist() == [0, 0.5, 1, 1]
+    assert method(config_of(config), network).theta(state).tolist() == [0, 0.5, 0.75, 1]
     # (ones + prior - 1) / (trials + 2 prior - 2)
-    assert method(config(flip_probability=0.25, prior=3.0), network).theta(state).tolist() == [0.25, 0.5, 0.75, 0.75]
+    assert method(config_of(config, flip_probability=0.25, prior=3.0), network).theta(state).tolist() == [0.25, 0.5, 0.75, 0.75]
     assert state.votes.tolist() == [0, 2, 3, 4]
 
 

@@ -3,10 +3,11 @@
 import re
 
 import pytest
-from fedgates.strategies.fedpm import FedPM
+from fedgates.strategies.fedpm import FedPM, FedPMConfig
 from loopback_runs import MLP_SIZE as D
 
 from client_app import app
+from fedgates.config import key
 from fedgates.errors import ConfigError
 from fedgates.flower import LoopbackGrid, run_on_grid
 from fedgates.methods import MaskMethod
@@ -30,13 +31,13 @@ def refusal(shape=DIGITS, **changes):
 
 
 BEYOND = [
-    ({"max-gates": D - 1}, "max-gates = 85001: expected at least 85,002, which model mlp has"),
+    ({"max-gates": D - 1}, "limits.max-gates = 85001: expected at least 85,002, which model mlp has"),
     (
         {"max-gates": 1, "model": "conv4", "dataset": "npz:/x"},
-        "max-gates = 1: expected at least 2,425,930, which model conv4 has",
+        "limits.max-gates = 1: expected at least 2,425,930, which model conv4 has",
     ),
-    ({"max-decode-mb": 1.0}, "max-decode-mb = 1.0: expected at least 2.7"),
-    ({"max-decode-mb": 2 * NEEDED - 1e-6, **TWO_VECTORS}, "max-decode-mb = 5.4401"),
+    ({"max-decode-mb": 1.0}, "limits.max-decode-mb = 1.0: expected at least 2.7"),
+    ({"max-decode-mb": 2 * NEEDED - 1e-6, **TWO_VECTORS}, "limits.max-decode-mb = 5.4401"),
 ]
 
 
@@ -65,7 +66,7 @@ def test_the_megabytes_that_it_asks_for_are_enough(strategy):
 def test_a_network_that_fits_in_no_memory_is_refused_by_its_size():
     # a device is told the shape by a server; what it may cost must be known before it is spent
     said = refusal(((99_999, 99_999, 99_999), 10))
-    assert re.match(r"max-gates = 50000000: expected at least [0-9,]{17,}, which model mlp has$", said)
+    assert re.match(r"limits\.max-gates = 50000000: expected at least [0-9,]{17,}, which model mlp has$", said)
 
 
 @pytest.mark.parametrize("changes", [{"max_gates": 85_001}, {"max_decode_mb": 2.0}], ids=str)
@@ -82,14 +83,14 @@ def test_such_a_run_sends_nothing(raw, changes):
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
     [
-        ("max-gates", 0, "a whole number of at least 1 and at most 4,294,967,295"),
-        ("max-gates", 2**32, "a whole number of at least 1 and at most 4,294,967,295"),
-        ("max-gates", 1e6, "a whole number of at least 1 and at most 4,294,967,295"),
+        ("max-gates", 0, "a whole number from 1 to 4,294,967,295"),
+        ("max-gates", 2**32, "a whole number from 1 to 4,294,967,295"),
+        ("max-gates", 1e6, "a whole number from 1 to 4,294,967,295"),
         ("max-payload-mb", 0, "a number above 0"),
         ("max-payload-mb", float("inf"), "a number above 0"),
         ("max-decode-mb", -1.0, "a number above 0"),
-        ("max-relay-updates", -1, "a whole number of at least 0 and at most 1,000,000"),
-        ("max-relay-updates", True, "a whole number of at least 0 and at most 1,000,000"),
+        ("max-relay-updates", -1, "a whole number from 0 to 1,000,000"),
+        ("max-relay-updates", True, "a whole number from 0 to 1,000,000"),
     ],
 )
 def test_a_limit_that_is_none_is_refused(key, value, expected):
@@ -99,8 +100,51 @@ def test_a_limit_that_is_none_is_refused(key, value, expected):
     assert str(error.value).endswith(f": expected {expected}")
 
 
+@pytest.mark.parametrize(
+    ("raw", "line"),
+    [
+        ({"momentum": 0.9}, "momentum = 0.9: expected 0.0: strategy fedpm does not use it"),
+        ({"strategy": "fedpm", "sgd": {"momentum": 0.9}}, "sgd.momentum = 0.9: expected 0.0: strategy fedpm does not use it"),
+        ({"powerprop": -3}, "powerprop = -3: expected 1.25: strategy fedpm does not use it"),
+        (
+            {"strategy": "sparsyfed"},
+            "density.target = 0.0: expected a share above 0: strategy sparsyfed needs one, such as density.target=0.1",
+        ),
+        (
+            {"quorum": 0.4, "server.quorum": 0.5},
+            "quorum = 0.4: expected either quorum or server.quorum, which are the same key",
+        ),
+        (
+            {"server": {"quorum": 0.5}, "quorum": 0.5},
+            "quorum = 0.5: expected either quorum or server.quorum, which are the same key",
+        ),
+    ],
+)
+def test_a_run_config_is_refused_in_one_line(raw, line):
+    with pytest.raises(ConfigError) as error:
+        configure(raw)
+    assert str(error.value) == line
+
+
+class PrunedConfig(FedPMConfig):
+    """Keys of a method whose flat key was once another method's."""
+
+    prune: int = key(1, "Number of gates to prune.", ge=1, le=9)
+
+
+class Pruned(FedPM):
+    """A method with such a key."""
+
+    Config = PrunedConfig
+
+
+def test_a_methods_own_flat_key_is_not_read_as_an_old_name():
+    raw = {"strategy": "test_registry:Pruned", "prune": 3, "sparsyfed.prune": "weights"}
+    assert configure(raw)[1].prune == 3
+
+
 def test_no_relay_at_all_can_be_asked_for():
-    assert configure({"max-relay-updates": 0})[1].max_relay_updates == 0
+    assert configure({"max-relay-updates": 0})[1].limits.max_relay_updates == 0
 
 
 class Unfinished(MaskMethod):

@@ -16,7 +16,7 @@ from fedgates.types import Update, Weights, pack
 
 def method(module=None, **config):
     module = module or nn.Sequential(nn.Flatten(), nn.Linear(1, 2))
-    return FedAvg(config_of(FedAvgConfig, strategy="fedavg", **config), Network(module))
+    return FedAvg(config_of(FedAvgConfig, **{"strategy": "fedavg", "learning_rate": 0.1, **config}), Network(module))
 
 
 def weights(*values):

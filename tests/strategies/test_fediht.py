@@ -17,8 +17,8 @@ from fedgates.types import Update, Weights, pack, unpack
 
 def method(density=0.5, **config):
     """Four weights: those of class 0 and 1 for one pixel, then their biases; two are kept."""
-    settings = config_of(FedIHTConfig, **{"strategy": "fediht", "target_density": density, "local_epochs": 1, **config})
-    return FedIHT(settings, Network(nn.Sequential(nn.Flatten(), nn.Linear(1, 2))))
+    settings = {"strategy": "fediht", "target_density": density, "local_epochs": 1, "learning_rate": 0.1, **config}
+    return FedIHT(config_of(FedIHTConfig, **settings), Network(nn.Sequential(nn.Flatten(), nn.Linear(1, 2))))
 
 
 def weights(*values):

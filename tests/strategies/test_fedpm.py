@@ -149,7 +149,7 @@ def by_hand(found, state_theta, task, config):
             s = s.detach().requires_grad_()
             p = torch.sigmoid(s)
             m = (torch.rand(len(s), generator=draw) < p.detach().float()).double()
-            slope = p * p.detach() if config.fedpm.straight_through == "released" else p
+            slope = p * p.detach() if config.fedpm.straight_through == "authors-code" else p
             w_run = w * (m + slope - slope.detach())
             logits = x[batch] @ w_run[: x.shape[1] * 2].view(2, -1).T + w_run[x.shape[1] * 2 :]
             loss = nn.functional.cross_entropy(logits, y[batch])
@@ -165,9 +165,9 @@ def by_hand(found, state_theta, task, config):
     "config",
     [
         {},
-        {"straight_through": "released"},
+        {"straight_through": "authors-code"},
         {"density_penalty": 3.0},
-        {"straight_through": "released", "density_penalty": 0.3, "eps": 0.1},
+        {"straight_through": "authors-code", "density_penalty": 0.3, "eps": 0.1},
         {"learning_rate": 0.5, "batch_size": 2, "seed": 9, "local_epochs": 1},
     ],
     ids=str,
@@ -422,8 +422,8 @@ def hidden():
     return nn.Sequential(nn.Flatten(), nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 2))
 
 
-@pytest.mark.parametrize("weight_scale", ["kaiming", "released", "density"])
-@pytest.mark.parametrize("straight_through", ["identity", "released"])
+@pytest.mark.parametrize("weight_scale", ["kaiming", "authors-code", "density"])
+@pytest.mark.parametrize("straight_through", ["identity", "authors-code"])
 def test_it_learns(weight_scale, straight_through):
     found = method(hidden(), batch_size=8, weight_scale=weight_scale, straight_through=straight_through)
     before = found.evaluate(found.initial_state(), Task(*separable()[1], server_round=0))

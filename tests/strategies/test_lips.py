@@ -28,7 +28,8 @@ FAR = 1 / (1 + np.e)
 
 
 def method(kind=LIPS, **config):
-    return kind(config_of(kind.Config, **{"strategy": "lips", "local_epochs": 1, "num_server_rounds": 20, **config}), network())
+    settings = {"strategy": "lips", "local_epochs": 1, "num_server_rounds": 20, "learning_rate": 0.1, **config}
+    return kind(config_of(kind.Config, **settings), network())
 
 
 def weights(*values):

@@ -51,9 +51,11 @@ def test_it_wants_a_density():
 
 
 def test_the_clip_falls_geometrically():
-    found = config_of(OneBitGatesConfig, initial_eps=0.1, eps=0.001, num_server_rounds=3)
+    found = config_of(OneBitGatesConfig, target_density=0.1, initial_eps=0.1, eps=0.001, num_server_rounds=3)
     assert [found.clip(server_round) for server_round in (1, 2, 3, 4)] == pytest.approx([0.1, 0.01, 0.001, 0.001])
-    assert config_of(OneBitGatesConfig, initial_eps=0.1, eps=0.001, num_server_rounds=1).clip(1) == pytest.approx(0.001)
+    assert config_of(OneBitGatesConfig, target_density=0.1, initial_eps=0.1, eps=0.001, num_server_rounds=1).clip(
+        1
+    ) == pytest.approx(0.001)
 
 
 @pytest.mark.parametrize(("server_round", "expected"), [(1, 0.1), (2, 0.01), (3, 0.001)])

@@ -23,9 +23,8 @@ def tiny():
 
 
 def method(module=None, **config):
-    return SparsyFed(
-        config_of(SparsyFedConfig, **{"strategy": "sparsyfed", "local_epochs": 1, **config}), Network(module or tiny())
-    )
+    settings = {"strategy": "sparsyfed", "local_epochs": 1, "target_density": 1.0, "learning_rate": 0.1, **config}
+    return SparsyFed(config_of(SparsyFedConfig, **settings), Network(module or tiny()))
 
 
 def vector(*values):
@@ -118,8 +117,8 @@ def test_zeros_are_not_kept_however_few_there_are():
     assert method().kept(vector(0, -3, 0, 0, 0)).tolist() == [False, True, False, True, True]
 
 
-def test_without_a_target_nothing_is_dropped():
-    assert method().count == 3
+def test_with_a_target_of_one_nothing_is_dropped():
+    assert method(target_density=1.0).count == 3
 
 
 def test_trained_weights_are_pruned_before_they_are_sent():

@@ -20,9 +20,8 @@ def network():
 
 
 def method(density=0.5, **config):
-    return TopK(
-        config_of(TopKConfig, **{"strategy": "topk", "target_density": density, "local_epochs": 1, **config}), network()
-    )
+    settings = {"strategy": "topk", "target_density": density, "local_epochs": 1, "learning_rate": 0.1, **config}
+    return TopK(config_of(TopKConfig, **settings), network())
 
 
 def vector(*values):
@@ -81,7 +80,7 @@ def test_target_density_is_the_share_that_is_sent_and_at_least_one_is(density, o
 @pytest.mark.parametrize("value_type", ["float32", "float16"])
 def test_nothing_is_lost_between_what_changed_and_what_the_server_reads(value_type):
     found = method(0.25, value_type=value_type)
-    dense = FedAvg(config_of(FedAvgConfig, local_epochs=1), network())
+    dense = FedAvg(config_of(FedAvgConfig, local_epochs=1, learning_rate=0.1), network())
     memory, received, changed = {}, np.zeros(4), np.zeros(4)
     for server_round in range(1, 12):
         state = weights(0.1 * server_round - 0.6, 0.4, -0.2, 0.3)
@@ -179,7 +178,7 @@ def test_a_run_without_a_density_ends_before_anything_is_sent(raw):
     config = raw(strategy="topk")
     grid = LoopbackGrid(app, config, 4)
     grid.push_messages = None
-    with pytest.raises(ConfigError, match="target-density"):
+    with pytest.raises(ConfigError, match=r"^density\.target = 0\.0: expected a share above 0: strategy topk needs one"):
         run_on_grid(grid, config)
 
 
