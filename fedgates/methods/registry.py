@@ -23,15 +23,15 @@ Methods = Mapping[str, str]
 """Name of a method to "module:Class"."""
 BUILT_IN: Methods = {
     "fedpm": "fedgates.strategies.fedpm:FedPM",
-    "fedavg": "fedgates.strategies.fedavg:FedAvg",
-    "entropy-gates": "fedgates.strategies.entropy_gates:EntropyGates",
+    "fedmask": "fedgates.strategies.fedmask:FedMask",
     "one-bit-gates": "fedgates.strategies.one_bit_gates:OneBitGates",
+    "entropy-gates": "fedgates.strategies.entropy_gates:EntropyGates",
     "sparsyfed": "fedgates.strategies.sparsyfed:SparsyFed",
     "lips": "fedgates.strategies.lips:LIPS",
     "topk": "fedgates.strategies.topk:TopK",
     "signsgd": "fedgates.strategies.signsgd:SignSGD",
-    "fedmask": "fedgates.strategies.fedmask:FedMask",
     "fediht": "fedgates.strategies.fediht:FedIHT",
+    "fedavg": "fedgates.strategies.fedavg:FedAvg",
 }
 ENTRY_POINTS = "fedgates.methods"
 """Group of entry points by which an installed package gives its methods names."""

@@ -125,8 +125,8 @@ def test_inspect_says_layers_densities_and_bytes(capsys, model, trained):
         ("text", "MODEL = {}: not a model file of fedgates (it begins with b'not ', expected b'FGMD')"),
         ("newer", "MODEL = {}: model file version 4, expected 3: load it with a newer fedgates"),
         ("cut", "MODEL = {}: damaged, or cut short: its checksum does not match"),
-        ("absent", "MODEL is not a file, and run = '{}': expected a run's folder, the name of one in"),
-        ("x" * 300, "MODEL is not a file, and run = '{}': expected a run's folder, the name of one in"),
+        ("absent", "MODEL is not a file, and run = '{}': expected the folder of a run, the name of a run in"),
+        ("x" * 300, "MODEL is not a file, and run = '{}': expected the folder of a run, the name of a run in"),
     ],
 )
 def test_what_is_no_model_is_a_line(capsys, tmp_path, monkeypatch, model, name, more, file, line):
@@ -146,7 +146,8 @@ def test_a_run_stands_for_its_model(capsys, model, trained):
 
 
 def test_the_lines_in_the_readme_predict(model):
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (code,) = (block for block in blocks if "fedgates.load(" in block and "simulate" not in block)
     code, places = re.subn(r'"/home/you/.*/model.fedgates"', repr(str(model)), code)
     assert places == 1
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -223,7 +223,9 @@ def test_no_name_is_not_the_current_folder(capsys, monkeypatch, model, tmp_path)
     eight().save(tmp_path / "a.png")
     (tmp_path / "config.json").write_text("{}")
     assert refused(capsys, "predict", model, "") == "IMAGE = '': expected an image, or a folder of them"
-    assert refused(capsys, "predict", "", "a.png").startswith("MODEL is not a file, and run = '': expected a run's folder, ")
+    assert refused(capsys, "predict", "", "a.png").startswith(
+        "MODEL is not a file, and run = '': expected the folder of a run, "
+    )
 
 
 @pytest.mark.parametrize("name", ODD)

@@ -295,12 +295,12 @@ def test_an_unexpected_error_is_one_line(capsys, monkeypatch, tmp_path):
 ARGUMENTS = {
     "report": "A run: its folder, its",
     "cost": "A run: its folder, its",
-    "predict": "Pictures, or arrays.",
-} | dict.fromkeys(("inspect", "export"), "A model.fedgates; or of a run")
+    "predict": "Images, or arrays of images.",
+} | dict.fromkeys(("inspect", "export"), "A model.fedgates, or a run")
 
 
 def test_help_needs_nothing_heavy():
-    for name in ("runs", "report", "cost", "data", "inspect", "predict", "export", "compare"):
+    for name in ("run", "new", "config", "runs", "report", "cost", "data", "inspect", "predict", "export", "compare"):
         code = f"""
 import sys
 from fedgates.cli import main

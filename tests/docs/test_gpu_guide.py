@@ -18,8 +18,8 @@ from fedgates.config import keys_of
 from fedgates.methods import training
 from fedgates.methods.registry import BUILT_IN, configure, method_class
 from fedgates.methods.training import Task
-from fedgates.model_file.batch_norms import measured
-from fedgates.nn.dead_units import without_dead
+from fedgates.model_file.batch_norms import measure_statistics
+from fedgates.nn.dead_units import zero_dead_units
 from fedgates.nn.network import Network
 
 ASK, SHARED, KEPT_OFF = (block.text for block in blocks("gpu") if block.language == "bash")
@@ -173,6 +173,6 @@ def test_what_a_method_computes_with_lies_where_its_network_is(strategy, model):
     assert update.num_examples == 40
     assert of.evaluate(state, Task(x, y, 5))["loss"] == 1.0
     network.weights.copy_(of.weights(state))
-    without_dead(network.module)
-    measured(network.module, x)
+    zero_dead_units(network.module)
+    measure_statistics(network.module, x)
     assert {network.weights.device.type, network.gradient.device.type} == {"cuda"}
