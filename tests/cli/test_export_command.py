@@ -31,6 +31,7 @@ def test_safetensors_has_the_dense_weights(capsys, model, tmp_path):
     assert all(torch.equal(found[name], value) for name, value in expected.items())
 
 
+@pytest.mark.slow
 def test_onnx_is_written_beside_the_model(capsys, model):
     code, out, err = command(capsys, "export", model, "--to", "onnx")
     target = model.with_suffix(".onnx")

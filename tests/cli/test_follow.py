@@ -19,6 +19,8 @@ from command_line import command
 from fedgates.cli import follow
 from fedgates.cli.follow import write_current_page
 from fedgates.runs.folder import is_running
+
+pytestmark = pytest.mark.slow  # runs go on beside the command
 from fedgates.runs.listing import read_entry
 from fedgates.runs.round_log import RoundLog
 from fedgates.util.files import locked

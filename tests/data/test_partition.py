@@ -102,6 +102,7 @@ def test_global_generators_are_neither_read_nor_moved(base):
     assert as_lists(partition(LABELS, 5, base)) == first
 
 
+@pytest.mark.slow
 def test_importing_the_partitioners_moves_no_global_generator():
     code = (
         "import numpy as np; from fedgates.config import RunConfig; from fedgates.data import partition;"

@@ -47,6 +47,7 @@ def test_every_command_does_what_the_page_says(followed):
     assert "results:" not in fails.printed
 
 
+@pytest.mark.slow
 def test_what_is_packed_and_what_stays_behind(tmp_path):
     with Sandbox(tmp_path / "sandbox") as sandbox:
         app = prepared(sandbox)

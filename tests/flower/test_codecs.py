@@ -60,6 +60,7 @@ def test_votes_are_far_below_floats_and_a_relay_is_never_above_votes(ended):
             assert all(one["downlink_bytes"] <= other["downlink_bytes"] for one, other in zip(relay, votes, strict=True))
 
 
+@pytest.mark.slow
 def test_each_uplink_is_smaller_than_the_one_before_and_far_below_the_literatures_entropy(raw):
     changes = {"samples_per_client": 100, "local_epochs": 3, "num_server_rounds": 4}
     lines = {uplink: run(raw(**changes, uplink=uplink)).round_log.read() for uplink in (*LOSSLESS, "sampled")}
@@ -71,6 +72,7 @@ def test_each_uplink_is_smaller_than_the_one_before_and_far_below_the_literature
     assert lines["sampled"][-1]["accuracy"] > lines["side-info"][-1]["accuracy"] - 0.1
 
 
+@pytest.mark.slow
 def test_more_extra_bits_cost_more(raw):
     bytes_of = {
         extra: run(raw(uplink="sampled", sampled_extra_bits=extra, num_server_rounds=1)).round_log.read()[0]["uplink_bytes"]
@@ -83,6 +85,7 @@ def test_more_extra_bits_cost_more(raw):
 
 
 @pytest.mark.parametrize("fraction", [1.0, 0.6])
+@pytest.mark.slow
 def test_sampled_and_relayed_runs_repeat_whatever_order_replies_come_in(raw, fraction):
     config = raw(uplink="sampled", downlink="relay", num_server_rounds=3, fraction_train=fraction, round_timeout=60.0)
     grids = []
@@ -102,6 +105,7 @@ def test_sampled_and_relayed_runs_repeat_whatever_order_replies_come_in(raw, fra
         assert grid.states == grids[0].states  # every payload, byte for byte
 
 
+@pytest.mark.slow
 def test_a_sampled_run_is_the_same_whatever_the_downlink(raw):
     ends = {}
     for downlink in DOWNLINKS:

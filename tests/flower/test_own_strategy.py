@@ -47,6 +47,7 @@ def test_the_example_is_short_and_changes_two_rules():
     assert re.findall(r"    def (\w+)", text) == ["local_update", "aggregate"]
 
 
+@pytest.mark.slow
 def test_it_learns_on_every_wire_and_its_own_key_works(copy):
     folder, relayed, sampled, forgetful = on_loopback(
         copy, {}, {"downlink": "relay"}, {"uplink": "sampled"}, {"fade": 1000, "samples-per-client": 20, "local-epochs": 1}

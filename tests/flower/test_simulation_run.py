@@ -1,6 +1,8 @@
 """`fedgates.simulate`: what a script of one's own prints and gets back, and the errors that it raises."""
 
 import json
+import os
+import re
 import subprocess
 import sys
 
@@ -92,3 +94,17 @@ def test_what_cannot_be_run_is_an_error_of_one_line(raw, capsys, settings, clien
     assert str(raised.value).startswith(message)
     assert "\n" not in str(raised.value)
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.slow
+def test_the_lines_in_the_readme_run(tmp_path):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (code,) = (block for block in blocks if "fedgates.simulate(" in block)
+    environment = os.environ | {"HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    *table, folder = done.stdout.splitlines()
+    assert table[0].split() == ["accuracy", "uplink_bytes", "downlink_bytes"]
+    assert [row.split()[0] for row in table[2:]] == [str(number) for number in range(1, 11)]
+    assert float(table[-1].split()[1]) > 0.9
+    assert folder.startswith(str(tmp_path / "fedgates" / "runs"))

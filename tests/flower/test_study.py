@@ -208,6 +208,7 @@ def test_a_study_is_run_by_one_process_at_a_time(tmp_path):
         pass
 
 
+@pytest.mark.slow
 def test_checks_happen_elsewhere(tmp_path):
     with pytest.raises(StudyError, match=r"A / fedpm / seed 1: learning-rate = -1: expected"):
         check_jobs(write_app(tmp_path), [job(learning_rate=-1)])

@@ -50,7 +50,10 @@ def expect_the_logits_of_torch(file, model):
         np.testing.assert_allclose(found, model(x).numpy(), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", MODELS)
+SLOW = MODELS.keys() - {"mlp", "cnn"}
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in MODELS])
 def test_onnx_gives_the_logits_of_torch(tmp_path, name):
     model = loaded(tmp_path, name)
     assert write_onnx(model, tmp_path / "o") == (tmp_path / "o").stat().st_size

@@ -146,6 +146,7 @@ def test_keys_that_it_does_not_heed():
         configure({"strategy": "fedmask", "uplink": "sampled"})
 
 
+@pytest.mark.slow
 def test_it_learns_on_digits_and_relays_end_the_same(raw):
     changes = {"samples_per_client": 0, "num_server_rounds": 3, "local_epochs": 2, "eps": 0.3}
     ends, lines = [], []

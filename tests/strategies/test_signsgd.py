@@ -135,6 +135,7 @@ def test_bad_keys(key, value, expected):
     assert str(error.value) == f"{key} = {value!r}: expected {expected}"
 
 
+@pytest.mark.slow
 def test_it_learns_on_digits_at_a_bit_a_weight_and_relays_end_the_same(raw):
     changes = {"samples_per_client": 0, "num_server_rounds": 5, "local_epochs": 1, "server_learning_rate": 0.003}
     ends, lines = [], []

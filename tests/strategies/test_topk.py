@@ -182,6 +182,7 @@ def test_a_run_without_a_density_ends_before_anything_is_sent(raw):
         run_on_grid(grid, config)
 
 
+@pytest.mark.slow
 def test_it_learns_on_digits_at_a_twentieth_of_the_bytes(raw):
     changes = {"samples_per_client": 0, "num_server_rounds": 6, "local_epochs": 3}
     config = raw(strategy="topk", target_density=0.05, **changes)

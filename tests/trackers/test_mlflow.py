@@ -6,6 +6,7 @@ import pytest
 from tracked import run, tracking
 
 mlflow = pytest.importorskip("mlflow", reason="no mlflow: uv sync --extra mlflow")
+pytestmark = pytest.mark.slow  # its server takes seconds
 
 
 def runs_in(database):

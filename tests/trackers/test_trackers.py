@@ -160,6 +160,7 @@ def test_numbers_are_the_finite_numbers_of_a_line():
     }
 
 
+@pytest.mark.slow
 def test_a_run_without_trackers_imports_none(raw):
     script = """
 import json, sys

@@ -12,6 +12,8 @@ pytest.importorskip("wandb", reason="no wandb: uv sync --extra wandb")
 import wandb
 from wandb.proto import wandb_internal_pb2
 
+pytestmark = pytest.mark.slow  # its process takes seconds
+
 _BLOCK, _OPENING, _HEADER = 32768, 7, struct.Struct("<IHB")
 """W&B's file is a log as LevelDB's: blocks of records, each with a checksum, a length, and which part of a whole it is."""
 
