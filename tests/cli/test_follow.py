@@ -19,11 +19,11 @@ from command_line import command
 from fedgates.cli import follow
 from fedgates.cli.follow import write_current_page
 from fedgates.runs.folder import is_running
-
-pytestmark = pytest.mark.slow  # runs go on beside the command
 from fedgates.runs.listing import read_entry
 from fedgates.runs.round_log import RoundLog
 from fedgates.util.files import locked
+
+pytestmark = pytest.mark.slow  # runs go on beside the command
 
 AS_IN_A_TERMINAL = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
 """Whoever was started in the background by a shell without job control ignores SIGINT, and so do its children."""

@@ -50,7 +50,7 @@ def expect_the_logits_of_torch(file, model):
         np.testing.assert_allclose(found, model(x).numpy(), rtol=1e-5, atol=1e-5)
 
 
-SLOW = MODELS.keys() - {"mlp", "cnn"}
+SLOW = {*MODELS} - {"mlp", "cnn"}
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in MODELS])
