@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import effort
 import pytest
 import torch
 
@@ -19,6 +20,11 @@ LEFT_OUT = pytest.StashKey[dict[str, int]]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add ``--all``."""
     parser.addoption("--all", action="store_true", help="run slow tests and rehearsals, too (half an hour on two cores)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Take as many examples as the tests ask for where all are run."""
+    effort.thorough = bool(config.getoption("--all"))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -94,7 +94,7 @@ def test_an_explanation(configs):
         "  Gradient of a mask with respect to theta: identity, or multiplied by theta as in the authors' code.",
         "  accepts:   one of identity, authors-code",
         '  default:   "identity"',
-        "  used by:   fedpm, one-bit-gates, fedmask",
+        "  used by:   fedpm, fedmask, one-bit-gates",
         "  old name:  straight-through",
         "  old value: released, now authors-code",
         "  example:   flwr run . --run-config 'fedpm.straight-through=\"identity\"'",

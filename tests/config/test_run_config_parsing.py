@@ -14,18 +14,7 @@ from fedgates.config.parsing import changed, class_of, parse, require_density, t
 from fedgates.config.run_config import RunConfig, WeightConfig
 from fedgates.errors import ConfigError
 
-METHODS = [
-    "fedpm",
-    "fedavg",
-    "entropy-gates",
-    "one-bit-gates",
-    "sparsyfed",
-    "lips",
-    "topk",
-    "signsgd",
-    "fedmask",
-    "fediht",
-]
+METHODS = ["fedpm", "fedmask", "one-bit-gates", "entropy-gates", "sparsyfed", "lips", "topk", "signsgd", "fediht", "fedavg"]
 FLAT = """strategy dataset data-dir model partition num-server-rounds fraction-train fraction-evaluate local-epochs batch-size
 learning-rate learning-rate-final precision seed uplink downlink output-dir trackers resume"""
 TABLES = {

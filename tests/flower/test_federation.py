@@ -218,7 +218,7 @@ def test_no_usable_client_at_all_ends_the_run_with_the_reason(raw, tmp_path):
 BAD = [
     ({"min_clients": 13}, r"min-clients = 13: expected at most 12, which is how many clients are simulated"),
     ({"batch_size": 2**70}, r"batch-size = .*: expected a whole number from 1 to 1,000,000"),
-    ({"strategy": "fedprox"}, r"strategy = 'fedprox': expected one of fedpm, fedavg"),
+    ({"strategy": "fedprox"}, r"strategy = 'fedprox': expected one of fedpm, fedmask"),
     ({"strategy": "nowhere:Nothing"}, r"strategy = 'nowhere:Nothing': expected .*No module named .nowhere."),
     ({"strategy": "json:JSONDecoder"}, r"strategy = 'json:JSONDecoder': expected a class derived from"),
     ({"model": "conv10"}, r"model = 'conv10': expected .*32"),

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 from damage import refused, resealed
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from wire_cases import cases, content
 
@@ -80,20 +81,20 @@ def test_every_bit_flipped_in_a_body_is_noticed_though_the_checksum_fits(name):
 
 
 @given(st.sampled_from(list(SOUND)), st.binary(max_size=120))
-@settings(deadline=None, max_examples=300)
+@examples(300)
 def test_noise_is_refused(name, noise):
     assert refused(SOUND[name], noise)
 
 
 @given(st.sampled_from(list(SOUND)), st.binary(max_size=80))
-@settings(deadline=None, max_examples=500)
+@examples(500)
 def test_noise_behind_a_sound_header_is_refused_or_valid(name, noise):
     case = SOUND[name]
     expect_refused_or_the_same(case, resealed(case.payload[:HEADER_SIZE] + noise))
 
 
 @given(st.sampled_from(list(SOUND)), st.data())
-@settings(deadline=None, max_examples=500)
+@examples(500)
 def test_a_damaged_stretch_is_refused_or_valid(name, data):
     case = SOUND[name]
     start = data.draw(st.integers(0, len(case.payload) - 1))
@@ -105,7 +106,7 @@ def test_a_damaged_stretch_is_refused_or_valid(name, data):
 
 
 @given(st.sampled_from(list(SOUND)), st.sampled_from(list(SOUND)), st.data())
-@settings(deadline=None, max_examples=300)
+@examples(300)
 def test_the_head_of_one_payload_on_the_tail_of_another_is_refused_or_valid(name, other, data):
     case, tail = SOUND[name], SOUND[other].payload
     cut = data.draw(st.integers(0, len(case.payload)))

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import reference_decoder as reference
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from wire_cases import CLIENT, DIGEST, LAYERS, ROUND, SEED, Case, aggregate, cases, content, theta_of, votes_of, weights_of
@@ -111,7 +112,7 @@ def test_every_sort_of_payload_is_read_alike_over_random_networks(layers, seed):
 
 
 @given(networks, seeds, st.sampled_from(TRIALS))
-@settings(deadline=None, max_examples=60)
+@examples(60)
 def test_votes_of_any_trials_and_masks_given_them_are_read_alike(layers, seed, trials):
     random = np.random.default_rng(seed)
     context = CodingContext(DIGEST, layers, ROUND, votes_of(random, sum(layers), trials), SEED, CLIENT)
@@ -123,7 +124,7 @@ def test_votes_of_any_trials_and_masks_given_them_are_read_alike(layers, seed, t
 
 
 @given(networks, seeds, st.floats(0, 1), st.booleans())
-@settings(deadline=None, max_examples=40)
+@examples(40)
 def test_weights_and_masks_given_them_are_read_alike(layers, seed, density, tiny):
     random = np.random.default_rng(seed)
     state = weights_of(random, sum(layers), density)
@@ -151,7 +152,7 @@ def expect_masks_alike(random, context):
 
 
 @given(st.sampled_from(sorted(CASES)), st.data())
-@settings(deadline=None, max_examples=400)
+@examples(400)
 def test_changed_bytes_are_refused_or_read_alike(name, data):
     case = CASES[name]
     at = data.draw(st.integers(0, len(case.payload) - 1))
@@ -221,7 +222,7 @@ def test_another_base_round_network_or_sort_is_refused_by_both():
 
 
 @given(seeds, st.lists(st.integers(0, 208), min_size=1, max_size=4), st.integers(0, 5), st.booleans())
-@settings(deadline=None, max_examples=300)
+@examples(300)
 def test_a_range_code_is_sound_if_and_only_if_it_ends_as_an_encoder_ends_it(seed, table, length, near):
     random = np.random.default_rng(seed)
     sizes = random.integers(1, 30, len(table)).tolist()

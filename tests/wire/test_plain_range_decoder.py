@@ -5,6 +5,7 @@ import time
 import numpy as np
 import pytest
 from damage import refused, resealed
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from wire_cases import cases, content
@@ -87,14 +88,14 @@ def test_every_sort_of_payload(monkeypatch, name):
 
 
 @given(st.binary(max_size=24), seeds, st.lists(st.integers(0, 40), min_size=1, max_size=4).filter(any))
-@settings(deadline=None, max_examples=400)
+@examples(400)
 def test_noise_is_refused_by_both_or_read_alike(data, seed, sizes):
     _, frequencies = groups(seed, sizes)
     expect_same("decode_bits", data, sizes, frequencies)
 
 
 @given(seeds, st.lists(st.integers(1, 200), min_size=1, max_size=4), st.data())
-@settings(deadline=None, max_examples=400)
+@examples(400)
 def test_a_changed_code_is_refused_by_both_or_read_alike(seed, sizes, data):
     bits, frequencies = groups(seed, sizes)
     code = encode_bits(bits, sizes, frequencies)
@@ -108,7 +109,7 @@ def test_a_changed_code_is_refused_by_both_or_read_alike(seed, sizes, data):
 
 
 @given(seeds, st.integers(1, 100), st.data())
-@settings(deadline=None, max_examples=300)
+@examples(300)
 def test_a_changed_code_of_symbols_is_refused_by_both_or_read_alike(seed, size, data):
     symbols = np.random.default_rng(seed).binomial(10, 0.3, size).astype(np.int32)
     frequencies = symbol_frequencies(np.bincount(symbols, minlength=11))

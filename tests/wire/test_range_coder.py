@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from integer_range_decoder import IntegerRangeDecoder, edges
@@ -108,7 +109,7 @@ def test_frequencies_of_symbols_by_hand(counts, expected):
 
 
 @given(st.lists(st.integers(0, 2**31), min_size=2, max_size=4096).filter(any))
-@settings(deadline=None, max_examples=50)
+@examples(50)
 def test_frequencies_of_symbols_are_whole_and_leave_none_out(counts):
     found = symbol_frequencies(np.array(counts))
     assert found.dtype == np.uint16
@@ -147,7 +148,7 @@ def test_words_that_no_encoder_writes_are_refused(data, message):
 
 
 @given(st.binary(max_size=24).filter(lambda data: len(data) % 4 == 0), st.integers(1, 40), seeds)
-@settings(deadline=None, max_examples=300)
+@examples(300)
 def test_what_is_decoded_from_noise_is_what_was_encoded(data, size, seed):
     frequency = np.random.default_rng(seed).choice(FREQUENCIES, 1)
     try:

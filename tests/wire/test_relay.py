@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from wire_cases import DIGEST, ROUND, SEED, content, relay_case
 
@@ -37,7 +38,7 @@ def make(kind="mask", codec="side-info", clients=((5, 9), None, (3,)), context=C
     st.lists(st.integers(1, 100), min_size=1, max_size=3).map(tuple),
     st.lists(st.none() | st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=3), max_size=4),
 )
-@settings(deadline=None, max_examples=25)
+@examples(25)
 def test_the_state_is_rebuilt_bit_for_bit(kind, codec, seed, layers, clients):
     case, state = make(kind, codec, clients, CodingContext(DIGEST, layers, ROUND, seed=seed), seed)
     assert content(case.read(case.payload)) == content((state, ROUND))

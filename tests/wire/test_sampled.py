@@ -5,6 +5,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+from effort import draws
 from wire_cases import CLIENT, DIGEST, ROUND, SEED, floats, theta_of, votes_of
 
 from fedgates import rng
@@ -13,7 +14,7 @@ from fedgates.types import Votes
 from fedgates.wire import CodingContext
 from fedgates.wire.sampled import decode, encode
 
-DRAWS = 4000
+DRAWS = draws(4000)
 
 
 def product_of(q):

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from wire_cases import DIGEST, ROUND, floats, votes_of
@@ -27,7 +28,7 @@ def there_and_back(state, context=CONTEXT, downlink="votes"):
 
 
 @given(layers, rounds, trials, st.integers(0, 2**32 - 1), st.sampled_from(["some", "none", "all", "any number"]))
-@settings(deadline=None, max_examples=300)
+@examples(300)
 def test_votes_come_back_whatever_the_trials(sizes, server_round, number, seed, which):
     random = np.random.default_rng(seed)
     votes = {

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from wire_cases import CLIENT, DIGEST, LOSSLESS, ROUND, SEED, content, floats, sampled_by_coins, theta_of, votes_of, weights_of
@@ -34,7 +35,7 @@ def shareds(draw):
 
 
 @given(shareds(), st.sampled_from(LOSSLESS), densities, seeds)
-@settings(deadline=None, max_examples=300)
+@examples(300)
 def test_masks_come_back_whatever_they_are(context, uplink, density, seed):
     bits = np.random.default_rng(seed).random(context.size) < density
     payload = pack_update(Update(mask=pack(bits)), context, uplink)
@@ -46,7 +47,7 @@ def test_masks_come_back_whatever_they_are(context, uplink, density, seed):
 
 
 @given(shareds(), st.sampled_from(LOSSLESS), seeds, st.sampled_from([0.01, 0.3, 3]))
-@settings(deadline=None, max_examples=200)
+@examples(200)
 def test_masks_that_were_sampled_with_the_coins_come_back(context, uplink, seed, shift):
     state = context.state if isinstance(context.state, Votes) else Votes(np.zeros(context.size, np.uint32), 0)
     mask = sampled_by_coins(theta_of(np.random.default_rng(seed), state, shift), context)
@@ -55,7 +56,7 @@ def test_masks_that_were_sampled_with_the_coins_come_back(context, uplink, seed,
 
 
 @given(shareds(), st.sampled_from(LOSSLESS), densities, st.sampled_from(["float32", "float16"]), seeds)
-@settings(deadline=None, max_examples=200)
+@examples(200)
 def test_values_at_the_ones_of_a_mask_come_back_to_the_bit(context, uplink, density, value_type, seed):
     random = np.random.default_rng(seed)
     bits = random.random(context.size) < density
@@ -82,7 +83,7 @@ def test_values_of_all_gates_come_back_to_the_bit(sizes, seed, uplink, value_typ
 
 
 @given(shareds(), seeds, st.sampled_from([0.0, 1.0, 4.0, 7.5]), st.sampled_from([0.0, 0.3, 3]))
-@settings(deadline=None, max_examples=100)
+@examples(100)
 def test_sampled_sends_the_gates_that_its_encoder_chose(context, seed, extra_bits, shift):
     state = context.state if isinstance(context.state, Votes) else Votes(np.zeros(context.size, np.uint32), 0)
     theta = theta_of(np.random.default_rng(seed), state, shift)
