@@ -1,6 +1,7 @@
 """A network beyond this end's limits is refused before anything is done with it; through runs: test_limits.py."""
 
 import re
+import sys
 
 import pytest
 from fedgates.strategies.fedpm import FedPM, FedPMConfig
@@ -11,7 +12,7 @@ from fedgates.config import key
 from fedgates.errors import ConfigError
 from fedgates.flower import LoopbackGrid, run_on_grid
 from fedgates.methods import MaskMethod
-from fedgates.methods.registry import build, configure
+from fedgates.methods.registry import build, configure, method_class
 
 DIGITS = (1, 8, 8), 10
 NEEDED = 32 * D / 1e6
@@ -169,3 +170,42 @@ def test_a_class_that_cannot_be_built_is_a_line(name, why):
         build(method, config, (1, 8, 8), 10)
     expected = f"strategy = 'test_registry:{name}': expected a class that is built from (config, network); {why}"
     assert str(error.value).startswith(expected)
+
+
+# --- names of installed packages
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """A package on the path whose entry points name a method; it fails when it is imported, if `broken`."""
+
+    def install(name, *, broken=False):
+        source = "from fedgates.strategies.fedpm import FedPM\nclass Theirs(FedPM):\n    '''Theirs.'''\n"
+        (tmp_path / "their_package.py").write_text("raise RuntimeError('broken')\n" if broken else source)
+        info = tmp_path / "theirs-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[fedgates.methods]\n{name} = their_package:Theirs\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, "their_package", raising=False)
+
+    return install
+
+
+def test_an_installed_package_names_its_methods(installed):
+    installed("theirs")
+    method, config = configure({"strategy": "theirs", "fedpm.eps": 0.01})
+    assert (method.__module__, method.__name__, config.fedpm.eps) == ("their_package", "Theirs", 0.01)
+
+
+def test_it_hides_no_built_in_name(installed):
+    installed("fedpm")
+    assert method_class("fedpm").__module__ == "fedgates.strategies.fedpm"
+
+
+def test_a_broken_package_costs_only_runs_of_its_own_method(installed):
+    installed("theirs", broken=True)
+    configure({"strategy": "fedpm"})
+    line = r"^strategy = 'their_package:Theirs': expected a module that can be imported; RuntimeError: broken$"
+    with pytest.raises(ConfigError, match=line):
+        configure({"strategy": "theirs"})
