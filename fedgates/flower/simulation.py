@@ -11,7 +11,7 @@ from flwr.clientapp import ClientApp
 from tqdm import tqdm
 
 from fedgates import model_file
-from fedgates.config import is_reference
+from fedgates.config import flatten, is_reference
 from fedgates.errors import ConfigError
 from fedgates.federation.callbacks import BaseCallback, Callback, Record
 from fedgates.federation.server import Server
@@ -97,7 +97,7 @@ def simulate(
     nodes = list(node_configs or [])
     if num_clients < 1 and not nodes:
         raise ConfigError("num_clients", num_clients, "a whole number of at least 1, or node_configs instead")
-    raw = dict(settings or {})
+    raw = flatten(settings or {})
     network = _NetworkCallback()
     extra: list[Callback] = [network, *callbacks, *([_ProgressBar()] if progress else [])]
     grid = LoopbackGrid(client_app or make_client_app(methods), raw, num_clients, nodes)

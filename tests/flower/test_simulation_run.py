@@ -108,3 +108,10 @@ def test_the_lines_in_the_readme_run(tmp_path):
     assert [row.split()[0] for row in table[2:]] == [str(number) for number in range(1, 11)]
     assert float(table[-1].split()[1]) > 0.9
     assert folder.startswith(str(tmp_path / "fedgates" / "runs"))
+
+
+def test_tables_may_be_nested_mappings(raw):
+    flat = raw(num_server_rounds=1)
+    del flat["samples-per-client"]
+    result = fedgates.simulate(flat | {"data": {"samples-per-client": 7}}, num_clients=2, progress=False)
+    assert json.loads((result.folder / "config.json").read_text())["data.samples-per-client"] == 7
