@@ -13,6 +13,7 @@ import numpy as np
 from commands import Page
 from engines import ROOT, Sandbox, free_ports, until
 
+from fedgates.config import flatten
 from fedgates.data.digits import digits
 from fedgates.runs.folder import RunFolder
 
@@ -27,8 +28,8 @@ def write_npz(path, first, last, *, without=None):
 
 
 def keys_of(settings):
-    """The run config in a --run-config argument."""
-    return tomllib.loads("\n".join(settings.split()))
+    """Return the run config of a --run-config argument: dotted key to value."""
+    return flatten(tomllib.loads("\n".join(settings.split())))
 
 
 def results_of(out):
@@ -117,9 +118,9 @@ class Federation(Sandbox):
 
     # --- runs
 
-    def settings(self, **changes):
-        """The page's settings of a run, some of them changed."""
-        changed = keys_of(self.page.value("SETTINGS")) | {key.replace("_", "-"): value for key, value in changes.items()}
+    def settings(self, changes):
+        """Return the page's settings of a run, with some keys changed."""
+        changed = keys_of(self.page.value("SETTINGS")) | changes
         return " ".join(f'{key}="{value}"' if isinstance(value, str) else f"{key}={value}" for key, value in changed.items())
 
     def begin_run(self, name, settings, command='--run-config "$SETTINGS"', **values):

@@ -119,7 +119,7 @@ def test_superlink_itself_refuses_a_supernode_without_a_key(federation):
 
 
 def test_a_device_that_is_killed_in_mid_round_is_named_and_not_missed(federation, devices, first_run):
-    settings = federation.settings(fraction_evaluate=0.0, num_server_rounds=1, round_timeout=50.0)
+    settings = federation.settings({"fraction-evaluate": 0.0, "num-server-rounds": 1, "server.round-timeout": 50.0})
     run, folder = federation.begin_run("loss", settings)
     federation.in_round(folder, 1, *DATA)
     end_group(devices[2])
@@ -133,7 +133,7 @@ def test_a_device_that_is_killed_in_mid_round_is_named_and_not_missed(federation
 def test_a_run_whose_server_is_killed_ends_as_if_nothing_had_been(federation, devices, first_run):
     """Twice in its second round: first the run's own process alone, then SuperLink with it."""
     assert devices[2].poll() is not None
-    settings = federation.settings(fraction_evaluate=0.0, num_server_rounds=2)
+    settings = federation.settings({"fraction-evaluate": 0.0, "num-server-rounds": 2})
     resume = 'resume=\\"$RESULTS\\"'
 
     stopped, folder = federation.begin_run("killed", settings)
