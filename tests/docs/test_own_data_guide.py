@@ -9,6 +9,7 @@ from guide import runs, steps
 from PIL import Image
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
+import fedgates
 from fedgates.data.folders import read_folder
 
 PAGE = "own_data"
@@ -32,6 +33,8 @@ def test_commands_print_what_the_page_shows(tmp_path):
         assert len(labelled) == 36
         assert sum(words[1] == "three" for words in labelled) >= 27
         assert all("network c42c994e58b2279f" in step.printed for step in (arrays, pictures))
+        digests = [fedgates.load(folder / "model.fedgates").facts.digest for folder in runs(sandbox)]
+        assert digests == ["c42c994e58b2279f"] * 3
         assert wrong.printed.partition("expected ")[2] in devices.printed
 
 
