@@ -73,7 +73,11 @@ BAD = [
     ("supernode.sh", ["device", "s:1", "0", "d"], "d: expected an absolute path"),
     ("supernode.sh", ["device", "s:1", "0", '/"d'], '/"d: expected a path without quotes and backslashes'),
     ("supernode.sh", ["device", "s:1", "0", "/d"], "/d: expected an .npz file or a folder of images, and there is none"),
-    ("supernode.sh", ["device", "s:1", "0", "/", "9094", "a b=1"], "a b=1: expected limits.max-gates, limits.max-payload-mb or"),
+    (
+        "supernode.sh",
+        ["device", "s:1", "0", "/", "9094", "a b=1"],
+        "a b=1: expected limits.max-gates, limits.max-payload-mb or",
+    ),
     ("connection.sh", ["fed"], "usage: connection.sh NAME SERVER:PORT CA_CRT"),
     ("connection.sh", ["a.b", "s:1", "ca.crt"], "a.b: expected a name of letters, digits and -"),
     ("connection.sh", ["fed", "s", "ca.crt"], "s: expected SERVER:PORT"),

@@ -21,9 +21,7 @@ def test_commands_print_what_the_page_shows(tmp_path):
     with Sandbox(tmp_path / "sandbox") as sandbox:
         listed, arrays, pictures, wrong, devices = steps(PAGE, sandbox)
         assert all(step.shown for step in (listed, arrays, pictures, wrong, devices))
-        logs = [
-            [json.loads(line) for line in (folder / "rounds.jsonl").read_text().splitlines()] for folder in runs(sandbox)
-        ]
+        logs = [[json.loads(line) for line in (folder / "rounds.jsonl").read_text().splitlines()] for folder in runs(sandbox)]
         assert [len(lines) for lines in logs] == [3, 2, 2]
         assert logs[0][-1]["accuracy"] > 0.88
         assert logs[1][-1]["accuracy"] > 0.8
