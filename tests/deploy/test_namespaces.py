@@ -1,4 +1,4 @@
-"""A server and two devices in network namespaces of their own: the link of one of them is down for a while."""
+"""A server and two devices in network namespaces of their own; the link of one device is down for a while."""
 
 import os
 import subprocess
@@ -97,7 +97,7 @@ def test_a_device_whose_link_was_down_is_counted_again(net, tmp_path):
 
 
 def wait_for(run, folder, holds, what):
-    """Until what is wanted holds of the ledger of a run, which goes on all the while."""
+    """Wait until a condition on the round log of a run is true; the run continues."""
     until(lambda: holds(folder.round_log.read()) or run.poll() is not None, what, 300)
     assert holds(folder.round_log.read()), what
 
