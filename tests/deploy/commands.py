@@ -25,28 +25,28 @@ def _block(machine, how, text):
 
 
 class Page:
-    """The page's blocks; notes which have been asked for."""
+    """The page's blocks; records which were run."""
 
     def __init__(self):
         text = PAGE.read_text(encoding="utf-8")
         self.blocks = [_block(*found) for found in _BLOCK.findall(text)]
-        assert len(self.blocks) == text.count("```bash"), "a block that does not say in its first line which machine it is for"
-        self._asked = set()
+        assert len(self.blocks) == text.count("```bash"), "a block whose first line does not name its machine"
+        self._run = set()
 
     def script(self, command, **values):
-        """The one block with this command, after the page's assignments for its machine, of which `values` replace some."""
+        """Return the one block with this command, after the page's assignments for its machine, some replaced by `values`."""
         (block,) = (block for block in self.blocks if command in block.commands)
-        self._asked.add(block)
+        self._run.add(block)
         ours = dict(a for other in self.blocks if other.machine == block.machine for a in other.assignments)
         assert values.keys() <= ours.keys(), f"the page sets no {values.keys() - ours.keys()}"
         settings = [f"{name}={values.get(name, text)}" for name, text in ours.items()]
         return "\n".join(["set -euo pipefail", *settings, block.commands])
 
     def value(self, name):
-        """What the page sets a variable to."""
+        """Return the value that the page gives a variable."""
         return next(text for block in self.blocks for key, text in block.assignments if key == name).strip("'")
 
     @property
     def rest(self):
-        """Blocks with commands that nobody asked for, but those for systemd."""
-        return [block for block in self.blocks if block.commands and block.how != "systemd" and block not in self._asked]
+        """Blocks with commands that were not run, except those for systemd."""
+        return [block for block in self.blocks if block.commands and block.how != "systemd" and block not in self._run]

@@ -13,12 +13,13 @@ import numpy as np
 from commands import Page
 from engines import ROOT, Sandbox, free_ports, until
 
+from fedgates.config import flatten
 from fedgates.data.digits import digits
 from fedgates.runs.folder import RunFolder
 
 
 def write_npz(path, first, last, *, without=None):
-    """A device's own data: some of the digits, but none of one class."""
+    """Write the data of a device, some of the digits without one class; return the file."""
     train = digits().train
     x, y = train.x[first:last], train.y[first:last]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -27,19 +28,19 @@ def write_npz(path, first, last, *, without=None):
 
 
 def keys_of(settings):
-    """The run config in a --run-config argument."""
-    return tomllib.loads("\n".join(settings.split()))
+    """Return the run config of a --run-config argument: dotted key to value."""
+    return flatten(tomllib.loads("\n".join(settings.split())))
 
 
 def results_of(out):
-    """The folder that a run printed."""
+    """Return the folder that a run printed."""
     return RunFolder(Path(re.findall(r"^results: (.+)$", out, re.MULTILINE)[0]))
 
 
 class Federation(Sandbox):
-    """Everything lies under a home of its own, so that the page's own paths can stay as they are.
+    """A server and devices with a home folder of their own, so that the page's paths need no change.
 
-    The server has an address that devices reach; its commands are run `inside` something, a network namespace for example.
+    Devices reach the server at `address`; its commands are run with the prefix `inside`, which may enter a network namespace.
     """
 
     def __init__(self, folder, address="127.0.0.1", inside=()):
@@ -63,13 +64,13 @@ class Federation(Sandbox):
         return self.page.script(command, **{name: quote(str(value)) for name, value in {**own, **values}.items()})
 
     def do(self, command, **values):
-        """Run a block to its end: what it printed."""
+        """Run a block to its end; return its output."""
         code, out = self.run("bash", "-c", self.script(command, **values))
         assert code == 0, out
         return out
 
     def begin(self, command, name, inside=None, **values):
-        """Run a block in a terminal of its own."""
+        """Start a block in a process of its own; return the process."""
         return self.start(
             *(self.inside if inside is None else inside), "bash", "-c", self.script(command, **values), name=name, cwd=ROOT
         )
@@ -88,7 +89,7 @@ class Federation(Sandbox):
         until(lambda: "Uvicorn running on https://" in self.log(name), "SuperLink")
 
     def make_device(self, number, data, *, register=True, ca=None):
-        """A device with a key, the authority's certificate and data; its values of the page's variables."""
+        """Make a device with a key, the authority's certificate and data; store its values of the page's variables."""
         site = self.root / f"device-{number}"
         values = {"SITE": site, "SERVER": f"{self.address}:{self.port}", "NUMBER": number, "DATA": data}
         values["LOCAL"] = free_ports(1)[0]
@@ -109,7 +110,7 @@ class Federation(Sandbox):
         return int(re.findall(r"SuperNode ID: (\d+)", self.log(f"device-{number}"))[0])
 
     def statuses(self):
-        """Node id to status of every SuperNode that is registered."""
+        """Return the status of every registered SuperNode by node id."""
         return {int(node["node-id"]): node["status"] for node in self.nodes("fed")}
 
     def wait_online(self, *numbers):
@@ -117,23 +118,23 @@ class Federation(Sandbox):
 
     # --- runs
 
-    def settings(self, **changes):
-        """The page's settings of a run, some of them changed."""
-        changed = keys_of(self.page.value("SETTINGS")) | {key.replace("_", "-"): value for key, value in changes.items()}
+    def settings(self, changes):
+        """Return the page's settings of a run, with some keys changed."""
+        changed = keys_of(self.page.value("SETTINGS")) | changes
         return " ".join(f'{key}="{value}"' if isinstance(value, str) else f"{key}={value}" for key, value in changed.items())
 
     def begin_run(self, name, settings, command='--run-config "$SETTINGS"', **values):
-        """Start a run, and wait for its folder: its process, and the folder."""
+        """Start a run and wait for its folder; return its process and the folder."""
         process = self.begin(command, name, SETTINGS=settings, **values)
         until(lambda: "\nresults: " in self.log(name) or process.poll() is not None, "the run's folder")
         return process, results_of(self.log(name))
 
     def asked(self, number, kind="train"):
-        """How many messages of a kind a device was sent."""
+        """Return the number of messages of a kind that a device received."""
         return self.log(f"device-{number}").count(f"Receiving: {kind} message")
 
     def in_round(self, folder, server_round, *numbers):
-        """Wait until these devices have been sent their messages of a round that is not over."""
+        """Wait until these devices have received their messages of a round that is not over."""
         until(lambda: len(folder.round_log.read()) == server_round - 1, f"the end of round {server_round - 1}", 120)
         before = {number: self.asked(number) for number in numbers}
         until(lambda: all(self.asked(number) > before[number] for number in numbers), f"round {server_round} under way")

@@ -1,4 +1,4 @@
-"""deploy/README.md on 127.0.0.1: its commands, strangers, what is killed in mid-round, and the bytes that Flower counted."""
+"""deploy/README.md on 127.0.0.1: its commands, unregistered devices, kills in mid-round, and the bytes that Flower counts."""
 
 import httpx
 import pytest
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 FRAMING = 2000
 """Bytes that Flower may add to a message: its metadata, a header an object, and the other records (1.3 to 1.6 kB with 1.41)."""
 DATA = {0: (0, 150, 7), 1: (150, 240, None), 2: (240, 320, None)}
-"""Of each device: its first and last digit, and the class it lacks."""
+"""First and last digit of each device, and the class that it lacks."""
 STRANGER, DECEIVED = 8, 9
 
 
@@ -27,7 +27,7 @@ def federation(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def devices(federation):
-    """Three devices that are online, and the processes of their SuperNodes; two that are not let in."""
+    """Processes of the SuperNodes of three devices that are online, and of two that are not accepted."""
     data = {i: write_npz(federation.root / f"own-{i}.npz", a, b, without=lacks) for i, (a, b, lacks) in DATA.items()}
     other = federation.root / "other"
     code, out = federation.run("deploy/certificates.sh", str(other / "ca"), str(other / "server"), federation.address)
@@ -44,7 +44,7 @@ def devices(federation):
 
 @pytest.fixture(scope="module")
 def first_run(federation, devices):
-    """The page's run: what it printed, and its folder."""
+    """Output and folder of the page's run."""
     out = federation.do('--run-config "$SETTINGS"')
     return out, results_of(out)
 
@@ -60,7 +60,7 @@ def test_devices_train_on_their_own_data(federation, first_run):
     assert federation.runs("fed")[0]["status"] == "finished:completed"
 
 
-def test_the_ledgers_bytes_are_the_bytes_that_flower_counts(federation, first_run):
+def test_bytes_of_rounds_jsonl_are_those_that_flower_counts(federation, first_run):
     """The run relays sampled masks, so that each client's memory has to last from one message's process to the next one's."""
     lines = first_run[1].round_log.read()
     assert [list(line["uplink"]) for line in lines] == [["mask, sampled"]] * 3
@@ -70,12 +70,12 @@ def test_the_ledgers_bytes_are_the_bytes_that_flower_counts(federation, first_ru
     )
     traffic = federation.runs("fed")[0]["network-traffic"]
     messages = 3 * 3 * 2 + 3  # three rounds of three clients that train and evaluate, and one introduction each
-    for ledger, flower in ((uplink, traffic["inbound-bytes"]), (downlink + evaluation, traffic["outbound-bytes"])):
-        assert ledger < flower < ledger + messages * FRAMING, (uplink, downlink, evaluation, traffic)
+    for ours, flower in ((uplink, traffic["inbound-bytes"]), (downlink + evaluation, traffic["outbound-bytes"])):
+        assert ours < flower < ours + messages * FRAMING, (uplink, downlink, evaluation, traffic)
     assert f"A device sends {uplink / 9:,.0f} bytes a round" in federation.do("fedgates cost", RESULTS=first_run[1].path)
 
 
-def test_strangers_stay_outside(federation, devices, first_run):
+def test_unregistered_devices_are_refused(federation, devices, first_run):
     known = {federation.node_id(number) for number in DATA}
     others = {node: status for node, status in federation.statuses().items() if node not in known}
     assert list(others.values()) == ["registered"]  # the one whose certificate is of another authority; never online
@@ -88,7 +88,7 @@ def test_strangers_stay_outside(federation, devices, first_run):
         assert devices[number].wait(60) != 0
 
 
-def test_the_gate_passes_what_devices_say_and_nothing_else(federation):
+def test_the_gate_passes_calls_of_devices_alone(federation):
     home = federation.root / "fedgates" / "server"
     ask = httpx.Client(base_url=f"https://127.0.0.1:{federation.port}", verify=str(home / "ca.crt"))
     statuses = {
@@ -118,8 +118,8 @@ def test_superlink_itself_refuses_a_supernode_without_a_key(federation):
     assert "All SuperNodes must be registered" in federation.log("keyless")
 
 
-def test_a_device_that_is_killed_in_mid_round_is_named_and_not_missed(federation, devices, first_run):
-    settings = federation.settings(fraction_evaluate=0.0, num_server_rounds=1, round_timeout=50.0)
+def test_a_round_continues_without_a_device_that_is_killed(federation, devices, first_run):
+    settings = federation.settings({"fraction-evaluate": 0.0, "num-server-rounds": 1, "server.round-timeout": 50.0})
     run, folder = federation.begin_run("loss", settings)
     federation.in_round(folder, 1, *DATA)
     end_group(devices[2])
@@ -130,10 +130,10 @@ def test_a_device_that_is_killed_in_mid_round_is_named_and_not_missed(federation
     federation.do("flwr supernode unregister", NODE=federation.node_id(2))
 
 
-def test_a_run_whose_server_is_killed_ends_as_if_nothing_had_been(federation, devices, first_run):
+def test_a_run_whose_server_is_killed_resumes_to_the_same_end(federation, devices, first_run):
     """Twice in its second round: first the run's own process alone, then SuperLink with it."""
     assert devices[2].poll() is not None
-    settings = federation.settings(fraction_evaluate=0.0, num_server_rounds=2)
+    settings = federation.settings({"fraction-evaluate": 0.0, "num-server-rounds": 2})
     resume = 'resume=\\"$RESULTS\\"'
 
     stopped, folder = federation.begin_run("killed", settings)
@@ -165,7 +165,7 @@ def test_a_run_whose_server_is_killed_ends_as_if_nothing_had_been(federation, de
     assert (folder.path / name).read_bytes() == (reference.path / name).read_bytes()
 
 
-def test_a_device_that_is_unregistered_is_gone(federation, devices, first_run):
+def test_an_unregistered_device_is_not_accepted_again(federation, devices, first_run):
     federation.do("flwr supernode unregister", NODE=federation.node_id(1))
     until(lambda: devices[1].poll() is not None, "the end of its SuperNode", 20)
     assert federation.statuses()[federation.node_id(1)] == "unregistered"

@@ -1,4 +1,4 @@
-"""What deploy/gate.py passes on, and what strangers cannot do to it; SuperLink is a stand-in here."""
+"""deploy/gate.py: calls that it passes, and attacks that it withstands; SuperLink is replaced by a mock."""
 
 import asyncio
 import importlib.util
@@ -26,12 +26,12 @@ async def answered(text):
 
 
 def asked(gate, *questions, fails=False):
-    """The answers to some questions, asked at once: (path, content, headers); and what reached SuperLink."""
+    """Send calls (path, content, headers) at once; return the answers, and the calls that reached SuperLink."""
     reached = []
 
     async def superlink(request):
         if fails:
-            raise httpx.ConnectError("nobody there")
+            raise httpx.ConnectError("connection refused")
         reached.append((request.url.path, await request.aread(), dict(request.headers)))
         return httpx.Response(200, content=answered(b"done"), headers={"x-theirs": "1", "connection": "close"})
 
@@ -57,17 +57,17 @@ def test_a_devices_call_goes_through_with_its_signature_and_comes_back(gate):
 
 
 @pytest.mark.parametrize("path", ["/v1/control/list-runs", "/v1/runtime/acquire-task", "/v1/fleet/register-node", "/", "/docs"])
-def test_nothing_else_does(gate, path):
+def test_other_calls_are_not_passed(gate, path):
     (answer,), reached = asked(gate, (path, b"", {}))
     assert (answer.status_code, reached) == (404, [])
 
 
-def test_what_is_too_long_is_refused_and_superlink_never_hears_of_it(gate):
+def test_a_body_that_is_too_long_is_refused_before_superlink(gate):
     (answer,), reached = asked(gate, ("/v1/fleet/push-object", b"x" * (gate.LONGEST_BODY + 1), {}))
     assert (answer.status_code, reached) == (413, [])
 
 
-def test_all_callers_together_are_bounded(gate, monkeypatch):
+def test_bodies_of_all_callers_together_are_limited(gate, monkeypatch):
     monkeypatch.setattr(gate, "MOST_HELD", 1500)
 
     async def half():
@@ -80,7 +80,7 @@ def test_all_callers_together_are_bounded(gate, monkeypatch):
     assert len(reached) == 1
 
 
-def test_who_is_slow_is_cut_off_and_holds_up_nobody(gate):
+def test_slow_callers_are_cut_off_and_delay_no_others(gate):
     async def slow():
         yield b"a"
         await asyncio.sleep(3)
@@ -92,9 +92,9 @@ def test_who_is_slow_is_cut_off_and_holds_up_nobody(gate):
     assert [body for _, body, _ in reached] == [b"honest"]
 
 
-def test_a_superlink_that_is_not_there_is_told_of_once(gate, caplog):
+def test_an_absent_superlink_is_logged_once(gate, caplog):
     answers, _ = asked(gate, *[("/v1/fleet/pull-messages", b"", {})] * 3, fails=True)
     assert [answer.status_code for answer in answers] == [503] * 3
     assert [record.getMessage() for record in caplog.records if record.name == "gate"] == [
-        "SuperLink cannot be reached: nobody there"
+        "SuperLink cannot be reached: connection refused"
     ]

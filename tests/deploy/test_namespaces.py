@@ -1,4 +1,4 @@
-"""A server and two devices in network namespaces of their own: the link of one of them is down for a while."""
+"""A server and two devices in network namespaces of their own; the link of one device is down for a while."""
 
 import os
 import subprocess
@@ -83,8 +83,9 @@ def test_a_device_whose_link_was_down_is_counted_again(net, tmp_path):
             federation.start_device(i, net.inside(i))
         federation.wait_online(*DATA)
 
-        many = {"num_server_rounds": 40, "max_failed_rounds": 40}  # on a busy machine either may be too slow for a round
-        settings = federation.settings(fraction_evaluate=0.0, min_clients=1, round_timeout=25.0, **many)
+        many = {"num-server-rounds": 40, "server.max-failed-rounds": 40}  # on a busy machine either may be too slow for a round
+        server = {"server.min-clients": 1, "server.round-timeout": 25.0}
+        settings = federation.settings({"fraction-evaluate": 0.0, **server, **many})
         run, folder = federation.begin_run("cut", settings)
         wait_for(run, folder, lambda lines: 2 in counted(lines), "a round with both")
         net.cut(2)
@@ -96,7 +97,7 @@ def test_a_device_whose_link_was_down_is_counted_again(net, tmp_path):
 
 
 def wait_for(run, folder, holds, what):
-    """Until what is wanted holds of the ledger of a run, which goes on all the while."""
+    """Wait until a condition on the round log of a run is true; the run continues."""
     until(lambda: holds(folder.round_log.read()) or run.poll() is not None, what, 300)
     assert holds(folder.round_log.read()), what
 

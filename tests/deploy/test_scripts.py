@@ -1,4 +1,4 @@
-"""The scripts of deploy/, without Flower: what they make, and what they say of bad input; and the systemd units."""
+"""The scripts of deploy/, without Flower: what they make, and their errors; and the systemd units."""
 
 import re
 import shutil
@@ -73,12 +73,27 @@ BAD = [
     ("supernode.sh", ["device", "s:1", "0", "d"], "d: expected an absolute path"),
     ("supernode.sh", ["device", "s:1", "0", '/"d'], '/"d: expected a path without quotes and backslashes'),
     ("supernode.sh", ["device", "s:1", "0", "/d"], "/d: expected an .npz file or a folder of images, and there is none"),
-    ("supernode.sh", ["device", "s:1", "0", "/", "9094", "a b=1"], "a b=1: expected max-gates, max-payload-mb or"),
+    (
+        "supernode.sh",
+        ["device", "s:1", "0", "/", "9094", "a b=1"],
+        "a b=1: expected limits.max-gates, limits.max-payload-mb or",
+    ),
     ("connection.sh", ["fed"], "usage: connection.sh NAME SERVER:PORT CA_CRT"),
     ("connection.sh", ["a.b", "s:1", "ca.crt"], "a.b: expected a name of letters, digits and -"),
     ("connection.sh", ["fed", "s", "ca.crt"], "s: expected SERVER:PORT"),
     ("connection.sh", ["fed", "s:1", "ca.crt"], "ca.crt: expected the server's ca.crt"),
 ]
+
+
+@pytest.mark.parametrize("limit", ["limits.max-payload-mb=8", "max-payload-mb=8"])
+def test_a_device_sets_lower_limits_in_its_node_config(limit, tmp_path):
+    (tmp_path / "flower-supernode").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    (tmp_path / "flower-supernode").chmod(0o755)
+    for name in ("ca.crt", "device.key"):
+        (tmp_path / name).touch()
+    code, out, _ = call("supernode.sh", tmp_path, "s:1", "3", "/", "9094", limit, PATH=f"{tmp_path}:/usr/bin:/bin")
+    assert code == 0
+    assert f'partition-id=3 data-path="/" {limit}' in out.splitlines()
 
 
 @pytest.mark.parametrize(("script", "arguments", "line"), BAD)
@@ -117,7 +132,7 @@ def test_a_connection_is_named_once(tmp_path):
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze here")
 @pytest.mark.parametrize("unit", ["superlink", "gate", "supernode"])
-def test_systemd_has_nothing_to_say_against_a_unit(unit, tmp_path):
+def test_systemd_accepts_the_units(unit, tmp_path):
     text = (DEPLOY / f"fedgates-{unit}.service").read_text()
     here = text.replace("/opt/fedgates/.venv/bin/python", sys.executable).replace("/opt/fedgates", str(ROOT))
     assert "/opt" not in here

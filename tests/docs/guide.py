@@ -1,7 +1,7 @@
-"""A guide followed as its reader would follow it: files saved, commands run, in a copy of the app, with a home of its own.
+"""Save the files and run the commands of a guide, in a copy of the app, with a home folder of its own.
 
 A block that begins with a comment naming a file (``# my_network.py``) is saved under that name beside ``client_app.py``;
-blocks of bash are run there, in their order, and end with the first command that fails. Other blocks are what one will see, or
+blocks of bash are run there, in order; each ends with the first command that fails. Other blocks are expected output, or
 parts of files, and belong to the guide's test.
 """
 
@@ -22,7 +22,7 @@ _NUMBER = re.compile(r"([\d,]*\.?\d+)([%x.,:;)]*)")
 _APP = ("client_app.py", "server_app.py", "pyproject.toml", "README.md", "LICENSE", "fedgates", "strategies", "examples")
 _UV = f"""#!/bin/sh
 # uv run [--extra NAME]... COMMAND, in the environment of these tests
-[ "$1" = run ] || {{ echo "the guides' tests know only uv run, not uv $1" >&2; exit 2; }}
+[ "$1" = run ] || {{ echo "the tests of the guides support only uv run, not uv $1" >&2; exit 2; }}
 shift
 while [ "$1" = --extra ]; do shift 2; done
 PATH="{BIN}:$PATH" exec "$@"
@@ -31,7 +31,7 @@ PATH="{BIN}:$PATH" exec "$@"
 
 @dataclass(frozen=True)
 class Block:
-    """A block of code: its language, its text, and the name of the file it is, or nothing."""
+    """A block of code: its language, its text, and the name of the file that it is, or an empty text."""
 
     language: str
     text: str
@@ -40,7 +40,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Step:
-    """A block of bash, what it printed, and what the page says that it prints."""
+    """A block of bash, its output, and the output that the page shows."""
 
     script: str
     printed: str
@@ -48,7 +48,7 @@ class Step:
 
 
 def blocks(name):
-    """All blocks of ``docs/NAME.md``."""
+    """Return all blocks of ``docs/NAME.md``."""
     text = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
     found = [Block(language, code, _name(code)) for language, code in _BLOCK.findall(text)]
     assert sum(block.language == "bash" for block in found) == text.count("```bash")
@@ -56,7 +56,7 @@ def blocks(name):
 
 
 def follow(name, sandbox, skip=lambda command: False):
-    """Save and run all that a guide says; what each block of bash printed. `skip` says which blocks cannot be run here."""
+    """Save the files and run the commands of a guide, except those with `skip`; return the output of each block of bash."""
     app = prepared(sandbox)
     printed = []
     for block in blocks(name):
@@ -69,9 +69,9 @@ def follow(name, sandbox, skip=lambda command: False):
 
 
 def steps(name, sandbox):
-    """Follow a guide that shows what it prints, and compare; a block may fail where the page shows the line of an error.
+    """Run a guide that shows output, and compare; a block may fail if the page shows an error line. Return the steps.
 
-    What a block of bash prints stands in a block of text right after it: some of its lines in their order, `...` for others.
+    The expected output of a block of bash is in a block of text right after it: some of its lines in order, `...` for others.
     """
     app = prepared(sandbox)
     found = []
@@ -90,7 +90,7 @@ def steps(name, sandbox):
 
 
 def expect_shown(shown, printed):
-    """Lines that a page shows are among those printed: the same words, numbers within a third, any times and dates."""
+    """Assert that the page's lines are among those printed: the same words, numbers within a third, any times and dates."""
     lines = iter(_COLOUR.sub("", printed).splitlines())
     for line in shown.splitlines():
         wanted = _PLACE.sub("", line).split()
@@ -98,14 +98,14 @@ def expect_shown(shown, printed):
 
 
 def run(script, sandbox, app, timeout=400, *, fails=False):
-    """Run a block of bash; what it printed. One that `fails` may end as a command does that refuses a value."""
+    """Run a block of bash and return its output. If it `fails`, it may exit with 2, the code of a refused value."""
     code, out = sandbox.run("bash", "-euo", "pipefail", "-c", script, cwd=app, timeout=timeout)
     assert code == 0 or (fails and code == 2), f"{script}\n{out}"
     return out
 
 
 def prepared(sandbox):
-    """A copy of the app in the sandbox, which from now on has a home of its own, and a `uv run` that installs nothing."""
+    """Return a copy of the app in the sandbox; give the sandbox a home folder, and a `uv run` that installs nothing."""
     folder = sandbox.home.parent
     app = folder / "fedgates"
     if not app.exists():
@@ -128,13 +128,13 @@ def prepared(sandbox):
 
 
 def runs(sandbox):
-    """The folders of the runs that were made, the oldest first."""
+    """Return the folders of the runs, the oldest first."""
     return sorted(Path(sandbox.env["HOME"]).glob("fedgates/runs/*"))
 
 
 def _alike(wanted, found):
     pairs = list(zip(wanted, found, strict=False))
-    spread = [("", ""), *pairs[:-1]]  # what stands before each word; how far apart seeds lie differs from machine to machine
+    spread = [("", ""), *pairs[:-1]]  # the word before each; the spread of seeds differs from machine to machine
     return len(wanted) == len(found) and all(a[0] == "±" or _near(*b) for a, b in zip(spread, pairs, strict=True))
 
 

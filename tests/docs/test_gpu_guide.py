@@ -1,4 +1,4 @@
-"""docs/gpu.md, on a GPU where there is one; where there is none, on one that Ray is only told of, and on torch's fake one."""
+"""docs/gpu.md, on a GPU if there is one; otherwise with a GPU that Ray is only configured with, and with torch's fake one."""
 
 import json
 import re
@@ -41,12 +41,12 @@ class Noting(FedPM):
 @pytest.fixture
 def sandbox(tmp_path):
     with Sandbox(tmp_path / "sandbox") as sandbox:
-        del sandbox.env["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"]  # the page says what Ray does by itself
+        del sandbox.env["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"]  # the page describes the default
         yield sandbox
 
 
 def noting(sandbox):
-    """The app, with a default method that notes where it trains, and the file that it is noted in."""
+    """Return the app, with a default method that records where it trains, and the file of these records."""
     app, notes = prepared(sandbox), sandbox.home.parent / "notes"
     (app / "noting.py").write_text(NOTING.replace("NOTES", str(notes)))
     settings = (app / "pyproject.toml").read_text()
@@ -62,10 +62,10 @@ def noted(notes):
 
 @pytest.mark.rehearsal
 @pytest.mark.slow
-def test_four_clients_share_a_gpu_others_see_none_and_too_much_is_refused(sandbox):
+def test_four_clients_share_a_gpu_and_a_request_for_too_many_is_refused(sandbox):
     app, notes = noting(sandbox)
-    told = SHARED.replace("num-supernodes=10", "num-supernodes=10 init-args-num-cpus=4 init-args-num-gpus=1")
-    assert "clients 10/10" in run(told, sandbox, app)
+    shared = SHARED.replace("num-supernodes=10", "num-supernodes=10 init-args-num-cpus=4 init-args-num-gpus=1")
+    assert "clients 10/10" in run(shared, sandbox, app)
     processes, visible, devices = map(set, zip(*noted(notes), strict=True))
     assert (len(processes), len(visible), devices) == (4, 1, {"cuda" if GPU else "cpu"})
     assert re.fullmatch(r"\d+", visible.pop())
@@ -84,7 +84,7 @@ def test_four_clients_share_a_gpu_others_see_none_and_too_much_is_refused(sandbo
 
 @pytest.mark.rehearsal
 @pytest.mark.slow
-def test_who_is_kept_off_the_gpu_trains_on_the_cpu(sandbox):
+def test_clients_without_a_visible_gpu_train_on_the_cpu(sandbox):
     app, notes = noting(sandbox)
     assert "clients 4/4" in run(KEPT_OFF, sandbox, app)
     assert {(each[1], each[2]) for each in noted(notes)} == {("", "cpu")}
@@ -94,13 +94,13 @@ def test_who_is_kept_off_the_gpu_trains_on_the_cpu(sandbox):
 @pytest.mark.rehearsal
 @pytest.mark.slow
 @pytest.mark.skipif(not GPU, reason="there is no GPU here")
-def test_the_commands_as_they_stand(sandbox):
+def test_unchanged_commands(sandbox):
     follow("gpu", sandbox, skip=lambda script: script == KEPT_OFF)
     (folder,) = runs(sandbox)
     assert (folder / "model.fedgates").exists()
 
 
-def test_every_key_of_its_commands_is_one():
+def test_keys_of_the_commands_exist():
     options = set(SimulationConfig.DESCRIPTOR.fields_by_name)
     for script in (SHARED, KEPT_OFF):
         words = shlex.split(script.replace("\\\n", " "))
@@ -117,16 +117,16 @@ def plain(out):
     return re.sub(r"\x1b\[\d*m", "", out)
 
 
-# --- on a GPU that is not there: torch checks that whatever meets in an operation lies on one device, and computes nothing
+# --- on a fake GPU: torch checks that the tensors of an operation are on one device, and computes nothing
 
 
 @pytest.fixture
 def fake(monkeypatch):
-    """A mode of torch in which there is a GPU; numbers that leave it are made up, and it has no backward pass."""
+    """Enable a mode of torch with a fake GPU; numbers read from it are made up, and it has no backward pass."""
     real, drawn = torch.Tensor.numpy, torch.rand
 
     def numpy(tensor):
-        assert tensor.device.type == "cpu", "an array of what lies on a GPU"
+        assert tensor.device.type == "cpu", "an array of a tensor on a GPU"
         return np.full(tensor.shape, 0.25, str(tensor.dtype).split(".")[1]) if isinstance(tensor, FakeTensor) else real(tensor)
 
     def rand(*size, generator, device):
@@ -156,7 +156,7 @@ def fake(monkeypatch):
 @pytest.mark.parametrize("model", ["mlp", "conv4", "resnet8"])
 @pytest.mark.parametrize("strategy", BUILT_IN)
 @pytest.mark.usefixtures("fake")
-def test_what_a_method_computes_with_lies_where_its_network_is(strategy, model):
+def test_tensors_of_a_method_are_on_the_device_of_its_network(strategy, model):
     raw = {"strategy": strategy, "model": model, "local-epochs": 1}
     known = keys_of(method_class(strategy).Config)
     wanted = {"sgd.momentum": 0.9, "gates.evaluations": "threshold,sample,ensemble"}

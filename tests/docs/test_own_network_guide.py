@@ -1,4 +1,4 @@
-"""docs/own_network.md, followed; and what it says of layers, held against the code."""
+"""The commands of docs/own_network.md, and its statements on layers."""
 
 import copy
 import importlib.util
@@ -33,22 +33,22 @@ def followed(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_every_command_does_what_the_page_says(followed):
+def test_commands_print_what_the_page_shows(followed):
     (run, inspect, look, fails), folders = followed
     assert [bool(step.shown) for step in followed[0]] == [True] * 4
-    (folder,) = folders  # what will not do leaves nothing
+    (folder,) = folders  # a run that is refused leaves nothing
     lines = [json.loads(line) for line in (folder / "rounds.jsonl").read_text().splitlines()]
     assert len(lines) == 5
     assert lines[-1]["accuracy"] > 0.88
     assert f"accuracy {100 * lines[-1]['accuracy']:.1f} %" in run.printed
-    assert "network 21de1fb96d941562" in run.printed  # whichever machine it is
+    assert "network 21de1fb96d941562" in run.printed  # on every machine
     assert f"{100 * lines[-1]['accuracy']:.1f}% of 360 test images" in look.printed
     assert "29,066 parameters" in inspect.printed
     assert "results:" not in fails.printed
 
 
 @pytest.mark.slow
-def test_what_is_packed_and_what_stays_behind(tmp_path):
+def test_files_that_flower_packs(tmp_path):
     with Sandbox(tmp_path / "sandbox") as sandbox:
         app = prepared(sandbox)
         (app / "nets").mkdir()
@@ -82,7 +82,7 @@ def packed(sandbox, app):
     [("fedpm", BatchNorm(32), False), ("fedavg", nn.BatchNorm2d(32, track_running_stats=False), True)],
     ids=["without weights", "with weights"],
 )
-def test_whether_a_finished_model_goes_by_the_batch(my_network, monkeypatch, raw, strategy, norm, depends):
+def test_whether_a_finished_model_depends_on_the_batch(my_network, monkeypatch, raw, strategy, norm, depends):
     monkeypatch.setattr(my_network, "normed", lambda shape, outputs: with_layer(my_network, copy.deepcopy(norm)))
     monkeypatch.setitem(sys.modules, "my_network", my_network)
     settings = raw(strategy=strategy, model="my_network:normed")
@@ -96,12 +96,12 @@ def test_other_errors_are_those_that_the_page_shows(my_network, monkeypatch):
     (shown,) = (block.text for block in blocks(PAGE) if block.text.startswith("fedgates: layer '1' (PReLU)"))
     monkeypatch.setattr(my_network, "bent", lambda shape, outputs: with_layer(my_network, nn.PReLU()), raising=False)
     monkeypatch.setitem(sys.modules, "my_network", my_network)
-    said = []
+    messages = []
     for name in ("my_network:bent", "my_network:tiny", "nets.mine:small"):
         with pytest.raises((NetworkError, ConfigError)) as error:
             prepare({"model": name}, None, lambda: 10)
-        said.append(f"fedgates: {error.value}")
-    assert shown.splitlines() == said
+        messages.append(f"fedgates: {error.value}")
+    assert shown.splitlines() == messages
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The opening of docs/own_strategy.md, followed; the reference below it is held by tests/flower."""
+"""The commands of docs/own_strategy.md and the errors that it shows; tests/flower tests the reference part."""
 
 import importlib
 import json
@@ -23,15 +23,16 @@ EXAMPLE = ROOT / "examples" / "own_strategy" / "own_strategy.py"
 
 @pytest.mark.rehearsal
 @pytest.mark.slow
-def test_every_command_does_what_the_page_says(tmp_path):
+def test_commands_print_what_the_page_shows(tmp_path):
     with Sandbox(tmp_path / "sandbox") as sandbox:
-        copied, tried, run, compared = steps(PAGE, sandbox)
+        copied, tried, run, compared, new = steps(PAGE, sandbox)
         assert not copied.printed
-        assert [bool(step.shown) for step in (tried, run, compared)] == [True] * 3
-        alone, engine = [ledger(folder) for folder in runs(sandbox)]
+        assert [bool(step.shown) for step in (tried, run, compared, new)] == [True] * 4
+        alone, engine, own_app = [rounds(folder) for folder in runs(sandbox)]
         for key in ("accuracy", "density", "uplink_bytes", "downlink_bytes"):
             assert [line[key] for line in alone] == [line[key] for line in engine]
         assert alone[-1]["accuracy"] > 0.85
+        assert own_app[-1]["accuracy"] > 0.85
         assert re.findall(r"^\| (fed\w+|fading.*?) \|", compared.printed, re.MULTILINE) == ["fedpm", "fading", "fading slowly"]
         assert {file.name for file in (prepared(sandbox) / "fading").iterdir()} >= {"table.md", "results.json"}
         settings = 'strategy="my_method:FadingVotes" fade=4'
@@ -40,7 +41,7 @@ def test_every_command_does_what_the_page_says(tmp_path):
         assert "Invalid run configuration" in out
 
 
-def ledger(folder):
+def rounds(folder):
     return [json.loads(line) for line in (folder / "rounds.jsonl").read_text().splitlines()]
 
 
@@ -58,16 +59,16 @@ def errors():
     return text.splitlines()
 
 
-def test_bad_names_say_what_the_page_shows(my_method, errors):
-    said = []
+def test_errors_of_bad_names_are_those_that_the_page_shows(my_method, errors):
+    messages = []
     for name in ("my_method:FadingVote", "my_method:FadingConfig"):
         with pytest.raises(ConfigError) as error:
             configure({"strategy": name})
-        said.append(f"fedgates: {error.value}")
-    assert errors[:2] == said
+        messages.append(f"fedgates: {error.value}")
+    assert errors[:2] == messages
 
 
-def test_a_bad_update_says_what_the_page_shows(my_method, errors, raw, caplog):
+def test_the_error_of_a_bad_update_is_that_which_the_page_shows(my_method, errors, raw, caplog):
     class Short(my_method.FadingVotes):
         def local_update(self, state, task):
             update = super().local_update(state, task)
@@ -78,11 +79,11 @@ def test_a_bad_update_says_what_the_page_shows(my_method, errors, raw, caplog):
     caplog.set_level(logging.INFO, "fedgates")
     with pytest.raises(QuorumError):
         run_on_grid(LoopbackGrid(app, settings, 2), settings)
-    why = errors[2].partition(" failed: ")[2]  # as of one client; those who say the same share a line
+    why = errors[2].partition(" failed: ")[2]  # of one client; clients with the same error share a line
     assert any(why in record.getMessage() for record in caplog.records)
 
 
-def test_keys_of_a_method_with_a_name_are_passed_over_by_others(my_method):
+def test_other_methods_ignore_the_keys_of_a_method_with_a_name(my_method):
     with pytest.raises(ConfigError, match=r"^fade = 2: expected a known key$"):
         configure({"strategy": "fedpm", "fade": 2})
     named = {"fading": "my_method:FadingVotes"}
@@ -91,6 +92,6 @@ def test_keys_of_a_method_with_a_name_are_passed_over_by_others(my_method):
     assert config.fade == 4
 
 
-def test_the_page_counts_the_examples_lines():
-    (lines,) = re.findall(r"It has (\d+) lines", (ROOT / "docs" / f"{PAGE}.md").read_text())
+def test_the_page_states_the_number_of_lines_of_the_example():
+    (lines,) = re.findall(r"The file has (\d+) lines", (ROOT / "docs" / f"{PAGE}.md").read_text())
     assert int(lines) == len(EXAMPLE.read_text().splitlines())

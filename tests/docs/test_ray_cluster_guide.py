@@ -1,4 +1,4 @@
-"""docs/ray_cluster.md, followed with two Ray nodes on one machine, and where namespaces are allowed as if on two machines."""
+"""The commands of docs/ray_cluster.md with two Ray nodes on one machine, and, if namespaces are allowed, as on two machines."""
 
 import json
 import os
@@ -21,19 +21,19 @@ from fedgates.runs.folder import RunFolder
 pytestmark = [pytest.mark.rehearsal, pytest.mark.slow]
 FIRST, OTHER, STATUS, RUN, TIMELINE, STOP = (block.text for block in blocks("ray_cluster") if block.language == "bash")
 ADDRESS = "192.168.1.10:6379"
-"""Of the first machine, on the page."""
+"""Address of the first machine on the page."""
 CLIENTS, ROUNDS = 6, 3
 ADDRESSES = {"first": "10.79.0.1", "other": "10.79.0.2"}
-"""Of the two machines that are made of namespaces."""
+"""Addresses of the two machines that are made of namespaces."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """A place where commands are run in the app's folder."""
+    """A machine on which commands are run in the app's folder."""
 
     sandbox: Sandbox
     enter: tuple[str, ...] = ()
-    """What enters it, before any command."""
+    """Prefix of a command that enters the machine."""
 
     def run(self, script):
         code, out = self.sandbox.run(*self.enter, "bash", "-euo", "pipefail", "-c", script, cwd=prepared(self.sandbox))
@@ -45,7 +45,7 @@ def test_two_nodes_train_to_the_same_bytes_as_one(tmp_path, short):
     with Sandbox(tmp_path / "sandbox") as sandbox:
         sandbox.env["RAY_TMPDIR"] = short  # or the simulations of other tests would join
         here, (port,) = Machine(sandbox), free_ports(1)
-        here.run(RUN)  # SuperLink is there before the cluster
+        here.run(RUN)  # SuperLink starts before the cluster
 
         here.run(FIRST.replace("--head", f"--head --port={port} --num-cpus=1"))
         address = Path(short, "ray", "ray_current_cluster").read_text()
@@ -60,7 +60,7 @@ def test_two_nodes_train_to_the_same_bytes_as_one(tmp_path, short):
     assert not sandbox.processes()
 
 
-def test_two_machines_that_share_nothing_but_the_clone(tmp_path, cable):
+def test_two_machines_that_share_only_the_clone(tmp_path, cable):
     with Sandbox(tmp_path / "sandbox") as sandbox:
         prepared(sandbox)
         first = machine(sandbox, cable, "first", "/tmp/ray")
@@ -83,7 +83,7 @@ def test_two_machines_that_share_nothing_but_the_clone(tmp_path, cable):
 
 @pytest.fixture
 def short():
-    """A folder for Ray, whose sockets take no long path."""
+    """Return a folder for Ray, whose sockets need a short path."""
     folder = tempfile.mkdtemp(prefix="r", dir="/tmp")
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
@@ -91,7 +91,7 @@ def short():
 
 @pytest.fixture
 def cable():
-    """Two network namespaces with a cable between them: how their names begin."""
+    """Make two network namespaces with a cable between them; return the prefix of their names."""
     name = f"fedgates-ray-{os.getpid()}"
     try:
         ip("netns", "add", f"{name}-first")
@@ -120,7 +120,7 @@ def ip(*words):
 
 
 def machine(sandbox, cable, name, *own):
-    """One with an address, processes, and folders of its own, which are empty at first."""
+    """Return a machine with its own address, processes, and folders, which are empty at first."""
     Path("/tmp/ray").mkdir(exist_ok=True)
     mounts = [f"mount -t tmpfs none '{folder}'" for folder in own]
     script = "; ".join([*mounts, "echo up", "trap exit TERM", "while sleep 1; do :; done"])
@@ -132,12 +132,12 @@ def machine(sandbox, cable, name, *own):
 
 
 def nodes(place):
-    """How many nodes `ray status` names as active."""
+    """Return the number of nodes that `ray status` lists as active."""
     return len(re.findall(r"^ 1 node_", place.run(STATUS).partition("Pending")[0], re.MULTILINE))
 
 
 def trained(place):
-    """How many messages were answered at each address, once Ray knows of all: a question for the name, and one a round."""
+    """Wait until Ray's log has all messages, an introduction and one a round; return their number for each address."""
 
     def counted():
         trace = re.search(r"written to (\S+)", place.run(TIMELINE))[1]
@@ -149,7 +149,7 @@ def trained(place):
 
 
 def left(folder):
-    """What a run leaves that is the same each time."""
+    """Return the results of a run that do not vary: lines without seconds, and files."""
     lines = [{key: value for key, value in line.items() if "seconds" not in key} for line in folder.round_log.read()]
     files = sorted(path for path in folder.path.iterdir() if path.suffix in (".safetensors", ".fedgates"))
     assert len(lines) == ROUNDS

@@ -1,4 +1,4 @@
-"""docs/trackers.md, followed."""
+"""The commands of docs/trackers.md."""
 
 import json
 import re
@@ -12,7 +12,7 @@ pytest.importorskip("tensorboard", reason="no tensorboard: uv sync --extra tenso
 pytestmark = [pytest.mark.rehearsal, pytest.mark.slow]
 
 
-def test_every_command_does_what_the_page_says(tmp_path):
+def test_commands_log_what_the_page_describes(tmp_path):
     with Sandbox(tmp_path / "sandbox") as sandbox:
         inspected, table = follow("trackers", sandbox)
         (folder,) = runs(sandbox)
