@@ -52,7 +52,7 @@ def _runs(data_dir: str, records: Path, seeds: range, rounds: int) -> tuple[list
         "samples-per-client": 200,
         "batch-size": 64,
     }
-    extra = {"packed": {}, "sampled": {"sampled-extra-bits": RunConfig.sampled_extra_bits}}
+    extra = {"packed": {}, "sampled": {"sampled-extra-bits": RunConfig().wire.sampled_extra_bits}}
     whole = [
         (
             {**base, "uplink": uplink, **extra[uplink], "seed": seed},

@@ -85,7 +85,7 @@ def _densities(folder: Path, number: int) -> Table:
     if theta is None:
         raise ValueError(f"round {number} of {folder} has no theta")
     shared = CodingContext(DIGEST, layers(), number, found.state, 1, found.clients[0])
-    gates, _ = sampled.encode(theta, shared, RunConfig.sampled_extra_bits)
+    gates, _ = sampled.encode(theta, shared, RunConfig().wire.sampled_extra_bits)
     cuts = np.cumsum(shared.layers)[:-1]
     rows: list[list[object]] = [
         [i, len(z), f"{q.mean():.4f}", f"{z.mean():.4f}", f"{np.sqrt((q * (1 - q)).sum()) / len(q):.4f}"]

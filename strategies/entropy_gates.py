@@ -56,7 +56,7 @@ class EntropyGatesConfig(DensityConfig, WeightConfig):
     entropy_gates: EntropyGatesTable = EntropyGatesTable()
 
     unused = WeightConfig.unused | {"uplink", "density.penalty"}
-    default_learning_rate = 0.1
+    default_learning_rate = 0.1  # as in benchmarks/study/methods_digits.toml
 
     @property
     def default_dual_learning_rate(self) -> float:

@@ -9,7 +9,7 @@ With ``H_k(w)`` the k weights of largest magnitude over all layers, and zeros in
 
 Weights of zero do not travel: both ways are a mask and as many values as it has ones, down from round 2 on at most k of them.
 
-Choices here: ``k = round(target-density * d)``, at least 1; the run starts from the network's own, dense weights, as FedAvg
+Choices here: ``k = round(density.target * d)``, at least 1; the run starts from the network's own, dense weights, as FedAvg
 does, and the first cut is a client's or the server's. `fediht.clients` says when clients cut their weights: never (Fed-HT, the
 default), after every step (FedIter-HT), or once a round, before they send them, which is ours: local training as in Fed-HT, as
 few bytes as with FedIter-HT.

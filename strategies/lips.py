@@ -3,7 +3,7 @@
 Xiao et al.: arXiv 2506.00932.
 
 Where clients' data differ, their updates of the middle layers cancel in the mean, and those layers hardly move (every weight
-method's ledger says by how much: ``inertia_<parameter>``, :mod:`fedgates.methods.inertia`). LIPS is FedAvg, but in every
+method's log has by how much: ``inertia_<parameter>``, :mod:`fedgates.methods.inertia`). LIPS is FedAvg, but in every
 `lips.every`-th of T rounds, round i, a client k starts from weights of which the middle ones are sparse:
 
     d_i = d0 + (1 - d0) i / T,    keep the top d_i of |g_k * w| over the middle layers together,    zero the rest,

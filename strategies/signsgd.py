@@ -44,7 +44,7 @@ class SignSGDConfig(WeightConfig):
     signsgd: SignSGDTable = SignSGDTable()
 
     unused = (WeightConfig.unused - {"privacy.flip-probability"}) | {"wire.value-type"}
-    default_learning_rate = 0.1
+    default_learning_rate = 0.1  # as in benchmarks/study/methods_digits.toml
 
 
 SignSGDCfg = TypeVar("SignSGDCfg", bound=SignSGDConfig)

@@ -8,7 +8,7 @@ A client trains as in FedAvg, from the server's weights ``w`` to ``w_k``, and re
 
     e_k += w_k - w;    send v_k = TopK(e_k);    e_k -= v_k as the server reads it;    server: w += sum_k n_k v_k / sum_k n_k.
 
-TopK keeps the ``round(target-density * d)`` numbers of largest magnitude, over all layers, at least one. What rounding to
+TopK keeps the ``round(density.target * d)`` numbers of largest magnitude, over all layers, at least one. What rounding to
 float16 loses stays in the error as well. A round costs a client ``32 * density + H2(density)`` bits a parameter, with float16
 ``16 * density + H2(density)``.
 

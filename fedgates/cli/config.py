@@ -131,6 +131,11 @@ def _checked(file: Path, configs: "Mapping[str, type[RunConfig]]", strategy: str
     if strategy is not None:
         raw = {**raw, "strategy": strategy}
     name = raw.get("strategy", "fedpm")
+    if path.name == "pyproject.toml":  # of an app, which may have methods of its own
+        from fedgates.flower.app import load_app  # noqa: PLC0415
+        from fedgates.methods.registry import config_classes  # noqa: PLC0415
+
+        configs = {**configs, **config_classes(load_app(path.absolute().parent).server.methods)}
     try:
         sys.path.insert(0, str(path.absolute().parent))  # for a method beside the file
         own = isinstance(name, str) and name not in configs and is_reference(name)

@@ -10,7 +10,7 @@ from fedgates.cli.app import cli, writable
 from fedgates.config.names import folder
 
 
-@cli.command(epilog="Example: fedgates data --clients 20 --run-config 'partition=\"dirichlet\" dirichlet-alpha=0.1'")
+@cli.command(epilog="Example: fedgates data --clients 20 --run-config 'partition=\"dirichlet\" data.dirichlet-alpha=0.1'")
 def data(
     clients: Annotated[int, typer.Option(min=1, help="Number of simulated clients.")] = 10,
     run_config: Annotated[str, typer.Option(help="Keys that override the app's, as for flwr run.", show_default=False)] = "",

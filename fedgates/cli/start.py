@@ -16,7 +16,10 @@ def run(
         str, typer.Option(help="Keys and values, or a .toml file, as of flwr run --run-config.", show_default=False)
     ] = "",
     app: Annotated[
-        Path | None, typer.Option(help="Folder of a Flower app whose config is the base.", show_default="the defaults")
+        Path | None,
+        typer.Option(
+            help="Folder of a Flower app: its config is the base, its methods have names.", show_default="the defaults"
+        ),
     ] = None,
 ) -> None:
     """Run a federation of simulated clients in this process.
@@ -24,14 +27,18 @@ def run(
     All numbers but seconds are those of `flwr run`; `fedgates config` lists the keys. Code of your own, such as
     model="my_module:my_function", is imported from the current folder.
     """
-    from fedgates.config import read_app, read_overrides  # noqa: PLC0415
+    from fedgates.config import merged, read_overrides  # noqa: PLC0415
+    from fedgates.flower.app import load_app  # noqa: PLC0415
     from fedgates.flower.server_app import log_to_stdout  # noqa: PLC0415
     from fedgates.flower.simulation import simulate  # noqa: PLC0415
 
     import_from_here()
-    settings = read_overrides(run_config) if app is None else read_app(folder(app)).overridden(run_config)
+    settings, methods = read_overrides(run_config), None
+    if app is not None:
+        loaded = load_app(folder(app).absolute())
+        settings, methods = merged(loaded.config, settings), loaded.server.methods
     log_to_stdout()
-    simulate(settings, clients, progress=False)
+    simulate(settings, clients, methods=methods, progress=False)
 
 
 @cli.command(epilog="Example: fedgates new my_app && flwr run my_app --stream")

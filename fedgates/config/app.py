@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedgates.config.aliases import current_names
+from fedgates.config.aliases import merged
 from fedgates.config.flat import flatten
 from fedgates.config.names import folder as expanded
 from fedgates.errors import ConfigError
@@ -30,8 +30,8 @@ class AppConfig:
     """"module:name" of its ClientApp."""
 
     def overridden(self, overrides: str = "") -> dict[str, Value]:
-        """Return the app's config under present key names, with the pairs or the file of ``--run-config`` on top."""
-        return current_names(self.config) | current_names(read_overrides(overrides))
+        """Return the app's config with the pairs or the file of ``--run-config`` on top, spelled as given."""
+        return merged(self.config, read_overrides(overrides))
 
 
 def read_app(folder: Path) -> AppConfig:

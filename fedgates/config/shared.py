@@ -35,5 +35,5 @@ def read_shared(app: AppConfig, overrides: str = "") -> RunConfig:
         (name,) = current_names({key: value})
         if name not in shared and name not in base:
             raise unknown(key, value, [*shared, *base])
-    raw = app.overridden(overrides)
+    raw = current_names(app.overridden(overrides))
     return parse(SharedConfig, {name: value for name, value in raw.items() if name in shared})

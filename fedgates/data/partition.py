@@ -20,7 +20,7 @@ def partition(labels: Indices, num_clients: int, config: "RunConfig") -> list[In
 
     ``iid`` gives all clients the same number, up to one; ``dirichlet`` draws, for each class, the clients' shares
     of it from Dir(alpha), and every client holds at least one example; ``classes`` gives every client
-    ``classes-per-client`` classes, one of them the client's number modulo the number of classes (Li et al., 2022,
+    ``data.classes-per-client`` classes, one of them the client's number modulo the number of classes (Li et al., 2022,
     arXiv:2102.02079).
 
     Parameters
@@ -30,15 +30,15 @@ def partition(labels: Indices, num_clients: int, config: "RunConfig") -> list[In
     num_clients : int
         Number of clients.
     config : RunConfig
-        Its ``partition``, ``dirichlet-alpha``, ``classes-per-client``, ``samples-per-client`` and ``seed``. With
-        ``samples-per-client`` each keeps exactly so many for ``iid`` and ``classes``, at most so many for
+        Its ``partition``, ``data.dirichlet-alpha``, ``data.classes-per-client``, ``data.samples-per-client`` and ``seed``. With
+        ``data.samples-per-client`` each keeps exactly so many for ``iid`` and ``classes``, at most so many for
         ``dirichlet``.
 
     Returns
     -------
     list of numpy.ndarray
         For each client the indices of its examples, dtype int64, in a shuffled order. No index occurs twice; with
-        ``iid`` and ``dirichlet`` and no ``samples-per-client`` all occur.
+        ``iid`` and ``dirichlet`` and no ``data.samples-per-client`` all occur.
 
     Raises
     ------

@@ -2,8 +2,8 @@
 
 Features are independent standard normals z, clipped at 3 and kept as bytes, ``b = round((z + 3) / 6 * 255)``, of which a
 network sees ``x = (b / 255 - .5) / .5``, about z / 3. The signal of an example is ``x . w`` of that x, so the true weights w
-are exact. They are zero but for `synthetic-support` of them, which have random signs and magnitudes that differ by at most a
-factor of two, scaled so that the signal has variance 1. With the noise s of `synthetic-noise`
+are exact. They are zero but for `synthetic.support` of them, which have random signs and magnitudes that differ by at most a
+factor of two, scaled so that the signal has variance 1. With the noise s of `synthetic.noise`
 
 - linear: ``y = x . w + s * N(0, 1)``; the best r2 to be had is ``1 / (1 + s^2)``;
 - logistic: ``P(y = 1) = sigmoid(x . w / s)``; with s = 0 the label is whether the signal is positive.
@@ -63,7 +63,7 @@ def synthetic(config: "RunConfig") -> Dataset:
 
 
 def true_weights(config: "RunConfig") -> NDArray[np.float64]:
-    """The weights w that the signal ``x . w`` is made with: ``[features]``, `synthetic-support` of them not zero."""
+    """The weights w that the signal ``x . w`` is made with: ``[features]``, `synthetic.support` of them not zero."""
     seed, size = config.seed, config.synthetic.support
     weights = np.zeros(config.synthetic.features)
     support = np.argsort(rng.words(len(weights), seed, "synthetic-support"), kind="stable")[:size]

@@ -96,8 +96,11 @@ def running(callbacks: Sequence[Callback], server: Server[Any], first_round: int
         for error in _end(started, server, finished=False):
             log.warning("at the end of the run: %s", error_line(error))
         raise
-    for error in _end(started, server, finished=True):
-        raise error
+    errors = _end(started, server, finished=True)
+    for error in errors[1:]:
+        log.warning("at the end of the run: %s", error_line(error))
+    if errors:
+        raise errors[0]
 
 
 def _end(callbacks: Sequence[Callback], server: Server[Any], *, finished: bool) -> list[Exception]:

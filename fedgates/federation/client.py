@@ -74,19 +74,26 @@ class Client:
         self._decode = decode or (lambda payload, kept: decode_state(method, payload, kept))
         self._private = private
 
-    def reply(self, request: Request) -> Reply:
+    def reply(self, request: Request, started: float | None = None) -> Reply:
         """Answer a request: train or evaluate.
+
+        Parameters
+        ----------
+        request : Request
+            What to answer.
+        started : float, optional
+            When the client began to work on it, by the monotonic clock; by default now.
 
         Raises
         ------
         WireError
             The request's payload cannot be used. Training may raise anything else.
         """
-        return self.train(request) if request.kind == "train" else self.evaluate(request)
+        return self.train(request, started) if request.kind == "train" else self.evaluate(request)
 
-    def train(self, request: Request) -> Reply:
+    def train(self, request: Request, started: float | None = None) -> Reply:
         """Train on the client's examples and return the coded update, the number of examples and metrics."""
-        started = time.monotonic()
+        started = time.monotonic() if started is None else started
         state = self._open(request.payload)
         with self._seeded("train", state.server_round):
             update = self.method.local_update(state.state, self._task(state.server_round))
@@ -178,4 +185,6 @@ def expect_size(payload_bytes: int, max_megabytes: float) -> None:
         It has more than so many megabytes.
     """
     if payload_bytes > max_megabytes * _MEGABYTE:
-        raise WireError(f"a payload of {payload_bytes:,} bytes, expected at most max-payload-mb = {max_megabytes:g} megabytes")
+        raise WireError(
+            f"a payload of {payload_bytes:,} bytes, expected at most limits.max-payload-mb = {max_megabytes:g} megabytes"
+        )

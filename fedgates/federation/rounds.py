@@ -74,9 +74,8 @@ def _attempt(server: Server[Any], transport: Transport, server_round: int, evalu
     timeout, most = server.config.server.round_timeout, server.config.limits.max_payload_mb
     requests = server.open_round(server_round, available(server, transport))
     server.close_round(transport.exchange(requests, timeout, most))
-    requests = []
-    if server.config.fraction_evaluate and server.record.quorum:
-        requests = server.open_evaluation(available(server, transport))
+    evaluates = server.config.fraction_evaluate and server.record.quorum
+    requests = server.open_evaluation(available(server, transport) if evaluates else {})
     by_clients = server.close_evaluation(transport.exchange(requests, timeout, most))
     by_server = evaluate() if evaluate else {}
     return server.record.line(time.monotonic() - started, {**by_server, **by_clients})
@@ -105,11 +104,13 @@ def wait_for_clients(server: Server[Any], transport: Transport) -> None:
         others = f"; the first of the others: {problem}" if problem else ""
         if transport.complete and server.membership.settled:
             total = len(list(transport.nodes()))
-            raise QuorumError(f"min-clients = {wanted}: {here} of {total} clients can take part{others}")
+            raise QuorumError(f"server.min-clients = {wanted}: {here} of {total} clients can take part{others}")
         if waited > timeout:
-            raise QuorumError(f"min-clients = {wanted}: {here} clients came within {timeout:g} s (round-timeout){others}")
+            raise QuorumError(
+                f"server.min-clients = {wanted}: {here} clients came within {timeout:g} s (server.round-timeout){others}"
+            )
         if waited - logged >= _LOG_EVERY:
-            log.info("waiting for clients: %d of min-clients = %d are available", here, wanted)
+            log.info("waiting for clients: %d of server.min-clients = %d are available", here, wanted)
             logged = waited
         time.sleep(_PAUSE)
 
@@ -118,7 +119,9 @@ def _missed_quorum(server: Server[Any], attempts: int) -> str:
     record = server.record
     failures = {**record.failed, **record.rejected}
     example = f", client {min(failures)}: {failures[min(failures)]}" if failures else ""
+    quorum = f"server.quorum = {server.config.server.quorum:g}"
+    last = f"{record.counted} of {len(record.selected)} the last time{example}"
     return (
-        f"round {record.server_round} had fewer accepted updates than quorum = {server.config.server.quorum:g} asks for, "
-        f"{attempts} times (max-failed-rounds; {record.counted} of {len(record.selected)} the last time{example})"
+        f"round {record.server_round} had fewer accepted updates than {quorum} asks for, {attempts} times "
+        f"(server.max-failed-rounds; {last})"
     )

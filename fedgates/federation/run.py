@@ -199,5 +199,7 @@ def log_summary(server: Server[Any]) -> None:
         log.info("changed: %s", " ".join(as_pair(key, value) for key, value in different.items()))
     if config.privacy.flip_probability:
         per_bit = epsilon(config.privacy.flip_probability)
-        text = "flip-probability = %g: local epsilon %.3f a bit, %s for all bits of a mask, each round (docs/privacy.md)"
+        text = (
+            "privacy.flip-probability = %g: local epsilon %.3f a bit, %s for all bits of a mask, each round (docs/privacy.md)"
+        )
         log.info(text, config.privacy.flip_probability, per_bit, f"{per_bit * size * len(method.spec.arrays):,.0f}")

@@ -36,6 +36,8 @@ class Server(Generic[S]):
         Counts of the present round, or of the last.
     membership : Membership
         The clients that have introduced themselves.
+    evaluation : dict
+        Means over the clients' held-out examples of the last evaluation; empty if there was none.
     """
 
     def __init__(self, method: Method[Any, S], problem: Problem) -> None:
@@ -47,6 +49,7 @@ class Server(Generic[S]):
         self._round_trip: RoundTrip | None = None
         """The exchange in progress."""
         self._snapshot: tuple[VersionedState, bytes] | None = None
+        self.evaluation: dict[str, float] = {}
 
     def restore(self, state: S, first_round: int, failed_attempts: int = 0) -> None:
         """Continue from a state that opens `first_round`, at which so many attempts have failed."""
@@ -101,7 +104,7 @@ class Server(Generic[S]):
 
         The choice is apart from that of the clients that train.
         """
-        self._round_trip = None
+        self._round_trip, self.evaluation = None, {}
         if not self.config.fraction_evaluate or not self.record.quorum:
             return []
         server_round = self.record.server_round
@@ -125,6 +128,7 @@ class Server(Generic[S]):
             values = [(n, min(metrics[name], LARGEST_LOSS)) for n, metrics in results]
             means[f"client_{name}"] = math.fsum(n * value for n, value in values) / total
             means[f"client_{name}_macro"] = math.fsum(value for _, value in values) / len(values)
+        self.evaluation = means
         return means
 
     def evaluate(self, x: Tensor, y: Tensor) -> dict[str, float]:

@@ -2,7 +2,6 @@
 
 import importlib
 import sys
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,9 +9,8 @@ from pathlib import Path
 
 from flwr.app import Context, RecordDict
 from flwr.clientapp import ClientApp
-from flwr.common.config import flatten_dict
 
-from fedgates.config import merged
+from fedgates.config import merged, read_app
 from fedgates.errors import ConfigError
 from fedgates.flower.loopback import LoopbackGrid
 from fedgates.flower.server_app import FederationApp
@@ -44,21 +42,15 @@ def load_app(folder: Path) -> App:
     ConfigError
         There is no such app, or it cannot be loaded.
     """
-    try:
-        described = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["flwr"]["app"]
-        server, client = (str(described["components"][name]) for name in ("serverapp", "clientapp"))
-        config = flatten_dict(dict(described.get("config", {})))
-    except (OSError, ValueError, KeyError, TypeError):
-        expected = "the folder of a Flower app, with a pyproject.toml that has [tool.flwr.app.components]"
-        raise ConfigError("app", str(folder), expected) from None
+    described = read_app(folder)
     sys.path.insert(0, str(folder))
     importlib.invalidate_caches()
-    server_app, client_app = find("serverapp", server), find("clientapp", client)
+    server_app, client_app = find("serverapp", described.serverapp), find("clientapp", described.clientapp)
     if not isinstance(server_app, FederationApp):
-        raise ConfigError("serverapp", server, "what fedgates.flower.make_server_app gives")
+        raise ConfigError("serverapp", described.serverapp, "what fedgates.flower.make_server_app gives")
     if not isinstance(client_app, ClientApp):
-        raise ConfigError("clientapp", client, "a Flower ClientApp")
-    return App(server_app, client_app, config)
+        raise ConfigError("clientapp", described.clientapp, "a Flower ClientApp")
+    return App(server_app, client_app, described.config)
 
 
 def run_one(app: App, config: Mapping[str, Value], clients: int, folder: Path) -> RunFolder:

@@ -4,6 +4,7 @@ What stays the same between messages (data, network, method) is kept in the proc
 faster, because a real device starts a fresh process for each message.
 """
 
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache, partial
@@ -78,6 +79,7 @@ def make_client_app(methods: Methods | None = None) -> ClientApp:
 
 
 def _reply(own: tuple[tuple[str, str], ...], message: Message, context: Context) -> Message:
+    started = time.monotonic()
     key = _key(own, message, context)
     method, store = _method(*key), _read_store(context)
     client = Client(
@@ -88,7 +90,7 @@ def _reply(own: tuple[tuple[str, str], ...], message: Message, context: Context)
         decode=partial(_decode, key),
         private=_OWN_DATA in context.node_config,
     )
-    reply = client.reply(read_request(message, client.name))
+    reply = client.reply(read_request(message, client.name), started)
     _write_store(context, store)
     return Message(reply_content(reply), reply_to=message)
 

@@ -95,8 +95,15 @@ def simulate(
         Too few updates were accepted; the message says how to resume.
     """
     nodes = list(node_configs or [])
-    if num_clients < 1 and not nodes:
+    if (type(num_clients) is not int or num_clients < 1) and not nodes:
         raise ConfigError("num_clients", num_clients, "a whole number of at least 1, or node_configs instead")
+    if not isinstance(settings or {}, Mapping) or not all(isinstance(key, str) for key in settings or {}):
+        raise ConfigError("settings", settings, 'a mapping of keys to values, such as {"seed": 3}')
+    for callback in callbacks:
+        if not all(callable(getattr(callback, name, None)) for name in ("on_start", "on_round_end", "on_end")) or isinstance(
+            callback, type
+        ):
+            raise ConfigError("callbacks", callback, "objects with on_start, on_round_end and on_end")
     raw = flatten(settings or {})
     network = _NetworkCallback()
     extra: list[Callback] = [network, *callbacks, *([_ProgressBar()] if progress else [])]

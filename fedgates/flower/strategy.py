@@ -33,6 +33,7 @@ class FlowerStrategy(Strategy):
 
     def __init__(self, server: Server[Any]) -> None:
         self.server = server
+        self._transport: GridTransport | None = None
 
     def summary(self) -> None:
         """Log what is about to run."""
@@ -46,7 +47,7 @@ class FlowerStrategy(Strategy):
         grid: Grid,
     ) -> list[Message]:
         """Open a round and return a message to each chosen client."""
-        return self._messages(self.server.open_round(server_round, available(self.server, GridTransport(grid))))
+        return self._messages(self.server.open_round(server_round, available(self.server, self._on(grid))))
 
     def aggregate_train(self, server_round: int, replies: Iterable[Message]) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Close the round and return the coded state that opens the next, or without a quorum this one again."""
@@ -62,7 +63,7 @@ class FlowerStrategy(Strategy):
         grid: Grid,
     ) -> list[Message]:
         """Return a message to each client that is to evaluate the new state."""
-        return self._messages(self.server.open_evaluation(available(self.server, GridTransport(grid))))
+        return self._messages(self.server.open_evaluation(available(self.server, self._on(grid))))
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:  # noqa: ARG002
         """Return means over the clients' held-out examples."""
@@ -89,7 +90,7 @@ class FlowerStrategy(Strategy):
             As in Flower. What is not listed here is not used: clients read their run config, and the timeout is
             `server.round-timeout`.
         initial_arrays : ArrayRecord, optional
-            A coded state to start from; by default the server's present state.
+            A coded state to start from; by default the method's initial state.
         num_rounds : int, optional
             By default `num-server-rounds`.
         callbacks : sequence of Callback
@@ -101,8 +102,10 @@ class FlowerStrategy(Strategy):
             A round missed its quorum `server.max-failed-rounds` times, or too few clients are available.
         """
         server = self.server
+        state = server.method.initial_state()
         if initial_arrays is not None:
-            server.restore(server.codec.unpack_state(from_record(initial_arrays)).state, 1)
+            state = server.codec.unpack_state(from_record(initial_arrays)).state
+        server.restore(state, 1)
         self.summary()
         results = _ResultCallback(to_record(server.snapshot(1)))
         everything = [*callbacks, results]
@@ -110,13 +113,20 @@ class FlowerStrategy(Strategy):
 
         def evaluate() -> dict[str, float]:
             current = server.record.server_round
-            if evaluate_fn is None:
-                return {}
-            return cast("dict[str, float]", dict(evaluate_fn(current, to_record(server.snapshot(current + 1))) or {}))
+            metrics = evaluate_fn(current, to_record(server.snapshot(current + 1))) if evaluate_fn else None
+            if metrics is not None:
+                results.result.evaluate_metrics_serverapp[current] = metrics
+            return cast("dict[str, float]", dict(metrics or {}))
 
         with running(everything, server, 1, resumed=False):
-            run_rounds(server, GridTransport(grid), range(1, last + 1), everything, evaluate)
+            run_rounds(server, self._on(grid), range(1, last + 1), everything, evaluate)
         return results.result
+
+    def _on(self, grid: Grid) -> GridTransport:
+        """Return the transport over a grid; it remembers the introductions that it awaits."""
+        if self._transport is None or self._transport.grid is not grid:
+            self._transport = GridTransport(grid)
+        return self._transport
 
     def _messages(self, requests: Iterable[Request]) -> list[Message]:
         return [request_message(request, self.server.config.server.round_timeout) for request in requests]
@@ -133,14 +143,9 @@ class _ResultCallback(BaseCallback):
         self.result = Result(arrays=arrays)
 
     def on_round_end(self, record: Record, server: Server[Any]) -> None:
-        """Store the coded state and the numbers of a round."""
+        """Store the coded state and what the clients measured."""
         server_round = int(record["round"])
         self.result.arrays = to_record(server.snapshot(server_round + 1 if record["quorum"] else server_round))
-        numbers = {name: value for name, value in record.items() if type(value) in (int, float)}
-        clients = {name: value for name, value in numbers.items() if name.startswith("client_")}
         self.result.train_metrics_clientapp[server_round] = MetricRecord({"clients-counted": record["clients_counted"]})
-        if clients:
-            self.result.evaluate_metrics_clientapp[server_round] = MetricRecord(clients)
-        self.result.evaluate_metrics_serverapp[server_round] = MetricRecord(
-            {name: value for name, value in numbers.items() if name in {"accuracy", "loss", "r2", "model_density"}}
-        )
+        if server.evaluation:
+            self.result.evaluate_metrics_clientapp[server_round] = MetricRecord(dict(server.evaluation))

@@ -38,23 +38,23 @@ class GridTransport:
     """
 
     def __init__(self, grid: Grid) -> None:
-        self._grid = grid
+        self.grid = grid
         self._pending: Pending = {}
         """Introductions that are still awaited."""
 
     @property
     def simulated(self) -> bool:
         """Whether nodes are simulated and share the server's data set; real ones have their own."""
-        return self._is_local and getattr(self._grid, "simulated", True)
+        return self._is_local and getattr(self.grid, "simulated", True)
 
     @property
     def complete(self) -> bool:
         """Whether all nodes are connected when a run begins; real ones come and go."""
-        return self._is_local and getattr(self._grid, "complete", True)
+        return self._is_local and getattr(self.grid, "complete", True)
 
     def nodes(self) -> Iterable[int]:
         """Return the nodes that are connected."""
-        return list(self._grid.get_node_ids())
+        return list(self.grid.get_node_ids())
 
     def count_simulated(self) -> int | None:
         """Return how many nodes a simulation has; None where nodes are real.
@@ -83,8 +83,8 @@ class GridTransport:
             asked |= {sent.metadata.dst_node_id for sent in self._pending.values()}
             new = membership.to_ask(asked)
             asked.update(new)
-            sent = push(self._grid, [introduction_message(node, problem, timeout) for node in new])
-            answers = [*replies(self._grid, self._pending, 0), *replies(self._grid, sent, min(timeout, _PATIENCE))]
+            sent = push(self.grid, [introduction_message(node, problem, timeout) for node in new])
+            answers = [*replies(self.grid, self._pending, 0), *replies(self.grid, sent, min(timeout, _PATIENCE))]
             self._pending |= sent  # those without an answer
             present = set(self.nodes())
             for answer in sorted(answers, key=lambda reply: reply.metadata.src_node_id):
@@ -101,12 +101,12 @@ class GridTransport:
         """
         kinds = {request.node: request.kind for request in requests}
         messages = [request_message(request, timeout) for request in requests]
-        for message in replies(self._grid, push(self._grid, messages), timeout):
+        for message in replies(self.grid, push(self.grid, messages), timeout):
             yield to_reply(message, kinds[message.metadata.src_node_id], timeout, max_megabytes)
 
     @property
     def _is_local(self) -> bool:
-        return any(kind.__name__ in _LOCAL for kind in type(self._grid).__mro__)
+        return any(kind.__name__ in _LOCAL for kind in type(self.grid).__mro__)
 
 
 def to_reply(message: Message, kind: Kind, timeout: float, max_megabytes: float) -> Reply:

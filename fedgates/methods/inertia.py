@@ -17,7 +17,7 @@ def inertia(slices: Sequence[ParameterSlice], before: NDArray[np.float32], after
 
     Parameters
     ----------
-    slots : sequence of Slot
+    slices : sequence of ParameterSlice
         The network's parameters; only matrices and kernels are used.
     before, after : numpy.ndarray
         The server's weights before and after a round, ``[d]`` or longer.

@@ -1,5 +1,6 @@
 """The methods by name: from a run's settings to a checked configuration and the method that it asks for."""
 
+import logging
 import math
 from collections.abc import Mapping
 from importlib.metadata import entry_points
@@ -18,6 +19,7 @@ from fedgates.util.references import find
 from fedgates.util.text import error_line
 from fedgates.wire.codec import DECODE_BYTES_A_GATE
 
+log = logging.getLogger("fedgates")
 AnyMethod = Method[Any, Any]
 Methods = Mapping[str, str]
 """Name of a method to "module:Class"."""
@@ -43,7 +45,7 @@ def method_names(own: Methods | None = None) -> Methods:
     A name of the latter hides the same name of the former.
     """
     installed = {point.name: point.value for point in entry_points(group=ENTRY_POINTS)}
-    return {**installed, **BUILT_IN, **(own or {})}
+    return {**BUILT_IN, **{name: value for name, value in installed.items() if name not in BUILT_IN}, **(own or {})}
 
 
 def method_class(name: object, own: Methods | None = None) -> type[AnyMethod]:
@@ -67,8 +69,16 @@ def method_class(name: object, own: Methods | None = None) -> type[AnyMethod]:
 
 
 def config_classes(own: Methods | None = None) -> dict[str, type[RunConfig]]:
-    """Return the configuration class of each built-in method and each of an app's `own`; other packages are not imported."""
-    return {name: method_class(name, own).Config for name in {**BUILT_IN, **(own or {})}}
+    """Return the configuration class of every method that has a name; a package that cannot be imported is left out."""
+    classes = {}
+    for name in method_names(own):
+        try:
+            classes[name] = method_class(name, own).Config
+        except ConfigError as error:
+            if name in BUILT_IN or name in (own or {}):
+                raise
+            log.warning("%s", error)
+    return classes
 
 
 def configure(raw: Mapping[str, Value], own: Methods | None = None) -> tuple[type[AnyMethod], RunConfig]:

@@ -52,7 +52,7 @@ def _density(run: RunData) -> Html | None:
         level=(target, f"target-density: {numbers.percent(target)}") if target else None,
     )
     names = [(f"s{style}", name) for style, (name, _) in enumerate(drawn, 1)]
-    legend = charts.legend([*names, *([("mark", "target-density")] if target else [])])
+    legend = charts.legend([*names, *([("mark", "density.target")] if target else [])])
     alone = f": {name}" if legend is None else ""
     return figure("Density by round", chart, note=f"Share of parameters kept{alone}.", legend=legend)
 

@@ -22,7 +22,7 @@ def write_page(folder: Path, defaults: Mapping[str, Any] | None = None, *, under
         Default of each key of the configuration; the page lists keys that differ from it. By default those of
         :class:`~fedgates.config.RunConfig`.
     under_way : bool
-        Whether a process is still running the run. The page then says so and reloads itself, until a page without this mark
+        Whether a process is still running the run. The page then shows it and reloads itself, until a page without this mark
         replaces it.
 
     Raises

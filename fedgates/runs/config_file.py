@@ -86,7 +86,8 @@ def _load(folder: Path) -> dict[str, Any] | None:
     with suppress(OSError, ValueError, RecursionError):
         values = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
         if isinstance(values, dict):
-            return current_names(values)
+            written_before_tables = not any("." in name for name in values)
+            return current_names(values) if written_before_tables else values
     return None
 
 

@@ -62,7 +62,7 @@ class Broadcast:
                 self._collected.clear()
 
     def close(self, server_round: int, *, changed: bool) -> None:
-        """Close a round; `changed` tells whether the collected updates changed the state.
+        """Close a round; `changed` is whether the collected updates changed the state.
 
         Updates are relayed in the order of the clients' names, so that payloads do not depend on the order of replies.
         """

@@ -5,11 +5,12 @@ from statistics import fmean
 import numpy as np
 import pytest
 from flwr.app import Error, Message
-from loopback_runs import answer, client_of, run, state_payload
+from loopback_runs import MLP, answer, client_of, run, state_payload
 
 from fedgates.flower import LoopbackGrid
 from fedgates.wire.header import peek
 
+NETWORK = MLP
 CLIENTS, ROUNDS, LAST = 10, 30, 5
 POINTS = 0.02
 """How far the two may lie apart, in the mean of the last rounds."""
