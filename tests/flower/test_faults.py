@@ -235,7 +235,9 @@ def test_who_cannot_take_part_does_not_end_the_run_for_those_who_come_later(raw,
 def test_nobody_is_waited_for_where_no_others_can_come(raw, own):
     config = raw(samples_per_client=0, round_timeout=20.0, min_clients=2)
     grid = LoopbackGrid(app, config, node_configs=[own, {"data-path": "/absent.npz", "partition-id": 1}])
-    with pytest.raises(QuorumError, match=r"min-clients = 2: 1 of 2 clients can take part; the first of the others: data-p"):
+    with pytest.raises(
+        QuorumError, match=r"server.min-clients = 2: 1 of 2 clients can take part; the first of the others: data-p"
+    ):
         run_on(grid, config)
 
 
@@ -246,7 +248,7 @@ def test_nor_is_one_that_can_never_say_who_it_is(raw):
                 return Message(Error(2, "my fault"), reply_to=message)
             return super().deliver(message)
 
-    said = r"min-clients = 2: 1 of 2 clients can take part; the first of the others: error 2: my fault"
+    said = r"server.min-clients = 2: 1 of 2 clients can take part; the first of the others: error 2: my fault"
     with pytest.raises(QuorumError, match=said):
         run(raw(min_clients=2, round_timeout=60.0), 2, Broken)
 

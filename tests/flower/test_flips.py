@@ -187,7 +187,7 @@ def test_the_log_says_what_it_is_worth(raw, caplog):
     run(raw(flip_probability=P, num_server_rounds=1), 2)
     (said,) = [record.getMessage() for record in caplog.records if "epsilon" in record.getMessage()]
     assert said.startswith(
-        f"flip-probability = 0.1: local epsilon 2.197 a bit, {log(9) * D:,.0f} for all bits of a mask, each round"
+        f"privacy.flip-probability = 0.1: local epsilon 2.197 a bit, {log(9) * D:,.0f} for all bits of a mask, each round"
     )
     caplog.clear()
     run(raw(num_server_rounds=1), 2)

@@ -218,7 +218,7 @@ RECORDS = {
     ),
     "padded beyond the limit": (
         sent(lambda p: p + bytes(100_001 - len(p))),
-        r"a payload of 100,001 bytes, expected at most max-payload-mb = 0\.1 megabytes$",
+        r"a payload of 100,001 bytes, expected at most limits.max-payload-mb = 0\.1 megabytes$",
     ),
     "a second array beyond the limit": (
         records(lambda r: {UPDATE: r, "again": ArrayRecord({"more": array(bytes(300_000))})}),

@@ -50,7 +50,9 @@ def test_a_megabyte_is_a_million_bytes():
     expect_size(1_000_000, 1.0)
     expect_size(1000, 0.001)
     expect_size(0, 1e-9)
-    with pytest.raises(WireError, match=r"^a payload of 1,001 bytes, expected at most max-payload-mb = 0\.001 megabytes$"):
+    with pytest.raises(
+        WireError, match=r"^a payload of 1,001 bytes, expected at most limits.max-payload-mb = 0\.001 megabytes$"
+    ):
         expect_size(1001, 0.001)
 
 
@@ -64,7 +66,7 @@ def test_a_server_reads_nothing_of_a_reply_that_is_too_long(raw, monkeypatch):
     monkeypatch.setattr(Codec, "unpack_update", watch)
     fault = {(1, 0): lambda message, reply: answer(message, payload_of(reply) + bytes(39))}
     _, (line,) = run_of(raw, 3, with_faults(fault), uplink="packed", num_server_rounds=1, max_payload_mb=0.0107)
-    assert line["rejected"] == {"0": "a payload of 10,701 bytes, expected at most max-payload-mb = 0.0107 megabytes"}
+    assert line["rejected"] == {"0": "a payload of 10,701 bytes, expected at most limits.max-payload-mb = 0.0107 megabytes"}
     assert sorted(read) == [(1, PACKED), (2, PACKED)]
     assert line["uplink_bytes"] == 3 * PACKED + 39  # it has travelled
 
@@ -82,7 +84,7 @@ def test_a_client_reads_nothing_of_a_state_that_is_too_long(raw):
     # the first state is its header; later ones are some bits a gate
     config = raw(num_server_rounds=2, max_payload_mb=0.012)
     grid = Noting(app, config, 3)
-    with pytest.raises(QuorumError, match=r"round 2 .*expected at most max-payload-mb = 0\.012 megabytes"):
+    with pytest.raises(QuorumError, match=r"round 2 .*expected at most limits.max-payload-mb = 0\.012 megabytes"):
         run_on(grid, config)
     first, *others = lines_of(config)
     assert first["clients_counted"] == 3
@@ -92,7 +94,7 @@ def test_a_client_reads_nothing_of_a_state_that_is_too_long(raw):
         assert line["failed"] == dict.fromkeys(
             "012",
             "error 2: fedgates.errors.WireError: "
-            f"a payload of {length:,} bytes, expected at most max-payload-mb = 0.012 megabytes",
+            f"a payload of {length:,} bytes, expected at most limits.max-payload-mb = 0.012 megabytes",
         )
 
 
@@ -102,12 +104,12 @@ def test_a_client_reads_nothing_of_a_state_that_is_too_long(raw):
 def test_a_devices_lower_limit_is_its_own_and_a_higher_one_lifts_nothing(raw):
     grid, (_, second) = run_of(raw, own={"max_payload_mb": 0.012}, quorum=0.1)
     assert list(second["failed"]) == ["0"]
-    assert "expected at most max-payload-mb = 0.012 megabytes" in second["failed"]["0"]
+    assert "expected at most limits.max-payload-mb = 0.012 megabytes" in second["failed"]["0"]
     assert second["clients_counted"] == 2
     _, (_, second) = run_of(raw, own={"max_payload_mb": len(grid.states[2, 0]) / 1e6}, quorum=0.1)
     assert second["failed"] == {}
     config = raw(max_payload_mb=0.012, output_dir=str(Path(raw()["output-dir"]) / "refused"))
-    with pytest.raises(QuorumError, match=r"expected at most max-payload-mb = 0\.012 megabytes"):
+    with pytest.raises(QuorumError, match=r"expected at most limits.max-payload-mb = 0\.012 megabytes"):
         run_on(LoopbackGrid(app, config, node_configs=nodes(3, max_payload_mb=100)), config)
     assert lines_of(config)[-1]["clients_failed"] == 3
 

@@ -84,7 +84,7 @@ def test_the_model_of_a_network_of_ones_own_is_loaded_with_that_network(raw):
             {"dataset": "devices:8x8x1:10"},
             {"node_configs": [{"partition-id": 4, "data-path": "/absent.npz"}]},
             QuorumError,
-            "min-clients = 2: 0 of 1 clients can take part; the first of the others: data-path = '/absent.npz'",
+            "server.min-clients = 2: 0 of 1 clients can take part; the first of the others: data-path = '/absent.npz'",
         ),
     ],
 )

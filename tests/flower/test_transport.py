@@ -62,7 +62,7 @@ def test_a_payload_beyond_the_limit_is_refused_as_it_is_fetched_and_never_decode
     first = next(replies)
     assert grid.fetched == [0]  # the others are fetched later, one by one
     size = 36 + -(-D // 8) + 5000
-    assert first.malformed == f"a payload of {size:,} bytes, expected at most max-payload-mb = 0.005 megabytes"
+    assert first.malformed == f"a payload of {size:,} bytes, expected at most limits.max-payload-mb = 0.005 megabytes"
     assert (first.size, len(first.payload)) == (size, 36)  # of the payload the header alone is kept
 
     record = server.close_round(chain([first], replies))

@@ -87,7 +87,7 @@ def test_changed_keys_are_those_that_differ_from_the_defaults(tmp_path):
     config = to_dict(config_of(RunConfig, seed=7, output_dir="/tmp/x", resume="/tmp/y")) | {
         "simulated-clients": 3,
         "fedpm.eps": 0.001,
-        "prior": 2.0,
+        "fedpm.prior": 2.0,
     }
     assert load_run_data(write_folder(tmp_path, [], config)).changed == ["seed", "fedpm.eps", "fedpm.prior"]
     defaults = to_dict(RunConfig()) | {"fedpm.eps": 0.001, "fedpm.prior": 1.0}
