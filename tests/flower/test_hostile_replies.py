@@ -222,7 +222,7 @@ RECORDS = {
     ),
     "a second array beyond the limit": (
         records(lambda r: {UPDATE: r, "again": ArrayRecord({"more": array(bytes(300_000))})}),
-        r"a payload of 30\d,\d{3} bytes, expected at most max-payload-mb",
+        r"a payload of 30\d,\d{3} bytes, expected at most limits.max-payload-mb",
     ),
 }
 

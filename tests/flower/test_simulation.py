@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 from engines import ROOT, Sandbox, config_override
-from loopback_runs import without
+from loopback_runs import MLP, without
 
 from client_app import app
 from fedgates.flower import LoopbackGrid, run_on_grid
 from fedgates.runs.folder import RunFolder
 
 pytestmark = pytest.mark.slow
+NETWORK = MLP  # a network of the app, which is all that Ray's workers have
 
 
 def flwr_run(sandbox, config, clients, cwd):
@@ -59,7 +60,7 @@ def test_ray_and_loopback_give_the_same_bytes_and_bad_config_ends_before_ray(raw
     assert len(rounds) == 2, out
     assert "dense float32 FedAvg would move" in out
 
-    assert "fedgates: classes-per-client = 11: expected at most the 10 classes there are" in refused
+    assert "fedgates: data.classes-per-client = 11: expected at most the 10 classes there are" in refused
     assert "Traceback" not in refused
     assert statuses[0].split(":")[:2] == ["finished", "failed"]  # of the others Flower says so, too, if the machine is too busy
 

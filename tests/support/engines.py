@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+from fedgates.config import current_names
+
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 
@@ -129,5 +131,5 @@ def _state(entry):
 
 
 def config_override(config):
-    """A run config as one --run-config argument."""
-    return " ".join(f"{key}={json.dumps(value)}" for key, value in config.items())
+    """A run config as one --run-config argument, under the keys' present names: Flower accepts no others."""
+    return " ".join(f"{key}={json.dumps(value)}" for key, value in current_names(config).items())
