@@ -146,11 +146,11 @@ def main() -> None:
     def fedpm(trim: float, share: float = 0.0, lie: str = "", partition: str = "IID") -> Case:
         return case({"num-server-rounds": args.rounds, "trim": trim, **PARTITIONS[partition]}, 20, share, lie)
 
-    told = {("none", 0.0): [fedpm(trim) for trim in ENDS]}
-    told |= {(lie, share): [fedpm(trim, share, lie) for trim in ENDS] for lie in LIES for share in SHARES}
+    masks = {("none", 0.0): [fedpm(trim) for trim in ENDS]}
+    masks |= {(lie, share): [fedpm(trim, share, lie) for trim in ENDS] for lie in LIES for share in SHARES}
     values = {share: [fedpm(trim, share, "inverse" if share else "") for trim in TRIMS] for share in (0.0, SHARES[-1])}
     honest = {name: [fedpm(trim, partition=name) for trim in ENDS] for name in PARTITIONS}
-    cells = [each for rows in (told, values, honest) for row in rows.values() for each in row]
+    cells = [each for rows in (masks, values, honest) for row in rows.values() for each in row]
     runs = federations(cells, args.seeds, args.workers)
 
     def accuracies(cells: Iterable[Case]) -> list[str]:
@@ -162,7 +162,7 @@ def main() -> None:
         f"FedPM on digits, 20 clients, IID, all in every round. Test accuracy of the thresholded mask after round "
         f"{args.rounds}, in percent; mean and standard deviation over {args.seeds} seeds. Every lie was counted.",
         ["lie", "liars", *(f"trim {trim:g}" for trim in ENDS)],
-        [[lie, percent(share), *accuracies(row)] for (lie, share), row in told.items()],
+        [[lie, percent(share), *accuracies(row)] for (lie, share), row in masks.items()],
         "## Which value of `trim`\n\nLiars send the inverse of what they trained.",
         ["liars", *(f"trim {trim:g}" for trim in TRIMS)],
         [[percent(share), *accuracies(row)] for share, row in values.items()],
