@@ -84,6 +84,13 @@ class RunConfig(Keys):
     learning_rate_final: float = key(
         0.0, "Learning rate of the last round, which is approached exponentially; 0 keeps learning-rate constant.", ge=0
     )
+    logit_adjustment: float = key(
+        0.0,
+        "Pseudo-count p of logit adjustment: a client trains with log((n_c + p) / (n + C p)) added to the logit of each of C"
+        " classes, where n_c of its n examples are of that class (arXiv 2007.07314); 0 trains without.",
+        ge=0,
+        le=1_000_000,
+    )
     precision: Literal["float32", "bfloat16"] = key(
         "float32", "Precision of training; bfloat16 is autocast, with channels last."
     )
@@ -124,6 +131,11 @@ class RunConfig(Keys):
         if not self.learning_rate:
             object.__setattr__(self, "learning_rate", self.default_learning_rate)  # the instance is frozen for all others
         return self
+
+    @property
+    def class_prior(self) -> float:
+        """The pseudo-count of logit adjustment, 0 without."""
+        return self.logit_adjustment
 
     def progress(self, server_round: int) -> float:
         """Return how far a round is from the first (0) to the last (1); 0 if there is only one."""

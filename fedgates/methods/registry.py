@@ -24,6 +24,7 @@ AnyMethod = Method[Any, Any]
 Methods = Mapping[str, str]
 """Name of a method to "module:Class"."""
 BUILT_IN: Methods = {
+    "coupled-masks": "fedgates.strategies.coupled_masks:CoupledMasks",
     "fedpm": "fedgates.strategies.fedpm:FedPM",
     "fedmask": "fedgates.strategies.fedmask:FedMask",
     "one-bit-gates": "fedgates.strategies.one_bit_gates:OneBitGates",
@@ -118,6 +119,8 @@ def build(method: type[AnyMethod], config: RunConfig, input_shape: tuple[int, in
     ConfigError, NetworkError
         There is no such network, it cannot be federated, or it is beyond the limits of this end.
     """
+    if config.logit_adjustment and not num_classes:
+        raise ConfigError("logit-adjustment", config.logit_adjustment, "0: the data set is a regression, without classes")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     size = models.count(config.model, input_shape, num_classes)
     if size is not None:  # before it takes any memory

@@ -76,7 +76,7 @@ def train_epochs(
     task : Task
         The examples.
     config : RunConfig
-        `local-epochs`, `batch-size`, `precision` and `seed`.
+        `local-epochs`, `batch-size`, `precision`, `logit-adjustment` and `seed`.
     optimizer : Optimizer
         Takes a step after each backward pass.
     before_forward : callable, optional
@@ -95,7 +95,7 @@ def train_epochs(
     for batch in batches(task, config):
         if before_forward:
             before_forward()
-        losses.append(backward(network, task, batch, config.precision))
+        losses.append(backward(network, task, batch, config.precision, config.class_prior))
         if after_backward:
             after_backward()
         optimizer.step()
@@ -104,11 +104,11 @@ def train_epochs(
     return float(torch.stack(losses).mean())
 
 
-def backward(network: Network, task: Task, batch: Tensor, precision: str) -> Tensor:
+def backward(network: Network, task: Task, batch: Tensor, precision: str, class_prior: float = 0.0) -> Tensor:
     """Compute the loss of one batch with the network's present weights, and its gradient in ``network.gradient``.
 
     Cross-entropy of logits ``[n, classes]`` where the task's ``y`` are labels, mean squared error of ``[n, 1]`` where they are
-    targets.
+    targets. With a `class_prior` above 0 the logits are adjusted to the client's own classes (:func:`log_prior`).
 
     Returns
     -------
@@ -120,9 +120,36 @@ def backward(network: Network, task: Task, batch: Tensor, precision: str) -> Ten
     with autocast(network.device, precision):
         output = network(_images(task.x[batch], precision)).float()
     y = task.y[batch]
+    if class_prior and not y.is_floating_point():
+        output = output + log_prior(task.y, output.shape[1], class_prior)
     loss = F.mse_loss(output[:, 0], y) if y.is_floating_point() else F.cross_entropy(output, y)
     loss.backward()  # type: ignore[no-untyped-call]
     return loss.detach()
+
+
+def log_prior(labels: Tensor, classes: int, pseudo_count: float) -> Tensor:
+    """Return what logit adjustment adds to the logits in training: the log of the client's class distribution.
+
+    ``log((n_c + p) / (n + C p))``, with ``n_c`` of the client's n examples in class c of C, and pseudo-count p (Menon et al.:
+    Long-Tail Learning via Logit Adjustment, ICLR 2021, arXiv 2007.07314, equation 10). A network that is trained with it need
+    not lower the logits of the classes that a client lacks, so it predicts without it as if all classes were equally frequent.
+
+    Parameters
+    ----------
+    labels : Tensor
+        All of the client's labels, int64 ``[n]``.
+    classes : int
+        Number of classes C.
+    pseudo_count : float
+        p, above 0.
+
+    Returns
+    -------
+    Tensor
+        Float32 ``[C]``.
+    """
+    counts = torch.bincount(labels, minlength=classes)
+    return torch.log((counts + pseudo_count) / (len(labels) + classes * pseudo_count)).float()
 
 
 @torch.inference_mode()

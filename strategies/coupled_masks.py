@@ -1,0 +1,145 @@
+"""Coupled masks: votes that count only what training changed. For data that are uneven over clients.
+
+Not from a paper. FedPM (:mod:`fedgates.strategies.fedpm`) loses to dense FedAvg where clients have few classes, for two
+reasons: Adam moves each gate by its learning rate however small its gradient, so clients overwrite each other; and each round
+redraws the sampling noise ``theta (1 - theta) / K`` of all gates. Here the state is the votes v of T virtual trials, for good:
+
+    theta = clip(v / T, eps, 1 - eps),    v = T / 2 at the start, T even, eps = .001
+    client: s = logit(theta); SGD, s <- clip(s - rho * g * w * theta_s (1 - theta_s), -7, 7), straight-through as in FedPM,
+            on CE(f(x; m * w) + log((n_c + p) / (n + C p)), y);    sends m_k = [u_k < theta_k]
+    server: v <- clip(v + sum_k (m_k - m0_k), 0, T),    m0_k = [u_k < theta]
+
+The coins u_k are a function of (seed, round, client), so the server knows ``m0_k``, the mask that the client would have sent
+without training. Of coupled draws the difference has the mean ``E[m_k - m0_k] = theta_k - theta`` (common random numbers, a
+control variate), and a gate that training did not move adds exactly no noise. Votes are integers, one client moves a gate by at
+most one vote, and the order of masks does not matter.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Generic, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fedgates import rng
+from fedgates.config import MaskConfig, Table, key
+from fedgates.methods import MaskMethod
+from fedgates.methods.training import Task, train_epochs
+from fedgates.methods.trimming import trimmed
+from fedgates.nn.gates import sample_with
+from fedgates.nn.optimizers import SGD
+from fedgates.types import Update, Votes
+
+_EPS = 0.001
+"""Theta is clipped to [eps, 1 - eps], so that every gate can move."""
+_LARGEST_SCORE = 7.0
+"""Scores stay within +-7: theta within .0009 and .9991."""
+
+
+class CoupledMasksTable(Table):
+    """Coupled masks."""
+
+    trials: int = key(
+        0,
+        "Virtual trials T, an even number: a client's vote moves theta by 1 / T; the method's default is half the clients of a"
+        " round, rounded to an even number, at least 2.",
+        ge=0,
+        le=1_000_000,
+        method_default=0,
+    )
+    score_learning_rate: float = key(500.0, "Step size rho of SGD on the scores.", gt=0)
+    class_prior: float = key(
+        0.5, "Pseudo-count p of the logit adjustment by the client's own class counts; 0 trains without.", ge=0, le=1_000_000
+    )
+
+
+class CoupledMasksConfig(MaskConfig):
+    """Keys of coupled masks."""
+
+    coupled_masks: CoupledMasksTable = CoupledMasksTable()
+
+    # flipped bits, and samples of the codec's own, are not coupled to the server's coins
+    unused = MaskConfig.unused | {
+        "learning-rate",
+        "logit-adjustment",
+        "privacy.flip-probability",
+        "wire.sampled-extra-bits",
+    }
+
+    def rate(self, server_round: int) -> float:
+        """Return the rho of a round: constant, or falling exponentially to `learning-rate-final`."""
+        first, last = self.coupled_masks.score_learning_rate, self.learning_rate_final
+        return float(first * (last / first) ** self.progress(server_round)) if last else first
+
+    @property
+    def class_prior(self) -> float:
+        """The pseudo-count of logit adjustment, 0 without."""
+        return self.coupled_masks.class_prior
+
+
+CoupledMasksCfg = TypeVar("CoupledMasksCfg", bound=CoupledMasksConfig)
+
+
+class CoupledMasks(MaskMethod[CoupledMasksCfg], Generic[CoupledMasksCfg]):
+    """Coupled masks; described in the module's docstring. A state before the first round has no trials, and theta .5."""
+
+    Config = CoupledMasksConfig
+
+    def clipped_theta(self, state: Votes) -> Tensor:
+        """Return theta, ``[d]``, at least eps away from 0 and 1: what clients start from and are compared with."""
+        return self.theta(state).clamp_(_EPS, 1 - _EPS)
+
+    # --- the client's rule
+
+    def local_update(self, state: Votes, task: Task) -> Update:
+        """Train the scores on the client's own examples, then send the mask that its coins give."""
+        theta = self.clipped_theta(state)
+        start = theta.logit()
+        scores = start.clone()
+        loss = self.train(scores, task)
+        trained = torch.where(scores == start, theta, scores.sigmoid())  # not through the logit where nothing moved
+        return self.sample_update(trained, task, loss)
+
+    def train(self, scores: Tensor, task: Task) -> float:
+        """Run SGD on scores ``[d]``, in place, with a fresh mask a batch; return the mean loss."""
+        config, network = self.config, self.network
+        sgd = SGD(scores, network.gradient, learning_rate=config.rate(task.server_round))
+        sampler = task.generator(config.seed, "masks", network.device)
+
+        def clamp() -> None:
+            scores.clamp_(-_LARGEST_SCORE, _LARGEST_SCORE)
+
+        return train_epochs(
+            network,
+            task,
+            config,
+            sgd,
+            before_forward=lambda: self.gates.load_sample(scores, sampler),
+            after_backward=lambda: self.gates.straight_through(scores),
+            after_step=clamp,
+        )
+
+    # --- the server's rule
+
+    def aggregate(self, state: Votes, updates: Iterable[Update], server_round: int) -> Votes:
+        """Return the votes, moved by the difference between each mask and the untrained one of the same client."""
+        theta = self.clipped_theta(state)
+        more, fewer, masks = np.zeros_like(state.votes), np.zeros_like(state.votes), 0
+        for update in updates:
+            coins = rng.coins(state.size, self.config.seed, server_round=server_round, client=update.client)
+            trained, untrained = update.gates(state.size).view(np.bool_), sample_with(theta, coins)
+            more += trained & ~untrained
+            fewer += untrained & ~trained
+            masks += 1
+        trials = state.trials or self.config.coupled_masks.trials or default_trials(masks)
+        votes = state.votes.astype(np.int64) if state.trials else np.full(state.size, trials // 2)
+        for sign, counts in ((1, more), (-1, fewer)):
+            votes += sign * trimmed(counts, masks, self.config.server.trim)[0].astype(np.int64)
+        return replace(state, votes=np.clip(votes, 0, trials).astype(np.uint32), trials=trials)
+
+
+def default_trials(clients: int) -> int:
+    """Return the T that `coupled-masks.trials` 0 selects for so many clients a round: half of them, even, at least 2."""
+    return max(2, 2 * round(clients / 4))
