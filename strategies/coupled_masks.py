@@ -25,10 +25,12 @@ from torch import Tensor
 
 from fedgates import rng
 from fedgates.config import MaskConfig, Table, key
+from fedgates.errors import ConfigError
 from fedgates.methods import MaskMethod
 from fedgates.methods.training import Task, train_epochs
 from fedgates.methods.trimming import trimmed
 from fedgates.nn.gates import sample_with
+from fedgates.nn.network import Network
 from fedgates.nn.optimizers import SGD
 from fedgates.types import Update, Votes
 
@@ -49,7 +51,8 @@ class CoupledMasksTable(Table):
         le=1_000_000,
         method_default=0,
     )
-    score_learning_rate: float = key(500.0, "Step size rho of SGD on the scores.", gt=0)
+    score_learning_rate: float = key(1000.0, "Step size rho of SGD on the scores.", gt=0)
+    max_step: float = key(0.5, "Largest change of a score in a step of SGD; larger ones are clipped.", gt=0)
     class_prior: float = key(
         0.5, "Pseudo-count p of the logit adjustment by the client's own class counts; 0 trains without.", ge=0, le=1_000_000
     )
@@ -61,7 +64,7 @@ class CoupledMasksConfig(MaskConfig):
     coupled_masks: CoupledMasksTable = CoupledMasksTable()
 
     # flipped bits, and samples of the codec's own, are not coupled to the server's coins
-    unused = MaskConfig.unused | {
+    unused = MaskConfig.unused - {"learning-rate-final"} | {
         "learning-rate",
         "logit-adjustment",
         "privacy.flip-probability",
@@ -83,9 +86,21 @@ CoupledMasksCfg = TypeVar("CoupledMasksCfg", bound=CoupledMasksConfig)
 
 
 class CoupledMasks(MaskMethod[CoupledMasksCfg], Generic[CoupledMasksCfg]):
-    """Coupled masks; described in the module's docstring. A state before the first round has no trials, and theta .5."""
+    """Coupled masks; described in the module's docstring. A state before the first round has no trials, and theta .5.
+
+    Raises
+    ------
+    ConfigError
+        `coupled-masks.trials` is odd.
+    """
 
     Config = CoupledMasksConfig
+
+    def __init__(self, config: CoupledMasksCfg, network: Network) -> None:
+        super().__init__(config, network)
+        if config.coupled_masks.trials % 2:
+            expected = "an even number, so that theta starts at .5; or 0"
+            raise ConfigError("coupled-masks.trials", config.coupled_masks.trials, expected)
 
     def clipped_theta(self, state: Votes) -> Tensor:
         """Return theta, ``[d]``, at least eps away from 0 and 1: what clients start from and are compared with."""
@@ -103,10 +118,15 @@ class CoupledMasks(MaskMethod[CoupledMasksCfg], Generic[CoupledMasksCfg]):
         return self.sample_update(trained, task, loss)
 
     def train(self, scores: Tensor, task: Task) -> float:
-        """Run SGD on scores ``[d]``, in place, with a fresh mask a batch; return the mean loss."""
+        """Run SGD on scores ``[d]``, in place, with the mean network ``w * theta``; return the mean loss."""
         config, network = self.config, self.network
-        sgd = SGD(scores, network.gradient, learning_rate=config.rate(task.server_round))
-        sampler = task.generator(config.seed, "masks", network.device)
+        rate = config.rate(task.server_round)
+        sgd = SGD(scores, network.gradient, learning_rate=rate)
+        longest = config.coupled_masks.max_step / rate
+
+        def convert() -> None:
+            self.gates.straight_through(scores)  # of the mean network this is the exact gradient
+            network.gradient.clamp_(-longest, longest)
 
         def clamp() -> None:
             scores.clamp_(-_LARGEST_SCORE, _LARGEST_SCORE)
@@ -116,8 +136,8 @@ class CoupledMasks(MaskMethod[CoupledMasksCfg], Generic[CoupledMasksCfg]):
             task,
             config,
             sgd,
-            before_forward=lambda: self.gates.load_sample(scores, sampler),
-            after_backward=lambda: self.gates.straight_through(scores),
+            before_forward=lambda: self.gates.load_mean(scores),
+            after_backward=convert,
             after_step=clamp,
         )
 

@@ -82,6 +82,11 @@ class Gates:
             keep = _bernoulli(torch.sigmoid(scores[chunk]), generator)
             torch.mul(self.frozen[chunk], keep, out=self.network.weights[chunk])
 
+    def load_mean(self, scores: Tensor) -> None:
+        """Set the network's weights to their mean over samples, ``w * sigmoid(s)``; scores are ``[d]``."""
+        for chunk in _chunks(len(scores)):
+            torch.sigmoid(scores[chunk], out=self.network.weights[chunk]).mul_(self.frozen[chunk])
+
     def load(self, gate: Tensor) -> None:
         """Set the network's weights to ``w * gate``: gate is ``[d]``, a mask (bool) or probabilities (float32)."""
         torch.mul(self.frozen, gate, out=self.network.weights)
