@@ -2,19 +2,27 @@
 
 Not from a paper. FedPM (:mod:`fedgates.strategies.fedpm`) loses to dense FedAvg where clients have few classes, for two
 reasons: Adam moves each gate by its learning rate however small its gradient, so clients overwrite each other; and each round
-redraws the sampling noise ``theta (1 - theta) / K`` of all gates. Here the state is the votes v of T virtual trials, for good:
+redraws the sampling noise ``theta (1 - theta) / K`` of all gates. Here the state is the votes v of T virtual trials:
 
     theta = clip(v / T, eps, 1 - eps),    v = T / 2 at the start, T even, eps = .001
-    client: s = logit(theta); SGD, s <- clip(s - rho * g * w * theta_s (1 - theta_s), -7, 7), straight-through as in FedPM,
-            on CE(f(x; m * w) + log((n_c + p) / (n + C p)), y);    sends m_k = [u_k < theta_k]
+    client: s = logit(theta); SGD, s <- clip(s - clip(rho * g * w * theta_s (1 - theta_s), -b, b), -7, 7), theta_s = sigmoid(s),
+            on CE(f(x; theta_s * w) + log((n_c + p) / (n + C p)), y), g its gradient with respect to theta_s * w;
+            sends m_k = [u_k < theta_s]
     server: v <- clip(v + sum_k (m_k - m0_k), 0, T),    m0_k = [u_k < theta]
 
 The coins u_k are a function of (seed, round, client), so the server knows ``m0_k``, the mask that the client would have sent
-without training. Of coupled draws the difference has the mean ``E[m_k - m0_k] = theta_k - theta`` (common random numbers, a
+without training. Of coupled draws the difference has the mean ``E[m_k - m0_k] = theta_s - theta`` (common random numbers, a
 control variate), and a gate that training did not move adds exactly no noise. Votes are integers, one client moves a gate by at
-most one vote, and the order of masks does not matter.
+most one vote, and the order of masks does not matter. A round moves theta by K / T times the clients' mean change.
+
+Clients train the mean network, whose gradient is exact, where FedPM samples a mask for each batch; and a step moves a score by
+at most b = .5, without which a convolution, whose gradients are sums over positions, needs another rho than a linear layer.
+`server.trim` drops, at each gate, the largest and the smallest differences ``m_k - m0_k``. Flipped bits and the masks of
+`uplink` "sampled" are not coupled to the coins, so both are refused. What each part contributes, and what was tried without
+gain, is in benchmarks/results/coupled_masks.md.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Generic, TypeVar
@@ -45,8 +53,8 @@ class CoupledMasksTable(Table):
 
     trials: int = key(
         0,
-        "Virtual trials T, an even number: a client's vote moves theta by 1 / T; the method's default is half the clients of a"
-        " round, rounded to an even number, at least 2.",
+        "Virtual trials T, an even number: a client's vote moves theta by 1 / T; the method's default is half the clients of the"
+        " first round, rounded up to an even number.",
         ge=0,
         le=1_000_000,
         method_default=0,
@@ -161,5 +169,5 @@ class CoupledMasks(MaskMethod[CoupledMasksCfg], Generic[CoupledMasksCfg]):
 
 
 def default_trials(clients: int) -> int:
-    """Return the T that `coupled-masks.trials` 0 selects for so many clients a round: half of them, even, at least 2."""
-    return max(2, 2 * round(clients / 4))
+    """Return the T that `coupled-masks.trials` 0 selects for so many clients a round: half of them, rounded up to an even number."""
+    return max(2, 2 * math.ceil(clients / 4))

@@ -121,6 +121,7 @@ def _checked(file: Path, configs: "Mapping[str, type[RunConfig]]", strategy: str
         The file cannot be used; names file and key.
     """
     from fedgates.config.app import as_pair, read_toml  # noqa: PLC0415
+    from fedgates.config.names import DEFAULT_STRATEGY  # noqa: PLC0415
     from fedgates.config.parsing import changed, class_of, parse  # noqa: PLC0415
 
     path = folder(file)
@@ -130,7 +131,7 @@ def _checked(file: Path, configs: "Mapping[str, type[RunConfig]]", strategy: str
         raise click.UsageError(str(error)) from None
     if strategy is not None:
         raw = {**raw, "strategy": strategy}
-    name = raw.get("strategy", "fedpm")
+    name = raw.get("strategy", DEFAULT_STRATEGY)
     if path.name == "pyproject.toml":  # of an app, which may have methods of its own
         from fedgates.flower.app import load_app  # noqa: PLC0415
         from fedgates.methods.registry import config_classes  # noqa: PLC0415

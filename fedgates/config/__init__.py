@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fedgates.config.names import (
     CLIENTS,
     DATASETS,
+    DEFAULT_STRATEGY,
     DEVICES,
     LIMITS,
     MODELS,
@@ -65,6 +66,7 @@ def __dir__() -> list[str]:
 __all__ = [
     "CLIENTS",
     "DATASETS",
+    "DEFAULT_STRATEGY",
     "DEVICES",
     "LIMITS",
     "MODELS",

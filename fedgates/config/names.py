@@ -4,6 +4,7 @@ from pathlib import Path
 
 CLIENTS = "simulated-clients"
 """Beside the config's keys in ``config.json``: how many clients a simulation shares the data among; null for real devices."""
+DEFAULT_STRATEGY = "coupled-masks"
 SYNTHETIC = ("synthetic-linear", "synthetic-logistic")
 DEVICES = "devices"
 """The data set of a server that has none: the devices' own, of the shape that its name says."""

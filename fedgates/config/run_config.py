@@ -18,7 +18,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import model_validator
 
 from fedgates.config.fields import Keys, key
-from fedgates.config.names import OUTPUT_DIR
+from fedgates.config.names import DEFAULT_STRATEGY, OUTPUT_DIR
 from fedgates.config.tables import (
     ClientTable,
     DataTable,
@@ -53,7 +53,7 @@ class RunConfig(Keys):
         Whether the method needs a ``density.target`` above 0.
     """
 
-    strategy: str = key("fedpm", 'The method: a name, or "module:Class" of your own.', check="strategy")
+    strategy: str = key(DEFAULT_STRATEGY, 'The method: a name, or "module:Class" of your own.', check="strategy")
     dataset: str = key(
         "digits",
         'The data set: a name, "npz:/abs/file.npz" or "folder:/abs/dir" of your own, or "devices:28x28x1:10" where only devices'

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from fedgates import models
-from fedgates.config import UPLINKS, RunConfig, flatten, is_reference, parse
+from fedgates.config import DEFAULT_STRATEGY, UPLINKS, RunConfig, flatten, is_reference, parse
 from fedgates.config.suggestions import did_you_mean
 from fedgates.errors import ConfigError, NetworkError
 from fedgates.methods.base import Method
@@ -97,7 +97,7 @@ def configure(raw: Mapping[str, Value], own: Methods | None = None) -> tuple[typ
     ConfigError
         There is no such method, or a key or value is not accepted.
     """
-    method = method_class(flatten(raw).get("strategy", "fedpm"), own)
+    method = method_class(flatten(raw).get("strategy", DEFAULT_STRATEGY), own)
     config = parse(method.Config, raw, config_classes(own).values())
     spec = method.spec
     if config.uplink == "sampled" and not (spec.samples and spec.update == "mask"):

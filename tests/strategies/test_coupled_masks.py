@@ -117,32 +117,31 @@ def test_a_client_that_learns_nothing_changes_nothing(state):
         assert found.aggregate(state, [Update(sent.mask, client=4)], server_round).votes.tolist() == state.votes.tolist()
 
 
-@given(st.data())
-def test_votes_move_by_the_differences_to_the_untrained_masks(data):
-    found = wide()
-    trials = data.draw(st.sampled_from([2, 4, 10]))
-    counts = data.draw(st.lists(st.integers(0, trials), min_size=2 * WIDTH, max_size=2 * WIDTH))
-    state, clients = votes(*counts, trials=trials), data.draw(st.lists(st.integers(0, 50), min_size=1, max_size=6, unique=True))
-    flips = [data.draw(st.lists(st.booleans(), min_size=2 * WIDTH, max_size=2 * WIDTH)) for _ in clients]
-    without = [untrained(found, state, 3, client) for client in clients]
-    sent = [mask ^ np.array(flip) for mask, flip in zip(without, flips, strict=True)]
-    updates = [Update(pack(mask), client=client) for mask, client in zip(sent, clients, strict=True)]
+@given(st.sampled_from([2, 4, 10]), st.integers(1, 6), st.integers(0, 2**32))
+def test_votes_move_by_the_differences_to_the_untrained_masks(trials, clients, seed):
+    found, draw = wide(), np.random.default_rng(seed)
+    state = Votes(draw.integers(0, trials, 2 * WIDTH, endpoint=True).astype(np.uint32), trials)
+    names = draw.permutation(50)[:clients].tolist()
+    without = [untrained(found, state, 3, name) for name in names]
+    sent = [mask ^ (draw.random(2 * WIDTH) < 0.4) for mask in without]
+    updates = [Update(pack(mask), client=name) for mask, name in zip(sent, names, strict=True)]
     moved = sum(mask.astype(int) - before for mask, before in zip(sent, without, strict=True))
+    before = state.votes.tolist()
     after = found.aggregate(state, iter(updates), 3)
-    assert after.votes.tolist() == np.clip(np.array(counts) + moved, 0, trials).tolist()
+    assert after.votes.tolist() == np.clip(before + moved, 0, trials).tolist()
     assert (after.trials, after.votes.dtype) == (trials, np.uint32)
     assert found.aggregate(state, updates[::-1], 3).votes.tolist() == after.votes.tolist()
-    assert state.votes.tolist() == counts
+    assert state.votes.tolist() == before
 
 
-@given(st.data())
-def test_trimmed_differences_are_those_of_sorted_ones(data):
-    found = wide(trim=0.25)
-    state, clients = votes(*[20] * 2 * WIDTH, trials=40), list(range(data.draw(st.integers(1, 9))))
-    sent = np.array([data.draw(st.lists(st.booleans(), min_size=2 * WIDTH, max_size=2 * WIDTH)) for _ in clients])
+@given(st.integers(1, 9), st.integers(0, 2**32))
+def test_trimmed_differences_are_those_of_sorted_ones(clients, seed):
+    found, draw = wide(trim=0.25), np.random.default_rng(seed)
+    state = votes(*[20] * 2 * WIDTH, trials=40)
+    sent = draw.random((clients, 2 * WIDTH)) < 0.5
     differences = np.sort([mask.astype(int) - untrained(found, state, 5, k) for k, mask in enumerate(sent)], axis=0)
-    dropped = len(clients) // 4
-    kept = differences[dropped : len(clients) - dropped]
+    dropped = clients // 4
+    kept = differences[dropped : clients - dropped]
     after = found.aggregate(state, [Update(pack(mask), client=k) for k, mask in enumerate(sent)], 5)
     assert after.votes.tolist() == (20 + kept.sum(0)).tolist()
 
@@ -159,7 +158,7 @@ def test_the_expected_change_is_that_of_theta():
     assert np.abs(total / 2000 - (theta - 0.5)).max() < 5 * math.sqrt(0.25 / 2000)
 
 
-@pytest.mark.parametrize(("key", "clients", "trials"), [(0, 4, 2), (0, 10, 4), (0, 1, 2), (0, 20, 10), (6, 4, 6), (2, 20, 2)])
+@pytest.mark.parametrize(("key", "clients", "trials"), [(0, 4, 2), (0, 10, 6), (0, 1, 2), (0, 20, 10), (6, 4, 6), (2, 20, 2)])
 def test_the_first_round_sets_the_trials(key, clients, trials):
     found = wide(**{"coupled-masks.trials": key})
     state = found.initial_state()
@@ -175,7 +174,7 @@ def test_the_default_is_half_the_clients_of_a_round_as_an_even_number():
     for k in range(1, 300):
         found = default_trials(k)
         assert found % 2 == 0
-        assert found == 2 or abs(found - k / 2) <= 1
+        assert 0 <= found - k / 2 < 2
 
 
 # --- settings
