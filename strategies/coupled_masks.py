@@ -53,8 +53,8 @@ class CoupledMasksTable(Table):
 
     trials: int = key(
         0,
-        "Virtual trials T, an even number: a client's vote moves theta by 1 / T; the method's default is half the clients of the"
-        " first round, rounded up to an even number.",
+        "Virtual trials T, an even number: a client's vote moves theta by 1 / T; the method's default is half the clients of"
+        " the first round, rounded up to an even number.",
         ge=0,
         le=1_000_000,
         method_default=0,
@@ -169,5 +169,5 @@ class CoupledMasks(MaskMethod[CoupledMasksCfg], Generic[CoupledMasksCfg]):
 
 
 def default_trials(clients: int) -> int:
-    """Return the T that `coupled-masks.trials` 0 selects for so many clients a round: half of them, rounded up to an even number."""
+    """Return the T that `coupled-masks.trials` 0 selects: half the clients of a round, rounded up to an even number."""
     return max(2, 2 * math.ceil(clients / 4))
