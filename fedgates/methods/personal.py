@@ -18,7 +18,7 @@ from fedgates.methods.training import Task, backward, batches
 from fedgates.nn.network import Network
 from fedgates.nn.optimizers import Adam
 
-LEARNING_RATE = 0.01
+LEARNING_RATE = 0.003
 """Step size of Adam on the head."""
 
 
