@@ -112,7 +112,7 @@ def table_of(samples: int, args: argparse.Namespace) -> tuple[str, list[str], li
             if of == method:
                 mine = means[i * args.seeds : (i + 1) * args.seeds]
                 rows.append(row(method, f"fully local, {epochs} epochs", mine, "0"))
-    held = f"{samples} examples each" if samples else "all their examples (72)"
+    held = f"{samples} examples each" if samples else "all their examples (72 on average)"
     text = (
         f"Digits, mlp, {CLIENTS} clients of 2 classes with {held}, four fifths of them to train. {round(SHARE * CLIENTS)} "
         f"clients train each round, {args.rounds} rounds of {LOCAL_EPOCHS} local epochs: {average} epochs a client on average, "

@@ -49,7 +49,7 @@ def claiming(**claims):
 
     def fault(message, reply):
         for name, value in claims.items():
-            reply.content.metric_records[METRICS][name.replace("_", "-")] = value
+            reply.content.metric_records[METRICS]["num-examples" if name == "num_examples" else name] = value
         return reply
 
     return fault
