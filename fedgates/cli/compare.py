@@ -44,7 +44,7 @@ def compare(
     same config are reused; after a change of code, delete their folders to run them again.
     """
     from fedgates.compare import group_runs, read_run, read_study, write_comparison  # noqa: PLC0415
-    from fedgates.compare.numbers import any_has  # noqa: PLC0415
+    from fedgates.compare.numbers import shared_metric  # noqa: PLC0415
     from fedgates.compare.output import RESULTS  # noqa: PLC0415
     from fedgates.compare.study import Question  # noqa: PLC0415
     from fedgates.runs.listing import find_run  # noqa: PLC0415
@@ -61,7 +61,7 @@ def compare(
             raise click.UsageError("expected one study file (*.toml), or one or more finished runs")
         out = writable(out or Path("comparison"))
         groups, failed = group_runs(read_run(find_run(source)) for source in sources), []
-        metric = "accuracy" if any_has(groups, "accuracy") else "loss"
+        metric = shared_metric(groups)
         question = Question(f"{len(sources)} run{'s' * (len(sources) != 1)}", metric)
     if groups:
         table = write_comparison(out, question, groups, command, failed)

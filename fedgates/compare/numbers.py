@@ -128,6 +128,17 @@ def any_has(groups: Iterable[Group], key: str) -> bool:
     return any(_value(line, key) is not None for group in groups for run in group.runs for line in run.lines)
 
 
+def shared_metric(groups: Sequence[Group]) -> str:
+    """Return the metric by which runs are compared: the first accuracy that all groups have, else that any has, else loss.
+
+    The test accuracy comes first; a run with a personal layer has only that of clients.
+    """
+    accuracies = ("accuracy", "client_accuracy")
+    by_all = (key for key in accuracies if all(any_has([group], key) for group in groups))
+    by_any = (key for key in accuracies if any_has(groups, key))
+    return next(by_all, next(by_any, "loss"))
+
+
 def _column(lines: Sequence[Line], key: str) -> float | None:
     if key.startswith(_MEAN):
         return _mean(_value(line, key.removeprefix(_MEAN)) for line in lines)

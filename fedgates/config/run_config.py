@@ -91,6 +91,14 @@ class RunConfig(Keys):
         ge=0,
         le=1_000_000,
     )
+    personal: Literal["none", "last"] = key(
+        "none",
+        "Layer that stays on each client and is trained there before it is used, never sent: none, or the last"
+        " (docs/personal.md).",
+    )
+    personal_epochs: int = key(
+        3, "Passes over a client's own examples that train a personal layer before it is used.", ge=1, le=1_000_000
+    )
     precision: Literal["float32", "bfloat16"] = key(
         "float32", "Precision of training; bfloat16 is autocast, with channels last."
     )

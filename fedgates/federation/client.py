@@ -15,6 +15,7 @@ from fedgates.errors import WireError
 from fedgates.federation.client_data import HELD_OUT_EVERY, ClientData
 from fedgates.federation.messages import Reply, Request
 from fedgates.methods.base import Method
+from fedgates.methods.personal import train_head
 from fedgates.methods.randomized_response import flipped
 from fedgates.methods.training import Task, seeded_rng
 from fedgates.rng import flip_lots, generator
@@ -23,6 +24,8 @@ from fedgates.wire import VersionedState
 from fedgates.wire.header import RELAY, peek
 
 _MEGABYTE = 1_000_000
+EVALUATED = ("accuracy", "loss", "own_class_accuracy")
+"""Metrics of a client's evaluation."""
 
 
 @dataclass
@@ -33,6 +36,8 @@ class ClientStore:
     """The coded state that the client was last sent, where the downlink is a relay."""
     memory: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     """The arrays that the method's client rule keeps (``Spec.memory``)."""
+    head: NDArray[np.float32] | None = None
+    """The personal last layer, ``[h]``, where the run has one."""
 
 
 Decode = Callable[[bytes, bytes | None], tuple[VersionedState, bytes]]
@@ -95,17 +100,29 @@ class Client:
         """Train on the client's examples and return the coded update, the number of examples and metrics."""
         started = time.monotonic() if started is None else started
         state = self._open(request.payload)
+        task = self._task(state.server_round)
         with self._seeded("train", state.server_round):
-            update = self.method.local_update(state.state, self._task(state.server_round))
+            self._train_head(state, task)
+            update = self.method.local_update(state.state, task)
         sent = self._with_flips(update, state)
         payload = self.method.codec.pack_update(sent, state, self.name)
         if update.memory is not None and self.method.spec.memory:
             self.store.memory = dict(update.memory)
+        if self._personal:
+            self.store.head = self.method.network.head.cpu().numpy().copy()
         metrics = {"seconds": time.monotonic() - started, **{name: float(value) for name, value in sent.metrics.items()}}
         return Reply(request.node, payload, sent.num_examples, metrics, size=len(payload))
 
     def evaluate(self, request: Request) -> Reply:
-        """Evaluate the state on the client's held-out examples and return ``loss`` and, with classes, ``accuracy``.
+        """Evaluate the state on the client's held-out examples.
+
+        A personal last layer is trained for it, as for training, but not kept: training does not depend on who evaluates.
+
+        Returns
+        -------
+        Reply
+            With ``loss`` and, with classes, ``accuracy`` and ``own_class_accuracy``: that of predictions limited to the classes
+            of the client's training examples.
 
         Raises
         ------
@@ -119,10 +136,21 @@ class Client:
                 f"none of {len(examples.train)} images is held out for evaluation: it takes {HELD_OUT_EVERY} to hold out one"
             )
         x, y = data.to_tensors(examples.held_out, self.method.network.device)
-        task = Task(x, y, state.server_round - 1, self.name, self.store.memory)
+        own_classes = () if y.is_floating_point() else tuple(np.unique(examples.train.y).tolist())
+        task = Task(x, y, state.server_round - 1, self.name, self.store.memory, own_classes=own_classes)
         with self._seeded("evaluation", state.server_round):
+            self._train_head(state, self._task(state.server_round))
             metrics = self.method.evaluate(state.state, task)
-        return Reply(request.node, num_examples=len(y), metrics={k: metrics[k] for k in ("accuracy", "loss") if k in metrics})
+        return Reply(request.node, num_examples=len(y), metrics={k: metrics[k] for k in EVALUATED if k in metrics})
+
+    @property
+    def _personal(self) -> bool:
+        return len(self.method.network.head) > 0
+
+    def _train_head(self, state: VersionedState, task: Task) -> None:
+        """Train this client's personal last layer, if the run has one, on the weights that a state stands for."""
+        if self._personal:
+            train_head(self.method.network, self.method.weights(state.state), self.store.head, task, self.config)
 
     def _open(self, payload: bytes) -> VersionedState:
         """Decode a state and keep it where later ones may be sent as changes to it."""

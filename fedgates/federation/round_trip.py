@@ -129,16 +129,20 @@ def _description(reply: Reply) -> str:
 
 
 def _evaluation_metrics(metrics: Mapping[str, float], *, classes: bool) -> dict[str, float]:
-    """Return ``loss`` of at least 0 and, with `classes`, ``accuracy`` in 0 to 1.
+    """Return ``loss`` of at least 0 and, with `classes`, ``accuracy`` in 0 to 1 and, if it is there, ``own_class_accuracy``.
 
     Raises
     ------
     WireError
-        One is missing or out of range.
+        One of the first two is missing, or one is out of range.
     """
-    accuracy, loss = metrics.get("accuracy", -1.0), metrics.get("loss", -1.0)
-    if classes and not 0 <= accuracy <= 1:
-        raise WireError(f"accuracy = {accuracy!r}, expected a number from 0 to 1")
+    loss = metrics.get("loss", -1.0)
+    shares = {"accuracy": metrics.get("accuracy", -1.0)} if classes else {}
+    if classes and "own_class_accuracy" in metrics:  # a client of an older version does not measure it
+        shares["own_class_accuracy"] = metrics["own_class_accuracy"]
+    for name, share in shares.items():
+        if not 0 <= share <= 1:
+            raise WireError(f"{name} = {share!r}, expected a number from 0 to 1")
     if loss < 0:
         raise WireError(f"loss = {loss!r}, expected a number of at least 0")
-    return {"accuracy": accuracy, "loss": loss} if classes else {"loss": loss}
+    return {**shares, "loss": loss}

@@ -155,7 +155,10 @@ def _run(
 
 
 def own_callbacks(setup: Setup, run: RunFolder) -> list[Callback]:
-    """Return the callbacks of every run, in order: log, progress, checkpoint, trackers, model file, report."""
+    """Return the callbacks of every run, in order: log, progress, checkpoint, trackers, model file, report.
+
+    Without a model file where a layer is personal: the server does not have it.
+    """
     config = setup.method.config
     values = to_dict(config)
     return [
@@ -163,7 +166,7 @@ def own_callbacks(setup: Setup, run: RunFolder) -> list[Callback]:
         ProgressCallback(config.num_server_rounds),
         CheckpointCallback(run),
         TrackerCallback(config.trackers, run.path, values),
-        ModelCallback(run, setup.dataset),
+        *([ModelCallback(run, setup.dataset)] if config.personal == "none" else []),
         ReportCallback(run.path, values, to_dict(type(config)()), setup.method.network.size),
     ]
 
@@ -187,6 +190,8 @@ def resume(server: Server[Any], setup: Setup, run: RunFolder) -> int:
     log.info("resumed after round %d", done)
     if method.spec.memory:
         log.warning("clients of %s start without what they kept (%s)", config.strategy, ", ".join(method.spec.memory))
+    if config.personal != "none":
+        log.warning("clients train their personal layer anew, from the initial one")
     return done + 1
 
 
@@ -197,6 +202,10 @@ def log_summary(server: Server[Any]) -> None:
     log.info("%s on %s, %s with %s parameters, network %s", config.strategy, config.dataset, config.model, f"{size:,}", digest)
     if different := {key: value for key, value in changed(config).items() if key not in {"strategy", "output-dir"}}:
         log.info("changed: %s", " ".join(as_pair(key, value) for key, value in different.items()))
+    if config.personal != "none":
+        layer = method.network.head_slices[0].name.rpartition(".")[0]
+        text = "layer %r is personal, %s parameters stay on clients: the server evaluates no model and writes no model file"
+        log.info(text, layer, f"{len(method.network.head):,}")
     if config.privacy.flip_probability:
         per_bit = epsilon(config.privacy.flip_probability)
         text = (

@@ -114,7 +114,8 @@ class Server(Generic[S]):
     def close_evaluation(self, replies: Iterable[Reply]) -> dict[str, float]:
         """Return means over the clients' held-out examples; what each client measured goes into the record.
 
-        ``client_<metric>`` is weighted by examples; in ``client_<metric>_macro`` each client has the same weight.
+        ``client_<metric>`` is weighted by examples; in ``client_<metric>_macro`` each client has the same weight. A metric that
+        some clients did not measure is the mean over the others.
         """
         if self._round_trip is None:
             return {}
@@ -123,16 +124,21 @@ class Server(Generic[S]):
         if not evaluations:
             return {}
         results, means = list(evaluations.values()), dict[str, float]()
-        total = sum(n for n, _ in results)
-        for name in results[0][1]:
-            values = [(n, min(metrics[name], LARGEST_LOSS)) for n, metrics in results]
+        for name in dict.fromkeys(name for _, metrics in results for name in metrics):
+            values = [(n, min(metrics[name], LARGEST_LOSS)) for n, metrics in results if name in metrics]
+            total = sum(n for n, _ in values)
             means[f"client_{name}"] = math.fsum(n * value for n, value in values) / total
             means[f"client_{name}_macro"] = math.fsum(value for _, value in values) / len(values)
         self.evaluation = means
         return means
 
     def evaluate(self, x: Tensor, y: Tensor) -> dict[str, float]:
-        """Return the method's metrics of the present state on a test set: uint8 ``[n, C, H, W]`` and labels ``[n]``."""
+        """Return the method's metrics of the present state on a test set: uint8 ``[n, C, H, W]`` and labels ``[n]``.
+
+        None where a layer is personal: the server does not have it.
+        """
+        if self.config.personal != "none":
+            return {}
         server_round = self.record.server_round
         with seeded_rng(rng.generator(self.config.seed, "evaluation", server_round=server_round), threads=0):
             metrics = self.method.evaluate(self.state, Task(x, y, server_round))

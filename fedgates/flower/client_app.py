@@ -35,7 +35,7 @@ from fedgates.wire import VersionedState
 
 _OWN_DATA = "data-path"
 """The key of a node config with the path of a device's own data."""
-SNAPSHOT, MEMORY = "known", "memory"
+SNAPSHOT, MEMORY, HEAD = "known", "memory", "personal"
 """Names of the records in a client's own state."""
 
 _Key = tuple[tuple[tuple[str, str], ...], tuple[tuple[str, Value], ...], Problem]
@@ -102,6 +102,8 @@ def _read_store(context: Context) -> ClientStore:
         store.snapshot = from_record(records[SNAPSHOT])
     with suppress(KeyError, ValueError, TypeError):
         store.memory = {name: array.numpy() for name, array in records[MEMORY].items()}
+    with suppress(KeyError, ValueError, TypeError):
+        store.head = records[HEAD][HEAD].numpy()
     return store
 
 
@@ -110,6 +112,8 @@ def _write_store(context: Context, store: ClientStore) -> None:
         context.state[SNAPSHOT] = to_record(store.snapshot)
     if store.memory:
         context.state[MEMORY] = ArrayRecord({name: _array(values) for name, values in store.memory.items()})
+    if store.head is not None:
+        context.state[HEAD] = ArrayRecord({HEAD: _array(store.head)})
 
 
 def _array(values: NDArray[np.float32]) -> Array:

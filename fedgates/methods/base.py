@@ -5,7 +5,7 @@ A method is a pure object: NumPy, torch and a network, nothing of messages, roun
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
@@ -117,16 +117,21 @@ class Method(ABC, Generic[Cfg, S]):
     def evaluate(self, state: S, task: Task) -> dict[str, float]:
         """Return metrics of a state on ``task``'s examples; a method may add to them.
 
-        On a client ``task.memory`` is what the client keeps; on the server it is empty.
+        On a client ``task.memory`` is what the client keeps, and a personal last layer is the client's own; on the server
+        the memory is empty.
 
         Returns
         -------
         dict
             ``accuracy`` (0 to 1) and ``loss`` (cross-entropy, nats), for regression ``r2`` and ``loss`` (mean squared error);
+            with ``task.own_classes`` also ``own_class_accuracy``, of predictions limited to them;
             ``model_density``, the share of nonzero weights; where the true support is known, its precision, recall and F1.
         """
         weights = self.weights(state)
-        metrics = {**self.score(weights, task.x, task.y), "model_density": float((weights != 0).double().mean())}
+        metrics = {
+            **self.score(weights, task.x, task.y, task.own_classes),
+            "model_density": float((weights != 0).double().mean()),
+        }
         return metrics if self.support is None else metrics | support_scores((weights != 0).cpu().numpy(), self.support)
 
     def round_metrics(self, before: S, after: S, masks: MaskCounts) -> dict[str, float]:  # noqa: ARG002
@@ -140,10 +145,13 @@ class Method(ABC, Generic[Cfg, S]):
         """Return how many gates have a probability in each of some equal parts of [0, 1]; empty for a method without gates."""
         return []
 
-    def score(self, weights: Tensor, x: Tensor, y: Tensor) -> dict[str, float]:
-        """Return accuracy (or r2) and loss of the network with weights ``[d]``, which it holds afterwards."""
+    def score(self, weights: Tensor, x: Tensor, y: Tensor, own_classes: Sequence[int] = ()) -> dict[str, float]:
+        """Return accuracy (or r2) and loss of the network with weights ``[d]``, which it holds afterwards.
+
+        With `own_classes` also ``own_class_accuracy`` (:func:`fedgates.methods.training.score`).
+        """
         self.network.weights.copy_(weights)
-        return score(predict(self.network, x, self.config.precision), y)
+        return score(predict(self.network, x, self.config.precision), y, own_classes)
 
     @cached_property
     def codec(self) -> Codec:

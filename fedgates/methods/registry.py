@@ -108,6 +108,12 @@ def configure(raw: Mapping[str, Value], own: Methods | None = None) -> tuple[typ
         raise ConfigError(
             "privacy.flip-probability", config.privacy.flip_probability, f"0 with strategy {config.strategy}: {why}"
         )
+    if config.personal != "none" and not config.fraction_evaluate:
+        raise ConfigError(
+            "fraction-evaluate",
+            config.fraction_evaluate,
+            f"a share above 0 with personal = {config.personal}: only clients have the whole network, so they evaluate it",
+        )
     return method, config
 
 
@@ -125,7 +131,9 @@ def build(method: type[AnyMethod], config: RunConfig, input_shape: tuple[int, in
     size = models.count(config.model, input_shape, num_classes)
     if size is not None:  # before it takes any memory
         _expect_size(size, method, config)
-    network = Network(models.build(config.model, input_shape, num_classes, seed=config.seed), device)
+    personal_outputs = (num_classes or 1) if config.personal == "last" else 0
+    module = models.build(config.model, input_shape, num_classes, seed=config.seed)
+    network = Network(module, device, personal_outputs=personal_outputs)
     _expect_size(network.size, method, config)
     try:
         return method(config, network)

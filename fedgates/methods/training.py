@@ -1,7 +1,7 @@
 """The local training loop, and prediction and its score."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -43,16 +43,18 @@ class Task:
     """What the client's last update in this run had as ``Update.memory``; empty where there was none, or it is lost."""
     held_out: tuple[Tensor, Tensor] | None = None
     """The client's held-out examples and labels, where clients evaluate."""
+    own_classes: tuple[int, ...] = ()
+    """Classes of the client's training examples, where a client with classes evaluates."""
 
     def generator(self, seed: int, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
         """Return the generator of this client, in this round, for one purpose."""
         return generator(seed, purpose, server_round=self.server_round, client=self.client, device=device)
 
 
-def batches(task: Task, config: RunConfig) -> Iterator[Tensor]:
-    """Yield the indices of each mini-batch of the local epochs, reshuffled every epoch; the last one may be smaller."""
-    order = task.generator(config.seed, "batches")
-    for _ in range(config.local_epochs):
+def batches(task: Task, config: RunConfig, epochs: int = 0, purpose: str = "batches") -> Iterator[Tensor]:
+    """Yield the indices of each mini-batch of so many epochs (0: local-epochs), reshuffled each; the last may be smaller."""
+    order = task.generator(config.seed, purpose)
+    for _ in range(epochs or config.local_epochs):
         shuffled = torch.randperm(len(task.y), generator=order).to(task.x.device)
         yield from torch.split(shuffled, config.batch_size)
 
@@ -107,6 +109,8 @@ def train_epochs(
 def backward(network: Network, task: Task, batch: Tensor, precision: str, class_prior: float = 0.0) -> Tensor:
     """Compute the loss of one batch with the network's present weights, and its gradient in ``network.gradient``.
 
+    The gradient of a personal last layer goes to ``network.head_gradient``.
+
     Cross-entropy of logits ``[n, classes]`` where the task's ``y`` are labels, mean squared error of ``[n, 1]`` where they are
     targets. With a `class_prior` above 0 the logits are adjusted to the client's own classes (:func:`log_prior`).
 
@@ -116,6 +120,7 @@ def backward(network: Network, task: Task, batch: Tensor, precision: str, class_
         The batch's mean loss, detached.
     """
     network.gradient.zero_()
+    network.head_gradient.zero_()
     network.module.train()
     with autocast(network.device, precision):
         output = network(_images(task.x[batch], precision)).float()
@@ -186,7 +191,7 @@ def predict(network: Network, x: Tensor, precision: str = "float32") -> Tensor:
     return output if output.shape[1] == 1 else F.softmax(output, dim=1)
 
 
-def score(predictions: Tensor, y: Tensor) -> dict[str, float]:
+def score(predictions: Tensor, y: Tensor, own_classes: Sequence[int] = ()) -> dict[str, float]:
     """Return metrics of predictions; every number is finite, whatever the weights.
 
     Parameters
@@ -195,12 +200,16 @@ def score(predictions: Tensor, y: Tensor) -> dict[str, float]:
         As :func:`predict` returns them.
     y : Tensor
         Int64 labels ``[n]``, or float32 targets ``[n]``.
+    own_classes : sequence of int
+        For labels: the classes to which the predictions are limited for ``own_class_accuracy``; without any there is no such
+        metric.
 
     Returns
     -------
     dict
         For labels ``accuracy``, a share in 0 to 1, and ``loss``, the mean cross-entropy in nats, where a probability counts as
         at least 1e-12. A row that is not finite, as weights that overflow give it, is a wrong prediction of probability 0.
+        With `own_classes` also ``own_class_accuracy``, of the likeliest among them, where a label of another class is wrong.
         For targets ``r2 = 1 - SSE / SST`` and ``loss``, the mean squared error. A prediction that is not finite counts as the
         largest float32, so it is worse than any other; r2 of targets that are all the same is 0.
     """
@@ -209,7 +218,12 @@ def score(predictions: Tensor, y: Tensor) -> dict[str, float]:
     finite = predictions.isfinite().all(1)
     right = ((predictions.argmax(1) == y) & finite).double().mean()
     chance = predictions.gather(1, y[:, None])[:, 0].where(finite, 0)
-    return {"accuracy": float(right), "loss": float(-chance.clamp_min(1e-12).log().double().mean())}
+    metrics = {"accuracy": float(right), "loss": float(-chance.clamp_min(1e-12).log().double().mean())}
+    if own_classes:
+        own = torch.tensor(own_classes, device=y.device)
+        limited = own[predictions[:, own].argmax(1)]
+        metrics["own_class_accuracy"] = float(((limited == y) & finite).double().mean())
+    return metrics
 
 
 def _score_regression(predictions: Tensor, y: Tensor) -> dict[str, float]:

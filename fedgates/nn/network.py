@@ -3,11 +3,16 @@
 A :class:`Network` moves a module's parameters, and their gradients, into two flat buffers of shape ``[d]`` and leaves the
 module's own parameters as views of them. A method writes the weights to run as one vector (``weights``) and reads their
 gradient as another (``gradient``); forward and backward are those of the dense module.
+
+A personal last layer stays out of both: its parameters and their gradient are two vectors apart, ``head`` and
+``head_gradient``. What a method sees, and all that is computed from it, is then the rest of the network.
 """
 
 import hashlib
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -43,24 +48,33 @@ class Network:
         belongs to one network: a second network of the same module would take the parameters from the first.
     device : torch.device or str
         Device of the parameters.
+    personal_outputs : int
+        Number of outputs of the last layer, if it is personal; 0 if no layer is.
 
     Attributes
     ----------
     weights, gradient : Tensor
-        Shape ``[d]``, float32: the weights that the module runs with, and the sum of their gradients from backward.
+        Shape ``[d]``, float32: the weights that the module runs with, and the sum of their gradients from backward; without
+        those of a personal last layer.
     slices : tuple of ParameterSlice
-        The parameters in order.
+        The parameters in ``weights``, in order.
     size : int
-        Number of parameters d.
+        Number of parameters d in ``weights``.
+    head, head_gradient : Tensor
+        Shape ``[h]``, float32: the same of the personal last layer; empty if no layer is personal.
+    initial_head : Tensor
+        Shape ``[h]``: a copy of the head that the module came with.
+    head_slices : tuple of ParameterSlice
+        The parameters in ``head``, in order.
 
     Raises
     ------
     NetworkError
         The module has no parameters, has parameters that are not float32, or keeps running statistics (which would be lost,
-        because only parameters are federated).
+        because only parameters are federated); or its last layer cannot be personal.
     """
 
-    def __init__(self, module: nn.Module, device: torch.device | str = "cpu") -> None:
+    def __init__(self, module: nn.Module, device: torch.device | str = "cpu", *, personal_outputs: int = 0) -> None:
         for name, layer in module.named_modules():
             if getattr(layer, "running_mean", None) is not None:
                 raise NetworkError(
@@ -69,20 +83,28 @@ class Network:
                 )
         self.module = module.to(device)
         self.device = torch.device(device)
-        self.slices = _slices(module)
-        self.size = sum(part.size for part in self.slices)
-        if not self.size:
+        slices = _slices(module)
+        if not sum(part.size for part in slices):
             raise NetworkError("the network has no parameters")
+        self.slices, self.head_slices = _split(module, slices, personal_outputs) if personal_outputs else (slices, ())
+        self.size = sum(part.size for part in self.slices)
         parameters = dict(module.named_parameters())
-        self.weights = torch.cat([parameters[part.name].detach().reshape(-1) for part in self.slices])
-        self.gradient = torch.zeros_like(self.weights)
-        for part in self.slices:
-            parameters[part.name].data = self._view(self.weights, part)
-            parameters[part.name].grad = self._view(self.gradient, part)
+        self.weights, self.gradient = _flattened(parameters, self.slices, self.device)
+        self.head, self.head_gradient = _flattened(parameters, self.head_slices, self.device)
+        self.initial_head = self.head.clone()
+        self._shared = [parameters[part.name] for part in self.slices]
 
-    @staticmethod
-    def _view(flat: Tensor, part: ParameterSlice) -> Tensor:
-        return flat[part.offset : part.offset + part.size].view(part.shape)
+    @contextmanager
+    def only_head(self) -> Iterator[None]:
+        """In this context backward computes no gradient but that of the head."""
+        trained = [parameter for parameter in self._shared if parameter.requires_grad]
+        try:
+            for parameter in trained:
+                parameter.requires_grad_(False)  # noqa: FBT003  # torch's stub names no parameter
+            yield
+        finally:
+            for parameter in trained:
+                parameter.requires_grad_(True)  # noqa: FBT003
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the logits ``[n, classes]`` of inputs ``[n, C, H, W]`` with the current weights."""
@@ -94,6 +116,8 @@ class Network:
         h = hashlib.blake2b(digest_size=8)
         for part in self.slices:
             h.update(f"{part.name}{part.shape};".encode())
+        for part in self.head_slices:
+            h.update(f"personal {part.name}{part.shape};".encode())
         for data in extra:
             h.update(hashlib.blake2b(data, digest_size=16).digest())
         return h.digest()
@@ -114,6 +138,46 @@ def _slices(module: nn.Module) -> tuple[ParameterSlice, ...]:
         slices.append(ParameterSlice(name, tuple(parameter.shape), offset, parameter.numel(), fans[id(parameter)]))
         offset += parameter.numel()
     return tuple(slices)
+
+
+def _flattened(
+    parameters: Mapping[str, nn.Parameter], slices: Sequence[ParameterSlice], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Move parameters and their gradients into two flat vectors; return both."""
+    values = [parameters[part.name].detach().reshape(-1) for part in slices]
+    flat = torch.cat(values) if values else torch.empty(0, device=device)
+    gradient = torch.zeros_like(flat)
+    for part in slices:
+        end = part.offset + part.size
+        parameters[part.name].data = flat[part.offset : end].view(part.shape)
+        parameters[part.name].grad = gradient[part.offset : end].view(part.shape)
+    return flat, gradient
+
+
+def _split(
+    module: nn.Module, slices: tuple[ParameterSlice, ...], outputs: int
+) -> tuple[tuple[ParameterSlice, ...], tuple[ParameterSlice, ...]]:
+    """Return the shared parameters, and those of the last layer, whose offsets start at 0 again.
+
+    Raises
+    ------
+    NetworkError
+        The last layer with parameters is neither linear nor a convolution with so many outputs, has a parameter that another
+        layer has or that is not trained, or is the only layer.
+    """
+    name, layer = [pair for pair in module.named_modules() if next(pair[1].parameters(recurse=False), None) is not None][-1]
+    problem = f"the last layer, {name or 'network'!r} ({type(layer).__name__}), cannot be personal; expected"
+    if not isinstance(layer, nn.Linear | _ConvNd) or isinstance(layer, _ConvTransposeNd) or len(layer.weight) != outputs:
+        raise NetworkError(
+            f"{problem} a linear layer or a convolution, defined last, with an output for each class ({outputs})"
+        )
+    own = [f"{name}.{key}" if name else key for key, _ in layer.named_parameters(recurse=False)]
+    shared, head = slices[: -len(own)], slices[-len(own) :]
+    if [part.name for part in head] != own or not all(parameter.requires_grad for parameter in layer.parameters()):
+        raise NetworkError(f"{problem} parameters that are trained and that no other layer has")
+    if not shared:
+        raise NetworkError(f"{problem} a layer before it, for the clients to share")
+    return shared, tuple(replace(part, offset=part.offset - head[0].offset) for part in head)
 
 
 def fan_in(layer: nn.Module) -> int:

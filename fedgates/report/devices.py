@@ -13,6 +13,9 @@ from fedgates.runs.totals import Line, format_number
 from fedgates.util.text import one_line
 
 _MAX_DEVICES = 40
+_OWN = "own_class_accuracy"
+_NAMES = {_OWN: "accuracy among own classes"}
+"""What metrics are called that have another name in the log."""
 
 
 def devices(run: RunData) -> Html | None:
@@ -20,13 +23,16 @@ def devices(run: RunData) -> Html | None:
     lines = [line for line in run.rounds if line.get("client_evaluations")]
     if not lines:
         return None
-    shares = all("accuracy" in one for line in lines for one in line["client_evaluations"].values())
-    key = "accuracy" if shares else "loss"
+    key = "accuracy" if _all_have(lines, "accuracy") else "loss"
     return section(
         "Evaluation on devices",
-        figures(_spread(lines, key)),
+        figures(*(_spread(lines, shown) for shown in (key, _OWN) if _all_have(lines, shown))),
         folded(f"All devices after round {lines[-1]['round']}", _each(lines[-1]["client_evaluations"], key)),
     )
+
+
+def _all_have(lines: Sequence[Line], key: str) -> bool:
+    return all(key in one for line in lines for one in line["client_evaluations"].values())
 
 
 def _spread(lines: Sequence[Line], key: str) -> Html:
@@ -41,37 +47,46 @@ def _spread(lines: Sequence[Line], key: str) -> Html:
     ends = [value for _, low, high in band for value in (low, high)] + [mean for _, mean in means]
     y = (
         linear(ends, BOTTOM, TOP, lambda tick: f"{100 * tick:.4g} %", most=1)
-        if key == "accuracy"
+        if _is_share(key)
         else linear(ends, BOTTOM, TOP, lambda tick: f"{tick:.4g}")
     )
     chart = charts.lines(
         [Series("mean", means, titles)],
         whole([at for at, _ in of_round], LEFT, RIGHT),
         y,
-        says=f"{key.capitalize()} on devices; in the last round {titles[-1].partition(': ')[2]}",
+        says=f"{_name(key).capitalize()} on devices; in the last round {titles[-1].partition(': ')[2]}",
         x_name="round",
         band=charts.thinned(band, 400),
     )
     return figure(
-        f"{key.capitalize()} on devices' held-out images",
+        f"{_name(key).capitalize()} on devices' held-out images",
         chart,
-        note="Line: mean, weighted by number of images. Area: from the lowest device to the highest.",
+        note="Line: mean, weighted by number of images. Area: from the lowest device to the highest."
+        + (" Predictions are limited to the classes that a device has in training." if key == _OWN else ""),
     )
 
 
 def _each(evaluations: Mapping[str, Mapping[str, Any]], key: str) -> Html:
     """Return a table of devices, worst first."""
     order = sorted(evaluations, key=lambda device: evaluations[device][key], reverse=key == "loss")
-    head = [k for k in ("examples", "accuracy", "loss") if any(k in one for one in evaluations.values())]
+    head = [k for k in ("examples", "accuracy", _OWN, "loss") if any(k in one for one in evaluations.values())]
     rows = [
         (f"client {one_line(device, 40)}", *(_value(k, evaluations[device].get(k)) for k in head))
         for device in order[:_MAX_DEVICES]
     ]
     name = "Devices, worst first"
-    return el("div", table(("device", *head), rows, name=name), more(len(order) - _MAX_DEVICES, "and {} more"))
+    return el("div", table(("device", *map(_name, head)), rows, name=name), more(len(order) - _MAX_DEVICES, "and {} more"))
 
 
 def _value(key: str, value: float | None) -> str:
     if value is None or key == "loss":
         return format_number(value)
-    return numbers.percent(value) if key == "accuracy" else f"{value:,}"
+    return numbers.percent(value) if _is_share(key) else f"{value:,}"
+
+
+def _name(key: str) -> str:
+    return _NAMES.get(key, key)
+
+
+def _is_share(key: str) -> bool:
+    return "accuracy" in key

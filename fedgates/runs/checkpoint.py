@@ -2,7 +2,7 @@
 
 ``checkpoint-00012.safetensors`` is the state after round 12, a safetensors file with a checksum. Everything else that a round
 depends on is a function of the config and the round, so `resume` needs the state and the round alone. The exception is the
-memory of clients (``Spec.memory``), which starts empty.
+memory of clients (``Spec.memory``) and their personal layer, which start anew.
 """
 
 import hashlib

@@ -17,7 +17,7 @@ from fedgates.util.text import one_line
 Traffic = dict[str, dict[str, int]]
 """Description of a payload (its kind, codec and type of values) to ``messages`` and ``bytes``."""
 Evaluation = tuple[int, dict[str, float]]
-"""Number of examples on which a client evaluated a state, and the metrics: ``loss``, and ``accuracy`` if there are classes."""
+"""Number of examples on which a client evaluated a state, and the metrics: ``loss``, and accuracies if there are classes."""
 LARGEST_LOSS = 1000.0
 """Bound on the absolute value of a client's loss in a mean."""
 

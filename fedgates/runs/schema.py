@@ -88,6 +88,7 @@ def _is_evaluation(value: Any) -> bool:  # noqa: ANN401
         and _COUNT.accepts(value["examples"])
         and _FINITE.accepts(value["loss"])
         and _SHARE.accepts(value.get("accuracy"))
+        and _SHARE.accepts(value.get("own_class_accuracy"))
     )
 
 
@@ -97,7 +98,7 @@ def _are_counts(value: object) -> bool:
 
 _TRAFFIC = _object_of(_is_traffic, "an object with `messages` and `bytes` for each kind of payload")
 _REASONS = _object_of(lambda reason: isinstance(reason, str), "an object with a reason for each client")
-_EVALUATIONS = _object_of(_is_evaluation, "an object with `examples`, `loss` and perhaps `accuracy` for each client")
+_EVALUATIONS = _object_of(_is_evaluation, "an object with `examples`, `loss` and, for classes, accuracies for each client")
 _COUNTS = Kind(f"a list of at most {_MAX_BINS:,} counts", _are_counts)
 
 _BPP = "bits per parameter"
@@ -111,7 +112,12 @@ _OTHERS = (
 KEYS: tuple[Key, ...] = (
     Key("round", _POSITIVE, "Number of the round, from 1.", required=True),
     Key("seconds", _SECONDS, "Wall-clock time of the attempt, evaluation included.", "seconds", required=True),
-    Key("accuracy", _SHARE, "Accuracy of the thresholded mask, or of the weights, on the whole test set.", required=True),
+    Key(
+        "accuracy",
+        _SHARE,
+        "Accuracy of the thresholded mask, or of the weights, on the whole test set; null if a layer is personal.",
+        required=True,
+    ),
     Key("loss", _FINITE, "Loss of the same model on the whole test set.", _LOSS, required=True),
     Key("density", _SHARE, "Mean density of the masks of accepted updates; 1 for updates without a mask.", required=True),
     Key("uplink_bytes", _BYTES, "Payloads of all replies of clients that train, accepted or rejected.", "bytes", required=True),
@@ -147,6 +153,13 @@ KEYS: tuple[Key, ...] = (
     Key("client_evaluations", _EVALUATIONS, "Evaluation of the new state by each client, on held-out examples of its own."),
     Key("client_accuracy", _SHARE, "Mean of the accuracies in `client_evaluations`, weighted by numbers of examples."),
     Key("client_accuracy_macro", _SHARE, "Mean of the accuracies in `client_evaluations`, each client counted equally."),
+    Key(
+        "client_own_class_accuracy",
+        _SHARE,
+        "Mean of `own_class_accuracy` in `client_evaluations`, of predictions limited to the classes of the client's training"
+        " examples, weighted by numbers of examples.",
+    ),
+    Key("client_own_class_accuracy_macro", _SHARE, "The same mean, each client counted equally."),
     Key("client_loss", _FINITE, "Mean of the losses in `client_evaluations`, weighted by numbers of examples.", _LOSS),
     Key("client_loss_macro", _FINITE, "Mean of the losses in `client_evaluations`, each client counted equally.", _LOSS),
     Key("r2", _FINITE, "Coefficient of determination on the whole test set, for regression in place of `accuracy`."),

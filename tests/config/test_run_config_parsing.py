@@ -16,7 +16,7 @@ from fedgates.errors import ConfigError
 
 METHODS = ["fedpm", "fedmask", "one-bit-gates", "entropy-gates", "sparsyfed", "lips", "topk", "signsgd", "fediht", "fedavg"]
 FLAT = """strategy dataset data-dir model partition num-server-rounds fraction-train fraction-evaluate local-epochs batch-size
-learning-rate learning-rate-final precision seed uplink downlink output-dir trackers resume"""
+learning-rate learning-rate-final personal personal-epochs precision seed uplink downlink output-dir trackers resume"""
 TABLES = {
     "data": "dirichlet-alpha classes-per-client samples-per-client",
     "synthetic": "features support examples noise",

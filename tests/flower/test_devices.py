@@ -89,7 +89,7 @@ def test_what_the_server_cannot_measure_is_null_and_what_devices_say_is_there(fi
         found = line["client_evaluations"]
         assert {int(name): evaluation["examples"] for name, evaluation in found.items()} == SIZES
         for evaluation in found.values():
-            assert set(evaluation) == {"examples", "accuracy", "loss"}
+            assert set(evaluation) == {"examples", "accuracy", "own_class_accuracy", "loss"}
             right = evaluation["accuracy"] * evaluation["examples"]
             assert right == pytest.approx(round(right), abs=1e-5)  # whole images
         assert line["evaluation_failed"] == {}

@@ -49,7 +49,7 @@ def claiming(**claims):
 
     def fault(message, reply):
         for name, value in claims.items():
-            reply.content.metric_records[METRICS][name.replace("_", "-")] = value
+            reply.content.metric_records[METRICS]["num-examples" if name == "num_examples" else name] = value
         return reply
 
     return fault
@@ -143,6 +143,7 @@ def test_an_evaluation_counts_for_max_examples_and_a_loss_of_a_thousand_at_most(
 EVALUATIONS = [
     ({"accuracy": 1e6}, "accuracy = 1000000.0, expected a number from 0 to 1"),
     ({"accuracy": -0.5}, "accuracy = -0.5, expected"),
+    ({"own_class_accuracy": 1.5}, "own_class_accuracy = 1.5, expected a number from 0 to 1"),
     ({"accuracy": float("nan")}, "metric accuracy = nan, expected"),
     ({"loss": -1.0}, "loss = -1.0, expected a number of at least 0"),
     ({"loss": 1e308}, "metric loss = 1e+308, expected"),

@@ -18,6 +18,7 @@ VALID = [
     {"accuracy": None, "loss": 1e30, "r2": -1e9, "density": 1, "uplink_bpp": 64.0, "quorum": False, "attempt": 3},
     {"uplink": {}, "downlink": {"votes": {"messages": 1, "bytes": 0}}, "rejected": {"3": "stale"}, "theta_histogram": [0, 5]},
     {"client_evaluations": {"0": {"examples": 5, "loss": 0.5}, "1": {"examples": 0, "loss": -1.0, "accuracy": 1.0}}},
+    {"client_evaluations": {"0": {"examples": 5, "loss": 0.5, "accuracy": 0.1, "own_class_accuracy": 0.7}}},
     {"my own": {"any": ["thing"]}, "another": "text"},
 ]
 
@@ -69,6 +70,11 @@ EVALUATIONS = "client_evaluations = an object: expected an object with `examples
         (
             "client_evaluations",
             {"0": {"examples": 5, "loss": None}},
+            EVALUATIONS,
+        ),
+        (
+            "client_evaluations",
+            {"0": {"examples": 5, "loss": 0.5, "own_class_accuracy": 1.5}},
             EVALUATIONS,
         ),
         ("client_seconds", "fast\x1b[2J\u202e", r'client_seconds = "fast\u001b[2J\u202e": expected'),
