@@ -81,7 +81,8 @@ def report(
     else:
         typer.echo(summary_table(lines, entry.strategy, network_size(lines)))
         if entry.under_way or entry.rounds < entry.of_rounds:
-            status = "running" if entry.under_way else f"ended early; to resume: {as_pair('resume', str(path.resolve()))}"
+            ended = f"stopped early: {entry.stopped}" if entry.stopped else "ended early"
+            status = "running" if entry.under_way else f"{ended}; to resume: {as_pair('resume', str(path.resolve()))}"
             typer.echo(f"{entry.rounds} of {entry.of_rounds} rounds done, {status}")
         if page is not None:
             typer.echo(f"written: {page}")
