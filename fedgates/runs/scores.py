@@ -68,7 +68,9 @@ def stop_reason(found: Sequence[Score], accuracy: float, patience: int) -> str:
         return f"{last} reached stop-accuracy = {accuracy:g}"
     waited = sum(one.round > top.round for one in comparable(found))
     if patience and waited >= patience:
-        return f"{waited} evaluations since {top} in round {top.round}, the best (stop-patience = {patience})"
+        return (
+            f"{waited} evaluation{'s' * (waited != 1)} since {top} in round {top.round}, the best (stop-patience = {patience})"
+        )
     return ""
 
 
