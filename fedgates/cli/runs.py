@@ -81,8 +81,8 @@ def report(
     else:
         typer.echo(summary_table(lines, entry.strategy, network_size(lines)))
         if entry.under_way or entry.rounds < entry.of_rounds:
-            ended = f"stopped early: {entry.stopped}" if entry.stopped else "ended early"
-            status = "running" if entry.under_way else f"{ended}; to resume: {as_pair('resume', str(path.resolve()))}"
+            ended = f"ended early; to resume: {as_pair('resume', str(path.resolve()))}"
+            status = "running" if entry.under_way else f"stopped early: {entry.stopped}" if entry.stopped else ended
             typer.echo(f"{entry.rounds} of {entry.of_rounds} rounds done, {status}")
         if (path / MODEL_BEST).is_file():
             typer.echo(f"best model: {path / MODEL_BEST}")
