@@ -83,7 +83,7 @@ class ModelCallback(BaseCallback):
             gates=getattr(method, "gates", None),
             images=images[:_TRIED] if len(images) else None,
         )
-        log.info("model of round %d: %s bytes, %s", line.get("round", 0), f"{size:,}", path)
+        log.info("model: %s bytes, %s", f"{size:,}", path)
 
 
 def _facts(server: Server[Any], dataset: Dataset, last: Mapping[str, Any]) -> model_file.Facts:

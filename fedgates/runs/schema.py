@@ -111,8 +111,13 @@ _OTHERS = (
 KEYS: tuple[Key, ...] = (
     Key("round", _POSITIVE, "Number of the round, from 1.", required=True),
     Key("seconds", _SECONDS, "Wall-clock time of the attempt, evaluation included.", "seconds", required=True),
-    Key("accuracy", _SHARE, "Accuracy of the thresholded mask, or of the weights, on the whole test set.", required=True),
-    Key("loss", _FINITE, "Loss of the same model on the whole test set.", _LOSS, required=True),
+    Key(
+        "accuracy",
+        _SHARE,
+        "Accuracy of the thresholded mask, or of the weights, on the whole test set; null in rounds that are not evaluated.",
+        required=True,
+    ),
+    Key("loss", _FINITE, "Loss of the same model on the whole test set; null likewise.", _LOSS, required=True),
     Key("density", _SHARE, "Mean density of the masks of accepted updates; 1 for updates without a mask.", required=True),
     Key("uplink_bytes", _BYTES, "Payloads of all replies of clients that train, accepted or rejected.", "bytes", required=True),
     Key("downlink_bytes", _BYTES, "Payloads to all clients that train.", "bytes", required=True),
