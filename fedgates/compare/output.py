@@ -11,7 +11,7 @@ from fedgates.compare.numbers import Numbers, any_has, curve, measure, over_seed
 from fedgates.compare.runs import Group
 from fedgates.compare.study import ONLY_SCENARIO, Question, slug
 from fedgates.compare.tables import header, machine, markdown, row
-from fedgates.runs.scores import stopped
+from fedgates.runs.best_round import stopped
 from fedgates.util.files import write_atomically
 
 Results = Mapping[str, Mapping[str, Sequence[Numbers]]]

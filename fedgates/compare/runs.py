@@ -8,9 +8,9 @@ from typing import Any
 
 from fedgates.compare.study import ONLY_SCENARIO
 from fedgates.errors import ConfigError
+from fedgates.runs.best_round import stopped
 from fedgates.runs.config_file import read_config
 from fedgates.runs.round_log import RoundLog
-from fedgates.runs.scores import stopped
 from fedgates.runs.totals import Line, has_quorum
 
 NOT_COMPARED = frozenset({"output-dir", "resume", "trackers", "keep-best"})

@@ -52,9 +52,12 @@ class ModelCallback(BaseCallback):
         """Write the model of the last state, and its predictions for some test images."""
         if not finished:
             return
-        try:
-            if server.config.keep_best:
+        if server.config.keep_best:
+            try:
                 self._save_best(server)
+            except Exception as error:  # noqa: BLE001
+                log.warning("no %s: %s", MODEL_BEST, error_line(error))
+        try:
             self._save(server, MODEL, server.state, self._last)
             if len(self._dataset.test) and self._dataset.num_classes:
                 _write_predictions(server, self._dataset, self._run)

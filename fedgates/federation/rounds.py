@@ -11,7 +11,7 @@ from fedgates.federation.callbacks import Callback
 from fedgates.federation.membership import Membership
 from fedgates.federation.messages import Problem, Reply, Request
 from fedgates.federation.server import Server
-from fedgates.runs.scores import Score, score, stop_reason
+from fedgates.runs.best_round import RoundResult, round_result, stop_reason
 
 log = logging.getLogger("fedgates")
 _LOG_EVERY, _PAUSE = 30.0, 0.2
@@ -50,7 +50,7 @@ def run_rounds(
     rounds: range,
     callbacks: Sequence[Callback],
     evaluate: Evaluate | None = None,
-    scores: Iterable[Score] = (),
+    results: Iterable[RoundResult] = (),
 ) -> None:
     """Run `rounds` from the server's state, fewer if `stop-accuracy` or `stop-patience` ends them.
 
@@ -65,7 +65,7 @@ def run_rounds(
         Called after each attempt.
     evaluate : callable, optional
         The server's own evaluation.
-    scores : iterable of Score
+    results : iterable of RoundResult
         Those of the rounds before, of a run that is resumed.
 
     Raises
@@ -73,7 +73,7 @@ def run_rounds(
     QuorumError
         A round missed its quorum `server.max-failed-rounds` times, or too few clients are available.
     """
-    found = list(scores)
+    found = list(results)
     if rounds and found and found[-1].round == rounds.start - 1 and _stops(server, found):
         return
     for server_round in rounds:
@@ -87,18 +87,18 @@ def run_rounds(
                 break
             if attempt >= server.config.server.max_failed_rounds:  # of this process: a resumed run may try as often again
                 raise QuorumError(_missed_quorum(server, attempt))
-        reached = score(record)
+        reached = round_result(record)
         if reached is not None:
             found.append(reached)
             if server_round != rounds[-1] and _stops(server, found):
                 return
 
 
-def _stops(server: Server[Any], scores: Sequence[Score]) -> bool:
+def _stops(server: Server[Any], results: Sequence[RoundResult]) -> bool:
     """Return whether the last round is the last of the run, and log why."""
-    reason = stop_reason(scores, server.config.stop_accuracy, server.config.stop_patience)
+    reason = stop_reason(results, server.config.stop_accuracy, server.config.stop_patience)
     if reason:
-        log.info("stopped early, after round %d: %s", scores[-1].round, reason)
+        log.info("stopped early, after round %d: %s", results[-1].round, reason)
     return bool(reason)
 
 

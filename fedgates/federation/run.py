@@ -24,9 +24,9 @@ from fedgates.methods.randomized_response import epsilon
 from fedgates.methods.registry import AnyMethod, Methods, build, configure
 from fedgates.report.callback import ReportCallback
 from fedgates.runs import checkpoint
+from fedgates.runs.best_round import round_result
 from fedgates.runs.config_file import run_values, write_config
 from fedgates.runs.folder import RunFolder, open_run
-from fedgates.runs.scores import score
 from fedgates.trackers.callback import TrackerCallback
 from fedgates.types import Value
 
@@ -190,10 +190,10 @@ def _run(
     log_summary(server)
     everything = [*own_callbacks(setup, run), *callbacks]
     lines = run.round_log.read("resume") if config.resume else []
-    scores = [found for line in lines if (found := score(line)) is not None]
+    results = [found for line in lines if (found := round_result(line)) is not None]
     try:
         with running(everything, server, first_round, resumed=bool(config.resume)):
-            run_rounds(server, transport, range(first_round, config.num_server_rounds + 1), everything, evaluate, scores)
+            run_rounds(server, transport, range(first_round, config.num_server_rounds + 1), everything, evaluate, results)
     except QuorumError as error:
         raise QuorumError(f"{error}; to go on: {as_pair('resume', str(run.path))}") from None
 

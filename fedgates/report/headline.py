@@ -8,7 +8,7 @@ from fedgates.report.run_data import RunData
 from fedgates.report.status import status
 from fedgates.runs.checkpoint import BEST
 from fedgates.runs.folder import MODEL_BEST
-from fedgates.runs.totals import Line, Metric
+from fedgates.runs.totals import Line, Metric, last_value
 from fedgates.util.text import one_line
 
 
@@ -89,12 +89,11 @@ def _best_round(run: RunData) -> Html | None:
     """Return a sentence about the model of the best round, if it was kept."""
     if run.best_model is None:
         return None
-    number = run.best_model.round
-    of_round = [line for line in run.rounds if line["round"] == number and line.get(run.metric.key) is not None]
-    reached = f" ({run.metric.name[0].lower()}{run.metric.name[1:]} {run.metric.format(of_round[-1][run.metric.key])})"
-    when = f", of round {number}" + (reached if of_round else "") if number is not None else ""
-    files = el("code", MODEL_BEST), ", and its state ", el("code", BEST)
-    return el("p", f"The best model{when}, is ", *files, ".")
+    number, metric = run.best_model.round, run.metric
+    value = last_value([line for line in run.rounds if line["round"] == number], metric)
+    reached = "" if value is None else f" ({metric.word} {metric.format(value)})"
+    when = "" if number is None else f", of round {number}{reached},"
+    return el("p", f"The best model{when} is ", el("code", MODEL_BEST), ", and its state is ", el("code", BEST), ".")
 
 
 def _file_note(run: RunData) -> str:

@@ -10,10 +10,10 @@ from fedgates.config import CLIENTS, RunConfig, to_dict
 from fedgates.errors import ConfigError
 from fedgates.report.files import Sample, read_samples
 from fedgates.report.model_file import ModelFile, read_model
+from fedgates.runs.best_round import stopped
 from fedgates.runs.config_file import read_usable_config
 from fedgates.runs.folder import CONFIG, MODEL, MODEL_BEST, PREDICTIONS, ROUNDS
 from fedgates.runs.round_log import read_rounds
-from fedgates.runs.scores import stopped
 from fedgates.runs.totals import Line, Metric, TotalBytes, has_quorum, headline_metric, network_size, total_bytes
 
 _LOCATION = frozenset({"output-dir", "resume", CLIENTS})

@@ -10,10 +10,10 @@ from typing import Any
 from fedgates.config import folder
 from fedgates.config.names import OUTPUT_DIR
 from fedgates.errors import ConfigError
+from fedgates.runs.best_round import stopped
 from fedgates.runs.config_file import read_config
 from fedgates.runs.folder import CONFIG, MODEL, is_running
 from fedgates.runs.round_log import LogReader, read_rounds
-from fedgates.runs.scores import stopped
 from fedgates.runs.totals import format_number, has_quorum, headline_metric, last_value, total_bytes
 from fedgates.util.text import columns, one_line
 

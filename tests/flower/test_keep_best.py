@@ -104,4 +104,4 @@ def test_the_best_model_is_a_file_like_the_last(raw, tmp_path):
     assert ((first == held) | (first == 0)).all()  # a model file leaves dead units out
     assert (first != 0).any()
     page = (folder / "report.html").read_text()
-    assert f"The best model, of round 2 (test accuracy 50.0 %), is <code>{MODEL}</code>" in page
+    assert f"The best model, of round 2 (accuracy 50.0 %), is <code>{MODEL}</code>" in page

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from round_lines import line
 
-from fedgates.runs.scores import Score, best, score, stop_reason, stopped
+from fedgates.runs.best_round import RoundResult, best_result, round_result, stop_reason, stopped
 from fedgates.runs.totals import evaluation_metric, headline_metric, last_value
 
 ACCURACY = evaluation_metric([line(1)])
@@ -19,8 +19,8 @@ def lines_of(values, key="accuracy"):
     return [line(number, **{**nothing, key: value}) for number, value in enumerate(values, 1)]
 
 
-def scores_of(values, key="accuracy"):
-    return [found for one in lines_of(values, key) if (found := score(one)) is not None]
+def results_of(values, key="accuracy"):
+    return [found for one in lines_of(values, key) if (found := round_result(one)) is not None]
 
 
 def first_stop(values, accuracy, patience, key="accuracy"):
@@ -47,14 +47,14 @@ def first_stop(values, accuracy, patience, key="accuracy"):
         ({"accuracy": None}, "loss", 1.0),
     ],
 )
-def test_the_score_of_a_round(changes, key, value):
-    found = score(line(7, **changes))
+def test_the_result_of_a_round(changes, key, value):
+    found = round_result(line(7, **changes))
     assert (found.round, found.metric.key, found.value) == (7, key, value)
 
 
 @pytest.mark.parametrize("changes", [{"quorum": False}, {"accuracy": None, "loss": None}])
-def test_a_round_without_quorum_or_evaluation_has_no_score(changes):
-    assert score(line(7, **changes)) is None
+def test_a_round_without_quorum_or_evaluation_has_no_result(changes):
+    assert round_result(line(7, **changes)) is None
 
 
 def test_a_training_loss_is_a_headline_but_no_evaluation():
@@ -66,7 +66,7 @@ def test_a_training_loss_is_a_headline_but_no_evaluation():
 @given(VALUES, st.sampled_from(["accuracy", "loss"]))
 def test_the_best_is_the_first_of_the_extreme_values(values, key):
     measured = [(number, value) for number, value in enumerate(values, 1) if value is not None]
-    found = best(scores_of(values, key))
+    found = best_result(results_of(values, key))
     if not measured:
         assert found is None
     else:
@@ -94,16 +94,21 @@ def test_a_run_stops_where_a_plain_loop_does(values, accuracy, patience, key):
     ],
 )
 def test_reasons(values, accuracy, patience, expected):
-    assert stop_reason(scores_of(values), accuracy, patience) == expected
+    assert stop_reason(results_of(values), accuracy, patience) == expected
 
 
 def test_a_loss_is_never_an_accuracy_that_is_reached():
-    assert stop_reason(scores_of([5.0], "loss"), 0.5, 0) == ""
+    assert stop_reason(results_of([5.0], "loss"), 0.5, 0) == ""
 
 
-def test_scores_of_another_metric_do_not_count():
-    mixed = [Score(1, LOSS, 9.0), Score(2, ACCURACY, 0.25), Score(3, LOSS, 8.0), Score(4, ACCURACY, 0.25)]
-    assert best(mixed) == Score(2, ACCURACY, 0.25)
+def test_results_of_another_metric_do_not_count():
+    mixed = [
+        RoundResult(1, LOSS, 9.0),
+        RoundResult(2, ACCURACY, 0.25),
+        RoundResult(3, LOSS, 8.0),
+        RoundResult(4, ACCURACY, 0.25),
+    ]
+    assert best_result(mixed) == RoundResult(2, ACCURACY, 0.25)
     assert stop_reason(mixed, 0, 1)
     assert not stop_reason(mixed, 0, 2)
 
