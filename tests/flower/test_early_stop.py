@@ -171,3 +171,10 @@ def test_what_such_a_run_cannot_do_is_refused_before_there_is_a_folder(raw, devi
     assert str(found.value).startswith(error)
     assert "\n" not in str(found.value)
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_strategy_in_an_app_of_ones_own_refuses_dropout_on_devices(raw, devices):
+    config = raw(dataset="devices:8x8x1:10", dropout=0.1)
+    server = Server(build(*configure(config), (1, 8, 8), 10), Problem((1, 8, 8), 10))
+    with pytest.raises(ConfigError, match=r"^dropout = 0\.1: expected 0 on real devices"):
+        FlowerStrategy(server).start(LoopbackGrid(app, config, node_configs=devices))

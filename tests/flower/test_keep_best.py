@@ -1,14 +1,19 @@
 """`keep-best`: which state and model are kept, through kills, resumes and worse rounds; and what reads them."""
 
+import numpy as np
 import pytest
-from loopback_runs import run
+from loopback_runs import D, run
 from safetensors.numpy import load_file
 from scripted_runs import SCRIPT, by_script, killed, newest
 
+from client_app import app
 from fedgates import model_file
-from fedgates.federation import Server
+from fedgates.federation import BaseCallback, Server
 from fedgates.federation import callbacks as of_runs
+from fedgates.flower import LoopbackGrid, run_on_grid
+from fedgates.report import write_page
 from fedgates.runs import checkpoint
+from fedgates.types import Weights
 
 BEST, MODEL = "checkpoint-best.safetensors", "model-best.fedgates"
 
@@ -105,3 +110,28 @@ def test_the_best_model_is_a_file_like_the_last(raw, tmp_path):
     assert (first != 0).any()
     page = (folder / "report.html").read_text()
     assert f"The best model, of round 2 (accuracy 50.0 %), is <code>{MODEL}</code>" in page
+
+
+@pytest.mark.usefixtures("whole_runs")
+def test_a_page_copes_with_a_best_round_whose_line_is_missing(raw):
+    folder = run(config_of(raw, model="mlp", num_server_rounds=3)).path
+    lines = (folder / "rounds.jsonl").read_text().splitlines(keepends=True)
+    (folder / "rounds.jsonl").write_text(lines[0] + lines[2])
+    assert f"The best model, of round 2, is <code>{MODEL}</code>" in write_page(folder).read_text()
+
+
+@pytest.mark.usefixtures("whole_runs")
+def test_a_best_model_that_cannot_be_written_takes_nothing_from_the_last(raw, caplog):
+    class Damage(BaseCallback):
+        def on_round_end(self, record, server):
+            if record["round"] == 3:
+                checkpoint.save_best(folder_of(server), Weights(np.full(D, np.nan, np.float32)), 2, server.method.digest)
+
+    def folder_of(server):
+        return newest(config)
+
+    config = config_of(raw, strategy="fedavg", num_server_rounds=3)
+    folder = run_on_grid(LoopbackGrid(app, config, 4), config, callbacks=[Damage()]).path
+    assert f"no {MODEL}: the weights are not finite" in caplog.text
+    assert (folder / "model.fedgates").is_file()
+    assert not (folder / MODEL).exists()
