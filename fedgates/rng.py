@@ -49,6 +49,11 @@ def words(count: int, seed: int, purpose: str, *, server_round: int = 0, client:
     return np.asarray(generator.random_raw(count), dtype=np.uint64)
 
 
+def uniform(seed: int, purpose: str, *, server_round: int = 0, client: int = 0) -> float:
+    """Return a number of 53 bits, uniform from 0 up to 1: a function of the key, as :func:`words`."""
+    return int(words(1, seed, purpose, server_round=server_round, client=client)[0] >> np.uint64(11)) * 2.0**-53
+
+
 def bits(count: int, seed: int, purpose: str, *, server_round: int = 0, client: int = 0) -> NDArray[np.uint8]:
     """Return fair bits from :func:`words`: shape ``[count]``, 0 or 1; bit i is bit ``i % 64`` of word ``i // 64``."""
     raw = words(-(-count // 64), seed, purpose, server_round=server_round, client=client).astype("<u8")

@@ -72,12 +72,14 @@ class CoupledMasksConfig(MaskConfig):
     coupled_masks: CoupledMasksTable = CoupledMasksTable()
 
     # flipped bits, and samples of the codec's own, are not coupled to the server's coins
-    unused = MaskConfig.unused - {"learning-rate-final"} | {
+    unused = MaskConfig.unused | {
         "learning-rate",
         "logit-adjustment",
         "privacy.flip-probability",
         "wire.sampled-extra-bits",
     }
+
+    default_learning_rate = 0.0
 
     def rate(self, server_round: int) -> float:
         """Return the rho of a round: constant, or falling exponentially to `learning-rate-final`."""

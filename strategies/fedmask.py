@@ -60,7 +60,7 @@ class FedMask(FedPM[FedMaskCfg], Generic[FedMaskCfg]):
     def train(self, scores: Tensor, task: Task) -> float:
         """Run Adam on scores ``[d]``, in place, with their thresholded mask in each batch; return the mean loss."""
         config, network = self.config, self.network
-        optimizer = Adam(scores, network.gradient, learning_rate=config.learning_rate)
+        optimizer = Adam(scores, network.gradient, learning_rate=config.rate(task.server_round))
         return train_epochs(
             network,
             task,

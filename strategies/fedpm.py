@@ -111,7 +111,7 @@ class FedPM(MaskMethod[FedPMCfg], Generic[FedPMCfg]):
     def train(self, scores: Tensor, task: Task) -> float:
         """Run Adam on scores ``[d]``, in place, with a fresh mask a batch; return the mean loss."""
         config, network = self.config, self.network
-        optimizer = Adam(scores, network.gradient, learning_rate=config.learning_rate)
+        optimizer = Adam(scores, network.gradient, learning_rate=config.rate(task.server_round))
         sampler = task.generator(config.seed, "masks", network.device)
         return train_epochs(
             network,

@@ -104,7 +104,7 @@ class OneBitGates(FedPM[OneBitGatesCfg], Generic[OneBitGatesCfg]):
         config, network = self.config, self.network
         bonus = config.bonus(task.server_round)
         # epsilon far below the constraint's gradient at a clipped gate, which is of the order of eps/d
-        optimizer = Adam(scores, network.gradient, learning_rate=config.learning_rate, epsilon=1e-12)
+        optimizer = Adam(scores, network.gradient, learning_rate=config.rate(task.server_round), epsilon=1e-12)
         sampler = task.generator(config.seed, "masks", network.device)
 
         def convert() -> None:

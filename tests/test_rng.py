@@ -133,3 +133,8 @@ def test_global_generators_are_neither_read_nor_moved():
     np.random.seed(2)  # noqa: NPY002
     torch.manual_seed(2)
     assert (words().tolist(), draw(seed=1, purpose="train").tolist()) == first
+
+
+def test_uniform_numbers_are_the_upper_bits_of_a_word():
+    word = int(words(1, 7, "choose", server_round=3, client=5)[0])
+    assert rng.uniform(7, "choose", server_round=3, client=5) == (word >> 11) / 2**53

@@ -30,7 +30,7 @@ class FadingVotes(MaskMethod[FadingConfig]):
         """The client's rule: train scores from the server's theta, send one sample of their probabilities."""
         config, network, gates = self.config, self.network, self.gates
         scores = self.theta(state).clamp_(0.001, 0.999).logit_()
-        adam = Adam(scores, network.gradient, learning_rate=config.learning_rate * config.shrink**task.server_round)
+        adam = Adam(scores, network.gradient, learning_rate=config.rate(task.server_round) * config.shrink**task.server_round)
         draw = task.generator(config.seed, "masks", network.device)
         loss = train_epochs(
             network,

@@ -116,6 +116,7 @@ def _run_missing(app: Path, missing: dict["Job", Path], workers: int, rounds: in
             for job in [job for job in ended if job not in printed]:
                 bar.print(f"{ended[job]}: {job}", markup=False)
             printed.update(ended)
+            done = rounds if len(ended) == len(missing) else done  # runs that stopped early have fewer
             bar.update(task, completed=done, description=f"{len(ended)}/{len(missing)} runs")
 
         return run_jobs(app, missing, workers, update)

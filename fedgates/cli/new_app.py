@@ -88,7 +88,7 @@ class FadingVotes(MaskMethod[FadingConfig]):
             network,
             task,
             self.config,
-            Adam(scores, network.gradient, learning_rate=self.config.learning_rate),
+            Adam(scores, network.gradient, learning_rate=self.config.rate(task.server_round)),
             before_forward=lambda: gates.load_sample(scores, draw),
             after_backward=lambda: gates.straight_through(scores),
         )

@@ -52,7 +52,7 @@ def report(
 
     from fedgates.cli.follow import show, write_current_page  # noqa: PLC0415
     from fedgates.config.app import as_pair  # noqa: PLC0415
-    from fedgates.runs.folder import is_running  # noqa: PLC0415
+    from fedgates.runs.folder import MODEL_BEST, is_running  # noqa: PLC0415
     from fedgates.runs.listing import find_run, read_entry, to_dicts  # noqa: PLC0415
     from fedgates.runs.round_log import read_rounds  # noqa: PLC0415
     from fedgates.runs.summary import summary_table  # noqa: PLC0415
@@ -81,8 +81,11 @@ def report(
     else:
         typer.echo(summary_table(lines, entry.strategy, network_size(lines)))
         if entry.under_way or entry.rounds < entry.of_rounds:
-            status = "running" if entry.under_way else f"ended early; to resume: {as_pair('resume', str(path.resolve()))}"
+            ended = f"ended early; to resume: {as_pair('resume', str(path.resolve()))}"
+            status = "running" if entry.under_way else f"stopped early: {entry.stopped}" if entry.stopped else ended
             typer.echo(f"{entry.rounds} of {entry.of_rounds} rounds done, {status}")
+        if (path / MODEL_BEST).is_file():
+            typer.echo(f"best model: {path / MODEL_BEST}")
         if page is not None:
             typer.echo(f"written: {page}")
     if failure:

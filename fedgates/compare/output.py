@@ -11,6 +11,7 @@ from fedgates.compare.numbers import Numbers, any_has, curve, measure, over_seed
 from fedgates.compare.runs import Group
 from fedgates.compare.study import ONLY_SCENARIO, Question, slug
 from fedgates.compare.tables import header, machine, markdown, row
+from fedgates.runs.best_round import stopped
 from fedgates.util.files import write_atomically
 
 Results = Mapping[str, Mapping[str, Sequence[Numbers]]]
@@ -36,6 +37,7 @@ def write_comparison(out: Path, question: Question, groups: Sequence[Group], com
     """
     keys = (question.metric, *(question.columns or ()), *(question.curves or ()))
     notes = [*notes, *(f"No run has {key}." for key in dict.fromkeys(keys) if not any_has(groups, key))]
+    notes += [note for group in groups if (note := _stopped_early(group))]
     question = _with_density(question, groups)
     columns = question.columns or ()
     results: dict[str, dict[str, list[Numbers]]] = {}
@@ -47,6 +49,15 @@ def write_comparison(out: Path, question: Question, groups: Sequence[Group], com
     write_atomically(out / RESULTS, (json.dumps(_results(question, results, command), indent=2) + "\n").encode())
     _figures(out, question, groups)
     return table
+
+
+def _stopped_early(group: Group) -> str:
+    """Return a note with the last round of each run, if one of them stopped early; else an empty text."""
+    if not any(stopped(run.lines, run.config) for run in group.runs):
+        return ""
+    name = group.method if group.scenario == ONLY_SCENARIO else f"{group.scenario}, {group.method}"
+    ends = ", ".join(str(run.lines[-1]["round"]) for run in group.runs)
+    return f"{name}: stopped early; last round of each seed: {ends}. Curves end with the shortest run."
 
 
 def _with_density(question: Question, groups: Sequence[Group]) -> Question:

@@ -8,11 +8,12 @@ from typing import Any
 
 from fedgates.compare.study import ONLY_SCENARIO
 from fedgates.errors import ConfigError
+from fedgates.runs.best_round import stopped
 from fedgates.runs.config_file import read_config
 from fedgates.runs.round_log import RoundLog
 from fedgates.runs.totals import Line, has_quorum
 
-NOT_COMPARED = frozenset({"output-dir", "resume", "trackers"})
+NOT_COMPARED = frozenset({"output-dir", "resume", "trackers", "keep-best"})
 """Keys of ``config.json`` that do not affect the result of a run."""
 
 
@@ -46,11 +47,12 @@ def read_run(folder: Path) -> Run:
     Raises
     ------
     ConfigError
-        It is not the folder of a run, its ``rounds.jsonl`` is damaged, or the run has not finished; names `run`.
+        It is not the folder of a run, its ``rounds.jsonl`` is damaged, or the run has not finished; names `run`. A run that
+        stopped early has finished.
     """
     config, lines = read_config(folder), RoundLog(folder).read()
     wanted, done = config["num-server-rounds"], max((line["round"] for line in lines if has_quorum(line)), default=0)
-    if done != wanted:
+    if done != wanted and not stopped(lines, config):
         raise ConfigError("run", str(folder), f"a finished run; it has {done} of {wanted} rounds")
     return Run(folder, config, lines)
 

@@ -69,7 +69,32 @@ class RunConfig(Keys):
     num_server_rounds: int = key(
         30, "Number of rounds, those of a resumed run included; schedules end with the last one.", ge=1, le=1_000_000
     )
+    stop_accuracy: float = key(
+        0.0,
+        "Accuracy (for regression r2) at which the run ends: that of the test set or, without one, of the clients' held-out"
+        " examples; 0 is off.",
+        ge=0,
+        le=1,
+    )
+    stop_patience: int = key(
+        0,
+        "Number of evaluations in a row without a new best accuracy (or r2, or without either loss) at which the run ends; 0 is"
+        " off.",
+        ge=0,
+        le=1_000_000,
+    )
+    keep_best: bool = key(
+        default=False, description="Whether the checkpoint and the model of the best round are kept beside those of the last."
+    )
+    evaluate_every: int = key(1, "Rounds between evaluations; the last round is always evaluated.", ge=1, le=1_000_000)
     fraction_train: float = key(1.0, "Share of the clients that train each round.", gt=0, le=1)
+    dropout: float = key(
+        0.0,
+        "Probability with which a client that is chosen to train does not answer, a function of (seed, round, attempt, client);"
+        " simulations only.",
+        ge=0,
+        le=0.99,
+    )
     fraction_evaluate: float = key(
         0.0, "Share of the clients that evaluate the new state on their own test examples, or on a held-out fifth.", ge=0, le=1
     )
@@ -82,7 +107,7 @@ class RunConfig(Keys):
         method_default=0.0,
     )
     learning_rate_final: float = key(
-        0.0, "Learning rate of the last round, which is approached exponentially; 0 keeps learning-rate constant.", ge=0
+        0.0, "Learning rate of the last round, approached exponentially; 0 keeps it constant.", ge=0
     )
     logit_adjustment: float = key(
         0.0,
@@ -102,7 +127,12 @@ class RunConfig(Keys):
     precision: Literal["float32", "bfloat16"] = key(
         "float32", "Precision of training; bfloat16 is autocast, with channels last."
     )
-    seed: int = key(1, "Seed of all randomness, which is a function of (seed, purpose, round, client).", ge=0, le=2**63 - 1)
+    seed: int = key(
+        1,
+        "Seed of all randomness, which is a function of (seed, purpose, round, client); data.seed sets that of the data apart.",
+        ge=0,
+        le=2**63 - 1,
+    )
     uplink: Literal["packed", "entropy", "side-info", "sampled"] = key(
         "side-info",
         "Codec of masks: packed (a bit a gate), entropy (by density), side-info (by what both ends know) or sampled (an index"
@@ -130,7 +160,7 @@ class RunConfig(Keys):
     privacy: PrivacyTable = PrivacyTable()
     limits: LimitsTable = LimitsTable()
 
-    unused: ClassVar[frozenset[str]] = frozenset({"server.trim", "learning-rate-final"})
+    unused: ClassVar[frozenset[str]] = frozenset({"server.trim"})
     default_learning_rate: ClassVar[float] = 0.1
     requires_density: ClassVar[bool] = False
 
@@ -145,10 +175,25 @@ class RunConfig(Keys):
         """The pseudo-count of logit adjustment, 0 without."""
         return self.logit_adjustment
 
+    @property
+    def data_seed(self) -> int:
+        """The seed of the partition and of synthetic data: `data.seed`, or `seed` where that is -1."""
+        return self.seed if self.data.seed < 0 else self.data.seed
+
+    def evaluates(self, server_round: int) -> bool:
+        """Return whether a round is evaluated: every `evaluate-every`-th, and the last."""
+        return server_round % self.evaluate_every == 0 or server_round >= self.num_server_rounds
+
     def progress(self, server_round: int) -> float:
         """Return how far a round is from the first (0) to the last (1); 0 if there is only one."""
         last = self.num_server_rounds - 1
         return min(1.0, (server_round - 1) / last) if last else 0.0
+
+    def rate(self, server_round: int) -> float:
+        """Return the learning rate of a round: constant, or changing exponentially to ``learning-rate-final``."""
+        if not self.learning_rate_final:
+            return self.learning_rate
+        return float(self.learning_rate * (self.learning_rate_final / self.learning_rate) ** self.progress(server_round))
 
 
 class MaskConfig(RunConfig):
@@ -156,7 +201,7 @@ class MaskConfig(RunConfig):
 
     gates: GatesTable = GatesTable()
 
-    unused = frozenset({"learning-rate-final", "wire.value-type"})
+    unused = frozenset({"wire.value-type"})
 
 
 class WeightConfig(RunConfig):
@@ -166,12 +211,6 @@ class WeightConfig(RunConfig):
 
     unused = frozenset({"server.trim", "wire.sampled-extra-bits", "privacy.flip-probability"})
     default_learning_rate = 0.3
-
-    def rate(self, server_round: int) -> float:
-        """Return the learning rate of a round: constant, or falling exponentially to ``learning-rate-final``."""
-        if not self.learning_rate_final:
-            return self.learning_rate
-        return float(self.learning_rate * (self.learning_rate_final / self.learning_rate) ** self.progress(server_round))
 
 
 class DensityConfig(RunConfig):

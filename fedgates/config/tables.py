@@ -18,6 +18,14 @@ class Table(Keys):
 class DataTable(Table):
     """How the training examples are divided among simulated clients."""
 
+    seed: int = key(
+        -1,
+        "Seed of the partition and of the synthetic data sets, so that runs that differ in seed may share their data; -1 uses"
+        " seed.",
+        ge=-1,
+        le=2**63 - 1,
+    )
+
     dirichlet_alpha: float = key(
         0.5, 'Concentration of partition = "dirichlet": small values give uneven clients, large values even ones.', gt=0
     )

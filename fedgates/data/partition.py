@@ -30,8 +30,8 @@ def partition(labels: Indices, num_clients: int, config: "RunConfig") -> list[In
     num_clients : int
         Number of clients.
     config : RunConfig
-        Its ``partition``, ``data.dirichlet-alpha``, ``data.classes-per-client``, ``data.samples-per-client`` and ``seed``. With
-        ``data.samples-per-client`` each keeps exactly so many for ``iid`` and ``classes``, at most so many for
+        Its ``partition``, ``data.dirichlet-alpha``, ``data.classes-per-client``, ``data.samples-per-client`` and ``data_seed``.
+        With ``data.samples-per-client`` each keeps exactly so many for ``iid`` and ``classes``, at most so many for
         ``dirichlet``.
 
     Returns
@@ -48,9 +48,9 @@ def partition(labels: Indices, num_clients: int, config: "RunConfig") -> list[In
     if not 1 <= num_clients <= len(labels):
         expected = f"1 to {len(labels)}, which is how many training examples there are (num-supernodes of a simulation)"
         raise ConfigError("clients", num_clients, expected)
-    order = _permutation(len(labels), config.seed, "partition")
+    order = _permutation(len(labels), config.data_seed, "partition")
     parts = _divided(labels, order, num_clients, config)
-    shuffled = [part[_permutation(len(part), config.seed, "partition-order", client)] for client, part in enumerate(parts)]
+    shuffled = [part[_permutation(len(part), config.data_seed, "partition-order", client)] for client, part in enumerate(parts)]
     return _limited(shuffled, config)
 
 
@@ -83,7 +83,7 @@ def _divided(labels: Indices, order: Indices, num_clients: int, config: "RunConf
 def _partitioner(labels: Indices, num_clients: int, config: "RunConfig") -> Any:  # noqa: ANN401 - it has no types
     from flwr_datasets import partitioner  # noqa: PLC0415
 
-    seed = int(rng.words(1, config.seed, "partition-draw")[0] >> np.uint64(32))
+    seed = int(rng.words(1, config.data_seed, "partition-draw")[0] >> np.uint64(32))
     match config.partition:
         case "iid":
             return partitioner.IidPartitioner(num_clients)

@@ -22,7 +22,7 @@ def shares(dataset: Dataset, config: "RunConfig", clients: int) -> list[Indices]
     """
     from fedgates.config import RunConfig  # noqa: PLC0415  # pydantic, which programs that only load a model do not need
 
-    return _shares(dataset, RunConfig(partition=config.partition, seed=config.seed, data=config.data), clients)
+    return _shares(dataset, RunConfig(partition=config.partition, seed=config.data_seed, data=config.data), clients)
 
 
 @lru_cache(maxsize=1)  # it keeps the last data set in memory

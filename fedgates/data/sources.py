@@ -28,7 +28,7 @@ def source(config: "RunConfig") -> "RunConfig":
     from fedgates.config import RunConfig  # noqa: PLC0415  # pydantic, which programs that only load a model do not need
 
     if config.dataset in SYNTHETIC:
-        return RunConfig(dataset=config.dataset, seed=config.seed, synthetic=config.synthetic)
+        return RunConfig(dataset=config.dataset, seed=config.data_seed, synthetic=config.synthetic)
     return RunConfig(dataset=config.dataset, data_dir=config.data_dir)
 
 
@@ -38,7 +38,7 @@ def load(config: "RunConfig") -> Dataset:
     Parameters
     ----------
     config : RunConfig
-        Its ``dataset``: ``digits`` (inside the package); ``synthetic-linear`` or ``synthetic-logistic``, drawn as ``seed``
+        Its ``dataset``: ``digits`` (inside the package); ``synthetic-linear`` or ``synthetic-logistic``, drawn as ``data.seed``
         and the ``synthetic-*`` keys say; ``mnist``, ``fashion-mnist``, ``emnist`` (62 classes), ``cifar10`` or ``cifar100``,
         from ``data-dir`` and downloaded if absent; ``"npz:/abs/file.npz"`` or ``"folder:/abs/dir"``;
         ``"devices:HxWxC:classes"``, of which nothing is here.

@@ -8,8 +8,8 @@ factor of two, scaled so that the signal has variance 1. With the noise s of `sy
 - linear: ``y = x . w + s * N(0, 1)``; the best r2 to be had is ``1 / (1 + s^2)``;
 - logistic: ``P(y = 1) = sigmoid(x . w / s)``; with s = 0 the label is whether the signal is positive.
 
-Everything is a function of the config's seed. Features, support and signs come from integers, so they are the same on every
-machine; targets are rounded to float32 from float64, in which machines may differ in the last bit.
+Everything is a function of the config's ``data_seed``. Features, support and signs come from integers, so they are the same on
+every machine; targets are rounded to float32 from float64, in which machines may differ in the last bit.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ _MOST_BYTES = 1 << 29
 
 
 def synthetic(config: "RunConfig") -> Dataset:
-    """Draw the data set of the config's ``dataset``, ``synthetic-*`` keys and ``seed``.
+    """Draw the data set of the config's ``dataset``, ``synthetic-*`` keys and seed.
 
     Returns
     -------
@@ -64,7 +64,7 @@ def synthetic(config: "RunConfig") -> Dataset:
 
 def true_weights(config: "RunConfig") -> NDArray[np.float64]:
     """The weights w that the signal ``x . w`` is made with: ``[features]``, `synthetic.support` of them not zero."""
-    seed, size = config.seed, config.synthetic.support
+    seed, size = config.data_seed, config.synthetic.support
     weights = np.zeros(config.synthetic.features)
     support = np.argsort(rng.words(len(weights), seed, "synthetic-support"), kind="stable")[:size]
     signs = 2.0 * rng.bits(size, seed, "synthetic-signs") - 1
@@ -80,14 +80,14 @@ def _examples(
     part: str,
     respond: Callable[[NDArray[np.float64], float, NDArray[np.float64]], NDArray[np.int64] | NDArray[np.float32]],
 ) -> Examples:
-    words = rng.words(-(-count * len(weights) // 2), config.seed, f"synthetic-{part}").astype("<u8").view("<u4")
+    words = rng.words(-(-count * len(weights) // 2), config.data_seed, f"synthetic-{part}").astype("<u8").view("<u4")
     pixels, thresholds, values = np.empty((count, len(weights)), np.uint8), _thresholds(), _values()
     for row, drawn in zip(pixels, words[: pixels.size].reshape(pixels.shape), strict=True):
         row[:] = np.searchsorted(thresholds, drawn, side="right")
     signal = np.zeros(count)
     for feature in np.flatnonzero(weights):  # one after another: the sum of a matrix product depends on the machine
         signal += weights[feature] * values[pixels[:, feature]]
-    uniform = _uniform(count, config.seed, f"synthetic-{part}-noise")
+    uniform = _uniform(count, config.data_seed, f"synthetic-{part}-noise")
     return Examples(pixels.reshape(count, 1, -1, 1), respond(signal, config.synthetic.noise, uniform))
 
 

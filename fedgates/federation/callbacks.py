@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from fedgates.federation.server import Server
 from fedgates.runs import checkpoint
+from fedgates.runs.best_round import RoundResult, round_result
 from fedgates.runs.folder import RunFolder
 from fedgates.runs.summary import RoundFormatter
 from fedgates.util.text import error_line
@@ -78,6 +79,35 @@ class CheckpointCallback(BaseCallback):
         """Write the state after the round."""
         if record["quorum"]:
             checkpoint.save(self._run.path, server.state, record["round"], server.method.digest)
+
+
+class BestCheckpointCallback(BaseCallback):
+    """Keeps the state of the best round beside the last ones (`keep-best`); of equally good rounds the earliest."""
+
+    def __init__(self, run: RunFolder) -> None:
+        self._run = run
+        self._best: RoundResult | None = None
+
+    def on_start(self, server: Server[Any], first_round: int, *, resumed: bool) -> None:
+        """Find the result of the state that is kept; a run that is killed may not have written that of its last round."""
+        if not resumed:
+            return
+        found = [one for line in self._run.round_log.read("resume") if (one := round_result(line)) is not None]
+        kept = checkpoint.load_best(self._run.path, server.method.digest)
+        self._best = next((one for one in found if kept is not None and one.round == kept[1]), None)
+        if found and found[-1].round == first_round - 1:
+            self._consider(found[-1], server)
+
+    def on_round_end(self, record: Record, server: Server[Any]) -> None:
+        """Write the state if the round is better than all before."""
+        found = round_result(record)
+        if found is not None:
+            self._consider(found, server)
+
+    def _consider(self, found: RoundResult, server: Server[Any]) -> None:
+        if self._best is None or found.metric != self._best.metric or found.beats(self._best):
+            checkpoint.save_best(self._run.path, server.state, found.round, server.method.digest)
+            self._best = found
 
 
 @contextmanager

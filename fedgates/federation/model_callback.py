@@ -17,8 +17,11 @@ from fedgates.config import is_reference
 from fedgates.data import Dataset, to_tensors
 from fedgates.federation.callbacks import BaseCallback, Record
 from fedgates.federation.server import Server
-from fedgates.runs.folder import MODEL, PREDICTIONS, RunFolder
+from fedgates.runs import checkpoint
+from fedgates.runs.folder import MODEL, MODEL_BEST, PREDICTIONS, RunFolder
 from fedgates.runs.round_log import read_rounds
+from fedgates.runs.totals import has_quorum
+from fedgates.types import State
 from fedgates.util.files import write_atomically
 from fedgates.util.text import error_line
 
@@ -28,7 +31,7 @@ _SAMPLES, _TRIED, _BATCH = 24, 2000, 500
 
 
 class ModelCallback(BaseCallback):
-    """Writes ``model.fedgates`` and ``predictions.json`` at the end of a run that finished.
+    """Writes ``model.fedgates``, ``predictions.json`` and, with `keep-best`, the best model at the end of a run that finished.
 
     An error is logged in one line: it takes nothing from the run.
     """
@@ -49,22 +52,41 @@ class ModelCallback(BaseCallback):
         """Write the model of the last state, and its predictions for some test images."""
         if not finished:
             return
-        method, dataset, path = server.method, self._dataset, self._run.path / MODEL
+        if server.config.keep_best:
+            try:
+                self._save_best(server)
+            except Exception as error:  # noqa: BLE001
+                log.warning("no %s: %s", MODEL_BEST, error_line(error))
         try:
-            images, _ = to_tensors(dataset.test, method.network.device)
-            size = model_file.save(
-                path,
-                method.network,
-                _facts(server, dataset, self._last),
-                method.weights(server.state),
-                gates=getattr(method, "gates", None),
-                images=images[:_TRIED] if len(images) else None,
-            )
-            log.info("model: %s bytes, %s", f"{size:,}", path)
-            if len(images) and dataset.num_classes:
-                _write_predictions(server, dataset, self._run)
+            self._save(server, MODEL, server.state, self._last)
+            if len(self._dataset.test) and self._dataset.num_classes:
+                _write_predictions(server, self._dataset, self._run)
         except Exception as error:  # noqa: BLE001
             log.warning("no model file: %s", error_line(error))
+
+    def _save_best(self, server: Server[Any]) -> None:
+        """Write the model of the best checkpoint."""
+        kept = checkpoint.load_best(self._run.path, server.method.digest)
+        if kept is None:
+            log.warning("no %s: no round was evaluated since keep-best is on", MODEL_BEST)
+            return
+        state, number = kept
+        of_round = [line for line in read_rounds(self._run.path).lines if line["round"] == number and has_quorum(line)]
+        self._save(server, MODEL_BEST, state, of_round[-1] if of_round else {"round": number})
+
+    def _save(self, server: Server[Any], name: str, state: State, line: Record) -> None:
+        """Write the model of a state, described by the line of its round."""
+        method, path = server.method, self._run.path / name
+        images, _ = to_tensors(self._dataset.test, method.network.device)
+        size = model_file.save(
+            path,
+            method.network,
+            _facts(server, self._dataset, line),
+            method.weights(state),
+            gates=getattr(method, "gates", None),
+            images=images[:_TRIED] if len(images) else None,
+        )
+        log.info("model: %s bytes, %s", f"{size:,}", path)
 
 
 def _facts(server: Server[Any], dataset: Dataset, last: Mapping[str, Any]) -> model_file.Facts:

@@ -1,7 +1,7 @@
 """One exchange with the chosen clients: a request to each, and the check of each reply."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from fedgates.config import RunConfig
@@ -28,7 +28,7 @@ class RoundTrip:
     codec, broadcast, record
         How the state is coded, what each client has already, and the record of the round.
     config : RunConfig
-        `server.round-timeout`, the seconds that replies may take, and `server.max-examples`.
+        `server.round-timeout`, the seconds that replies may take, `server.max-examples` and `dropout`.
     """
 
     def __init__(
@@ -43,13 +43,20 @@ class RoundTrip:
         self._awaited = dict(chosen)
         self._state, self._codec, self._broadcast, self._record, self._config = state, codec, broadcast, record, config
 
-    def requests(self, kind: Kind, problem: Problem) -> list[Request]:
-        """Return a request to each client: the state, or what leads to it from the one that the client has."""
+    def requests(self, kind: Kind, problem: Problem, silent: Collection[int] = ()) -> list[Request]:
+        """Return a request to each client: the state, or what leads to it from the one that the client has.
+
+        Clients in `silent` fail: their requests are counted, and not returned.
+        """
         add = self._record.sent if kind == "train" else self._record.sent_to_evaluate
         requests = []
-        for node, client in self._awaited.items():
+        for node, client in list(self._awaited.items()):
             payload = self._broadcast.payload(client)
             add(client, describe(payload), len(payload))
+            if client in silent:
+                del self._awaited[node]
+                self._record.fail(client, f"no answer: simulated, dropout = {self._config.dropout:g}")
+                continue
             requests.append(Request(node, client, kind, payload, problem))
         return requests
 

@@ -11,6 +11,7 @@ from fedgates.federation.callbacks import Callback
 from fedgates.federation.membership import Membership
 from fedgates.federation.messages import Problem, Reply, Request
 from fedgates.federation.server import Server
+from fedgates.runs.best_round import RoundResult, round_result, stop_reason
 
 log = logging.getLogger("fedgates")
 _LOG_EVERY, _PAUSE = 30.0, 0.2
@@ -44,40 +45,77 @@ class Transport(Protocol):
 
 
 def run_rounds(
-    server: Server[Any], transport: Transport, rounds: range, callbacks: Sequence[Callback], evaluate: Evaluate | None = None
+    server: Server[Any],
+    transport: Transport,
+    rounds: range,
+    callbacks: Sequence[Callback],
+    evaluate: Evaluate | None = None,
+    results: Iterable[RoundResult] = (),
 ) -> None:
-    """Run `rounds` from the server's state.
+    """Run `rounds` from the server's state, fewer if `stop-accuracy` or `stop-patience` ends them.
 
     A round without a quorum leaves the state as it was and is repeated, with clients chosen anew; callbacks get a record of
     each attempt.
+
+    Parameters
+    ----------
+    server, transport, rounds
+        What to run; the last of the rounds is evaluated, whatever `evaluate-every` is.
+    callbacks : sequence of Callback
+        Called after each attempt.
+    evaluate : callable, optional
+        The server's own evaluation.
+    results : iterable of RoundResult
+        Those of the rounds before, of a run that is resumed.
 
     Raises
     ------
     QuorumError
         A round missed its quorum `server.max-failed-rounds` times, or too few clients are available.
     """
+    found = list(results)
+    if rounds and found and found[-1].round == rounds.start - 1 and _stops(server, found):
+        return
     for server_round in rounds:
+        evaluates = server.config.evaluates(server_round) or server_round == rounds[-1]
         for attempt in count(1):
             wait_for_clients(server, transport)  # not part of the round's time: at first, processes start
-            record = _attempt(server, transport, server_round, evaluate)
+            record = _attempt(server, transport, server_round, evaluate, evaluates=evaluates)
             for callback in callbacks:
                 callback.on_round_end(record, server)
             if server.record.quorum:
                 break
             if attempt >= server.config.server.max_failed_rounds:  # of this process: a resumed run may try as often again
                 raise QuorumError(_missed_quorum(server, attempt))
+        reached = round_result(record)
+        if reached is not None:
+            found.append(reached)
+            if server_round != rounds[-1] and _stops(server, found):
+                return
 
 
-def _attempt(server: Server[Any], transport: Transport, server_round: int, evaluate: Evaluate | None) -> Mapping[str, Any]:
+def _stops(server: Server[Any], results: Sequence[RoundResult]) -> bool:
+    """Return whether the last round is the last of the run, and log why."""
+    reason = stop_reason(results, server.config.stop_accuracy, server.config.stop_patience)
+    if reason:
+        log.info("stopped early, after round %d: %s", results[-1].round, reason)
+    return bool(reason)
+
+
+def _attempt(
+    server: Server[Any], transport: Transport, server_round: int, evaluate: Evaluate | None, *, evaluates: bool
+) -> Mapping[str, Any]:
     """Try a round once and return its record as a line of the log."""
     started = time.monotonic()
     timeout, most = server.config.server.round_timeout, server.config.limits.max_payload_mb
     requests = server.open_round(server_round, available(server, transport))
     server.close_round(transport.exchange(requests, timeout, most))
-    evaluates = server.config.fraction_evaluate and server.record.quorum
-    requests = server.open_evaluation(available(server, transport) if evaluates else {})
-    by_clients = server.close_evaluation(transport.exchange(requests, timeout, most))
-    by_server = evaluate() if evaluate else {}
+    by_clients, by_server = dict[str, float](), dict[str, float]()
+    if evaluates:
+        asks = server.config.fraction_evaluate and server.record.quorum
+        requests = server.open_evaluation(available(server, transport) if asks else {})
+        by_clients = server.close_evaluation(transport.exchange(requests, timeout, most))
+        by_server = evaluate() if evaluate else {}
     return server.record.line(time.monotonic() - started, {**by_server, **by_clients})
 
 

@@ -8,7 +8,14 @@ from typing import Any
 from fedgates import data, trackers
 from fedgates.config import RunConfig, as_pair, changed, to_dict
 from fedgates.errors import ConfigError, NetworkError, QuorumError
-from fedgates.federation.callbacks import Callback, CheckpointCallback, LogCallback, ProgressCallback, running
+from fedgates.federation.callbacks import (
+    BestCheckpointCallback,
+    Callback,
+    CheckpointCallback,
+    LogCallback,
+    ProgressCallback,
+    running,
+)
 from fedgates.federation.messages import Problem
 from fedgates.federation.model_callback import ModelCallback
 from fedgates.federation.rounds import Transport, run_rounds
@@ -17,6 +24,7 @@ from fedgates.methods.randomized_response import epsilon
 from fedgates.methods.registry import AnyMethod, Methods, build, configure
 from fedgates.report.callback import ReportCallback
 from fedgates.runs import checkpoint
+from fedgates.runs.best_round import round_result
 from fedgates.runs.config_file import run_values, write_config
 from fedgates.runs.folder import RunFolder, open_run
 from fedgates.trackers.callback import TrackerCallback
@@ -63,9 +71,43 @@ def prepare(raw: Mapping[str, Value], methods: Methods | None, count_clients: Ca
     trackers.check(config.trackers)
     dataset = data.load_once(config)
     num_clients = count_clients()
+    check_measured(config, dataset)
     if num_clients is not None:
         check_partition(config, dataset, num_clients)
+    else:
+        refuse_dropout(config)
     return Setup(build(method, config, dataset.input_shape, dataset.num_classes), dataset, num_clients)
+
+
+def check_measured(config: RunConfig, dataset: data.Dataset) -> None:
+    """Check that rounds are evaluated, if keys ask for that.
+
+    Raises
+    ------
+    ConfigError
+        The server has no test set, and clients do not evaluate; names the key.
+    """
+    if len(dataset.test) or config.fraction_evaluate:
+        return
+    values = {"stop-accuracy": config.stop_accuracy, "stop-patience": config.stop_patience, "keep-best": config.keep_best}
+    for key, value in values.items():
+        if value:
+            off = "false" if value is True else "0"
+            raise ConfigError(
+                key, value, f"{off}, or fraction-evaluate above 0: the server has no test set to evaluate rounds on"
+            )
+
+
+def refuse_dropout(config: RunConfig) -> None:
+    """Check that no client of real devices is to be silent.
+
+    Raises
+    ------
+    ConfigError
+        `dropout` is not 0.
+    """
+    if config.dropout:
+        raise ConfigError("dropout", config.dropout, "0 on real devices: only simulated clients can be made silent")
 
 
 def check_partition(config: RunConfig, dataset: data.Dataset, num_clients: int) -> None:
@@ -147,15 +189,17 @@ def _run(
         evaluate = lambda: server.evaluate(x, y)  # noqa: E731
     log_summary(server)
     everything = [*own_callbacks(setup, run), *callbacks]
+    lines = run.round_log.read("resume") if config.resume else []
+    results = [found for line in lines if (found := round_result(line)) is not None]
     try:
         with running(everything, server, first_round, resumed=bool(config.resume)):
-            run_rounds(server, transport, range(first_round, config.num_server_rounds + 1), everything, evaluate)
+            run_rounds(server, transport, range(first_round, config.num_server_rounds + 1), everything, evaluate, results)
     except QuorumError as error:
         raise QuorumError(f"{error}; to go on: {as_pair('resume', str(run.path))}") from None
 
 
 def own_callbacks(setup: Setup, run: RunFolder) -> list[Callback]:
-    """Return the callbacks of every run, in order: log, progress, checkpoint, trackers, model file, report.
+    """Return the callbacks of every run, in order: log, progress, checkpoints, trackers, model file, report.
 
     Without a model file where a layer is personal: the server does not have it.
     """
@@ -165,6 +209,7 @@ def own_callbacks(setup: Setup, run: RunFolder) -> list[Callback]:
         LogCallback(run),
         ProgressCallback(config.num_server_rounds),
         CheckpointCallback(run),
+        *([BestCheckpointCallback(run)] if config.keep_best else []),
         TrackerCallback(config.trackers, run.path, values),
         *([ModelCallback(run, setup.dataset)] if config.personal == "none" else []),
         ReportCallback(run.path, values, to_dict(type(config)()), setup.method.network.size),

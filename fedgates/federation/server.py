@@ -72,12 +72,14 @@ class Server(Generic[S]):
         server_round : int
             Number of the round, from 1.
         clients : mapping
-            Name to node of the available clients. The choice is a function of seed, round, attempt and names.
+            Name to node of the available clients. The choice is a function of seed, round, attempt and names. Those that
+            `dropout` silences count as asked and failed, and get no request.
         """
         attempt = self.record.attempt + 1 if self.record.server_round == server_round else 1
         self.record = self._new_record(server_round, attempt)
         purpose = "choose" if attempt == 1 else f"choose, attempt {attempt}"
         chosen = sample_clients(clients, self.config.fraction_train, self.config.seed, purpose, server_round)
+        self.evaluation = {}
         return self._requests("train", chosen, clients, server_round)
 
     def close_round(self, replies: Iterable[Reply]) -> RoundRecord:
@@ -149,7 +151,18 @@ class Server(Generic[S]):
         self._broadcast.open(state, self.snapshot(opens))
         nodes = {clients[name]: name for name in chosen}
         self._round_trip = RoundTrip(nodes, state, self.codec, self._broadcast, self.record, self.config)
-        return self._round_trip.requests(kind, self.problem)
+        silent = self._silent(chosen) if kind == "train" else ()
+        return self._round_trip.requests(kind, self.problem, silent)
+
+    def _silent(self, chosen: Iterable[int]) -> list[int]:
+        """Return the names of the chosen clients that do not answer: each with probability `dropout`."""
+        config, record = self.config, self.record
+        return [
+            client
+            for client in (chosen if config.dropout else ())
+            if rng.uniform(config.seed, f"dropout, attempt {record.attempt}", server_round=record.server_round, client=client)
+            < config.dropout
+        ]
 
     def _in_progress(self) -> RoundTrip:
         if self._round_trip is None:

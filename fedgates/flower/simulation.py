@@ -122,7 +122,8 @@ class _ProgressBar(BaseCallback):
 
     def on_round_end(self, record: Record, server: Server[Any]) -> None:  # noqa: ARG002
         numbers = {"accuracy": record.get("accuracy"), "loss": record.get("loss")}
-        self._bar.set_postfix({name: f"{value:.3f}" for name, value in numbers.items() if value is not None}, refresh=False)
+        if shown := {name: f"{value:.3f}" for name, value in numbers.items() if value is not None}:
+            self._bar.set_postfix(shown, refresh=False)
         if record["quorum"]:
             self._bar.update()
 

@@ -11,7 +11,7 @@ from flwr.serverapp.strategy import Result, Strategy
 from fedgates.federation.callbacks import BaseCallback, Callback, Record, running
 from fedgates.federation.messages import Kind, Reply, Request
 from fedgates.federation.rounds import available, run_rounds
-from fedgates.federation.run import log_summary
+from fedgates.federation.run import log_summary, refuse_dropout
 from fedgates.federation.server import Server
 from fedgates.flower.records import from_record, request_message, to_record
 from fedgates.flower.transport import GridTransport, to_reply
@@ -57,13 +57,14 @@ class FlowerStrategy(Strategy):
 
     def configure_evaluate(
         self,
-        server_round: int,  # noqa: ARG002
+        server_round: int,
         arrays: ArrayRecord,  # noqa: ARG002
         config: ConfigRecord,  # noqa: ARG002
         grid: Grid,
     ) -> list[Message]:
-        """Return a message to each client that is to evaluate the new state."""
-        return self._messages(self.server.open_evaluation(available(self.server, self._on(grid))))
+        """Return a message to each client that is to evaluate the new state; none in rounds that `evaluate-every` skips."""
+        asks = self.server.config.evaluates(server_round)
+        return self._messages(self.server.open_evaluation(available(self.server, self._on(grid)))) if asks else []
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:  # noqa: ARG002
         """Return means over the clients' held-out examples."""
@@ -100,8 +101,12 @@ class FlowerStrategy(Strategy):
         ------
         QuorumError
             A round missed its quorum `server.max-failed-rounds` times, or too few clients are available.
+        ConfigError
+            `dropout` is above 0 on real devices.
         """
         server = self.server
+        if not self._on(grid).simulated:
+            refuse_dropout(server.config)
         state = server.method.initial_state()
         if initial_arrays is not None:
             state = server.codec.unpack_state(from_record(initial_arrays)).state

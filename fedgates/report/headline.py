@@ -6,7 +6,9 @@ from fedgates.report.markup import Html, el
 from fedgates.report.parts import table
 from fedgates.report.run_data import RunData
 from fedgates.report.status import status
-from fedgates.runs.totals import Line, Metric
+from fedgates.runs.checkpoint import BEST
+from fedgates.runs.folder import MODEL_BEST
+from fedgates.runs.totals import Line, Metric, last_value
 from fedgates.util.text import one_line
 
 
@@ -18,6 +20,7 @@ def headline(run: RunData) -> Html:
         el("h1", title(run)),
         el("p", _about(run)),
         status(run),
+        _best_round(run),
         _tiles(run),
         _comparison(run),
     )
@@ -80,6 +83,17 @@ def _best(reached: list[Line], metric: Metric) -> str:
     if best[metric.key] <= reached[-1][metric.key]:
         return ""
     return f"; best {metric.format(best[metric.key])} in round {best['round']}"
+
+
+def _best_round(run: RunData) -> Html | None:
+    """Return a sentence about the model of the best round, if it was kept."""
+    if run.best_model is None:
+        return None
+    number, metric = run.best_model.round, run.metric
+    value = last_value([line for line in run.rounds if line["round"] == number], metric)
+    reached = "" if value is None else f" ({metric.word} {metric.format(value)})"
+    when = "" if number is None else f", of round {number}{reached},"
+    return el("p", f"The best model{when} is ", el("code", MODEL_BEST), ", and its state is ", el("code", BEST), ".")
 
 
 def _file_note(run: RunData) -> str:

@@ -10,8 +10,9 @@ from fedgates.config import CLIENTS, RunConfig, to_dict
 from fedgates.errors import ConfigError
 from fedgates.report.files import Sample, read_samples
 from fedgates.report.model_file import ModelFile, read_model
+from fedgates.runs.best_round import stopped
 from fedgates.runs.config_file import read_usable_config
-from fedgates.runs.folder import CONFIG, MODEL, PREDICTIONS, ROUNDS
+from fedgates.runs.folder import CONFIG, MODEL, MODEL_BEST, PREDICTIONS, ROUNDS
 from fedgates.runs.round_log import read_rounds
 from fedgates.runs.totals import Line, Metric, TotalBytes, has_quorum, headline_metric, network_size, total_bytes
 
@@ -34,6 +35,8 @@ class RunData:
     lines: Sequence[Line]
     """Every attempt at every round."""
     model: ModelFile | None
+    best_model: ModelFile | None
+    """The model of the best round (`keep-best`)."""
     samples: Sequence[Sample]
     problems: Sequence[str]
     """What could not be read."""
@@ -65,8 +68,14 @@ class RunData:
 
     @property
     def ended_early(self) -> bool:
-        """Whether no process is running the run any more, and rounds are missing."""
-        return not self.under_way and self.num_rounds is not None and self.last_round < self.num_rounds
+        """Whether no process is running the run any more, and rounds are missing that it was to run."""
+        missing = self.num_rounds is not None and self.last_round < self.num_rounds
+        return missing and not self.under_way and not self.stopped
+
+    @cached_property
+    def stopped(self) -> str:
+        """Why the run stopped before its last round; empty if it did not."""
+        return stopped(self.lines, self.config)
 
     @cached_property
     def rounds(self) -> list[Line]:
@@ -125,6 +134,7 @@ def load_run_data(folder: Path, defaults: Mapping[str, Any] | None = None, *, un
         defaults=to_dict(RunConfig()) if defaults is None else defaults,
         lines=log.lines,
         model=read_model(folder / MODEL, problems),
+        best_model=read_model(folder / MODEL_BEST, problems) if config.get("keep-best") is True else None,
         samples=read_samples(folder / PREDICTIONS, problems),
         problems=problems,
     )

@@ -8,6 +8,7 @@
 ``round_log``          ``rounds.jsonl``: append, read, follow, forget
 ``checkpoint``         ``checkpoint-*.safetensors``: save, load, prune
 ``totals``             bytes, headline metric and network size, computed from lines
+``best_round``         the best round, and whether a run stops early
 ``summary``            text: the line of a round, the table at the end
 ``listing``            finding runs, and a table of them
 ``cost``               bytes and seconds of a round for one device

@@ -3,6 +3,8 @@
 ``checkpoint-00012.safetensors`` is the state after round 12, a safetensors file with a checksum. Everything else that a round
 depends on is a function of the config and the round, so `resume` needs the state and the round alone. The exception is the
 memory of clients (``Spec.memory``) and their personal layer, which start anew.
+
+``checkpoint-best.safetensors`` is a file of the same form, with the state after the best round (`keep-best`).
 """
 
 import hashlib
@@ -21,6 +23,7 @@ from fedgates.types import State, Votes, Weights
 from fedgates.util.files import write_atomically
 
 FILE_NAMES = "checkpoint-*.safetensors"
+BEST = "checkpoint-best.safetensors"
 _KEEP = 2
 """Checkpoints left on disk; the one before the last is used if the last is damaged."""
 
@@ -30,6 +33,25 @@ def save(folder: Path, state: State, server_round: int, digest: bytes) -> Path:
 
     The file gets its final name only when it is complete and on the disk. Equal states give equal files.
     """
+    target = folder / f"checkpoint-{server_round:05d}.safetensors"
+    _write(target, state, server_round, digest)
+    for old in _checkpoints(folder)[:-_KEEP]:
+        old.unlink()
+    return target
+
+
+def save_best(folder: Path, state: State, server_round: int, digest: bytes) -> None:
+    """Write the state after the best round so far in place of that of the best before."""
+    _write(folder / BEST, state, server_round, digest)
+
+
+def load_best(folder: Path, digest: bytes) -> tuple[State, int] | None:
+    """Return the state and round of the best checkpoint; None if there is none, or it is damaged or of another network."""
+    found = _read(folder / BEST)
+    return None if found is None or found[2] != digest.hex() else found[:2]
+
+
+def _write(target: Path, state: State, server_round: int, digest: bytes) -> None:
     arrays = {"votes": state.votes} if isinstance(state, Votes) else {"weights": state.values}
     trials = state.trials if isinstance(state, Votes) else 0
     facts = {
@@ -40,11 +62,7 @@ def save(folder: Path, state: State, server_round: int, digest: bytes) -> Path:
     }
     # one entry, because safetensors writes several in random order
     metadata = {"fedgates": json.dumps({**facts, "checksum": _checksum(facts, arrays)})}
-    target = folder / f"checkpoint-{server_round:05d}.safetensors"
     write_atomically(target, to_bytes({k: np.ascontiguousarray(v) for k, v in arrays.items()}, metadata=metadata))
-    for old in _checkpoints(folder)[:-_KEEP]:
-        old.unlink()
-    return target
 
 
 def load(folder: Path, digest: bytes) -> tuple[State, int] | None:
@@ -59,21 +77,30 @@ def load(folder: Path, digest: bytes) -> tuple[State, int] | None:
     if not paths:
         return None
     for path in reversed(paths):
-        try:
-            with safe_open(path, framework="numpy") as file:
-                facts = json.loads(file.metadata()["fedgates"])
-                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            if facts.pop("checksum") != _checksum(facts, arrays):
-                continue
-            scalars = tuple(facts["scalars"])
-        except (SafetensorError, OSError, AttributeError, KeyError, TypeError, ValueError):
+        found = _read(path)
+        if found is None:
             continue
-        if facts["digest"] != digest.hex():
-            raise ConfigError("resume", str(folder), f"a run of network {digest.hex()}, not {facts['digest']}")
-        if "votes" in arrays:
-            return Votes(arrays["votes"], facts["trials"], scalars), facts["round"]
-        return Weights(arrays["weights"], scalars), facts["round"]
+        state, server_round, network = found
+        if network != digest.hex():
+            raise ConfigError("resume", str(folder), f"a run of network {digest.hex()}, not {network}")
+        return state, server_round
     raise ConfigError("resume", str(folder), "the folder of a run with an undamaged checkpoint")
+
+
+def _read(path: Path) -> tuple[State, int, str] | None:
+    """Return the state, the round and the network's digest of a checkpoint; None if it is damaged or missing."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            facts = json.loads(file.metadata()["fedgates"])
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if facts.pop("checksum") != _checksum(facts, arrays):
+            return None
+        scalars = tuple(facts["scalars"])
+        is_votes = "votes" in arrays
+        state = Votes(arrays["votes"], facts["trials"], scalars) if is_votes else Weights(arrays["weights"], scalars)
+        return state, facts["round"], facts["digest"]
+    except (SafetensorError, OSError, AttributeError, KeyError, TypeError, ValueError):
+        return None
 
 
 def _checkpoints(folder: Path) -> list[Path]:

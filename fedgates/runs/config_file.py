@@ -22,6 +22,8 @@ _IDENTITY = {"strategy": str, "dataset": str, "seed": int, "num-server-rounds": 
 _USABLE: dict[str, Callable[[Any], bool]] = {
     "num-server-rounds": lambda value: type(value) is int and value >= 0,
     "density.target": lambda value: type(value) in {int, float} and 0 <= value <= 1,
+    "stop-accuracy": lambda value: type(value) in {int, float} and 0 <= value <= 1,
+    "stop-patience": lambda value: type(value) is int and value >= 0,
     CLIENTS: lambda value: value is None or (type(value) is int and value >= 0),
 }
 """Keys whose values are computed with, and the check that a value has to pass."""

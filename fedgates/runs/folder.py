@@ -19,6 +19,7 @@ CONFIG = config_file.FILE_NAME
 ROUNDS = round_log.FILE_NAME
 CHECKPOINTS = checkpoint.FILE_NAMES
 MODEL = "model.fedgates"
+MODEL_BEST = "model-best.fedgates"
 PREDICTIONS = "predictions.json"
 REPORT = "report.html"
 CURVES = "curves.png"
@@ -30,6 +31,7 @@ _LOCK_TIMEOUT = 60
 _MAY_CHANGE = frozenset(
     {
         *("num-server-rounds", "resume", "output-dir", "data-dir", "trackers"),
+        *("stop-accuracy", "stop-patience", "keep-best", "evaluate-every"),
         *("server.round-timeout", "server.quorum", "server.max-failed-rounds", "server.min-clients"),
         *("limits.max-relay-updates", *LIMITS),
     }
@@ -67,7 +69,7 @@ class RunFolder:
                     if not waited:
                         log.info("waiting for another process to finish with this run")
                     time.sleep(1)
-            sweep(self.path, CHECKPOINTS, CONFIG, ROUNDS, PREDICTIONS, MODEL)
+            sweep(self.path, CHECKPOINTS, CONFIG, ROUNDS, PREDICTIONS, MODEL, MODEL_BEST)
             yield
 
     @property

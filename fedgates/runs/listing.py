@@ -10,10 +10,11 @@ from typing import Any
 from fedgates.config import folder
 from fedgates.config.names import OUTPUT_DIR
 from fedgates.errors import ConfigError
+from fedgates.runs.best_round import stopped
 from fedgates.runs.config_file import read_config
 from fedgates.runs.folder import CONFIG, MODEL, is_running
 from fedgates.runs.round_log import LogReader, read_rounds
-from fedgates.runs.totals import format_number, has_quorum, headline_metric, total_bytes
+from fedgates.runs.totals import format_number, has_quorum, headline_metric, last_value, total_bytes
 from fedgates.util.text import columns, one_line
 
 LAST = "last"
@@ -35,20 +36,27 @@ class Entry:
     metric: str
     """Key of the headline metric: accuracy, r2, or without test data client_accuracy or a loss."""
     reached: float | None
-    """Its value after the last round."""
+    """Its value after the last round that was evaluated."""
     bytes: int
     """Bytes both ways, all clients."""
     model_bytes: int | None
     """Size of ``model.fedgates``; None if there is none."""
     under_way: bool
     """Whether a process is running the run."""
+    stopped: str
+    """Why the run stopped before its last round; empty if it did not."""
     problems: tuple[str, ...]
     """What is wrong with lines of ``rounds.jsonl`` that were left out."""
 
     @property
     def progress(self) -> str:
         """Name and progress of the run, for an error of a command that needs more."""
-        return f"{one_line(self.name, 80)} has {self.rounds} of {self.of_rounds} rounds{', running' if self.under_way else ''}"
+        return f"{one_line(self.name, 80)} has {self.rounds} of {self.of_rounds} rounds{self.status}"
+
+    @property
+    def status(self) -> str:
+        """What the run does beside its rounds, after a comma; empty of one that finished or ended early."""
+        return ", running" if self.under_way else ", stopped early" if self.stopped else ""
 
 
 def list_runs(base: Path) -> Iterator[Entry]:
@@ -89,10 +97,11 @@ def read_entry(path: Path) -> Entry:
         rounds=max((line["round"] for line in rounds), default=0),
         of_rounds=config["num-server-rounds"],
         metric=metric.key,
-        reached=rounds[-1].get(metric.key) if rounds else None,
+        reached=last_value(rounds, metric),
         bytes=total_bytes(log.lines, 0).both,
         model_bytes=model.stat().st_size if model.is_file() else None,
         under_way=is_running(path),
+        stopped=stopped(log.lines, config),
         problems=tuple(log.problems),
     )
 
@@ -103,7 +112,7 @@ def find_run(name: str, base: Path | None = None) -> Path:
     Parameters
     ----------
     name : str
-        A path, the name of a run in `base`, or "last", the newest run in `base`.
+        The path of the folder or of a file in it, the name of a run in `base`, or "last", the newest run in `base`.
     base : Path, optional
         By default, the default of `output-dir`.
 
@@ -120,6 +129,7 @@ def find_run(name: str, base: Path | None = None) -> Path:
         return paths[-1]
     with suppress(OSError, RuntimeError):  # a name that no file can have, or ~ of an unknown user
         for path in (Path(name).expanduser(), base / name) if name else ():
+            path = path.parent if path.is_file() else path  # noqa: PLW2901
             if (path / CONFIG).is_file():
                 return path
     raise ConfigError("run", name, f'the folder of a run, the name of a run in {base}, or "{LAST}"')
@@ -137,7 +147,7 @@ def _row(entry: Entry) -> tuple[str, ...]:
         one_line(entry.name, 80),
         one_line(entry.strategy, 40),
         one_line(entry.dataset, 40),
-        f"{entry.rounds}/{entry.of_rounds}{', running' if entry.under_way else ''}",
+        f"{entry.rounds}/{entry.of_rounds}{entry.status}",
         _result(entry),
         f"{entry.bytes / 1e6:,.2f}",
         "-" if entry.model_bytes is None else f"{entry.model_bytes:,}",

@@ -115,10 +115,11 @@ KEYS: tuple[Key, ...] = (
     Key(
         "accuracy",
         _SHARE,
-        "Accuracy of the thresholded mask, or of the weights, on the whole test set; null if a layer is personal.",
+        "Accuracy of the thresholded mask, or of the weights, on the whole test set; null in rounds that are not evaluated,"
+        " and if a layer is personal.",
         required=True,
     ),
-    Key("loss", _FINITE, "Loss of the same model on the whole test set.", _LOSS, required=True),
+    Key("loss", _FINITE, "Loss of the same model on the whole test set; null likewise.", _LOSS, required=True),
     Key("density", _SHARE, "Mean density of the masks of accepted updates; 1 for updates without a mask.", required=True),
     Key("uplink_bytes", _BYTES, "Payloads of all replies of clients that train, accepted or rejected.", "bytes", required=True),
     Key("downlink_bytes", _BYTES, "Payloads to all clients that train.", "bytes", required=True),

@@ -11,6 +11,7 @@ from fedgates.runs.totals import (
     format_number,
     has_quorum,
     headline_metric,
+    last_value,
     payload_kinds,
     total_bytes,
 )
@@ -109,7 +110,7 @@ def summary_table(lines: Sequence[Line], strategy: str, size: int) -> str:
     total = total_bytes(lines, size)
     rounds = [line for line in lines if has_quorum(line)]
     metric = headline_metric(rounds)
-    last = rounds[-1].get(metric.key) if rounds else None
+    last = last_value(rounds, metric)
     name = f"{one_line(strategy, 40)}, {len(rounds)} round{'s' * (len(rounds) != 1)}"
     ratios = ((total.dense_up, total.up), (total.dense_down, total.down), (total.dense, total.both))
     rows = [

@@ -1,6 +1,6 @@
 """Numbers computed from lines of ``rounds.jsonl``: bytes, those of dense FedAvg, the headline metric, the network's size."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,26 +86,46 @@ class Metric:
     is_share: bool = False
     """Whether values are from 0 to 1 and shown in percent."""
 
+    @property
+    def smaller_is_better(self) -> bool:
+        """Whether the metric is a loss."""
+        return self.key.endswith("loss")
+
     def format(self, value: float | None) -> str:
         """Return a value as text; None as a dash."""
         return f"{100 * value:.1f} %" if self.is_share and value is not None else format_number(value)
 
 
 _ACCURACY = Metric("accuracy", "Test accuracy", "accuracy", is_share=True)
-_BY_PREFERENCE = (
+_EVALUATIONS = (
     Metric("r2", "Test r2", "r2"),
     _ACCURACY,
     Metric("client_accuracy", "Accuracy on devices' held-out images", "devices' accuracy", is_share=True),
     Metric("loss", "Test loss", "loss"),
     Metric("client_loss", "Loss on devices' held-out images", "devices' loss"),
-    Metric("train_loss", "Training loss of the clients", "training loss"),
 )
+"""Metrics of a state, in the order of preference."""
+_TRAINING = Metric("train_loss", "Training loss of the clients", "training loss")
+
+
+def evaluation_metric(lines: Iterable[Line]) -> Metric | None:
+    """Return accuracy, for regression r2; without test data the devices' accuracy, else a loss; None without an evaluation."""
+    return _measured(_EVALUATIONS, lines)
 
 
 def headline_metric(lines: Iterable[Line]) -> Metric:
-    """Return accuracy, for regression r2; without test data the devices' accuracy; else the first loss that was measured."""
+    """Return the metric of the evaluations; without any the training loss, and accuracy if there is not even that."""
+    return _measured((*_EVALUATIONS, _TRAINING), lines) or _ACCURACY
+
+
+def last_value(lines: Sequence[Line], metric: Metric) -> float | None:
+    """Return the value of the last round that has the metric, as not every round is evaluated; None of no such round."""
+    return next((line[metric.key] for line in reversed(lines) if line.get(metric.key) is not None), None)
+
+
+def _measured(metrics: Iterable[Metric], lines: Iterable[Line]) -> Metric | None:
     lines = list(lines)
-    return next((m for m in _BY_PREFERENCE if any(line.get(m.key) is not None for line in lines)), _ACCURACY)
+    return next((metric for metric in metrics if any(line.get(metric.key) is not None for line in lines)), None)
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@ import json
 import struct
 
 import pytest
-from written_runs import group, rounds
+from written_runs import group, rounds, write_run
 
-from fedgates.compare import Question, markdown, write_comparison
+from fedgates.compare import Group, Question, markdown, read_run, write_comparison
 from fedgates.compare.figures import draw
 from fedgates.compare.numbers import curve
 from fedgates.compare.tables import format_value, machine
@@ -37,6 +37,20 @@ def test_a_table_by_hand(tmp_path):
         ["fedpm", "70.0 ± 14.1", "60.0", "1.000 ± 0.000", "0.200 ± 0.000", "2.000 ± 0.000", "20", "70", "90", *reached],
         ["a \\| b", "-", "-", "1.000", "0.200", "2.000", "20", "70", "90", "1.0", "45", "-", "-"],
     ]
+
+
+def test_runs_that_stopped_early_are_named_with_their_last_rounds(tmp_path):
+    keys = {"num_server_rounds": 9, "stop_patience": 1}
+    folders = [tmp_path / "a" / str(seed) for seed in (1, 2)]
+    lines = rounds("accuracy", 0.5, 0.8, 0.7), rounds("accuracy", 0.5, 0.4)
+    for seed, (path, of_run) in enumerate(zip(folders, lines, strict=True), 1):
+        write_run(path, of_run, seed, **keys)
+    found = map(read_run, folders)
+    groups = [Group("IID", "stopped", tuple(found)), *two_methods(tmp_path)]
+    table = write_comparison(tmp_path / "out", Question("t"), groups, "c")
+    assert "IID, stopped: stopped early; last round of each seed: 3, 2. Curves end with the shortest run." in table
+    assert table.count("stopped early") == 1
+    assert rows(table)[1][:3] == ["stopped", "55.0 ± 21.2", "40.0"]
 
 
 def test_a_table_a_scenario(tmp_path):

@@ -56,6 +56,20 @@ def test_an_unfinished_run_is_refused(tmp_path):
         read_run(empty)
 
 
+def test_a_run_that_stopped_early_is_finished(tmp_path):
+    lines = rounds("accuracy", 0.5, 0.6, 0.6, 0.4)
+    keys = {"num_server_rounds": 9, "stop_patience": 2}
+    assert len(read_run(write_run(tmp_path / "a", lines, **keys)).lines) == 4
+    for name, changes in (("b", {"stop_patience": 3}), ("c", {"stop_patience": 0}), ("d", {"stop_accuracy": 0.5})):
+        folder = write_run(tmp_path / name, lines, **{**keys, "stop_patience": 0, **changes})
+        with pytest.raises(ConfigError, match="it has 4 of 9 rounds"):
+            read_run(folder)
+
+
+def test_keeping_the_best_round_changes_no_result(tmp_path):
+    assert names(group_runs(runs(tmp_path, {"keep_best": True}, {"seed": 2, "keep_best": False}))) == {"fedpm": [1, 2]}
+
+
 NO_RUN = "the folder of a run, with a readable config.json"
 
 

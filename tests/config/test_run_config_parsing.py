@@ -15,10 +15,11 @@ from fedgates.config.run_config import RunConfig, WeightConfig
 from fedgates.errors import ConfigError
 
 METHODS = ["fedpm", "fedmask", "one-bit-gates", "entropy-gates", "sparsyfed", "lips", "topk", "signsgd", "fediht", "fedavg"]
-FLAT = """strategy dataset data-dir model partition num-server-rounds fraction-train fraction-evaluate local-epochs batch-size
-learning-rate learning-rate-final personal personal-epochs precision seed uplink downlink output-dir trackers resume"""
+FLAT = """strategy dataset data-dir model partition num-server-rounds stop-accuracy stop-patience keep-best evaluate-every
+fraction-train dropout fraction-evaluate local-epochs batch-size learning-rate learning-rate-final logit-adjustment personal
+personal-epochs precision seed uplink downlink output-dir trackers resume"""
 TABLES = {
-    "data": "dirichlet-alpha classes-per-client samples-per-client",
+    "data": "seed dirichlet-alpha classes-per-client samples-per-client",
     "synthetic": "features support examples noise",
     "server": "quorum max-failed-rounds round-timeout min-clients trim max-examples",
     "client": "threads",
@@ -28,6 +29,7 @@ TABLES = {
     "limits": "max-gates max-payload-mb max-decode-mb max-relay-updates",
     "gates": "weight-scale evaluations ensemble-size",
     "sgd": "momentum weight-decay",
+    "coupled-masks": "trials score-learning-rate class-prior",
     "fedpm": "straight-through eps prior reset-every score-init",
     "one-bit-gates": "initial-eps",
     "entropy-gates": "gate-learning-rate initial-density",
@@ -65,9 +67,9 @@ def test_flat_keys_come_first_and_in_order():
 @pytest.mark.parametrize(
     ("method", "absent"),
     [
-        ("fedpm", "sgd density.target density.entropy-bonus density.dual-restart wire.value-type learning-rate-final"),
-        ("fedmask", "sgd density.target fedpm.score-init wire.sampled-extra-bits wire.value-type learning-rate-final"),
-        ("one-bit-gates", "sgd density.penalty server.trim privacy wire.value-type learning-rate-final entropy-gates"),
+        ("fedpm", "sgd density.target density.entropy-bonus density.dual-restart wire.value-type"),
+        ("fedmask", "sgd density.target fedpm.score-init wire.sampled-extra-bits wire.value-type"),
+        ("one-bit-gates", "sgd density.penalty server.trim privacy wire.value-type entropy-gates"),
         ("entropy-gates", "gates fedpm density.penalty server.trim privacy uplink wire.sampled-extra-bits one-bit-gates"),
         ("sparsyfed", "gates fedpm density.penalty density.entropy-bonus server.trim privacy wire.sampled-extra-bits"),
         ("lips", "gates density uplink server.trim privacy wire.sampled-extra-bits sparsyfed"),
@@ -386,7 +388,6 @@ BAD = [
     # what fedpm does not use: keys of shared tables, and keys of other methods
     ("density.target", 0.1, "0.0: strategy fedpm does not use it"),
     ("density.entropy-bonus", -0.1, "0.0: strategy fedpm does not use it"),
-    ("learning-rate-final", 0.01, "0.0: strategy fedpm does not use it"),
     ("density.target", 1.1, "0.0: strategy fedpm does not use it"),
     ("wire.value-type", "float16", "'float32': strategy fedpm does not use it"),
     ("wire.value-type", "bfloat16", "'float32': strategy fedpm does not use it"),
@@ -518,10 +519,15 @@ def test_other_methods_keys_are_known_only_if_their_classes_are_given(configs):
 
 
 def test_a_final_learning_rate_is_approached_exponentially():
-    config = parse(WeightConfig, {"learning-rate": 0.4, "learning-rate-final": 0.1, "num-server-rounds": 3})
+    config = parse(RunConfig, {"learning-rate": 0.4, "learning-rate-final": 0.1, "num-server-rounds": 3})
     assert [config.rate(n) for n in (1, 2, 3, 4)] == pytest.approx([0.4, 0.2, 0.1, 0.1])
-    assert parse(WeightConfig, {"learning-rate": 0.4, "learning-rate-final": 0.1, "num-server-rounds": 1}).rate(1) == 0.4
+    assert parse(RunConfig, {"learning-rate": 0.4, "learning-rate-final": 0.1, "num-server-rounds": 1}).rate(1) == 0.4
     assert WeightConfig().rate(30) == 0.3
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_has_a_final_learning_rate(configs, method):
+    assert "learning-rate-final" in used_keys(configs[method])
 
 
 def test_density_control(configs):

@@ -29,7 +29,7 @@ def test_they_are_the_partition_and_hang_on_no_other_key(scheme):
     watched = Watched(config)
     direct = divided(dataset, watched, 5)
     assert [list(share) for share in shares(dataset, config, 5)] == direct
-    assert watched.read <= {"partition", "seed", "data"}
+    assert watched.read <= {"partition", "data_seed", "data"}
 
 
 def test_they_are_found_once_for_configs_that_divide_alike():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fedgates.errors import ConfigError
-from fedgates.runs.checkpoint import load, save
+from fedgates.runs.checkpoint import BEST, load, load_best, save, save_best
 from fedgates.types import Votes, Weights
 
 DIGEST = bytes.fromhex("0123456789abcdef")
@@ -155,3 +155,36 @@ def test_a_kill_during_a_save_leaves_the_checkpoints_before(two, monkeypatch):
     assert load(two.parent, DIGEST)[1] == 2
     save(two.parent, votes(9, 9, 9, 9, 9, trials=9), 3, DIGEST)  # and what the kill left is not in the way
     assert load(two.parent, DIGEST)[1] == 3
+
+
+# --- the best round
+
+
+@pytest.mark.parametrize("state", [votes(1, 2, 3), Weights(np.array([0.5, -1], dtype=np.float32), (2.0,))])
+def test_the_best_checkpoint_is_like_that_of_its_round(tmp_path, state):
+    assert load_best(tmp_path, DIGEST) is None
+    save_best(tmp_path, votes(9), 1, DIGEST)
+    save_best(tmp_path, state, 12, DIGEST)
+    found, number = load_best(tmp_path, DIGEST)
+    assert number == 12
+    assert same(found, state)
+    assert (tmp_path / BEST).read_bytes() == save(tmp_path, state, 12, DIGEST).read_bytes()
+
+
+def test_the_best_checkpoint_stays_and_is_not_resumed_from(tmp_path):
+    save_best(tmp_path, votes(9), 1, DIGEST)
+    assert load(tmp_path, DIGEST) is None
+    for server_round in range(2, 6):
+        save(tmp_path, votes(server_round), server_round, DIGEST)
+    assert names(tmp_path) == ["checkpoint-00004.safetensors", "checkpoint-00005.safetensors", BEST]
+    assert load(tmp_path, DIGEST)[1] == 5
+
+
+@pytest.mark.parametrize("damage", [b"", b"no checkpoint", None])
+def test_a_best_checkpoint_that_is_damaged_or_of_another_network_is_none(tmp_path, damage):
+    save_best(tmp_path, votes(9), 1, DIGEST)
+    if damage is None:
+        assert load_best(tmp_path, DIGEST[::-1]) is None
+    else:
+        (tmp_path / BEST).write_bytes(damage)
+        assert load_best(tmp_path, DIGEST) is None

@@ -1,0 +1,97 @@
+"""The results of a run, round by round: which round is the best, and whether they stop the run.
+
+All of it is a function of the lines of ``rounds.jsonl`` and of two keys of ``config.json``, so a run that is resumed, a report
+and a comparison come to the same answer.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fedgates.runs.totals import Line, Metric, evaluation_metric, has_quorum
+
+
+@dataclass(frozen=True)
+class RoundResult:
+    """The headline metric of an evaluated round."""
+
+    round: int
+    metric: Metric
+    value: float
+
+    def __str__(self) -> str:
+        return f"{self.metric.word} {self.metric.format(self.value)}"
+
+    def beats(self, other: "RoundResult") -> bool:
+        """Return whether the round is better; an equal one is not."""
+        return self.value < other.value if self.metric.smaller_is_better else self.value > other.value
+
+
+def round_result(line: Line) -> RoundResult | None:
+    """Return the result of a round; None without a quorum or an evaluation."""
+    metric = evaluation_metric([line]) if has_quorum(line) else None
+    return None if metric is None else RoundResult(line["round"], metric, float(line[metric.key]))
+
+
+def comparable(found: Iterable[RoundResult]) -> list[RoundResult]:
+    """Return the results of the metric that the last one has; others cannot be compared with it."""
+    found = list(found)
+    return [one for one in found if one.metric == found[-1].metric]
+
+
+def best_result(found: Sequence[RoundResult]) -> RoundResult | None:
+    """Return the best result, of equal ones the earliest; None of no result."""
+    top: RoundResult | None = None
+    for one in comparable(found):
+        if top is None or one.beats(top):
+            top = one
+    return top
+
+
+def stop_reason(found: Sequence[RoundResult], accuracy: float, patience: int) -> str:
+    """Return why a run stops after the last of its results; empty if it goes on.
+
+    Parameters
+    ----------
+    found : sequence of RoundResult
+        In the order of rounds.
+    accuracy : float
+        `stop-accuracy`, for an accuracy or r2; 0 is off.
+    patience : int
+        `stop-patience`; 0 is off.
+    """
+    top = best_result(found)
+    if top is None:
+        return ""
+    last = found[-1]
+    if accuracy and not last.metric.smaller_is_better and last.value >= accuracy:
+        return f"{last} reached stop-accuracy = {accuracy:g}"
+    waited = sum(one.round > top.round for one in comparable(found))
+    if patience and waited >= patience:
+        return (
+            f"{waited} evaluation{'s' * (waited != 1)} since {top} in round {top.round}, the best (stop-patience = {patience})"
+        )
+    return ""
+
+
+def stopped(lines: Sequence[Line], config: Mapping[str, Any]) -> str:
+    """Return why a run stopped before `num-server-rounds`; empty if it did not.
+
+    Parameters
+    ----------
+    lines : sequence of mapping
+        Lines of ``rounds.jsonl``.
+    config : mapping
+        Values of ``config.json``.
+    """
+    found = [one for line in lines if (one := round_result(line)) is not None]
+    done = max((line["round"] for line in lines if has_quorum(line)), default=0)
+    if not found or found[-1].round != done or done >= config.get("num-server-rounds", 0):
+        return ""
+    return stop_reason(found, _number(config, "stop-accuracy"), int(_number(config, "stop-patience")))
+
+
+def _number(config: Mapping[str, Any], key: str) -> float:
+    """Return a number of a ``config.json``; 0 for a run of a version without the key, and for what is no number."""
+    value = config.get(key)
+    return value if isinstance(value, int | float) and 0 <= value < 1e9 else 0
