@@ -28,8 +28,8 @@ the target d (Zhu, Gupta: To prune, or not to prune, arXiv 1710.01878):
     d_r = 1 for r <= D,    d_r = d + (1 - d) (1 - (r - D) / N)^3 up to r = D + N,    then d_r = d.
 
 Clients prune what they send to d_r, and with "update" the server prunes what it then has. The defaults (-1) are D = 2 and
-N = 13; a run of fewer than 30 rounds has fewer, half of its rounds together. The price is traffic: with d = .05 the mean
-density is .201 over 30 rounds and .056 over 700. ``density`` in ``rounds.jsonl`` is that of each round, biases included.
+N = 13; a run of fewer than 30 rounds has fewer, half of its rounds together. The price is traffic: with d = .05 the mean of d_r
+is .201 over 30 rounds and .056 over 700. ``density`` in ``rounds.jsonl`` is the density of each round, biases included.
 
 Score: the initial spread of a layer's w is proportional to ``fan_in^(-1 / (2 beta))``, and a Top-K of ``|w|`` over all layers
 follows it, so that a layer with many inputs may keep next to nothing. `sparsyfed.score` "scaled" compares
@@ -38,7 +38,8 @@ follows it, so that a layer with many inputs may keep next to nothing. `sparsyfe
 Choices here: `sparsyfed.prune` is "weights" or "update". "weights" is the default: what is broadcast are the weights that some
 client kept, and clients agree more from round to round, so that both ways are sparse once the density is low. With "update" the
 server adds the mean of the sparse changes to weights that were dense at the start and would stay so; there it prunes what it
-then has to the same density. benchmarks/study/sparsyfed measures what schedule, score and pruned activations are worth.
+then has to the same density. benchmarks/study/sparsyfed compares these defaults with the published setting, with exact
+activations and with beta = 1.
 
 What can be pruned are matrices and kernels. Biases are few: they are neither pruned nor bent, start at 0, and come on top of
 the density; nor are they counted in regrowth or consensus, where one that starts at 0 would seem to have regrown. For beta > 1
