@@ -11,10 +11,11 @@ All is as in FedPM (``strategies/fedpm.py``) but for the mask, which is no sampl
 and sends that mask after its last step. The server's theta is the mean of the masks counted since the last reset, and the
 model it stands for has the gates with theta > .5.
 
-Choices here: scores start from N(0, 1), the same on every client, because at theta = .5 everywhere the thresholded mask is
-empty. In later rounds they start from ``logit(clip(theta, eps, 1 - eps))``, so a gate on which clients agree is
-``log((1 - eps) / eps)`` away from its threshold, and no chance draw ever tries its other value: eps says whether a round's
-training can bring it back. On digits with 10 clients the model stands still after five rounds with .001, FedPM's; .3 did best.
+Choices here: theta is at first the sigmoid of N(0, 1), the same on every client, because at theta = .5 everywhere the
+thresholded mask is empty. In every round scores start from ``logit(clip(theta, eps, 1 - eps))``, so a gate on which clients
+agree is ``log((1 - eps) / eps)`` away from its threshold, and no chance draw ever tries its other value: eps says whether a
+round's training can bring it back. On digits with 10 clients the model stands still after five rounds with .001, FedPM's; .3
+did best.
 """
 
 from typing import Generic, TypeVar
@@ -45,7 +46,7 @@ class FedMask(FedPM[FedMaskCfg], Generic[FedMaskCfg]):
     spec = Spec(samples=False)
 
     def theta(self, state: Votes) -> Tensor:
-        """Return FedPM's probability mask; before the first round that of scores from N(0, 1)."""
+        """Return FedPM's probability mask; before the first round the sigmoid of N(0, 1)."""
         if state.trials == 0:
             return normal_scores(self.network.size, self.config.seed).to(self.network.device).sigmoid_()
         return super().theta(state)

@@ -8,33 +8,44 @@ layer's weights that are not zero):
 
     theta = sign(w) |w|^beta,    w -= lr (d loss / d theta * beta |w|^(beta - 1) + wd w).
 
-It then sends the ``round(density.target * n)`` largest of its n weights ``w``, over all layers, with their mask. The server
-takes the mean ``sum_k n_k w_k / sum_k n_k`` (the same as a step along the mean of the pseudo-gradients ``w - w_k``).
-`density.target` is needed; 1 prunes nothing. `sparsyfed.powerprop` (beta, 1.25) is the one hyper-parameter; 1 trains the
-weights themselves. First weights: theta normal, cut off at two standard deviations, of standard deviation sqrt(1/fan_in).
+It then sends the ``round(d_r * n)`` largest of its n weights ``w``, over all layers, with their mask, where d_r is the density
+of round r. The server takes the mean ``sum_k n_k w_k / sum_k n_k`` (the same as a step along the mean of the pseudo-gradients
+``w - w_k``). `density.target` is needed; 1 prunes nothing. `sparsyfed.powerprop` (beta, 1.25) is the paper's one
+hyper-parameter; 1 trains the weights themselves. First weights: theta normal, cut off at two standard deviations, of standard
+deviation sqrt(1/fan_in).
 
 Paper: 1 local epoch on clients of some 500 images, batch-size 16, learning-rate .5, learning-rate-final .01, weight-decay
 .001, 100 clients of which 10 train, 700 rounds, ResNet-18. It writes that the update is pruned; its authors' code prunes the
-weights, uploads them dense, and broadcasts the union of the clients' masks, which is denser than any of them.
+weights, uploads them dense, and broadcasts the union of the clients' masks, which is denser than any of them. Paper and code
+prune to the target from round 1 on, by plain magnitude, and prune the network's input like any activation. That is
+`sparsyfed.dense-rounds` 0, `sparsyfed.density-rounds` 0, `sparsyfed.score` "magnitude", `sparsyfed.prune-input` true.
+
+Schedule: the density falls, because for beta > 1 it cannot rise. The derivative of theta is 0 at 0, so a weight that no client
+kept never comes back, and a mask that is cut in round 1 is that of the initial weights for good. In the first
+`sparsyfed.dense-rounds` D rounds nothing is pruned; over the next `sparsyfed.density-rounds` N the density falls cubically to
+the target d (Zhu, Gupta: To prune, or not to prune, arXiv 1710.01878):
+
+    d_r = 1 for r <= D,    d_r = d + (1 - d) (1 - (r - D) / N)^3 up to r = D + N,    then d_r = d.
+
+Clients prune what they send to d_r, and with "update" the server prunes what it then has. The defaults (-1) are D = 2 and
+N = 13; a run of fewer than 30 rounds has fewer, half of its rounds together. The price is traffic: with d = .05 the mean of d_r
+is .201 over 30 rounds and .056 over 700. ``density`` in ``rounds.jsonl`` is the density of each round, biases included.
+
+Score: the initial spread of a layer's w is proportional to ``fan_in^(-1 / (2 beta))``, and a Top-K of ``|w|`` over all layers
+follows it, so that a layer with many inputs may keep next to nothing. `sparsyfed.score` "scaled" compares
+``|w| fan_in^(1 / (2 beta))``, which starts with the same spread in all layers.
 
 Choices here: `sparsyfed.prune` is "weights" or "update". "weights" is the default: what is broadcast are the weights that some
-client kept, and clients agree more from round to round, so that both ways are sparse after the dense start. With "update" the
+client kept, and clients agree more from round to round, so that both ways are sparse once the density is low. With "update" the
 server adds the mean of the sparse changes to weights that were dense at the start and would stay so; there it prunes what it
-then has to the same density. On digits (10 clients, mlp, density.target .05, 3 local epochs, the paper's rates, 30 rounds,
-means of three seeds) "weights" reaches .894 and .850 if the server prunes there, too; "update" .818; dense FedAvg .966. The
-broadcast has the density .075 in round 2 and .056 in the last. What it costs to prune activations, and what becomes of
-regrowth with beta = 1, is measured in benchmarks/study.
+then has to the same density. benchmarks/study/sparsyfed compares these defaults with the published setting, with exact
+activations and with beta = 1.
 
 What can be pruned are matrices and kernels. Biases are few: they are neither pruned nor bent, start at 0, and come on top of
-the target density; nor are they counted in regrowth or consensus, where one that starts at 0 would seem to have regrown.
-Which weights may be kept is decided in round 1. For beta > 1 the derivative of theta is 0 at 0, so a weight that no client
-kept never comes back: regrowth is exactly 0. With beta = 1 all are trained, and which are sent may change. A global Top-K
-after little training follows the spread of the first weights, which is smaller the larger fan_in is, and may leave a wide
-layer next to nothing; and then next to no activations either. Clients must therefore get far enough in round 1: by a learning
-rate, or steps a round, like the paper's.
+the density; nor are they counted in regrowth or consensus, where one that starts at 0 would seem to have regrown. For beta > 1
+regrowth is exactly 0; with beta = 1 all weights are trained, and which are sent may change.
 """
 
-import math
 from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -45,18 +56,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fedgates import rng
 from fedgates.config import TARGET_ONLY, DensityTable, Table, WeightConfig, key
+from fedgates.errors import ConfigError
 from fedgates.methods import WeightMethod, finite_copy, largest, to_float32, weighted_mean
+from fedgates.methods.density import cubic_density
 from fedgates.methods.metrics import MaskCounts, consensus, regrown_share_of_gates, regrown_share_of_ones
 from fedgates.methods.training import Task, train_epochs
 from fedgates.nn.activation_pruning import pruned_activations
-from fedgates.nn.network import Network, ParameterSlice
+from fedgates.nn.network import Network
 from fedgates.nn.optimizers import SGD
+from fedgates.nn.truncated_normal import truncated_normal
 from fedgates.types import Update, Weights, pack
 
-_TRUNCATED_DEVIATION = 0.8796
-"""Standard deviation of a standard normal that is cut off at -2 and 2."""
+_DENSE_ROUNDS, _DENSITY_ROUNDS = 2, 13
+"""Defaults of `sparsyfed.dense-rounds` and `sparsyfed.density-rounds` in a run of at least 30 rounds."""
 
 
 class SparsyFedTable(Table):
@@ -68,8 +81,31 @@ class SparsyFedTable(Table):
     prune: Literal["weights", "update"] = key(
         "weights", "What a client sends the largest of: its trained weights, or their changes."
     )
+    score: Literal["scaled", "magnitude"] = key(
+        "scaled",
+        "What the largest are found by: |w| fan_in^(1 / (2 powerprop)), whose initial spread is the same in all layers, or the"
+        " magnitude |w|.",
+    )
+    dense_rounds: int = key(
+        -1,
+        "Number of rounds at the start that prune nothing; by default 2, and fewer in a run of fewer than 30 rounds.",
+        ge=-1,
+        le=1_000_000,
+        method_default=-1,
+    )
+    density_rounds: int = key(
+        -1,
+        "Number of rounds after those over which the density falls cubically from 1 to density.target (arXiv 1710.01878), 0 for"
+        " the target at once; by default 13, and fewer in a run of fewer than 30 rounds.",
+        ge=-1,
+        le=1_000_000,
+        method_default=-1,
+    )
     prune_activations: bool = key(
         default=True, description="Whether the weights' gradient is computed from the largest activations alone."
+    )
+    prune_input: bool = key(
+        default=False, description="Whether the network's input is pruned like the activations of its layers."
     )
 
 
@@ -94,8 +130,13 @@ class SparsyFed(WeightMethod[SparsyFedCfg], Generic[SparsyFedCfg]):
     ----------
     prunable : numpy.ndarray
         Which parameters are entries of matrices and kernels, bool ``[d]``.
-    count : int
-        How many of them are kept.
+    dense_rounds, density_rounds : int
+        The values of the keys, or the defaults that they stand for.
+
+    Raises
+    ------
+    ConfigError
+        The density would not reach its target within the run.
     """
 
     Config = SparsyFedConfig
@@ -104,8 +145,11 @@ class SparsyFed(WeightMethod[SparsyFedCfg], Generic[SparsyFedCfg]):
     def __init__(self, config: SparsyFedCfg, network: Network) -> None:
         super().__init__(config, network)
         self.prunable = np.concatenate([np.full(slot.size, slot.is_matrix) for slot in network.slices])
-        total = int(self.prunable.sum())
-        self.count = max(1, round(config.density.target * total))
+        self.dense_rounds, self.density_rounds = schedule(config)
+        exponent = 0.0 if config.sparsyfed.score == "magnitude" else 1 / (2 * config.sparsyfed.powerprop)
+        largest_fan_in = max((slot.fan_in for slot in network.slices if slot.is_matrix), default=1)  # for scales of at most 1
+        scales = [np.full(slot.size, (slot.fan_in / largest_fan_in) ** exponent, np.float32) for slot in network.slices]
+        self._scales = np.concatenate(scales)[self.prunable]
         self._straight = torch.from_numpy(~self.prunable).to(network.device)
         self._slopes = torch.full_like(network.weights, config.sparsyfed.powerprop).masked_fill_(self._straight, 1)
 
@@ -115,7 +159,8 @@ class SparsyFed(WeightMethod[SparsyFedCfg], Generic[SparsyFedCfg]):
         for slot in self.network.slices:
             part = slice(slot.offset, slot.offset + slot.size)
             if slot.is_matrix:
-                values[part] = truncated_normal(slot, self.config.seed, self.config.sparsyfed.powerprop)
+                theta = truncated_normal(slot, self.config.seed)
+                values[part] = np.sign(theta) * np.abs(theta) ** (1 / self.config.sparsyfed.powerprop)
             elif slot.fan_in:
                 values[part] = 0
         return Weights(values)
@@ -137,15 +182,10 @@ class SparsyFed(WeightMethod[SparsyFedCfg], Generic[SparsyFedCfg]):
     def local_update(self, state: Weights, task: Task) -> Update:
         """Train from the state's weights; send the largest of the trained ones, or of their changes."""
         trained, loss = self.trained(state, task)
-        if self.config.sparsyfed.prune == "update":
-            kept = self.kept(trained - state.values)
-            own = np.where(kept, trained, state.values)
-            sent = trained - state.values
-        else:
-            kept = self.kept(trained)
-            own = np.where(kept, trained, np.float32(0))
-            sent = trained
-        self.network.weights.copy_(self.weights(Weights(own)))
+        start = state.values if self.config.sparsyfed.prune == "update" else np.zeros_like(state.values)
+        sent = trained - start
+        kept = self.kept(sent, task.server_round)
+        self.network.weights.copy_(self.weights(Weights(np.where(kept, trained, start))))
         metrics = {"loss": loss, **self.held_out_accuracy(task)}
         return Update(pack(kept), sent[kept], num_examples=len(task.y), metrics=metrics)
 
@@ -168,20 +208,23 @@ class SparsyFed(WeightMethod[SparsyFedCfg], Generic[SparsyFedCfg]):
         def convert() -> None:
             network.gradient.mul_(powers.mul_(self._slopes))
 
-        with pruned_activations(network.module) if config.sparsyfed.prune_activations else nullcontext():
+        pruning = pruned_activations(network.module, prune_input=config.sparsyfed.prune_input)
+        with pruning if config.sparsyfed.prune_activations else nullcontext():
             loss = train_epochs(network, task, config, optimizer, before_forward=load, after_backward=convert)
         return finite_copy(w), loss
 
-    def kept(self, values: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Return the mask ``[d]`` that keeps the largest nonzero entries of matrices and kernels, and everything else."""
+    def kept(self, values: NDArray[np.float32], server_round: int) -> NDArray[np.bool_]:
+        """Return the mask ``[d]`` of the round's density: the largest nonzero entries of matrices and kernels, and all else."""
         mask = ~self.prunable
         candidates = values[self.prunable]
-        mask[self.prunable] = largest(candidates, self.count) & (candidates != 0)
+        density = cubic_density(server_round, self.config.density.target, self.dense_rounds, self.density_rounds)
+        count = max(1, round(density * len(candidates)))
+        mask[self.prunable] = largest(candidates * self._scales, count) & (candidates != 0)
         return mask
 
     # --- the server's rule
 
-    def aggregate(self, state: Weights, updates: Iterable[Update], server_round: int) -> Weights:  # noqa: ARG002
+    def aggregate(self, state: Weights, updates: Iterable[Update], server_round: int) -> Weights:
         """Return the mean of the clients' sparse weights; or the state plus the mean of their sparse changes, pruned."""
         mean = weighted_mean(updates, state.size)
         if mean is None:
@@ -189,7 +232,7 @@ class SparsyFed(WeightMethod[SparsyFedCfg], Generic[SparsyFedCfg]):
         if self.config.sparsyfed.prune == "weights":
             return Weights(to_float32(mean))
         new = to_float32(state.values + mean)
-        return Weights(np.where(self.kept(new), new, np.float32(0)))
+        return Weights(np.where(self.kept(new, server_round), new, np.float32(0)))
 
     def round_metrics(self, before: Weights, after: Weights, masks: MaskCounts) -> dict[str, float]:
         """Return consensus and regrowth over matrices and kernels alone."""
@@ -205,14 +248,20 @@ class SparsyFed(WeightMethod[SparsyFedCfg], Generic[SparsyFedCfg]):
         return metrics
 
 
-def truncated_normal(slot: ParameterSlice, seed: int, powerprop: float = 1.0) -> NDArray[np.float32]:
-    """A layer's first ``w``, ``[slot.size]``: ``sign(v) |v|^(1 / beta)``.
+def schedule(config: SparsyFedConfig) -> tuple[int, int]:
+    """Return `sparsyfed.dense-rounds` and `sparsyfed.density-rounds`, the defaults where they are -1.
 
-    ``v`` is normal, cut off at two standard deviations, and has the standard deviation ``sqrt(1 / fan_in)`` that is left after
-    that. It is a function of the seed and of the parameter's name, by Philox words and the normal's quantiles.
+    Raises
+    ------
+    ConfigError
+        The density would not reach its target within the run.
     """
-    uniform = (rng.words(slot.size, seed, f"sparsyfed {slot.name}") >> np.uint64(11)) * 2.0**-53
-    tail = math.erfc(math.sqrt(2)) / 2
-    quantiles = torch.special.ndtri(torch.from_numpy(tail + (1 - 2 * tail) * uniform)).numpy()
-    v = quantiles * math.sqrt(1 / slot.fan_in) / _TRUNCATED_DEVIATION
-    return np.asarray(np.sign(v) * np.abs(v) ** (1 / powerprop), dtype=np.float32)
+    rounds, own = config.num_server_rounds, config.sparsyfed
+    dense = min(_DENSE_ROUNDS, rounds // 15) if own.dense_rounds < 0 else own.dense_rounds
+    if dense >= rounds:
+        raise ConfigError("sparsyfed.dense-rounds", dense, f"fewer than num-server-rounds = {rounds}, or nothing is pruned")
+    falling = min(_DENSITY_ROUNDS, max(0, rounds // 2 - dense)) if own.density_rounds < 0 else own.density_rounds
+    if dense + falling > rounds:
+        expected = f"at most {rounds - dense}, for density.target to be reached in num-server-rounds = {rounds}"
+        raise ConfigError("sparsyfed.density-rounds", falling, expected)
+    return dense, falling

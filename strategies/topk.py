@@ -14,7 +14,8 @@ float16 loses stays in the error as well. A round costs a client ``32 * density 
 
 Choices here: the error is kept in Flower's own client state. A client that has lost it, or keeps something else in its place,
 starts again from zero; so do all clients of a run that is resumed. An answer that the server did not hear or count is lost,
-because its client has taken it for sent. A client whose training diverges fails and keeps the error that it had.
+because its client has taken it for sent. A client whose training diverges fails and keeps the error that it had. The accuracy
+that a client reports (``train_accuracy``) is that of its trained weights, before Top-K.
 """
 
 from collections.abc import Iterable, Mapping
@@ -48,13 +49,7 @@ TopKCfg = TypeVar("TopKCfg", bound=TopKConfig)
 
 
 class TopK(WeightMethod[TopKCfg], Generic[TopKCfg]):
-    """Top-K with error feedback; described in the module's docstring.
-
-    Raises
-    ------
-    ConfigError
-        Without a `density.target`.
-    """
+    """Top-K with error feedback; described in the module's docstring."""
 
     Config = TopKConfig
     spec = Spec("mask and values", arrays=("weights",), memory=("error",))

@@ -1,4 +1,4 @@
-"""Density control: a constraint on the mean of the gates' probabilities P, and an entropy term.
+"""Density control: a constraint on the mean of the gates' probabilities P, and an entropy term; and a schedule for pruning.
 
 Clients minimise, over the logits of P,
 
@@ -26,3 +26,29 @@ def constraint_gradient(logits: Tensor, multiplier: float, bonus: float) -> Tens
     """
     p = torch.sigmoid(logits)  # not 1 - p for the other factor: in float32 that is 0 for an open gate, which could never close
     return logits.mul(bonus / math.log(2)).add_(multiplier).mul_(p).mul_(torch.sigmoid(-logits)).div_(len(logits))
+
+
+def cubic_density(server_round: int, target: float, dense_rounds: int, density_rounds: int) -> float:
+    """Return the density of a round in a run that prunes gradually (Zhu, Gupta: arXiv 1710.01878, equation 1).
+
+    It is 1 in the first D rounds, falls to the target d over the next N, and stays there:
+
+        d + (1 - d) (1 - (r - D) / N)^3    for r = D to D + N.
+
+    Parameters
+    ----------
+    server_round : int
+        Number r of the round, from 1.
+    target : float
+        Density d.
+    dense_rounds : int
+        Number D.
+    density_rounds : int
+        Number N; with 0 the density is the target right after the dense rounds.
+    """
+    since = server_round - dense_rounds
+    if since <= 0:
+        return 1.0
+    if since >= density_rounds:
+        return target
+    return float(target + (1 - target) * (1 - since / density_rounds) ** 3)

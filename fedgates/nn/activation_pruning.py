@@ -2,6 +2,9 @@
 
 Guastella et al., SparsyFed, ICLR 2025, arXiv 2504.05153. A layer's output and the gradient of its input are exact. The gradient
 of its weights is computed from the largest entries of the input; their share is the layer's share of nonzero weights.
+
+The network's own input is not pruned by default. Its pixels are normalised to -1 to 1, so that the largest entries of an image
+on a dark background are the background, and the first layer would learn from that alone.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,14 +21,22 @@ _Context = Any
 
 
 @contextmanager
-def pruned_activations(module: nn.Module) -> Iterator[None]:
+def pruned_activations(module: nn.Module, *, prune_input: bool = False) -> Iterator[None]:
     """In this context, ``nn.Linear`` and ``nn.Conv2d`` of `module` compute their weights' gradient from pruned activations.
 
     Other layers do not change, nor do layers with a custom forward, nor convolutions with other padding than a number of zeros.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The network.
+    prune_input : bool
+        Whether to prune the network's input, too: the input of layers before which there is nothing to train, which is
+        recognised by its needing no gradient.
     """
     layers = {layer: rule for layer in module.modules() if (rule := _rule(layer))}
     for layer, rule in layers.items():
-        layer.__dict__["forward"] = partial(rule, layer)
+        layer.__dict__["forward"] = partial(rule, layer, prune_input=prune_input)
     try:
         yield
     finally:
@@ -58,18 +69,20 @@ def _rule(layer: nn.Module) -> Callable[..., Tensor] | None:
     return None
 
 
-def _linear(layer: nn.Linear, x: Tensor) -> Tensor:
-    output: Tensor = _Linear.apply(*_cast(x, layer), _density(layer.weight))
+def _linear(layer: nn.Linear, x: Tensor, *, prune_input: bool) -> Tensor:
+    output: Tensor = _Linear.apply(*_cast(x, layer), _share(layer.weight, x, prune_input=prune_input))
     return output
 
 
-def _conv2d(layer: nn.Conv2d, x: Tensor) -> Tensor:
+def _conv2d(layer: nn.Conv2d, x: Tensor, *, prune_input: bool) -> Tensor:
     geometry = (layer.stride, layer.padding, layer.dilation, False, (0, 0), layer.groups)
-    output: Tensor = _Conv2d.apply(*_cast(x, layer), _density(layer.weight), geometry)
+    output: Tensor = _Conv2d.apply(*_cast(x, layer), _share(layer.weight, x, prune_input=prune_input), geometry)
     return output
 
 
-def _density(weight: Tensor) -> float:
+def _share(weight: Tensor, x: Tensor, *, prune_input: bool) -> float:
+    if not (x.requires_grad or prune_input):
+        return 1.0
     return int(weight.count_nonzero()) / weight.numel()
 
 

@@ -18,6 +18,7 @@ initial-density initial-eps momentum weight-decay final-learning-rate server-lea
 prune-activations lips-every lips-density"""
 OLD = OLD_KEYS.split()
 
+
 @pytest.mark.parametrize("old", OLD)
 def test_every_old_key_has_a_present_name(configs, old):
     assert current_name(old) in all_keys(configs.values())

@@ -35,7 +35,7 @@ TABLES = {
     "entropy-gates": "gate-learning-rate initial-density",
     "signsgd": "server-learning-rate",
     "fediht": "clients",
-    "sparsyfed": "powerprop prune prune-activations",
+    "sparsyfed": "powerprop prune score dense-rounds density-rounds prune-activations prune-input",
     "lips": "every density",
 }
 

@@ -144,3 +144,24 @@ def test_an_input_that_needs_no_gradient_gets_none():
     with pruned_activations(layer):
         F.relu(layer(x)).sum().backward()
     assert x.grad is None
+
+
+@pytest.mark.parametrize("kind", ["linear", "convolution"])
+def test_the_networks_input_is_pruned_only_if_asked(kind):
+    """Two layers of half their weights; the input has one large entry and one small, and the hidden layer, too."""
+    make = {"linear": lambda: nn.Linear(2, 2, bias=False), "convolution": lambda: nn.Conv2d(2, 2, 1, bias=False)}[kind]
+    module = nn.Sequential(nn.Identity(), make(), nn.ReLU(), make())
+    with torch.no_grad():
+        for layer in (module[1], module[3]):
+            layer.weight.copy_(torch.eye(2).view_as(layer.weight))
+    x = torch.tensor([[1.0, 3.0]]).view((1, 2) if kind == "linear" else (1, 2, 1, 1))
+
+    def found(**options):
+        module.zero_grad()
+        with pruned_activations(module, **options):
+            module(x).square().sum().backward()
+        return [layer.weight.grad.flatten().tolist() for layer in (module[1], module[3])]
+
+    # d loss / d output = (2, 6), also behind the first layer; of an input (1, 3) the pruned one is (0, 3)
+    assert found() == [[2, 6, 6, 18], [0, 6, 0, 18]]
+    assert found(prune_input=True) == [[0, 6, 0, 18], [0, 6, 0, 18]]

@@ -1,29 +1,38 @@
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
 from configs import config_of
-from fedgates.strategies.sparsyfed import SparsyFed, SparsyFedConfig, truncated_normal
+from fedgates.strategies.sparsyfed import SparsyFed, SparsyFedConfig, schedule
+from hypothesis import given
+from hypothesis import strategies as st
+from loopback_runs import SMALL, Dying, last_checkpoint, run, without
 from torch import nn
 
 from client_app import app
 from fedgates.config import parse
 from fedgates.errors import ConfigError
 from fedgates.flower import LoopbackGrid, run_on_grid
+from fedgates.methods.density import cubic_density
 from fedgates.methods.metrics import MaskCounts
 from fedgates.methods.training import Task
 from fedgates.nn.network import Network
+from fedgates.nn.truncated_normal import truncated_normal
 from fedgates.types import Update, Weights, pack, unpack
 
 
 def tiny():
-    """Three weights of a pixel and two biases: two layers, the first of one weight, the second of two."""
+    """Three weights of a pixel and two biases: two layers, the first of one weight, the second of two; fan_in 1 in both."""
     return nn.Sequential(nn.Flatten(), nn.Linear(1, 1, bias=False), nn.Linear(1, 2))
 
 
-def method(module=None, **config):
+def method(module=None, own=None, **config):
+    """The method, without a schedule; `own` are keys of its table."""
     settings = {"strategy": "sparsyfed", "local_epochs": 1, "target_density": 1.0, "learning_rate": 0.1, **config}
+    table = {"dense_rounds": 0, "density_rounds": 0, **(own or {})}
+    settings |= {f"sparsyfed.{name}": value for name, value in table.items()}
     return SparsyFed(config_of(SparsyFedConfig, **settings), Network(module or tiny()))
 
 
@@ -96,8 +105,10 @@ def test_weights_gradients_come_from_pruned_activations_if_asked():
     task = Task(x, torch.tensor([0]), 1, 0)
     state = weights(1, 0, 0, 1)  # half of them zero
     exact = method(module(), powerprop=1, prune_activations=False).local_update(state, task)
-    pruned = method(module(), powerprop=1).local_update(state, task)
-    exact, pruned = (result.dense(4) - state.values for result in (exact, pruned))
+    by_default = method(module(), powerprop=1).local_update(state, task)  # this layer's input is the network's
+    pruned = method(module(), {"prune_input": True}, powerprop=1).local_update(state, task)
+    exact, by_default, pruned = (result.dense(4) - state.values for result in (exact, by_default, pruned))
+    assert by_default.tolist() == exact.tolist()
     assert (exact != 0).tolist() == [True] * 4
     assert (pruned != 0).tolist() == [True, False, True, False]
     assert pruned[[0, 2]].tolist() == exact[[0, 2]].tolist()
@@ -108,17 +119,33 @@ def test_weights_gradients_come_from_pruned_activations_if_asked():
 
 def test_the_largest_weights_are_kept_over_all_layers_and_biases_always():
     found = method(target_density=0.34)
-    assert found.kept(vector(1, -3, 2, 0, 0)).tolist() == [False, True, False, True, True]
-    assert method(target_density=0.67).kept(vector(1, -3, 2, 9, 9)).tolist() == [False, True, True, True, True]
-    assert found.count == 1
+    assert found.kept(vector(1, -3, 2, 0, 0), 1).tolist() == [False, True, False, True, True]
+    assert method(target_density=0.67).kept(vector(1, -3, 2, 9, 9), 1).tolist() == [False, True, True, True, True]
 
 
 def test_zeros_are_not_kept_however_few_there_are():
-    assert method().kept(vector(0, -3, 0, 0, 0)).tolist() == [False, True, False, True, True]
+    assert method().kept(vector(0, -3, 0, 0, 0), 1).tolist() == [False, True, False, True, True]
 
 
 def test_with_a_target_of_one_nothing_is_dropped():
-    assert method(target_density=1.0).count == 3
+    assert method(target_density=1.0).kept(vector(1, -3, 2, 0, 0), 1).tolist() == [True] * 5
+
+
+@pytest.mark.parametrize(
+    ("score", "powerprop", "kept"),
+    [
+        # fan_in is 16 for the kernel and 1 for the matrix; |w| is compared as it is, or times 16^(1 / (2 beta)) in the kernel
+        ("magnitude", 1, [0, 0, 0, 0, 1, 1]),
+        ("scaled", 1, [1, 0, 1, 0, 0, 0]),  # times 4: 1.6, .4, 1.2, .8 against 1, .9
+        ("scaled", 2, [0, 0, 0, 0, 1, 1]),  # times 2: .8, .2, .6, .4 against 1, .9
+        ("scaled", 1.25, [1, 0, 0, 0, 1, 0]),  # times 16^.4 = 3.03: 1.21, .30, .91, .61 against 1, .9
+    ],
+)
+def test_layers_are_compared_by_magnitude_or_on_the_scale_of_their_initial_spread(score, powerprop, kept):
+    module = nn.Sequential(nn.Conv2d(1, 1, 4, bias=False), nn.Flatten(), nn.Linear(1, 2, bias=False))
+    found = method(module, {"score": score}, powerprop=powerprop, target_density=2 / 18)
+    mask = found.kept(vector(0.4, -0.1, 0.3, 0.2, *[0] * 12, -1, 0.9), 1)
+    assert mask[[0, 1, 2, 3, 16, 17]].astype(int).tolist() == kept
 
 
 def test_trained_weights_are_pruned_before_they_are_sent():
@@ -182,6 +209,95 @@ def test_regrowth_and_consensus_are_of_what_can_be_pruned():
     assert found["inertia_2.weight"] == 1
 
 
+# --- the schedule
+
+
+def zhu_and_gupta(step, final, start, steps):
+    """Equation 1 of arXiv 1710.01878 with the initial sparsity 0 and a pruning step each round, in exact fractions."""
+    step = min(max(step, start), start + steps)
+    return final + (0 - final) * (1 - Fraction(step - start, steps)) ** 3
+
+
+@given(st.integers(1, 60), st.fractions(0, 1), st.integers(0, 20), st.integers(1, 30))
+def test_the_density_falls_as_zhu_and_gupta_prune(server_round, target, dense, falling):
+    sparsity = zhu_and_gupta(server_round, 1 - target, dense, falling)
+    assert cubic_density(server_round, float(target), dense, falling) == pytest.approx(float(1 - sparsity), abs=1e-12)
+
+
+def test_without_density_rounds_the_target_holds_at_once():
+    assert [cubic_density(r, 0.05, 0, 0) for r in (1, 2)] == [0.05, 0.05]
+    assert [cubic_density(r, 0.05, 2, 0) for r in (1, 2, 3)] == [1, 1, 0.05]
+
+
+@pytest.mark.parametrize(
+    ("dense", "falling", "rounds", "mean"), [(1, 6, 30, 0.115), (2, 13, 30, 0.201), (2, 13, 700, 0.056), (0, 0, 30, 0.05)]
+)
+def test_the_mean_density_of_a_run_is_that_of_the_docstring(dense, falling, rounds, mean):
+    densities = [cubic_density(r, 0.05, dense, falling) for r in range(1, rounds + 1)]
+    assert sum(densities) / rounds == pytest.approx(mean, abs=5e-4)
+
+
+def schedule_of(rounds, **own):
+    table = {f"sparsyfed.{name}": value for name, value in own.items()}
+    return schedule(config_of(SparsyFedConfig, target_density=0.05, num_server_rounds=rounds, **table))
+
+
+@pytest.mark.parametrize(
+    ("rounds", "expected"),
+    [(1, (0, 0)), (2, (0, 1)), (3, (0, 1)), (6, (0, 3)), (15, (1, 6)), (29, (1, 13)), (30, (2, 13)), (700, (2, 13))],
+)
+def test_short_runs_have_a_shorter_schedule_by_default(rounds, expected):
+    assert schedule_of(rounds) == expected
+
+
+@given(st.integers(1, 1_000_000), st.integers(-1, 40))
+def test_the_default_reaches_the_target_in_every_run(rounds, dense):
+    dense = min(dense, rounds - 1)
+    found = schedule_of(rounds, dense_rounds=dense)
+    assert cubic_density(rounds, 0.05, *found) == 0.05
+    assert dense in {-1, found[0]}
+
+
+def test_explicit_rounds_hold_in_every_run_that_is_long_enough():
+    assert schedule_of(4, dense_rounds=3, density_rounds=1) == (3, 1)
+    assert schedule_of(4, dense_rounds=3) == (3, 0)
+    assert schedule_of(700, dense_rounds=0, density_rounds=350) == (0, 350)
+
+
+@pytest.mark.parametrize(
+    ("own", "line"),
+    [
+        (
+            {"dense_rounds": 4},
+            "sparsyfed.dense-rounds = 4: expected fewer than num-server-rounds = 4, or nothing is pruned",
+        ),
+        (
+            {"dense_rounds": 1, "density_rounds": 4},
+            "sparsyfed.density-rounds = 4: expected at most 3, for density.target to be reached in num-server-rounds = 4",
+        ),
+    ],
+)
+def test_a_schedule_longer_than_the_run_is_refused(own, line):
+    with pytest.raises(ConfigError) as error:
+        method(own=own, num_server_rounds=4)
+    assert str(error.value) == line
+
+
+def test_clients_and_server_prune_to_the_density_of_the_round():
+    own = {"dense_rounds": 1, "density_rounds": 2, "score": "magnitude"}  # densities 1, .125 + .875 * .2 = .3, .2
+    module = lambda: nn.Linear(5, 2, bias=False)  # noqa: E731
+    w = weights(*range(1, 11))
+    task = Task(torch.zeros(1, 1, 1, 5, dtype=torch.uint8), torch.tensor([0]), 1)
+    found = method(nn.Sequential(nn.Flatten(), module()), own, target_density=0.2, learning_rate=1e-9, num_server_rounds=3)
+    for server_round, ones in ((1, 10), (2, 3), (3, 2)):
+        result = found.local_update(w, Task(task.x, task.y, server_round))
+        assert unpack(result.mask, 10).tolist() == [False] * (10 - ones) + [True] * ones
+    changed = method(module(), {**own, "prune": "update"}, target_density=0.2, num_server_rounds=3)
+    for server_round, ones in ((1, 10), (2, 3), (3, 2)):
+        new = changed.aggregate(w, [update([0] * 9 + [1], 1)], server_round)
+        assert np.flatnonzero(new.values).tolist() == list(range(10 - ones, 10))
+
+
 # --- the start
 
 
@@ -209,7 +325,17 @@ def test_the_first_weights_are_a_function_of_the_seed_and_of_the_layer():
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("powerprop", 0.5), ("prune", "masks"), ("prune-activations", "yes"), ("target-density", 1.5), ("density-penalty", 0.1)],
+    [
+        ("powerprop", 0.5),
+        ("prune", "masks"),
+        ("prune-activations", "yes"),
+        ("target-density", 1.5),
+        ("density-penalty", 0.1),
+        ("sparsyfed.score", "random"),
+        ("sparsyfed.dense-rounds", -2),
+        ("sparsyfed.density-rounds", 1.5),
+        ("sparsyfed.prune-input", "no"),
+    ],
 )
 def test_bad_keys_are_refused(key, value):
     with pytest.raises(ConfigError, match=f"^{key} = "):
@@ -241,3 +367,56 @@ def test_a_run_is_sparse_both_ways(raw, prune, downlink):
     for line in ledger[1:]:  # the first broadcast is dense
         assert line["downlink_bytes"] < 0.1 * ledger[0]["downlink_bytes"]
         assert line["regrown_share_of_ones"] == 0
+
+
+SCHEDULE = {**SPARSE, **SMALL, "sparsyfed.dense_rounds": 1, "sparsyfed.density_rounds": 3}
+DENSITIES = [1, 0.05 + 0.95 * 8 / 27, 0.05 + 0.95 / 27, 0.05]
+"""Densities of the four rounds of that schedule."""
+
+
+def falling(raw, **changes):
+    return raw(**SCHEDULE, num_server_rounds=4, fraction_train=0.75, **changes)
+
+
+@pytest.mark.parametrize("prune", ["weights", "update"])
+def test_the_density_of_each_round_is_in_its_line_and_in_what_travels(raw, prune):
+    lines = run(falling(raw, prune=prune)).round_log.read()
+    prunable, biases = 64 * 64 + 64 * 10, 64 + 10
+    expected = [(round(density * prunable) + biases) / (prunable + biases) for density in DENSITIES]
+    found = [line["density"] for line in lines]
+    if prune == "weights":
+        assert found == pytest.approx(expected)
+    else:  # what is zero does not change, so fewer of the changes are nonzero than may be sent
+        assert all(one <= other + 1e-9 for one, other in zip(found, expected, strict=True))
+        assert [line["model_density"] for line in lines] == pytest.approx(expected, abs=biases / 4810)  # a bias may be 0
+    for line in lines:
+        assert line["uplink_bpp"] < 32.1 * line["density"] + 1.02  # 32 bits a value, and at most one a gate for the mask
+        assert line["regrown_share_of_ones"] == 0
+    sizes = [line["downlink_bytes"] for line in lines]
+    assert sizes == sorted(sizes, reverse=True)  # the union of the masks shrinks, too
+    assert sizes[3] < 0.2 * sizes[0]
+
+
+@pytest.mark.parametrize("prune", ["weights", "update"])
+def test_a_relay_follows_the_schedule(raw, prune):
+    # one client a round, in float16: only then are updates smaller than the state, even where both are dense
+    changes = {**SCHEDULE, "prune": prune, "value_type": "float16", "num_server_rounds": 6, "fraction_train": 0.4}
+    relayed, plain = run(raw(**changes, downlink="relay"), 2), run(raw(**changes), 2)
+    relays = [sort for line in relayed.round_log.read() for sort in line["downlink"] if sort.startswith("relay")]
+    assert len(relays) > 1
+    assert weights_of(relayed) == weights_of(plain)
+
+
+@pytest.mark.parametrize("prune", ["weights", "update"])
+def test_a_run_that_is_resumed_within_the_schedule_ends_bit_identically(raw, prune):
+    whole = run(falling(raw, prune=prune))
+    with pytest.raises(KeyboardInterrupt):
+        run(falling(raw, prune=prune), grid=Dying)  # after round 2 of 4
+    (stopped,) = set(whole.path.parent.iterdir()) - {whole.path}
+    resumed = run(falling(raw, prune=prune, resume=str(stopped)))
+    assert without(resumed.round_log.read()) == without(whole.round_log.read())
+    assert weights_of(resumed) == weights_of(whole)
+
+
+def weights_of(folder):
+    return last_checkpoint(folder).read_bytes()
