@@ -21,6 +21,8 @@ from fedgates.types import State, Votes, Weights
 from fedgates.util.files import write_atomically
 
 FILE_NAMES = "checkpoint-*.safetensors"
+_MEMORY = "server_memory."
+"""Prefix of the names of the arrays that only the server has."""
 _KEEP = 2
 """Checkpoints left on disk; the one before the last is used if the last is damaged."""
 
@@ -30,7 +32,8 @@ def save(folder: Path, state: State, server_round: int, digest: bytes) -> Path:
 
     The file gets its final name only when it is complete and on the disk. Equal states give equal files.
     """
-    arrays = {"votes": state.votes} if isinstance(state, Votes) else {"weights": state.values}
+    arrays: dict[str, NDArray[Any]] = {"votes": state.votes} if isinstance(state, Votes) else {"weights": state.values}
+    arrays |= {_MEMORY + name: array for name, array in state.server_memory.items()}
     trials = state.trials if isinstance(state, Votes) else 0
     facts = {
         "round": server_round,
@@ -70,9 +73,10 @@ def load(folder: Path, digest: bytes) -> tuple[State, int] | None:
             continue
         if facts["digest"] != digest.hex():
             raise ConfigError("resume", str(folder), f"a run of network {digest.hex()}, not {facts['digest']}")
+        memory = {name.removeprefix(_MEMORY): array for name, array in arrays.items() if name.startswith(_MEMORY)}
         if "votes" in arrays:
-            return Votes(arrays["votes"], facts["trials"], scalars), facts["round"]
-        return Weights(arrays["weights"], scalars), facts["round"]
+            return Votes(arrays["votes"], facts["trials"], scalars, memory), facts["round"]
+        return Weights(arrays["weights"], scalars, memory), facts["round"]
     raise ConfigError("resume", str(folder), "the folder of a run with an undamaged checkpoint")
 
 
