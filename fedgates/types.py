@@ -24,6 +24,8 @@ class Votes:
     trials: int
     scalars: tuple[float, ...] = ()
     """Further state of the server's rule, such as a multiplier: finite float64, as many as ``Spec.scalars`` names."""
+    server_memory: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    """Arrays that only the server has (``Spec.server_memory``): in checkpoints, but not sent; empty on a client."""
 
     @property
     def size(self) -> int:
@@ -38,6 +40,8 @@ class Weights:
     values: NDArray[np.float32]
     """Shape ``[d]``, finite; ``[2 d]`` for a method with two numbers per parameter."""
     scalars: tuple[float, ...] = ()
+    """As for :class:`Votes`."""
+    server_memory: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     """As for :class:`Votes`."""
 
     @property

@@ -45,6 +45,10 @@ class Spec:
     """Names of the float64 numbers that the state has beside its array."""
     memory: tuple[str, ...] = ()
     """Names of the arrays that a client keeps from round to round; a resumed run starts without them."""
+    server_memory: tuple[str, ...] = ()
+    """Names of the arrays of a state that only the server has, such as an optimizer's moments: checkpoints have them, payloads
+    do not. Clients cannot apply the server's rule without them, so `downlink` "relay" sends every state as a snapshot.
+    """
 
 
 class Method(ABC, Generic[Cfg, S]):
@@ -106,8 +110,9 @@ class Method(ABC, Generic[Cfg, S]):
 
         Notes
         -----
-        With `downlink` "relay" clients apply it, too, to states and updates that they were sent: it depends on its arguments
-        alone, and of an update on its client, mask, values and ``num_examples`` alone.
+        With `downlink` "relay" clients apply it, too, to states and updates that they were sent, unless the method has
+        ``Spec.server_memory``: it depends on its arguments alone, and of an update on its client, mask, values and
+        ``num_examples`` alone.
         """
 
     @abstractmethod
@@ -158,8 +163,7 @@ class Method(ABC, Generic[Cfg, S]):
         """The codec of states and updates, the same on server and clients."""
         spec = self.spec
         config = self.config
-        options = WireOptions(
-            config.uplink, config.downlink, config.wire.value_type, config.wire.sampled_extra_bits, config.seed
-        )
+        downlink = "votes" if spec.server_memory and config.downlink == "relay" else config.downlink
+        options = WireOptions(config.uplink, downlink, config.wire.value_type, config.wire.sampled_extra_bits, config.seed)
         layers = tuple(part.size for part in self.network.slices)
         return Codec(options, layers, self.digest, spec.update, vectors=len(spec.arrays), scalars=len(spec.scalars))

@@ -24,6 +24,8 @@ from fedgates.util.files import write_atomically
 
 FILE_NAMES = "checkpoint-*.safetensors"
 BEST = "checkpoint-best.safetensors"
+_MEMORY = "server_memory."
+"""Prefix of the names of the arrays that only the server has."""
 _KEEP = 2
 """Checkpoints left on disk; the one before the last is used if the last is damaged."""
 
@@ -52,7 +54,8 @@ def load_best(folder: Path, digest: bytes) -> tuple[State, int] | None:
 
 
 def _write(target: Path, state: State, server_round: int, digest: bytes) -> None:
-    arrays = {"votes": state.votes} if isinstance(state, Votes) else {"weights": state.values}
+    arrays: dict[str, NDArray[Any]] = {"votes": state.votes} if isinstance(state, Votes) else {"weights": state.values}
+    arrays |= {_MEMORY + name: array for name, array in state.server_memory.items()}
     trials = state.trials if isinstance(state, Votes) else 0
     facts = {
         "round": server_round,
@@ -96,8 +99,12 @@ def _read(path: Path) -> tuple[State, int, str] | None:
         if facts.pop("checksum") != _checksum(facts, arrays):
             return None
         scalars = tuple(facts["scalars"])
-        is_votes = "votes" in arrays
-        state = Votes(arrays["votes"], facts["trials"], scalars) if is_votes else Weights(arrays["weights"], scalars)
+        memory = {name.removeprefix(_MEMORY): array for name, array in arrays.items() if name.startswith(_MEMORY)}
+        state: State
+        if "votes" in arrays:
+            state = Votes(arrays["votes"], facts["trials"], scalars, memory)
+        else:
+            state = Weights(arrays["weights"], scalars, memory)
         return state, facts["round"], facts["digest"]
     except (SafetensorError, OSError, AttributeError, KeyError, TypeError, ValueError):
         return None

@@ -32,7 +32,7 @@ TABLES = {
     "coupled-masks": "trials score-learning-rate class-prior",
     "fedpm": "straight-through eps prior reset-every score-init",
     "one-bit-gates": "initial-eps",
-    "entropy-gates": "gate-learning-rate initial-density",
+    "entropy-gates": "gate-learning-rate initial-density cut",
     "signsgd": "server-learning-rate",
     "fediht": "clients",
     "sparsyfed": "powerprop prune score dense-rounds density-rounds prune-activations prune-input",
@@ -129,8 +129,8 @@ def test_every_key_of_every_method_may_be_set_to_its_default(configs, minimal, m
 
 @pytest.mark.parametrize(
     ("method", "rate"),
-    [(name, 0.1) for name in ("fedpm", "fedmask", "one-bit-gates", "entropy-gates", "signsgd")]
-    + [(name, 0.3) for name in ("fedavg", "lips", "topk", "fediht")]
+    [(name, 0.1) for name in ("fedpm", "fedmask", "one-bit-gates", "signsgd")]
+    + [(name, 0.3) for name in ("fedavg", "lips", "topk", "fediht", "entropy-gates")]
     + [("sparsyfed", 0.5)],
 )
 def test_a_learning_rate_of_0_is_the_methods_own(configs, minimal, method, rate):

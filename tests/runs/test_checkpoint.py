@@ -15,11 +15,15 @@ def votes(*counts, trials=3):
 
 
 def same(one, two):
-    if one.scalars != two.scalars:
+    if one.scalars != two.scalars or memory_of(one) != memory_of(two):
         return False
     if isinstance(one, Votes):
         return isinstance(two, Votes) and (one.votes.tolist(), one.trials) == (two.votes.tolist(), two.trials)
     return isinstance(two, Weights) and one.values.tobytes() == two.values.tobytes()
+
+
+def memory_of(state):
+    return {name: (array.dtype, array.tobytes()) for name, array in state.server_memory.items()}
 
 
 def names(path):
@@ -36,8 +40,20 @@ def names(path):
         Weights(np.arange(8, dtype=np.float32)[::2]),  # not contiguous
         Votes(np.array([1, 2], dtype=np.uint32), 2, (0.1, 1e300)),
         Weights(np.array([1, 2], dtype=np.float32), (5e-324,)),
+        Weights(np.array([1, 2], dtype=np.float32), (), {"weights": np.array([3e-45, -0.0], dtype=np.float32)}),
+        Votes(np.array([1, 2], dtype=np.uint32), 2, (0.1,), {"speed": np.arange(6, dtype=np.float32)[::3]}),
     ],
-    ids=["votes", "no trials", "many trials", "weights", "strided weights", "votes with scalars", "weights with a scalar"],
+    ids=[
+        "votes",
+        "no trials",
+        "many trials",
+        "weights",
+        "strided weights",
+        "votes with scalars",
+        "weights with a scalar",
+        "weights with memory",
+        "votes with memory",
+    ],
 )
 def test_a_loaded_state_is_bit_identical(tmp_path, state):
     path = save(tmp_path, state, 12, DIGEST)

@@ -5,10 +5,11 @@ import pytest
 import torch
 from configs import config_of
 from fedgates.strategies.entropy_gates import EntropyGates, EntropyGatesConfig, expected_density
-from loopback_runs import last_checkpoint, run
+from loopback_runs import TINY, D, Dying, Noting, last_checkpoint, run, run_on, sorts
 from safetensors.numpy import load_file
 from torch import nn
 
+from client_app import app
 from fedgates.errors import ConfigError
 from fedgates.methods.metrics import MaskCounts
 from fedgates.methods.training import Task
@@ -26,8 +27,11 @@ def method(module=None, **config):
     return EntropyGates(config_of(EntropyGatesConfig, **settings), Network(module))
 
 
-def state(weights, gates, multiplier=0.0):
-    return Weights(np.array([*weights, *gates], dtype=np.float32), (multiplier,))
+def state(weights, gates, multiplier=0.0, mean=None, square=None):
+    """A state; Adam's moments are 0 unless they are given."""
+    moments = {"mean": mean, "square": square}
+    memory = {name: np.array(values or [0] * len(gates), dtype=np.float32) for name, values in moments.items()}
+    return Weights(np.array([*weights, *gates], dtype=np.float32), (multiplier,), memory)
 
 
 def update(*values, examples=1):
@@ -47,6 +51,7 @@ def test_the_first_state_is_the_networks_weights_behind_gates_that_are_likely_op
     assert first.values[:4].tolist() == own
     assert expected_density(first.values) == pytest.approx(0.75, abs=1e-6)
     assert (first.values.dtype, first.size, first.scalars) == (np.float32, 8, (0.0,))
+    assert {name: moment.tolist() for name, moment in first.server_memory.items()} == {"mean": [0] * 4, "square": [0] * 4}
 
 
 def test_it_wants_a_density():
@@ -59,53 +64,49 @@ def test_it_wants_a_density():
 
 def test_gates_that_are_open_leave_plain_sgd():
     # both classes have probability 1/2, so d loss / d logits is (-1/2, 1/2), at pixel 1; a gate of a = 40 is surely open
-    sent = method(local_epochs=1).local_update(state([0] * 4, [40] * 4), images(255, labels=[0]))
+    found = method(local_epochs=1, learning_rate=0.1)
+    sent = found.local_update(state([0] * 4, [40] * 4), images(255, labels=[0]))
     assert sent.values[:4].tolist() == pytest.approx([0.05, -0.05, 0.05, -0.05])
-    assert sent.values[4:].tolist() == pytest.approx([40] * 4)
+    assert sent.values[4:].tolist() == [0] * 4
     assert (sent.mask, sent.num_examples, sent.values.dtype) == (None, 1, np.float32)
     assert sent.metrics["loss"] == pytest.approx(math.log(2))
 
 
-@pytest.mark.parametrize(("multiplier", "bonus", "moves"), [(1.0, 0.0, -0.1), (0.0, 1.0, -0.1), (0.0, -1.0, 0.1), (0, 0, 0)])
-def test_multiplier_and_bonus_move_gates_that_do_nothing(multiplier, bonus, moves):
-    # weights of zero at pixel 1 give gates no gradient of the loss; P > 1/2 here, so a bonus above 0 pulls P down to 1/2
-    found = method(local_epochs=1, entropy_bonus=bonus, num_server_rounds=2)
-    sent = found.local_update(state([0] * 4, [1.0] * 4, multiplier), images(255, labels=[0]))
-    assert sent.values[4:].tolist() == pytest.approx([1 + moves] * 4, abs=1e-5)
+def test_a_client_needs_neither_the_multiplier_nor_the_moments():
+    before = state([0.1, 0.2, 0.3, 0.4], [0.0] * 4, 5.0, [1] * 4, [1] * 4)
+    bare = Weights(before.values, (0.0,))
+    task = images(9, 99, labels=[0, 1])
+    one, other = method(entropy_bonus=1.0).local_update(before, task), method().local_update(bare, task)
+    assert one.values.tobytes() == other.values.tobytes()
 
 
 def by_hand(before, task, config):
-    """The client's rule written out again: float64, autograd through the clamped sample, both optimisers spelled out."""
+    """The client's rule written out again, in float64, with autograd through the clamped sample."""
     w, a = torch.tensor(before.values, dtype=torch.float64).chunk(2)
-    multiplier, tau = before.scalars[0], config.bonus(task.server_round)
     draw, order = task.generator(config.seed, "gates"), task.generator(config.seed, "batches")
-    first, second, speed = torch.zeros_like(a), torch.zeros_like(a), torch.zeros_like(w)
-    x, y, losses, step = task.x.view(len(task.y), -1).double() / 127.5 - 1, task.y, [], 0
+    gradients, speed = [], torch.zeros_like(w)
+    x, y, losses = task.x.view(len(task.y), -1).double() / 127.5 - 1, task.y, []
+    a = a.requires_grad_()
     for _ in range(config.local_epochs):
         for batch in torch.randperm(len(y), generator=order).split(config.batch_size):
-            step += 1
-            w, a = w.detach().requires_grad_(), a.detach().requires_grad_()
+            w = w.detach().requires_grad_()
             u = torch.rand(len(a), generator=draw).double()
             z = (torch.sigmoid((u.log() - (1 - u).log() + a) * 1.5) * 1.2 - 0.1).clamp(0, 1)
-            p = torch.sigmoid(a - 2 / 3 * math.log(0.1 / 1.1))
             run = w * z
             loss = nn.functional.cross_entropy(x[batch] @ run[: x.shape[1] * 2].view(2, -1).T + run[x.shape[1] * 2 :], y[batch])
-            entropy = -(p * p.log2() + (1 - p) * (1 - p).log2())
-            (loss + multiplier * (p.mean() - config.density.target) - tau * entropy.mean()).backward()
+            (by_weight, by_gate) = torch.autograd.grad(loss, (w, a))
             losses.append(loss.item())
-            first, second = 0.9 * first + 0.1 * a.grad, 0.999 * second + 0.001 * a.grad**2
-            adam = (first / (1 - 0.9**step)) / ((second / (1 - 0.999**step)).sqrt() + 1e-12)
-            speed = config.sgd.momentum * speed + w.grad + config.sgd.weight_decay * w.detach()
-            a, w = a.detach() - config.entropy_gates.gate_learning_rate * adam, w.detach() - config.learning_rate * speed
-    return torch.cat([w, a]), sum(losses) / len(losses)
+            gradients.append(by_gate)
+            speed = config.sgd.momentum * speed + by_weight + config.sgd.weight_decay * w.detach()
+            w = w.detach() - config.learning_rate * speed
+    return torch.cat([w, torch.stack(gradients).mean(0)]), sum(losses) / len(losses)
 
 
 @pytest.mark.parametrize(
     "config",
     [
         {},
-        {"entropy_bonus": 2.0, "entropy_bonus_final": -1.0},
-        {"momentum": 0.9, "weight_decay": 0.1, "gate_learning_rate": 0.3},
+        {"momentum": 0.9, "weight_decay": 0.1},
         {"learning_rate": 0.5, "batch_size": 2, "seed": 9, "local_epochs": 1},
     ],
     ids=str,
@@ -139,19 +140,46 @@ def test_an_update_is_a_function_of_state_seed_round_and_client():
 
 
 def test_the_server_by_hand():
-    # one client of 10 examples, one of 30; odds of P after the mean: 1, 3 and 1/3, so P is 1/2, 3/4, 1/4 and mean P 1/2
-    gates = [EVEN, EVEN + math.log(3), EVEN - math.log(3)]
-    one, other = update(1, 2, -3, *(g + 3 for g in gates), examples=10), update(5, 2, 1, *(g - 1 for g in gates), examples=30)
-    found = method().aggregate(state([9] * 3, [9] * 3, multiplier=0.5), [one, other], 1)
-    assert found.values.tolist() == pytest.approx([4, 2, 0, *gates])
-    assert found.scalars == (pytest.approx(0.5 + 2 * (0.5 - 0.25)),)
-    assert found.values.dtype == np.float32
+    # one client of 10 examples, one of 30; lambda 0.5 and P = 1/2, 3/4, 1/4 add 0.5 P (1 - P) / 3 to the mean gradient
+    before = state([9] * 3, [EVEN, EVEN + math.log(3), EVEN - math.log(3)], 0.5, [0.2, -0.1, 0], [0.04, 0.01, 0.09])
+    one, other = update(1, 2, -3, 0.4, 0, -0.8, examples=10), update(5, 2, 1, 0.8, 0.4, 0, examples=30)
+    found = method(gate_learning_rate=0.1).aggregate(before, [one, other], 3)
+    assert found.values[:3].tolist() == pytest.approx([4, 2, 0])
+    a, p, g = before.values[3:].astype(float), np.array([0.5, 0.75, 0.25]), np.array([0.7, 0.3, -0.2])
+    c = 0.5 * p * (1 - p) / 3
+    m, v = np.array([0.25, -0.06, -0.02]), 0.999 * np.array([0.04, 0.01, 0.09]) + 0.001 * (g + c) ** 2
+    gates = (a - 0.1 * (m / (1 - 0.9**3) + c) / np.sqrt(v / (1 - 0.999**3))).tolist()
+    assert found.values[3:].tolist() == pytest.approx(gates, rel=1e-5)
+    assert found.server_memory["mean"].tolist() == pytest.approx(m.tolist())
+    assert found.server_memory["square"].tolist() == pytest.approx(v.tolist())
+    p_after = [1 / (1 + math.exp(-(a + hard_concrete.SHIFT))) for a in gates]
+    assert found.scalars == (pytest.approx(0.5 + 2 * (sum(p_after) / 3 - 0.25), abs=1e-5),)
+    assert {array.dtype for array in (found.values, *found.server_memory.values())} == {np.dtype(np.float32)}
+
+
+def test_many_steps_are_those_of_torchs_adam():
+    found = method(gate_learning_rate=0.1, dual_learning_rate=1e-9)
+    now, gates = state([0] * 3, [1.0, -1.0, 0.0]), torch.tensor([1.0, -1.0, 0.0], dtype=torch.float64, requires_grad=True)
+    adam = torch.optim.Adam([gates], lr=0.1, eps=1e-12)
+    for number in range(1, 20):
+        gates.grad = torch.tensor([0.3, -0.02, 0.001 * number], dtype=torch.float64) * math.cos(number)
+        now = found.aggregate(now, [update(0, 0, 0, *gates.grad.tolist())], number)
+        adam.step()
+    assert now.values[3:].tolist() == pytest.approx(gates.tolist(), abs=1e-4)
+
+
+@pytest.mark.parametrize(("multiplier", "bonus", "moves"), [(1.0, 0.0, -0.1), (0.0, 1.0, -0.1), (0.0, -1.0, 0.1), (0, 0, 0)])
+def test_multiplier_and_bonus_move_gates_without_a_gradient(multiplier, bonus, moves):
+    # P > 1/2 here, so a bonus above 0 pulls P down to 1/2; in a first round the gradient over its root of the square is 1
+    found = method(entropy_bonus=bonus, num_server_rounds=2, gate_learning_rate=0.1)
+    after = found.aggregate(state([0] * 4, [1.0] * 4, multiplier), [update(*[0] * 8)], 1)
+    assert after.values[4:].tolist() == pytest.approx([1 + moves] * 4, abs=1e-5)
 
 
 def test_the_multiplier_restarts_when_the_density_is_met():
-    shut = update(0, 0, EVEN - 5, EVEN - 5)
-    assert method().aggregate(state([0] * 2, [0] * 2, 3.0), [shut], 1).scalars == (0.0,)
-    slower = method(dual_restart=False).aggregate(state([0] * 2, [0] * 2, 3.0), [shut], 1).scalars[0]
+    shut, still = state([0] * 2, [EVEN - 5] * 2, 3.0), update(0, 0, 0, 0)
+    assert method(gate_learning_rate=1e-9).aggregate(shut, [still], 1).scalars == (0.0,)
+    slower = method(gate_learning_rate=1e-9, dual_restart=False).aggregate(shut, [still], 1).scalars[0]
     assert slower == pytest.approx(3 - 2 * (0.25 - 1 / (1 + math.exp(5))), abs=1e-5)
 
 
@@ -164,10 +192,23 @@ def test_no_updates_leave_the_state():
 
 
 def test_the_model_has_the_medians_and_their_zeros():
-    found = method()
+    found = method(**{"entropy-gates.cut": False})
     weights = found.weights(state([2, 2, 2, 2], [EVEN - 0.01, 0, 40, -EVEN + 0.01]))
     assert weights.tolist() == pytest.approx([0, 1, 2, 2])
     assert (weights == 0).tolist() == [True, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [(0.25, [0, 0, 2, 0]), (0.5, [0, 0, 2, 2]), (0.6, [0, 0, 2, 2]), (1.0, [0, 1, 2, 2]), (0.1, [0] * 4)],
+)
+def test_a_cut_keeps_the_targets_share_of_the_likeliest_gates(target, expected):
+    found = method(target_density=target)
+    assert found.weights(state([2, 2, 2, 2], [EVEN - 0.01, 0, 40, -EVEN + 0.01])).tolist() == pytest.approx(expected)
+
+
+def test_of_equal_gates_a_cut_keeps_the_first():
+    assert method(target_density=0.5).weights(state([2, 3, 4, 5], [40] * 4)).tolist() == [2, 3, 0, 0]
 
 
 def test_evaluation_has_both_densities_and_a_round_its_multiplier():
@@ -189,10 +230,31 @@ def test_a_run_through_the_wire(raw):
     assert [line["clients_counted"] for line in lines] == [4, 4, 4]
     assert [line["multiplier"] > 0 for line in lines] == [True] * 3
     assert 0.3 < lines[-1]["expected_density"] < lines[0]["expected_density"] < 0.9
-    relayed = run(raw(**settings, downlink="relay"))
-    first, second = load_file(last_checkpoint(relayed)), load_file(last_checkpoint(folder))
-    assert first.keys() == second.keys()
-    assert all((first[name] == second[name]).all() for name in first)
+
+
+def test_moments_stay_on_the_server(raw):
+    """Neither a snapshot nor, with a relay asked for, anything else has them: every state is a snapshot of two vectors."""
+    grids, settings = {}, {"strategy": "entropy-gates", "target_density": 0.3, "num_server_rounds": 3, **TINY}
+    for downlink in ("votes", "relay"):
+        config = raw(**settings, downlink=downlink)
+        grids[downlink] = Noting(app, config, 4)
+        run_on(grids[downlink], config)
+    assert set(sorts(grids["relay"].states).values()) == {"values, float32"}
+    assert grids["relay"].states == grids["votes"].states
+    assert {len(payload) for payload in grids["votes"].states.values()} == {36 + 8 + 4 * 2 * D}
+
+
+def test_a_stopped_run_resumes_to_the_same_bits(raw):
+    config = raw(strategy="entropy-gates", target_density=0.3, num_server_rounds=4, **TINY)
+    whole = run(config)
+    with pytest.raises(KeyboardInterrupt):
+        run(config, grid=Dying)
+    (stopped,) = {path.parent for path in whole.path.parent.glob("*/config.json")} - {whole.path}
+    resumed = run({**config, "resume": str(stopped)})
+    assert last_checkpoint(resumed).read_bytes() == last_checkpoint(whole).read_bytes()
+    moments = load_file(last_checkpoint(resumed))
+    assert moments["server_memory.mean"].any()
+    assert (moments["server_memory.square"] > 0).any()
 
 
 @pytest.mark.slow
@@ -206,9 +268,11 @@ def test_it_learns_digits_at_its_density(raw):
 
 @pytest.mark.slow
 def test_it_finds_the_support_of_a_regression(raw):
-    asked = {"num_server_rounds": 60, "local_epochs": 3, "samples_per_client": 0, "dual_learning_rate": 0.3}
+    asked = {"num_server_rounds": 150, "local_epochs": 1, "samples_per_client": 0, "batch_size": 50, "learning_rate": 0.5}
     problem = {"dataset": "synthetic-linear", "model": "linear", "synthetic_features": 200, "synthetic_support": 10}
-    config = raw(strategy="entropy-gates", target_density=0.05, gate_learning_rate=0.05, **asked, **problem)
+    config = raw(
+        strategy="entropy-gates", target_density=0.05, gate_learning_rate=0.1, dual_learning_rate=1.0, **asked, **problem
+    )
     last = run(config).round_log.read()[-1]
     assert last["support_f1"] > 0.8
     assert last["r2"] > 0.8
