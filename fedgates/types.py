@@ -17,7 +17,7 @@ Value = bool | int | float | str
 
 @dataclass(frozen=True)
 class Votes:
-    """State of a mask method: the number of ones at each gate in the ``trials`` masks since the last prior reset."""
+    """State of a mask method: each gate's votes out of ``trials``, such as the ones in the masks since the last prior reset."""
 
     votes: NDArray[np.uint32]
     """Shape ``[d]``; each at most ``trials``."""
