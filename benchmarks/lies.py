@@ -104,7 +104,14 @@ def run(job: tuple[Case, int]) -> list[Line]:
     torch.set_num_threads(1)
     app = load_app(ROOT)
     with tempfile.TemporaryDirectory() as folder:
-        raw = {**app.config, "evaluations": "threshold", **dict(of.config), "seed": seed, "output-dir": folder}
+        raw = {
+            **app.config,
+            "strategy": "fedpm",
+            "evaluations": "threshold",
+            **dict(of.config),
+            "seed": seed,
+            "output-dir": folder,
+        }
         grid = Lying(app.client, raw, of.clients)
         grid.method = method(tuple(raw.items()))
         grid.liars = frozenset(np.argsort(rng.words(of.clients, seed, "liars"))[: of.liars].tolist())
