@@ -21,7 +21,10 @@ digits, 2 classes a client, 4 of 20 clients, 30 rounds, mean P ended at .085 for
 
 eta, gate rate and rounds belong together. A gate needs about 9 / gate rate rounds from open to shut, and lambda must have grown
 by then: 30 rounds go with .4 and the default eta = .25 / rho, by which lambda follows the relative excess; 300 rounds of one
-step go with .03 and eta = .2 (benchmarks/tuning). A larger eta shuts gates before the weights say which matter.
+step go with .03 and eta = .1 or .2 (benchmarks/tuning). A larger eta shuts gates before the weights say which matter.
+
+The default learning rate is the best of .1, .3 and .5 on digits, 2 classes a client, 4 of 20 clients, 30 rounds, rho .1: 61.6,
+79.4 and 81.7 % over seeds 1 to 3. Over seeds 4 to 8 it reaches 76.0 +- 6.8 %.
 
 The model that a state stands for has each gate's median, which is not 0 exactly where P > 1/2, and of those gates at most
 rho d, the ones of largest P (`entropy-gates.cut`). (Louizos et al. leave the temperature out, and that gate is not 0 from
@@ -72,7 +75,7 @@ class EntropyGatesConfig(DensityConfig, WeightConfig):
     entropy_gates: EntropyGatesTable = EntropyGatesTable()
 
     unused = WeightConfig.unused | {"uplink", "density.penalty"}
-    default_learning_rate = 0.3
+    default_learning_rate = 0.5
 
     @property
     def default_dual_learning_rate(self) -> float:

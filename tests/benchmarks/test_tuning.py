@@ -53,7 +53,7 @@ def test_each_file_here_is_sound_and_has_its_table(path):
     tuning = tune.read_tuning(path)
     table = path.with_suffix(".md").read_text()
     assert [line.removeprefix("## ") for line in table.splitlines() if line.startswith("## ")] == list(tuning.methods)
-    assert table.count("**") == 2 * len(tuning.methods)
+    assert all("**" in section for section in table.split("\n## ")[1:])  # several where means are equal
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
