@@ -19,6 +19,7 @@ from fedgates.types import Votes, Weights
 NETWORK = SMALL
 CLIENTS, ROUNDS = 5, 3
 CASES = [
+    {"strategy": "coupled-masks", "downlink": "relay", "fraction_train": 0.6},
     {"strategy": "fedpm", "fraction_train": 0.6},
     {"strategy": "fedpm", "downlink": "relay", "fraction_evaluate": 0.4, "samples_per_client": 50},
     {"strategy": "fedavg", "fraction_evaluate": 1.0, "samples_per_client": 50},
