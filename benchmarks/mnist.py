@@ -14,6 +14,7 @@ def main() -> None:
     """Run, and print the table."""
     args = arguments(__doc__ or "", data_dir="~/fedgates/data", seeds=3, rounds=15)
     base = {
+        "strategy": "fedpm",
         "dataset": "mnist",
         "data-dir": args.data_dir,
         "model": "conv4",

@@ -21,6 +21,7 @@ def main() -> None:
     """Run, and print the table."""
     args = arguments(__doc__ or "", seeds=5, rounds=100)
     base = {
+        "strategy": "fedpm",
         "partition": "classes",
         "classes-per-client": 2,
         "fraction-train": 0.2,

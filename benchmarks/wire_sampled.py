@@ -130,7 +130,7 @@ def _with_divergence(size: int, bits: float) -> NDArray[np.float64]:
 
 def _digits(knobs: Sequence[float], workers: int) -> Table:
     seeds = (1, 2, 3)
-    base = {"evaluations": "threshold", "num-server-rounds": 30}
+    base = {"strategy": "fedpm", "evaluations": "threshold", "num-server-rounds": 30}
     lossless = [({**base, "seed": seed}, 10) for seed in seeds]
     jobs = [({**base, "seed": seed, "uplink": "sampled", "sampled-extra-bits": knob}, 10) for knob in knobs for seed in seeds]
     runs = sweep([*lossless, *jobs], workers)
