@@ -57,7 +57,7 @@ _HEADER = (
 def row(name: str, data_dir: str, folder: Path) -> tuple[str, ...]:
     """Run one, and measure what it left."""
     clients, config = ROWS[name]
-    raw = {"evaluations": "threshold", "output-dir": str(folder), "data-dir": data_dir, **config}
+    raw = {"strategy": "fedpm", "evaluations": "threshold", "output-dir": str(folder), "data-dir": data_dir, **config}
     run = run_on_grid(LoopbackGrid(app, raw, clients), raw)
     file = run.path / "model.fedgates"
     model = fedgates.load(file)
