@@ -139,7 +139,9 @@ def test_trimmed_votes_are_trimmed_on_both_ends(raw):
     assert (votes_of(folder).max(), votes_of(untrimmed).max()) == (4 * 3, 4 * 5)  # of five masks one on either side
 
 
-@pytest.mark.parametrize("changes", [{}, {"trim": 0.34}, {"coupled_masks.trials": 40}, {"fraction_train": 0.6}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{}, {"trim": 0.34}, {"coupled_masks.trials": 40}, {"fraction_train": 0.6, "quorum": 0.4}], ids=str
+)
 def test_clients_of_coupled_masks_rebuild_the_state_from_relays(raw, changes):
     # what the masks add to the votes depends on the coins of who sent them, so on the names in the relay
     faults = {(3, 1): silent, (4, 0, 1): silent, (4, 2, 1): silent}

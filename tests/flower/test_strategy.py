@@ -74,7 +74,7 @@ def by_run(config):
 
 
 def _of_evaluation(found):
-    names = ("client_accuracy", "client_accuracy_macro", "client_loss", "client_loss_macro")
+    names = [f"client_{metric}{mean}" for metric in ("accuracy", "own_class_accuracy", "loss") for mean in ("", "_macro")]
     return {name: found[name] for name in names if name in found}
 
 
