@@ -151,7 +151,9 @@ def main() -> None:
     args = arguments(__doc__ or "", seeds=3, rounds=20)
 
     def fedpm(trim: float, share: float = 0.0, lie: str = "", partition: str = "IID") -> Case:
-        return case({"num-server-rounds": args.rounds, "trim": trim, **PARTITIONS[partition]}, 20, share, lie)
+        return case(
+            {"strategy": "fedpm", "num-server-rounds": args.rounds, "trim": trim, **PARTITIONS[partition]}, 20, share, lie
+        )
 
     masks = {("none", 0.0): [fedpm(trim) for trim in ENDS]}
     masks |= {(lie, share): [fedpm(trim, share, lie) for trim in ENDS] for lie in LIES for share in SHARES}

@@ -34,7 +34,7 @@ def uplink_bpp(runs: list[list[Line]]) -> str:
 def main() -> None:
     """Run, and print the tables."""
     args = arguments(__doc__ or "", seeds=3, rounds=20)
-    base = {"num-server-rounds": args.rounds}
+    base = {"strategy": "fedpm", "num-server-rounds": args.rounds}
     flips = {(n, p): case({**base, "flip-probability": p, **more}, n) for n, more in CLIENTS.items() for p in PROBABILITIES[n]}
     met = [
         ("nothing", case({**base, "trim": 0.0}, 20)),

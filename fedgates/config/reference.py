@@ -98,7 +98,11 @@ def explanation(key: Key, configs: Configs, method: str | None = None, width: in
 def _own_defaults(key: Key, configs: Configs) -> list[tuple[str, str]]:
     if key.name != "learning-rate":
         return []
-    return [("methods", ", ".join(f"{name} {config.default_learning_rate:g}" for name, config in configs.items()))]
+    return [("methods", ", ".join(f"{name} {configs[name].default_learning_rate:g}" for name in users(key, configs)))]
+
+
+def _own_rate(config: type[RunConfig]) -> str:
+    return "none" if "learning-rate" in config.unused else f"{config.default_learning_rate:g}"
 
 
 def _used_by(key: Key, configs: Configs) -> str:
@@ -157,7 +161,7 @@ def markdown(configs: Configs, method: str | None = None) -> str:
         "|---|---|---|",
     ]
     lines += [
-        f"| {name} | {config.default_learning_rate:g} | {'yes' if config.requires_density else 'no'} |"
+        f"| {name} | {_own_rate(config)} | {'yes' if config.requires_density else 'no'} |"
         for name, config in configs.items()
         if method in (None, name)
     ]

@@ -25,6 +25,7 @@ num-server-rounds = 2
 samples-per-client = 20
 local-epochs = 1
 [methods.fedpm]
+strategy = "fedpm"
 [methods.fedavg]
 strategy = "fedavg"
 learning-rate = LEARNING_RATE

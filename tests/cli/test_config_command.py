@@ -11,7 +11,7 @@ from fedgates.config.keys import all_keys
 from fedgates.methods.registry import config_classes
 
 ROOT = Path(__file__).resolve().parents[2]
-METHODS = "fedpm, fedmask, one-bit-gates, entropy-gates, sparsyfed, lips, topk, signsgd, fediht, fedavg"
+METHODS = "coupled-masks, fedpm, fedmask, one-bit-gates, entropy-gates, sparsyfed, lips, topk, signsgd, fediht, fedavg"
 
 
 def printed(capsys, *arguments):
@@ -51,7 +51,8 @@ def test_config_explains_a_table(capsys):
 
 
 def test_config_prints_a_method_s_own_learning_rates(capsys):
-    assert "fedavg" in printed(capsys, "learning-rate")
+    methods = next(line for line in printed(capsys, "learning-rate").splitlines() if line.startswith("  methods:"))
+    assert methods.startswith("  methods:   fedpm 0.1, fedmask 0.1, ")  # not of coupled-masks, which does not use the key
     assert "  default:   0.3\n" in printed(capsys, "learning-rate", "--strategy", "fedavg")
 
 
@@ -103,7 +104,7 @@ def written(folder, text, name="run.toml"):
 
 def test_config_checks_our_own_app(capsys):
     out = printed(capsys, "--check", ROOT / "pyproject.toml")
-    assert out == f"{ROOT / 'pyproject.toml'}: valid for strategy fedpm; every key is at its default\n"
+    assert out == f"{ROOT / 'pyproject.toml'}: valid for strategy coupled-masks; every key is at its default\n"
 
 
 @pytest.mark.parametrize("section", ["", "[tool.flwr.app]\n[tool.flwr.app.config]\n"])
@@ -117,12 +118,12 @@ def test_config_checks_a_file_and_prints_what_differs_from_the_defaults(capsys, 
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("[fedpm]\neps = 7", "fedpm.eps = 7: expected a number from 1e-06 to 0.499"),
-        ("eps = 7", "eps = 7: expected a number from 1e-06 to 0.499"),
+        ('strategy = "fedpm"\n[fedpm]\neps = 7', "fedpm.eps = 7: expected a number from 1e-06 to 0.499"),
+        ('strategy = "fedpm"\neps = 7', "eps = 7: expected a number from 1e-06 to 0.499"),
         ("sead = 7", "sead = 7: expected a known key; did you mean seed?"),
         ('strategy = "fedpn"', f"strategy = 'fedpn': expected one of {METHODS} or \"module:Class\"; did you mean fedpm?"),
         ("strategy = 3", f'strategy = 3: expected one of {METHODS} or "module:Class"'),
-        ("momentum = 0.9", "momentum = 0.9: expected 0.0: strategy fedpm does not use it"),
+        ("momentum = 0.9", "momentum = 0.9: expected 0.0: strategy coupled-masks does not use it"),
         (
             'strategy = "sparsyfed"',
             "density.target = 0.0: expected a share above 0: strategy sparsyfed needs one, such as density.target=0.1",

@@ -87,7 +87,7 @@ def test_in_a_pipe_each_round_is_a_line_as_it_ends(running):
     assert told[0].endswith(" left, start included\n")
     assert all(line.endswith(" left\n") for line in told[1:])
     assert (process.returncode, complaints) == (0, "")
-    assert "fedpm, 8 rounds" in rest
+    assert "coupled-masks, 8 rounds" in rest
     assert "\x1b" not in "".join([*told, rest])
 
 
@@ -159,13 +159,13 @@ def test_a_terminal_shows_the_last_rounds_and_none_of_its_rows_is_too_long(runni
     running.end()
     written = screen.close()
     assert screen.process.returncode == 0
-    assert "fedpm, 8 rounds" in written
+    assert "coupled-masks, 8 rounds" in written
     shown = [view.splitlines() for view in screen.views[:-1]]
     assert all(len(row) <= columns for view in shown for row in view)
     assert all(len(view) < rows for view in shown)
     assert len([row for row in shown[-1] if "/8 " in row]) == min(8, rows - 4)
     assert any(row.startswith("last round ended ") for row in shown[0])
-    assert written.index("the run has ended") < written.index("fedpm, 8 rounds")
+    assert written.index("the run has ended") < written.index("coupled-masks, 8 rounds")
 
 
 def test_ctrl_c_ends_the_view_and_restores_the_terminal(running):

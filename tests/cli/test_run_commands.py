@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from command_line import command
 
+from fedgates.config import DEFAULT_STRATEGY
 from fedgates.runs.cost import FRAMING, device_round, round_seconds
 from fedgates.runs.listing import find_run, follow_rounds
 from fedgates.runs.round_log import RoundLog
@@ -28,7 +29,7 @@ def test_runs_lists_the_runs_in_a_folder(capsys, trained):
     assert code == 0
     header, row = out.splitlines()
     assert header.split()[:2] == ["run", "method"]
-    assert row.split()[:4] == [trained.name, "fedpm", "digits", "8/8"]
+    assert row.split()[:4] == [trained.name, DEFAULT_STRATEGY, "digits", "8/8"]
     code, out, _ = command(capsys, "runs", "--folder", trained.parent, "--json")
     (found,) = json.loads(out)
     lines = RoundLog(trained).read()
@@ -162,7 +163,7 @@ def test_report_prints_the_summary_and_writes_the_page(capsys, trained):
     (trained / "report.html").unlink(missing_ok=True)
     code, out, err = command(capsys, "report", trained)
     assert code == 0, err
-    assert "fedpm, 8 rounds" in out
+    assert f"{DEFAULT_STRATEGY}, 8 rounds" in out
     assert f"written: {trained / 'report.html'}" in out
     assert (trained / "report.html").read_text().lower().startswith("<!doctype html>")
 
@@ -175,7 +176,7 @@ def test_report_prints_the_summary_if_the_page_cannot_be_written(capsys, monkeyp
     unwritten = "fedgates: the page cannot be written (Read-only file system)\n"
     code, out, err = command(capsys, "report", trained)
     assert (code, err) == (1, unwritten)
-    assert "fedpm, 8 rounds" in out
+    assert f"{DEFAULT_STRATEGY}, 8 rounds" in out
     assert "written" not in out
     code, out, err = command(capsys, "report", trained, "--json")
     assert (code, err) == (1, unwritten)

@@ -20,14 +20,14 @@ def test_run_prints_its_rounds_and_leaves_a_folder(capfd, tmp_path):
     assert "round 2/2  accuracy" in out
     (folder,) = tmp_path.glob("*/config.json")
     config = json.loads(folder.read_text())
-    assert (config["seed"], config["learning-rate"], config["simulated-clients"]) == (4, 0.1, 3)
+    assert (config["seed"], config["strategy"], config["simulated-clients"]) == (4, "coupled-masks", 3)
 
 
 @pytest.mark.parametrize(
     ("pairs", "line"),
     [
         ("seed=x", "run-config = 'seed=x': expected pairs such as partition=\"classes\" seed=3, in TOML"),
-        ("momentum=0.9", "momentum = 0.9: expected 0.0: strategy fedpm does not use it"),
+        ("momentum=0.9", "momentum = 0.9: expected 0.0: strategy coupled-masks does not use it"),
         (
             'uplink="side_info"',
             "uplink = 'side_info': expected one of packed, entropy, side-info, sampled; did you mean side-info?",
@@ -105,7 +105,7 @@ def test_a_wheel_has_the_methods_and_flwr_runs_a_new_app(tmp_path):
         status, out = sandbox.run(sys.executable, "-c", code, cwd=tmp_path)
         assert status == 0, out
         *modules, place = out.splitlines()
-        assert len(modules) == 10
+        assert len(modules) == 11
         assert all(module.startswith("fedgates.strategies.") for module in modules)
         assert Path(place).is_relative_to(tmp_path / "installed")
         status, out = sandbox.run("fedgates", "new", "app", cwd=tmp_path)

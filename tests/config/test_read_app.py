@@ -8,6 +8,7 @@ import pytest
 from flwr.common.config import parse_config_args
 
 from fedgates.config.app import AppConfig, as_pair, read_app, read_overrides
+from fedgates.config.names import DEFAULT_STRATEGY
 from fedgates.config.shared import read_shared
 from fedgates.errors import ConfigError
 
@@ -33,7 +34,7 @@ def app(folder, text=APP):
 def test_our_own_app():
     found = read_app(ROOT)
     assert (found.folder, found.serverapp, found.clientapp) == (ROOT, "server_app:app", "client_app:app")
-    assert found.config["strategy"] == "fedpm"
+    assert found.config["strategy"] == DEFAULT_STRATEGY
 
 
 def test_tables_are_flat_and_overrides_are_on_top(tmp_path):

@@ -10,11 +10,24 @@ from hypothesis import strategies as st
 from fedgates.config.fields import bounds_of, check_of
 from fedgates.config.flat import flatten
 from fedgates.config.keys import all_keys, keys_of, used_keys
+from fedgates.config.names import DEFAULT_STRATEGY
 from fedgates.config.parsing import changed, class_of, parse, require_density, to_dict, updated
 from fedgates.config.run_config import RunConfig, WeightConfig
 from fedgates.errors import ConfigError
 
-METHODS = ["fedpm", "fedmask", "one-bit-gates", "entropy-gates", "sparsyfed", "lips", "topk", "signsgd", "fediht", "fedavg"]
+METHODS = [
+    "coupled-masks",
+    "fedpm",
+    "fedmask",
+    "one-bit-gates",
+    "entropy-gates",
+    "sparsyfed",
+    "lips",
+    "topk",
+    "signsgd",
+    "fediht",
+    "fedavg",
+]
 FLAT = """strategy dataset data-dir model partition num-server-rounds stop-accuracy stop-patience keep-best evaluate-every
 fraction-train dropout fraction-evaluate local-epochs batch-size learning-rate learning-rate-final logit-adjustment personal
 personal-epochs precision seed uplink downlink output-dir trackers resume"""
@@ -29,7 +42,7 @@ TABLES = {
     "limits": "max-gates max-payload-mb max-decode-mb max-relay-updates",
     "gates": "weight-scale evaluations ensemble-size",
     "sgd": "momentum weight-decay",
-    "coupled-masks": "trials score-learning-rate class-prior",
+    "coupled-masks": "trials score-learning-rate max-step class-prior",
     "fedpm": "straight-through eps prior reset-every score-init",
     "one-bit-gates": "initial-eps",
     "entropy-gates": "gate-learning-rate initial-density cut",
@@ -42,7 +55,7 @@ TABLES = {
 
 def refused(configs, raw):
     with pytest.raises(ConfigError) as error:
-        parse(configs[raw.get("strategy", "fedpm")], raw, configs.values())
+        parse(configs[raw.get("strategy", DEFAULT_STRATEGY)], raw, configs.values())
     assert str(error.value).startswith(f"{error.value.key} = ")
     assert "\n" not in str(error.value)
     return str(error.value)
@@ -51,7 +64,7 @@ def refused(configs, raw):
 # --- the keys
 
 
-def test_there_are_ten_methods(configs):
+def test_there_are_eleven_methods(configs):
     assert list(configs) == METHODS
 
 
@@ -67,6 +80,7 @@ def test_flat_keys_come_first_and_in_order():
 @pytest.mark.parametrize(
     ("method", "absent"),
     [
+        ("coupled-masks", "sgd density.target fedpm learning-rate logit-adjustment privacy wire"),
         ("fedpm", "sgd density.target density.entropy-bonus density.dual-restart wire.value-type"),
         ("fedmask", "sgd density.target fedpm.score-init wire.sampled-extra-bits wire.value-type"),
         ("one-bit-gates", "sgd density.penalty server.trim privacy wire.value-type entropy-gates"),
@@ -88,6 +102,7 @@ def test_keys_that_do_not_apply_to_a_method(configs, method, absent):
 @pytest.mark.parametrize(
     ("method", "present"),
     [
+        ("coupled-masks", "coupled-masks.trials coupled-masks.class-prior server.trim gates.evaluations uplink downlink"),
         ("fedpm", "fedpm.eps density.penalty server.trim privacy.flip-probability gates.evaluations wire.sampled-extra-bits"),
         ("fedmask", "fedpm.eps density.penalty server.trim privacy.flip-probability uplink"),
         ("one-bit-gates", "fedpm.eps one-bit-gates.initial-eps density.target density.dual-restart density.entropy-bonus"),

@@ -50,7 +50,7 @@ def noting(sandbox):
     app, notes = prepared(sandbox), sandbox.home.parent / "notes"
     (app / "noting.py").write_text(NOTING.replace("NOTES", str(notes)))
     settings = (app / "pyproject.toml").read_text()
-    (app / "pyproject.toml").write_text(settings.replace('\nstrategy = "fedpm"', '\nstrategy = "noting:Noting"'))
+    (app / "pyproject.toml").write_text(settings.replace('\nstrategy = "coupled-masks"', '\nstrategy = "noting:Noting"'))
     return app, notes
 
 

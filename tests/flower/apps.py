@@ -16,7 +16,7 @@ def apps_forgotten():
     load_app.cache_clear()
 
 
-def write_app(folder, server="server_of_study:app", client="client_app:app", config="learning-rate = 0.05"):
+def write_app(folder, server="server_of_study:app", client="client_app:app", config='strategy = "fedpm"\nlearning-rate = 0.05'):
     """An app of its own, that uses the repository's client app."""
     components = f"[tool.flwr.app.components]\nserverapp = '{server}'\nclientapp = '{client}'\n"
     (folder / "pyproject.toml").write_text(f"{components}[tool.flwr.app.config]\n{config}\n")

@@ -17,7 +17,7 @@ def _as_before():
 
 
 def test_a_run_of_the_app_is_a_run_of_the_app(raw, tmp_path):
-    config = raw(learning_rate=0.05)
+    config = raw(strategy="fedpm", learning_rate=0.05)
     direct = run_on_grid(LoopbackGrid(app, config, 4), config)
     (tmp_path / "app").mkdir()
     own = load_app(write_app(tmp_path / "app"))

@@ -60,7 +60,7 @@ def lines_of(folder):
 
 def test_a_callback_is_called_at_the_start_after_each_round_and_at_the_end(raw):
     noting = Noting()
-    result = simulate(raw(num_server_rounds=3, reset_every=9), noting)
+    result = simulate(raw(num_server_rounds=3, strategy="fedpm", reset_every=9), noting)
     assert noting.started == [(1, False, 0)]
     assert noting.records == lines_of(result.folder)
     assert [record["round"] for record in noting.records] == [1, 2, 3]
@@ -69,9 +69,9 @@ def test_a_callback_is_called_at_the_start_after_each_round_and_at_the_end(raw):
 
 
 def test_a_callback_of_a_resumed_run_starts_with_the_next_round(raw):
-    folder = simulate(raw(num_server_rounds=1, reset_every=9)).folder
+    folder = simulate(raw(num_server_rounds=1, strategy="fedpm", reset_every=9)).folder
     noting = Noting()
-    simulate(raw(num_server_rounds=2, reset_every=9, resume=str(folder)), noting)
+    simulate(raw(num_server_rounds=2, strategy="fedpm", reset_every=9, resume=str(folder)), noting)
     assert noting.started == [(2, True, 3)]
     assert noting.records == lines_of(folder)[1:]
 

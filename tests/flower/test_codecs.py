@@ -3,10 +3,10 @@
 from functools import cache
 
 import pytest
-from loopback_runs import MLP, Noting, Reversed, last_checkpoint, run, total, without
+from loopback_runs import FEDPM, MLP, Noting, Reversed, last_checkpoint, run, total, without
 from loopback_runs import MLP_SIZE as D
 
-NETWORK = MLP
+NETWORK = MLP | FEDPM
 LOSSLESS = ["packed", "entropy", "side-info"]
 DOWNLINKS = ["votes", "float32", "relay"]
 OF_THE_WIRE = {"uplink", "uplink_bytes", "uplink_bpp", "downlink", "downlink_bytes", "downlink_bpp"}
@@ -17,8 +17,8 @@ def ended(shared_raw):
     """A run of three rounds by its uplink, downlink and fraction-train: its last checkpoint, and its lines."""
 
     @cache
-    def end(uplink, downlink, fraction):
-        raw = shared_raw(uplink=uplink, downlink=downlink, fraction_train=fraction, num_server_rounds=3)
+    def end(uplink, downlink, fraction, strategy="fedpm"):
+        raw = shared_raw(strategy=strategy, uplink=uplink, downlink=downlink, fraction_train=fraction, num_server_rounds=3)
         folder = run(raw, clients=5)
         return last_checkpoint(folder).read_bytes(), folder.round_log.read()
 
@@ -42,6 +42,15 @@ def test_a_lossless_pair_changes_what_travels_and_nothing_else(ended, uplink, do
     sorts = {sort for line in lines for sort in line["downlink"]}
     expected = {"votes": {"votes"}, "float32": {"votes, float32"}, "relay": {"votes", f"relay, {uplink}"}}[downlink]
     assert sorts == expected if uplink == "side-info" else sorts <= expected  # a packed mask is seldom worth a relay
+
+
+@pytest.mark.parametrize("downlink", DOWNLINKS)
+@pytest.mark.parametrize("uplink", LOSSLESS)
+def test_coupled_masks_do_not_depend_on_the_codecs(ended, uplink, downlink):
+    checkpoint, lines = ended(uplink, downlink, 0.4, "coupled-masks")
+    expected, plain = ended("packed", "votes", 0.4, "coupled-masks")
+    assert checkpoint == expected
+    assert without(lines, *OF_THE_WIRE) == without(plain, *OF_THE_WIRE)
 
 
 @pytest.mark.parametrize("fraction", [1.0, 0.4])

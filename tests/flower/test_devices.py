@@ -116,7 +116,7 @@ def test_it_is_judged_by_its_devices(finished):
     (table,) = [line for line in said if "bytes up" in line]
     header, row, *_ = table.splitlines()
     assert header.split()[:2] == ["devices'", "accuracy"]
-    assert row.split()[:5] == ["fedpm,", "3", "rounds", f"{100 * lines[-1]['client_accuracy']:.1f}", "%"]
+    assert row.split()[:5] == ["coupled-masks,", "3", "rounds", f"{100 * lines[-1]['client_accuracy']:.1f}", "%"]
     assert not [line for line in said if line.startswith("no report")]
 
 

@@ -152,7 +152,7 @@ def test_a_comparison_is_of_the_evaluated_rounds(sparse, tmp_path):
     drawn = curve(group, "accuracy")
     assert (drawn.rounds, drawn.mean) == ([2, 4, 5], [0.5, 0.5, 0.3])
     assert drawn.bytes == [sum(bytes_of[:n]) for n in (2, 4, 5)]
-    assert "| fedpm | 30.0 |" in write_comparison(tmp_path / "out", Question("t"), [group], "c")
+    assert "| coupled-masks | 30.0 |" in write_comparison(tmp_path / "out", Question("t"), [group], "c")
 
 
 def test_the_history_of_a_simulation(raw):

@@ -328,7 +328,7 @@ def test_a_second_answer_is_not_counted(raw):
         def pull_messages(self, message_ids):
             return super().pull_messages(message_ids) * 2
 
-    config = raw(num_server_rounds=1)
+    config = raw(num_server_rounds=1, strategy="fedpm")  # whose votes are those of one round
     folder = run(config, 3, Doubling)
     assert folder.round_log.read()[0]["clients_counted"] == 3
     assert votes_of(folder).max() == 3

@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 
 from client_app import app
 from fedgates import data
-from fedgates.config import RunConfig
+from fedgates.config import DEFAULT_STRATEGY, RunConfig
 from fedgates.errors import ConfigError, QuorumError
 from fedgates.federation.membership import sample_clients
 from fedgates.flower import LoopbackGrid, run_on_grid
@@ -40,7 +40,7 @@ def test_a_run_leaves_the_files_and_the_figures_of_the_contract(raw, contract):
     assert first["accuracy"] < second["accuracy"] <= 1
     assert {"accuracy_sample", "accuracy_mean"} <= set(second)
     config = json.loads((folder.path / "config.json").read_text())
-    assert config["strategy"] == "fedpm"
+    assert config["strategy"] == DEFAULT_STRATEGY
     assert config["data.samples-per-client"] == 30
     assert (folder.path / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert [p.name for p in sorted(folder.path.glob("checkpoint-*"))] == [
@@ -218,18 +218,21 @@ def test_no_usable_client_at_all_ends_the_run_with_the_reason(raw, tmp_path):
 BAD = [
     ({"min_clients": 13}, r"min-clients = 13: expected at most 12, which is how many clients are simulated"),
     ({"batch_size": 2**70}, r"batch-size = .*: expected a whole number from 1 to 1,000,000"),
-    ({"strategy": "fedprox"}, r"strategy = 'fedprox': expected one of fedpm, fedmask"),
+    ({"strategy": "fedprox"}, r"strategy = 'fedprox': expected one of coupled-masks, fedpm, fedmask"),
     ({"strategy": "nowhere:Nothing"}, r"strategy = 'nowhere:Nothing': expected .*No module named .nowhere."),
     ({"strategy": "json:JSONDecoder"}, r"strategy = 'json:JSONDecoder': expected a class derived from"),
     ({"model": "conv10"}, r"model = 'conv10': expected .*32"),
     ({"dataset": "npz:/absent/x.npz"}, r"dataset = 'npz:/absent/x.npz': expected"),
-    ({"learning_rate": -1.0}, r"learning-rate = -1.0: expected a number of at least 0; 0 is the method's own default"),
+    (
+        {"strategy": "fedpm", "learning_rate": -1.0},
+        r"learning-rate = -1.0: expected a number of at least 0; 0 is the method's own default",
+    ),
     ({"strategy": "fedavg", "density_penalty": 1.0}, r"density-penalty = 1.0: expected 0.0: strategy fedavg does not use it"),
     (
         {"strategy": "fedavg", "uplink": "sampled"},
         r"uplink = 'sampled': expected 'side-info': strategy fedavg does not use it",
     ),
-    ({"value_type": "float16"}, r"value-type = 'float16': expected 'float32': strategy fedpm does not use it"),
+    ({"value_type": "float16"}, r"value-type = 'float16': expected 'float32': strategy coupled-masks does not use it"),
     (
         {"strategy": "top_share:TopShare", "uplink": "sampled"},
         r"uplink = 'sampled': expected one of packed, entropy, side-info: the masks of strategy top_share:TopShare are not",

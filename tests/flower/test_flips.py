@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from fedgates.strategies.fedpm import FedPM
 from loopback_runs import (
+    FEDPM,
     FIRST_NODE,
     SMALL,
     Noting,
@@ -30,7 +31,7 @@ from fedgates.flower.records import METRICS
 from fedgates.methods.registry import BUILT_IN, configure
 from fedgates.wire.header import peek
 
-NETWORK, D = SMALL, SMALL_SIZE
+NETWORK, D = SMALL | FEDPM, SMALL_SIZE
 P = 0.1
 TURNED = round(P * 2**32)
 WITH_MASKS = {"fedpm", "fedmask", "signsgd"}
@@ -47,8 +48,8 @@ class Watching(Noting):
         reply = super().deliver(message)
         if message.metadata.message_type == "train":
             key = peek(state_payload(message)).server_round, client_of(message)
-            strategy = self.contexts[message.metadata.dst_node_id].run_config.get("strategy", "fedpm")
-            self.updates[key] = decoded(message, reply, strategy=strategy, **NETWORK).gates(D)
+            strategy = self.contexts[message.metadata.dst_node_id].run_config["strategy"]
+            self.updates[key] = decoded(message, reply, **{**NETWORK, "strategy": strategy}).gates(D)
             self.metrics[key] = dict(reply.content.metric_records[METRICS])
         return reply
 
@@ -220,7 +221,7 @@ def test_methods_whose_updates_have_values_refuse_it(strategy):
 
 def test_an_uplink_that_does_not_carry_the_masks_own_bits_refuses_it():
     with pytest.raises(ConfigError) as error:
-        configure({"uplink": "sampled", "flip-probability": 0.1})
+        configure(FEDPM | {"uplink": "sampled", "flip-probability": 0.1})
     expected = "0 with strategy fedpm: uplink sampled does not carry a mask's own bits"
     assert str(error.value) == f"privacy.flip-probability = 0.1: expected {expected}"
 
@@ -228,4 +229,4 @@ def test_an_uplink_that_does_not_carry_the_masks_own_bits_refuses_it():
 @pytest.mark.parametrize("value", [-0.1, 0.495, 0.5, 1, float("nan"), True, "0.1"])
 def test_a_coin_that_tells_nothing_cannot_be_asked_for(value):
     with pytest.raises(ConfigError, match=r"^flip-probability = .*: expected a number from 0 to 0\.49$"):
-        configure({"flip-probability": value})
+        configure(FEDPM | {"flip-probability": value})

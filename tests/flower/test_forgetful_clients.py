@@ -3,6 +3,7 @@
 import pytest
 from flwr.app import Array, ArrayRecord, Error, Message, RecordDict
 from loopback_runs import (
+    FEDPM,
     FIRST_NODE,
     SMALL,
     Noting,
@@ -21,7 +22,7 @@ from fedgates.flower import LoopbackGrid
 from fedgates.flower.client_app import SNAPSHOT
 from fedgates.flower.records import STYPE, from_record, to_record
 
-NETWORK = SMALL
+NETWORK = SMALL | FEDPM
 RELAYED = {"uplink": "side-info", "downlink": "relay", "num_server_rounds": 5}
 VOTES, UPDATES = "votes", "relay, side-info"
 NONE = "updates since the state of round 2, but this client has none"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from flwr.app import Message, MessageType, RecordDict
-from loopback_runs import MLP, Noting, answer, last_checkpoint, payload_of, run, run_on, with_faults
+from loopback_runs import FEDPM, MLP, Noting, answer, last_checkpoint, payload_of, run, run_on, with_faults
 from loopback_runs import MLP_SIZE as D
 
 from client_app import app
@@ -19,7 +19,7 @@ from fedgates.runs.round_log import RoundLog
 from fedgates.wire.codec import Codec
 from fedgates.wire.header import peek
 
-NETWORK = MLP
+NETWORK = MLP | FEDPM  # whose first states grow beyond the limits of these tests
 PACKED = 36 + -(-D // 8)
 """Bytes of a packed mask: 10,662."""
 

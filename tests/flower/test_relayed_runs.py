@@ -1,14 +1,29 @@
 """`downlink` "relay" through whole runs: who is sent what, and that the state does not depend on it."""
 
 import pytest
-from loopback_runs import SMALL, Dying, Noting, last_checkpoint, run, run_on, sorts, votes_of, with_faults, without
+from loopback_runs import (
+    FEDPM,
+    SMALL,
+    Dying,
+    Noting,
+    last_checkpoint,
+    method,
+    run,
+    run_on,
+    sorts,
+    votes_of,
+    with_faults,
+    without,
+)
+from safetensors.numpy import load_file
 
 from client_app import app
 from fedgates.flower import LoopbackGrid
+from fedgates.flower.records import from_record
 from fedgates.wire.broadcast import Broadcast
 from fedgates.wire.header import RELAY, peek
 
-NETWORK = SMALL
+NETWORK = SMALL | FEDPM
 RELAYED = {"uplink": "side-info", "downlink": "relay"}
 OF_THE_DOWNLINK = ("downlink", "downlink_bytes", "downlink_bpp", "evaluation_downlink", "evaluation_downlink_bytes")
 SNAPSHOT, UPDATES = "votes", "relay, side-info"
@@ -122,6 +137,27 @@ def test_trimmed_votes_are_trimmed_on_both_ends(raw):
     assert [sort for (server_round, _), sort in sorts(grid.states).items() if server_round > 1] == [UPDATES] * 15
     _, untrimmed = noted(raw, **changes)
     assert (votes_of(folder).max(), votes_of(untrimmed).max()) == (4 * 3, 4 * 5)  # of five masks one on either side
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"trim": 0.34}, {"coupled_masks.trials": 40}, {"fraction_train": 0.6, "quorum": 0.4}], ids=str
+)
+def test_clients_of_coupled_masks_rebuild_the_state_from_relays(raw, changes):
+    # what the masks add to the votes depends on the coins of who sent them, so on the names in the relay
+    faults = {(3, 1): silent, (4, 0, 1): silent, (4, 2, 1): silent}
+    changes = {"strategy": "coupled-masks", "quorum": 0.6, "num_server_rounds": 8, **changes}
+    _, expected = noted(raw, 3, with_faults(faults), downlink="votes", **changes)
+    grid, folder = noted(raw, 3, with_faults(faults), **changes)
+    same_end(folder, expected)
+    assert UPDATES in sorts(grid.states).values()
+    codec, before = (
+        method(**{**NETWORK, "strategy": "coupled-masks"}).codec,
+        load_file(folder.path / "checkpoint-00007.safetensors"),
+    )
+    kept = [from_record(context.state.array_records["known"]) for context in grid.contexts.values()]
+    current = [known.state.votes for known in map(codec.unpack_state, kept) if known.server_round == 8]
+    assert current
+    assert all((votes == before["votes"]).all() for votes in current)
 
 
 @pytest.mark.parametrize(("most", "relayed"), [(0, False), (4, False), (5, True)])

@@ -29,7 +29,7 @@ def another_clone(folder):
     return folder
 
 
-SAMPLED = {"uplink": "sampled", "downlink": "relay", "num-server-rounds": 3}
+SAMPLED = {"strategy": "fedpm", "uplink": "sampled", "downlink": "relay", "num-server-rounds": 3}
 
 
 def test_ray_and_loopback_give_the_same_bytes_and_bad_config_ends_before_ray(raw, tmp_path):

@@ -48,8 +48,8 @@ def test_it_logs_the_rounds_and_returns_the_folder(ended):
 
 def test_a_progress_bar_counts_the_rounds_and_is_all_of_standard_error(ended):
     lines = ended[2].splitlines()
-    assert all(line.startswith("fedpm: ") for line in lines if line)
-    assert lines[-1].startswith("fedpm: 100%|")
+    assert all(line.startswith("coupled-masks: ") for line in lines if line)
+    assert lines[-1].startswith("coupled-masks: 100%|")
     assert "| 1/1 [" in lines[-1]
     assert "accuracy=" in lines[-1]
     assert "loss=" in lines[-1]

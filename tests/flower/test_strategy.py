@@ -19,6 +19,7 @@ from fedgates.types import Votes, Weights
 NETWORK = SMALL
 CLIENTS, ROUNDS = 5, 3
 CASES = [
+    {"strategy": "coupled-masks", "downlink": "relay", "fraction_train": 0.6},
     {"strategy": "fedpm", "fraction_train": 0.6},
     {"strategy": "fedpm", "downlink": "relay", "fraction_evaluate": 0.4, "samples_per_client": 50},
     {"strategy": "fedavg", "fraction_evaluate": 1.0, "samples_per_client": 50},
@@ -73,7 +74,7 @@ def by_run(config):
 
 
 def _of_evaluation(found):
-    names = ("client_accuracy", "client_accuracy_macro", "client_loss", "client_loss_macro")
+    names = [f"client_{metric}{mean}" for metric in ("accuracy", "own_class_accuracy", "loss") for mean in ("", "_macro")]
     return {name: found[name] for name in names if name in found}
 
 

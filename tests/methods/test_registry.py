@@ -104,9 +104,9 @@ def test_a_limit_that_is_none_is_refused(key, value, expected):
 @pytest.mark.parametrize(
     ("raw", "line"),
     [
-        ({"momentum": 0.9}, "momentum = 0.9: expected 0.0: strategy fedpm does not use it"),
+        ({"momentum": 0.9}, "momentum = 0.9: expected 0.0: strategy coupled-masks does not use it"),
         ({"strategy": "fedpm", "sgd": {"momentum": 0.9}}, "sgd.momentum = 0.9: expected 0.0: strategy fedpm does not use it"),
-        ({"powerprop": -3}, "powerprop = -3: expected 1.25: strategy fedpm does not use it"),
+        ({"powerprop": -3}, "powerprop = -3: expected 1.25: strategy coupled-masks does not use it"),
         (
             {"strategy": "sparsyfed"},
             "density.target = 0.0: expected a share above 0: strategy sparsyfed needs one, such as density.target=0.1",

@@ -20,7 +20,7 @@ from fedgates.methods.trimming import trimmed
 from fedgates.nn.network import Network
 from fedgates.types import Update, Votes, pack
 
-WITH_VOTES = {"fedpm", "fedmask"}
+WITH_VOTES = {"coupled-masks", "fedpm", "fedmask"}
 PERCENT = st.integers(0, 49).map(lambda percent: percent / 100)
 
 

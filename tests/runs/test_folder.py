@@ -39,9 +39,9 @@ def test_every_run_has_a_folder_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setattr("fedgates.runs.folder.time.strftime", lambda form: "20250131-235959")
     opened = [open_run(config(tmp_path)).path for _ in range(3)]
     assert [path.name for path in opened] == [
-        "20250131-235959-fedpm-digits-seed1",
-        "20250131-235959-fedpm-digits-seed1-2",
-        "20250131-235959-fedpm-digits-seed1-3",
+        "20250131-235959-coupled-masks-digits-seed1",
+        "20250131-235959-coupled-masks-digits-seed1-2",
+        "20250131-235959-coupled-masks-digits-seed1-3",
     ]
     assert {path.parent for path in opened} == {tmp_path / "runs"}
     assert all(path.is_dir() for path in opened)

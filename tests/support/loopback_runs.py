@@ -24,6 +24,8 @@ SMALL = {"model": "tiny_network:small"}
 """A network of 4,810 parameters, whose coded updates are smaller than a coded state."""
 MLP = {"model": "mlp"}
 """The default network, for tests of learning and of sizes."""
+FEDPM = {"strategy": "fedpm"}
+"""For tests of what the default method has not: votes that are counted anew each round, sampled uploads, flipped bits."""
 D, MLP_SIZE = TINY_SIZE, 64 * 256 + 256 + 256 * 256 + 256 + 256 * 10 + 10
 FIRST_NODE = 1000
 

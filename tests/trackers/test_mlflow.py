@@ -5,6 +5,8 @@ from contextlib import suppress
 import pytest
 from tracked import run, tracking
 
+from fedgates.config import DEFAULT_STRATEGY
+
 mlflow = pytest.importorskip("mlflow", reason="no mlflow: uv sync --extra mlflow")
 pytestmark = pytest.mark.slow  # its server takes seconds
 
@@ -22,7 +24,7 @@ def test_figures_and_config_are_the_ledgers_and_a_resumed_run_goes_on_in_the_sam
     assert found.info.run_name == folder.path.name
     assert found.info.status == "FINISHED"
     assert found.data.params["num-server-rounds"] == "2"
-    assert found.data.params["strategy"] == "fedpm"
+    assert found.data.params["strategy"] == DEFAULT_STRATEGY
 
     run(raw(trackers=f"mlflow={database}", num_server_rounds=3, resume=str(folder.path)))
     client, (found,) = runs_in(database)
