@@ -106,7 +106,6 @@ def run(job: tuple[Case, int]) -> list[Line]:
     with tempfile.TemporaryDirectory() as folder:
         raw = {
             **app.config,
-            "strategy": "fedpm",
             "evaluations": "threshold",
             **dict(of.config),
             "seed": seed,
