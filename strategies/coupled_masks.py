@@ -18,8 +18,10 @@ most one vote, and the order of masks does not matter. A round moves theta by K 
 Clients train the mean network, whose gradient is exact, where FedPM samples a mask for each batch; and a step moves a score by
 at most b = .5, without which a convolution, whose gradients are sums over positions, needs another rho than a linear layer.
 `server.trim` drops, at each gate, the largest and the smallest differences ``m_k - m0_k``. Flipped bits and the masks of
-`uplink` "sampled" are not coupled to the coins, so both are refused. What each part contributes, and what was tried without
-gain, is in benchmarks/results/coupled_masks.md.
+`uplink` "sampled" are not coupled to the coins, so both are refused. The defaults are for some 30 rounds. With T 2 a gate at 0
+or 1 hardly moves again: after 90 rounds on digits, 2 classes a client, 4 of 20 clients, they reach 90.6 +- 1.3 %, and T 4 with
+rho 2000 and p = 5 reaches 93.8 +- 1.5 % (FedAvg 94.6 +- .9, benchmarks/study/uneven_long). What each part contributes, and what
+was tried without gain, is in benchmarks/results/coupled_masks.md.
 """
 
 import math

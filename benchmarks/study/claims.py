@@ -233,12 +233,12 @@ def recovers(name: str, method: str, metric: float, f1: float) -> Result:
     return "reached" if reached else "not reached", text
 
 
-def near_fedavg(name: str, scenario: str, within: float) -> Result:
-    """Coupled masks come within so many points of FedAvg, the better of its arms."""
+def near_fedavg(name: str, scenario: str, within: float, method: str = "coupled masks") -> Result:
+    """The method comes within so many points of FedAvg, the better of its arms."""
     methods = study(name)[scenario]
-    best = max(points(m, methods["coupled masks"]) for key, m in methods.items() if key.startswith("fedavg"))
-    _, found = at_least(name, scenario, 0)
-    return "reached" if best <= within else "not reached", f"{-best:+.1f} points; {found}"
+    loss = max(points(dense, methods[method]) for key, dense in methods.items() if key.startswith("fedavg"))
+    _, figures = at_least(name, scenario, 0, method)
+    return "reached" if loss <= within else "not reached", f"{-loss:+.1f} points; {figures}"
 
 
 def readme_table() -> str:
@@ -342,10 +342,16 @@ TARGETS = (
         lambda: at_least("digits_codecs", "default", 96.5, "coupled masks, side-info up, relay down"),
     ),
     Claim(
-        "coupled masks, digits, 2 classes, 90 rounds",
+        "coupled masks, digits, 2 classes, 90 rounds, defaults",
         "FedAvg less 1.5 points",
         "uneven_long",
         lambda: near_fedavg("uneven_long", "default", 1.5),
+    ),
+    Claim(
+        "the same, T 4, rho 2000, class-prior 5",
+        "FedAvg less 1.5 points",
+        "uneven_long",
+        lambda: near_fedavg("uneven_long", "default", 1.5, "coupled masks, tuned for 90 rounds"),
     ),
     Claim("coupled masks, MNIST subsets, 2 classes", "57 %", "methods_mnist", lambda: at_least("methods_mnist", UNEVEN, 57)),
     Claim(
