@@ -14,7 +14,6 @@ from torch import nn
 from fedgates import rng
 from fedgates.config import parse
 from fedgates.errors import ConfigError
-from fedgates.methods import masks
 from fedgates.methods.registry import configure
 from fedgates.methods.training import Task
 from fedgates.nn.network import Network
@@ -36,20 +35,6 @@ def votes(*counts, trials):
 def one_image(server_round=1, client=0):
     """Of class 0; its one pixel is 1 for the network."""
     return Task(torch.full((1, 1, 1, 1), 255, dtype=torch.uint8), torch.tensor([0]), server_round, client)
-
-
-@pytest.fixture
-def sent(monkeypatch):
-    """The keep-probabilities that an upload was sampled from."""
-    seen = []
-
-    def watch(theta, coins):
-        seen.append(theta.clone())
-        return sample_with(theta, coins)
-
-    sample_with = masks.sample_with
-    monkeypatch.setattr(masks, "sample_with", watch)
-    return seen
 
 
 # --- the client's rule

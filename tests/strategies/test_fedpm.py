@@ -11,7 +11,7 @@ from torch import nn
 from fedgates import rng
 from fedgates.config import parse
 from fedgates.errors import ConfigError
-from fedgates.methods import masks, threshold
+from fedgates.methods import threshold
 from fedgates.methods.training import Task
 from fedgates.nn.network import Network
 from fedgates.types import Update, Votes, pack, unpack
@@ -40,20 +40,6 @@ def update(*mask):
 def one_image(label=0, pixel=255, server_round=1, client=0):
     """One image of one pixel; 255 is 1 for the network, 0 is -1."""
     return Task(torch.full((1, 1, 1, 1), pixel, dtype=torch.uint8), torch.tensor([label]), server_round, client)
-
-
-@pytest.fixture
-def sent(monkeypatch):
-    """The keep-probabilities that an upload was sampled from."""
-    seen = []
-
-    def watch(theta, coins):
-        seen.append(theta.clone())
-        return sample_with(theta, coins)
-
-    sample_with = masks.sample_with
-    monkeypatch.setattr(masks, "sample_with", watch)
-    return seen
 
 
 # --- theta
