@@ -49,9 +49,10 @@ def words(count: int, seed: int, purpose: str, *, server_round: int = 0, client:
     return np.asarray(generator.random_raw(count), dtype=np.uint64)
 
 
-def uniform(seed: int, purpose: str, *, server_round: int = 0, client: int = 0) -> float:
-    """Return a number of 53 bits, uniform from 0 up to 1: a function of the key, as :func:`words`."""
-    return int(words(1, seed, purpose, server_round=server_round, client=client)[0] >> np.uint64(11)) * 2.0**-53
+def uniform(count: int, seed: int, purpose: str, *, server_round: int = 0, client: int = 0) -> NDArray[np.float64]:
+    """Return numbers of 53 bits, uniform from 0 up to 1: shape ``[count]``, the upper bits of :func:`words`."""
+    raw = words(count, seed, purpose, server_round=server_round, client=client) >> np.uint64(11)
+    return np.asarray(raw * 2.0**-53, dtype=np.float64)
 
 
 def bits(count: int, seed: int, purpose: str, *, server_round: int = 0, client: int = 0) -> NDArray[np.uint8]:

@@ -135,6 +135,5 @@ class FedPM(MaskMethod[FedPMCfg], Generic[FedPMCfg]):
 
 def normal_scores(size: int, seed: int) -> Tensor:
     """Return scores ``[size]`` from N(0, 1), float32: a function of the seed, the same on every machine."""
-    uniform = (rng.words(size, seed, "scores") >> np.uint64(11)) * 2.0**-53
-    scores: Tensor = torch.special.ndtri(torch.from_numpy(uniform).clamp_(1e-12, 1 - 1e-12))
+    scores: Tensor = torch.special.ndtri(torch.from_numpy(rng.uniform(size, seed, "scores")).clamp_(1e-12, 1 - 1e-12))
     return scores.to(torch.float32)

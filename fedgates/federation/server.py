@@ -156,13 +156,12 @@ class Server(Generic[S]):
 
     def _silent(self, chosen: Iterable[int]) -> list[int]:
         """Return the names of the chosen clients that do not answer: each with probability `dropout`."""
-        config, record = self.config, self.record
-        return [
-            client
-            for client in (chosen if config.dropout else ())
-            if rng.uniform(config.seed, f"dropout, attempt {record.attempt}", server_round=record.server_round, client=client)
-            < config.dropout
-        ]
+        dropout, seed, record = self.config.dropout, self.config.seed, self.record
+        if not dropout:
+            return []
+        purpose = f"dropout, attempt {record.attempt}"
+        key = {"server_round": record.server_round}
+        return [client for client in chosen if rng.uniform(1, seed, purpose, **key, client=client)[0] < dropout]
 
     def _in_progress(self) -> RoundTrip:
         if self._round_trip is None:

@@ -18,7 +18,7 @@ def truncated_normal(slot: ParameterSlice, seed: int) -> NDArray[np.float64]:
 
     A function of the seed and of the parameter's name, by Philox words and the normal's quantiles.
     """
-    uniform = (rng.words(slot.size, seed, f"sparsyfed {slot.name}") >> np.uint64(11)) * 2.0**-53
+    uniform = rng.uniform(slot.size, seed, f"sparsyfed {slot.name}")
     tail = math.erfc(math.sqrt(2)) / 2
     quantiles = torch.special.ndtri(torch.from_numpy(tail + (1 - 2 * tail) * uniform)).numpy()
     return np.asarray(quantiles * math.sqrt(1 / slot.fan_in) / _DEVIATION, dtype=np.float64)

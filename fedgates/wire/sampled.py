@@ -130,8 +130,7 @@ def _choose(
 ) -> tuple[NDArray[np.bool_], NDArray[np.uint8]]:
     """Draw all candidates of each block and pick one by its importance weight; return gates ``[B, n]`` and indices ``[B]``."""
     generator, (blocks, columns) = _philox(context), frequencies.shape
-    lots = rng.words(blocks, context.seed, "select", server_round=context.server_round, client=context.client)
-    uniform = (lots >> np.uint64(11)) * 2.0**-53
+    uniform = rng.uniform(blocks, context.seed, "select", server_round=context.server_round, client=context.client)
     indices = np.empty(blocks, dtype=np.uint8)
     together = max(1, _CHUNK // (CANDIDATES * columns))
     for first in range(0, blocks, together):
