@@ -19,9 +19,8 @@ from tune import last_round
 from fedgates import rng
 from fedgates.compare import machine, markdown
 from fedgates.compare.tables import spread
-from fedgates.methods.training import Task, train_epochs
+from fedgates.methods.training import Task
 from fedgates.nn.gates import sample_with
-from fedgates.nn.optimizers import SGD
 from fedgates.types import Update, Votes
 
 SEEDS = (1, 2, 3)
@@ -42,27 +41,10 @@ class Sampled(CoupledMasks):
     """Clients train with a sampled mask a batch, straight-through, as FedPM's do."""
 
     def train(self, scores: Tensor, task: Task) -> float:
-        """Run clipped SGD on scores, with samples."""
-        rate = self.config.rate(task.server_round)
-        longest, gradient = self.config.coupled_masks.max_step / rate, self.network.gradient
+        """Train as the method does, but with a sample in place of the mean network."""
         sampler = task.generator(self.config.seed, "masks")
-
-        def convert() -> None:
-            self.gates.straight_through(scores)
-            gradient.clamp_(-longest, longest)
-
-        def clamp() -> None:
-            scores.clamp_(-7, 7)
-
-        return train_epochs(
-            self.network,
-            task,
-            self.config,
-            SGD(scores, gradient, learning_rate=rate),
-            before_forward=lambda: self.gates.load_sample(scores, sampler),
-            after_backward=convert,
-            after_step=clamp,
-        )
+        self.gates.load_mean = lambda scores: self.gates.load_sample(scores, sampler)
+        return super().train(scores, task)
 
 
 class Uncoupled(CoupledMasks):

@@ -83,10 +83,10 @@ class CoupledMasksConfig(MaskConfig):
 
     default_learning_rate = 0.0
 
-    def rate(self, server_round: int) -> float:
-        """Return the rho of a round: constant, or falling exponentially to `learning-rate-final`."""
-        first, last = self.coupled_masks.score_learning_rate, self.learning_rate_final
-        return float(first * (last / first) ** self.progress(server_round)) if last else first
+    @property
+    def initial_rate(self) -> float:
+        """The rho of the first round."""
+        return self.coupled_masks.score_learning_rate
 
     @property
     def class_prior(self) -> float:
@@ -167,8 +167,8 @@ class CoupledMasks(MaskMethod[CoupledMasksCfg], Generic[CoupledMasksCfg]):
             masks += 1
         trials = state.trials or self.config.coupled_masks.trials or default_trials(masks)
         votes = state.votes.astype(np.int64) if state.trials else np.full(state.size, trials // 2)
-        for sign, counts in ((1, more), (-1, fewer)):
-            votes += sign * trimmed(counts, masks, self.config.server.trim)[0].astype(np.int64)
+        gained, lost = (trimmed(counts, masks, self.config.server.trim)[0] for counts in (more, fewer))
+        votes = votes + gained - lost
         return replace(state, votes=np.clip(votes, 0, trials).astype(np.uint32), trials=trials)
 
 

@@ -108,7 +108,7 @@ class EntropyGates(WeightMethod[EntropyGatesCfg], Generic[EntropyGatesCfg]):
         return Weights(np.concatenate([self.initial, gates]), (0.0,), moments)
 
     def weights(self, state: Weights) -> Tensor:
-        """Return the weights times the medians of their gates, cut to the target if `entropy-gates.cut` says so."""
+        """Return the weights times the medians of their gates, cut to the target with `entropy-gates.cut`."""
         weights, gates = self.tensor(state.values).chunk(2)
         weights.mul_(hard_concrete.median(gates))
         if self.config.entropy_gates.cut:

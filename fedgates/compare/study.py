@@ -9,6 +9,7 @@ from typing import Any
 
 from fedgates.config import flatten, merged
 from fedgates.errors import ConfigError
+from fedgates.runs.totals import is_loss
 from fedgates.types import Value
 
 Config = Mapping[str, Value]
@@ -50,7 +51,7 @@ class Question:
     @property
     def smaller_is_better(self) -> bool:
         """Whether the metric is a loss."""
-        return self.metric.endswith("loss")
+        return is_loss(self.metric)
 
 
 @dataclass(frozen=True)

@@ -189,11 +189,15 @@ class RunConfig(Keys):
         last = self.num_server_rounds - 1
         return min(1.0, (server_round - 1) / last) if last else 0.0
 
+    @property
+    def initial_rate(self) -> float:
+        """The learning rate of the first round."""
+        return self.learning_rate
+
     def rate(self, server_round: int) -> float:
         """Return the learning rate of a round: constant, or changing exponentially to ``learning-rate-final``."""
-        if not self.learning_rate_final:
-            return self.learning_rate
-        return float(self.learning_rate * (self.learning_rate_final / self.learning_rate) ** self.progress(server_round))
+        first, last = self.initial_rate, self.learning_rate_final
+        return float(first * (last / first) ** self.progress(server_round)) if last else first
 
 
 class MaskConfig(RunConfig):

@@ -25,7 +25,6 @@ class DataTable(Table):
         ge=-1,
         le=2**63 - 1,
     )
-
     dirichlet_alpha: float = key(
         0.5, 'Concentration of partition = "dirichlet": small values give uneven clients, large values even ones.', gt=0
     )

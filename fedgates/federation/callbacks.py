@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from fedgates.federation.server import Server
 from fedgates.runs import checkpoint
-from fedgates.runs.best_round import RoundResult, round_result
+from fedgates.runs.best_round import RoundResult, round_result, round_results
 from fedgates.runs.folder import RunFolder
 from fedgates.runs.summary import RoundFormatter
 from fedgates.util.text import error_line
@@ -92,7 +92,7 @@ class BestCheckpointCallback(BaseCallback):
         """Find the result of the state that is kept; a run that is killed may not have written that of its last round."""
         if not resumed:
             return
-        found = [one for line in self._run.round_log.read("resume") if (one := round_result(line)) is not None]
+        found = round_results(self._run.round_log.read("resume"))
         kept = checkpoint.load_best(self._run.path, server.method.digest)
         self._best = next((one for one in found if kept is not None and one.round == kept[1]), None)
         if found and found[-1].round == first_round - 1:

@@ -102,7 +102,8 @@ class Client:
         state = self._open(request.payload)
         task = self._task(state.server_round)
         with self._seeded("train", state.server_round):
-            self._train_head(state, task)
+            if self._personal:
+                self._train_head(state, task)
             update = self.method.local_update(state.state, task)
         sent = self._with_flips(update, state)
         payload = self.method.codec.pack_update(sent, state, self.name)
@@ -139,7 +140,8 @@ class Client:
         own_classes = () if y.is_floating_point() else tuple(np.unique(examples.train.y).tolist())
         task = Task(x, y, state.server_round - 1, self.name, self.store.memory, own_classes=own_classes)
         with self._seeded("evaluation", state.server_round):
-            self._train_head(state, self._task(state.server_round))
+            if self._personal:
+                self._train_head(state, self._task(state.server_round))
             metrics = self.method.evaluate(state.state, task)
         return Reply(request.node, num_examples=len(y), metrics={k: metrics[k] for k in EVALUATED if k in metrics})
 
@@ -148,9 +150,8 @@ class Client:
         return len(self.method.network.head) > 0
 
     def _train_head(self, state: VersionedState, task: Task) -> None:
-        """Train this client's personal last layer, if the run has one, on the weights that a state stands for."""
-        if self._personal:
-            train_head(self.method.network, self.method.weights(state.state), self.store.head, task, self.config)
+        """Train this client's personal last layer on the weights that a state stands for."""
+        train_head(self.method.network, self.method.weights(state.state), self.store.head, task, self.config)
 
     def _open(self, payload: bytes) -> VersionedState:
         """Decode a state and keep it where later ones may be sent as changes to it."""

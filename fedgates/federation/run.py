@@ -24,7 +24,7 @@ from fedgates.methods.randomized_response import epsilon
 from fedgates.methods.registry import AnyMethod, Methods, build, configure
 from fedgates.report.callback import ReportCallback
 from fedgates.runs import checkpoint
-from fedgates.runs.best_round import round_result
+from fedgates.runs.best_round import round_results
 from fedgates.runs.config_file import run_values, write_config
 from fedgates.runs.folder import RunFolder, open_run
 from fedgates.trackers.callback import TrackerCallback
@@ -189,8 +189,7 @@ def _run(
         evaluate = lambda: server.evaluate(x, y)  # noqa: E731
     log_summary(server)
     everything = [*own_callbacks(setup, run), *callbacks]
-    lines = run.round_log.read("resume") if config.resume else []
-    results = [found for line in lines if (found := round_result(line)) is not None]
+    results = round_results(run.round_log.read("resume")) if config.resume else []
     try:
         with running(everything, server, first_round, resumed=bool(config.resume)):
             run_rounds(server, transport, range(first_round, config.num_server_rounds + 1), everything, evaluate, results)

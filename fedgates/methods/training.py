@@ -45,10 +45,18 @@ class Task:
     """The client's held-out examples and labels, where clients evaluate."""
     own_classes: tuple[int, ...] = ()
     """Classes of the client's training examples, where a client with classes evaluates."""
+    _log_priors: dict[tuple[int, float], Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def generator(self, seed: int, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
         """Return the generator of this client, in this round, for one purpose."""
         return generator(seed, purpose, server_round=self.server_round, client=self.client, device=device)
+
+    def log_prior(self, classes: int, pseudo_count: float) -> Tensor:
+        """Return :func:`log_prior` of the task's labels, computed once: every step of the training adds it."""
+        key = classes, pseudo_count
+        if key not in self._log_priors:
+            self._log_priors[key] = log_prior(self.y, classes, pseudo_count)
+        return self._log_priors[key]
 
 
 def batches(task: Task, config: RunConfig, epochs: int = 0, purpose: str = "batches") -> Iterator[Tensor]:
@@ -126,7 +134,7 @@ def backward(network: Network, task: Task, batch: Tensor, precision: str, class_
         output = network(_images(task.x[batch], precision)).float()
     y = task.y[batch]
     if class_prior and not y.is_floating_point():
-        output = output + log_prior(task.y, output.shape[1], class_prior)
+        output = output + task.log_prior(output.shape[1], class_prior)
     loss = F.mse_loss(output[:, 0], y) if y.is_floating_point() else F.cross_entropy(output, y)
     loss.backward()  # type: ignore[no-untyped-call]
     return loss.detach()

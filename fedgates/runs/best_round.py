@@ -33,6 +33,11 @@ def round_result(line: Line) -> RoundResult | None:
     return None if metric is None else RoundResult(line["round"], metric, float(line[metric.key]))
 
 
+def round_results(lines: Iterable[Line]) -> list[RoundResult]:
+    """Return the results of the rounds that have one, in order."""
+    return [found for line in lines if (found := round_result(line)) is not None]
+
+
 def comparable(found: Iterable[RoundResult]) -> list[RoundResult]:
     """Return the results of the metric that the last one has; others cannot be compared with it."""
     found = list(found)
@@ -84,7 +89,7 @@ def stopped(lines: Sequence[Line], config: Mapping[str, Any]) -> str:
     config : mapping
         Values of ``config.json``.
     """
-    found = [one for line in lines if (one := round_result(line)) is not None]
+    found = round_results(lines)
     done = max((line["round"] for line in lines if has_quorum(line)), default=0)
     if not found or found[-1].round != done or done >= config.get("num-server-rounds", 0):
         return ""

@@ -89,11 +89,16 @@ class Metric:
     @property
     def smaller_is_better(self) -> bool:
         """Whether the metric is a loss."""
-        return self.key.endswith("loss")
+        return is_loss(self.key)
 
     def format(self, value: float | None) -> str:
         """Return a value as text; None as a dash."""
         return f"{100 * value:.1f} %" if self.is_share and value is not None else format_number(value)
+
+
+def is_loss(key: str) -> bool:
+    """Return whether a key of ``rounds.jsonl`` is a loss, of which less is better."""
+    return key.endswith("loss")
 
 
 _ACCURACY = Metric("accuracy", "Test accuracy", "accuracy", is_share=True)

@@ -98,7 +98,7 @@ def test_a_relay_treats_a_silent_client_as_knowing_nothing():
         requests = server.open_round(server_round, NODES)
         kinds = server.record.downlink
         relays = sum(count["messages"] for kind, count in kinds.items() if kind.startswith("relay"))
-        assert relays == len(answered)  # whoever answered the round before
+        assert relays == len(answered)  # clients that answered the round before
         server.close_round([clients[request.client].reply(request) for request in requests])
         answered = {request.client for request in requests}
         assert server.record.counted == len(answered)
