@@ -45,7 +45,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedgates.config import DensityConfig, Table, WeightConfig, key
-from fedgates.methods import WeightMethod, finite_copy, to_float32, weighted_mean
+from fedgates.methods import WeightMethod, finite_copy, mean_values, to_float32
 from fedgates.methods.base import Spec
 from fedgates.methods.density import constraint_gradient
 from fedgates.methods.metrics import MaskCounts
@@ -163,12 +163,17 @@ class EntropyGates(WeightMethod[EntropyGatesCfg], Generic[EntropyGatesCfg]):
 
     # --- the server's rule
 
+    def change(self, state: Weights, update: Update) -> NDArray[np.float32]:
+        """Return the change of the weights, ``[d]``, followed by the gradient of the gates, ``[d]``."""
+        weights, gradient = np.split(update.dense(state.size), 2)
+        return np.concatenate([weights - np.split(state.values, 2)[0], gradient])
+
     def aggregate(self, state: Weights, updates: Iterable[Update], server_round: int) -> Weights:
         """Return the mean of the clients' weights, the gates after a step of Adam, and lambda after a dual step on mean P.
 
         Means are weighted by examples. Each round that changes the state takes one step, so `server_round` counts Adam's.
         """
-        mean = weighted_mean(updates, state.size)
+        mean = mean_values(updates, state.size, self.config.server.trim)
         if mean is None:
             return state
         weights, gradient = np.split(mean, 2)

@@ -22,7 +22,7 @@ import numpy as np
 from torch import Tensor
 
 from fedgates.config import TARGET_ONLY, DensityTable, WeightConfig
-from fedgates.methods import WeightMethod, largest, to_float32, weighted_mean
+from fedgates.methods import WeightMethod, largest, mean_values, to_float32
 from fedgates.methods.training import Task
 from fedgates.types import Update, Weights
 
@@ -50,7 +50,7 @@ class FedAvg(WeightMethod[FedAvgCfg], Generic[FedAvgCfg]):
 
     def aggregate(self, state: Weights, updates: Iterable[Update], server_round: int) -> Weights:  # noqa: ARG002
         """Return the mean of the clients' weights, weighted by examples, summed in float64 in the order of their names."""
-        mean = weighted_mean(updates, state.size)
+        mean = mean_values(updates, state.size, self.config.server.trim)
         return state if mean is None else Weights(to_float32(mean))
 
     def weights(self, state: Weights) -> Tensor:

@@ -27,7 +27,7 @@ import numpy as np
 from torch import Tensor
 
 from fedgates.config import TARGET_ONLY, DensityTable, Table, WeightConfig, key
-from fedgates.methods import WeightMethod, largest, to_float32, weighted_mean
+from fedgates.methods import WeightMethod, largest, mean_values, to_float32
 from fedgates.methods.metrics import MaskCounts, regrown_share_of_ones
 from fedgates.methods.training import Task
 from fedgates.nn.network import Network
@@ -82,7 +82,7 @@ class FedIHT(WeightMethod[FedIHTCfg], Generic[FedIHTCfg]):
 
     def aggregate(self, state: Weights, updates: Iterable[Update], server_round: int) -> Weights:  # noqa: ARG002
         """Return the k largest of the mean of the clients' weights, weighted by examples."""
-        mean = weighted_mean(updates, state.size)
+        mean = mean_values(updates, state.size, self.config.server.trim)
         if mean is None:
             return state
         values = to_float32(mean)

@@ -43,7 +43,7 @@ class SignSGDConfig(WeightConfig):
 
     signsgd: SignSGDTable = SignSGDTable()
 
-    unused = (WeightConfig.unused - {"privacy.flip-probability"}) | {"wire.value-type"}
+    unused = (WeightConfig.unused - {"privacy.flip-probability"}) | {"wire.value-type", "server.trim", "server.max-norm"}
     default_learning_rate = 0.1  # as in benchmarks/study/methods_digits.toml
 
 

@@ -58,7 +58,7 @@ from torch import Tensor
 
 from fedgates.config import TARGET_ONLY, DensityTable, Table, WeightConfig, key
 from fedgates.errors import ConfigError
-from fedgates.methods import WeightMethod, finite_copy, largest, to_float32, weighted_mean
+from fedgates.methods import WeightMethod, finite_copy, largest, mean_values, to_float32
 from fedgates.methods.density import cubic_density
 from fedgates.methods.metrics import MaskCounts, consensus, regrown_share_of_gates, regrown_share_of_ones
 from fedgates.methods.training import Task, train_epochs
@@ -224,9 +224,13 @@ class SparsyFed(WeightMethod[SparsyFedCfg], Generic[SparsyFedCfg]):
 
     # --- the server's rule
 
+    def change(self, state: Weights, update: Update) -> NDArray[np.float32]:
+        """Return the change that an update is, or leads to."""
+        return super().change(state, update) if self.config.sparsyfed.prune == "weights" else update.dense(state.size)
+
     def aggregate(self, state: Weights, updates: Iterable[Update], server_round: int) -> Weights:
         """Return the mean of the clients' sparse weights; or the state plus the mean of their sparse changes, pruned."""
-        mean = weighted_mean(updates, state.size)
+        mean = mean_values(updates, state.size, self.config.server.trim)
         if mean is None:
             return state
         if self.config.sparsyfed.prune == "weights":

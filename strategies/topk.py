@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedgates.config import TARGET_ONLY, DensityTable, WeightConfig
-from fedgates.methods import WeightMethod, largest, to_float32, weighted_mean
+from fedgates.methods import WeightMethod, largest, mean_values, to_float32
 from fedgates.methods.base import Spec
 from fedgates.methods.training import Task
 from fedgates.nn.network import Network
@@ -69,9 +69,13 @@ class TopK(WeightMethod[TopKCfg], Generic[TopKCfg]):
         error[kept] -= as_read(sent, self.config.wire.value_type)
         return Update(pack(kept), sent, num_examples=len(task.y), metrics=metrics, memory={ERROR: error})
 
+    def change(self, state: Weights, update: Update) -> NDArray[np.float32]:
+        """Return the change that an update is."""
+        return update.dense(state.size)
+
     def aggregate(self, state: Weights, updates: Iterable[Update], server_round: int) -> Weights:  # noqa: ARG002
         """Add the mean of the changes, weighted by examples; what a client did not send is no change."""
-        mean = weighted_mean(updates, state.size)
+        mean = mean_values(updates, state.size, self.config.server.trim)
         return state if mean is None else Weights(to_float32(state.values + mean))
 
 

@@ -160,7 +160,7 @@ class RunConfig(Keys):
     privacy: PrivacyTable = PrivacyTable()
     limits: LimitsTable = LimitsTable()
 
-    unused: ClassVar[frozenset[str]] = frozenset({"server.trim"})
+    unused: ClassVar[frozenset[str]] = frozenset({"server.trim", "server.max-norm"})
     default_learning_rate: ClassVar[float] = 0.1
     requires_density: ClassVar[bool] = False
 
@@ -205,7 +205,7 @@ class MaskConfig(RunConfig):
 
     gates: GatesTable = GatesTable()
 
-    unused = frozenset({"wire.value-type"})
+    unused = frozenset({"wire.value-type", "server.max-norm"})
 
 
 class WeightConfig(RunConfig):
@@ -213,7 +213,7 @@ class WeightConfig(RunConfig):
 
     sgd: SGDTable = SGDTable()
 
-    unused = frozenset({"server.trim", "wire.sampled-extra-bits", "privacy.flip-probability"})
+    unused = frozenset({"wire.sampled-extra-bits", "privacy.flip-probability"})
     default_learning_rate = 0.3
 
 

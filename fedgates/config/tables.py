@@ -74,13 +74,22 @@ class ServerTable(Table):
     )
     trim: float = key(
         0.0,
-        "Share of the masks whose votes are dropped at each gate, of the ones and of the zeros, against a minority of dishonest"
-        " clients.",
+        "Share of the updates to drop at each parameter, of the smallest and of the largest, against a minority of dishonest"
+        " clients: trimmed votes, or the trimmed mean of weights.",
         ge=0,
         le=0.49,
     )
-    max_examples: int = key(
-        100_000, "Largest number of examples that a client is weighted by in a mean, whatever it reports.", ge=1, le=2**31 - 1
+    max_norm: float = key(
+        0.0,
+        "Largest L2 norm of the change that a client sends, as a multiple of the round's median; an update with a larger one is"
+        " rejected. 0 sets no limit.",
+        ge=0,
+    )
+    max_examples: float = key(
+        10.0,
+        "Largest number of examples that a client is weighted by in a mean, as a multiple of the round's median, whatever it"
+        " reports.",
+        ge=1,
     )
 
 

@@ -24,7 +24,7 @@ from fedgates.wire import VersionedState
 from fedgates.wire.header import RELAY, peek
 
 _MEGABYTE = 1_000_000
-EVALUATED = ("accuracy", "loss", "own_class_accuracy")
+EVALUATED = ("accuracy", "loss", "own_class_accuracy", "not_finite")
 """Metrics of a client's evaluation."""
 
 

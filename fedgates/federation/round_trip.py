@@ -1,19 +1,28 @@
 """One exchange with the chosen clients: a request to each, and the check of each reply."""
 
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import compress
+from operator import not_
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fedgates.config import RunConfig
 from fedgates.errors import WireError
 from fedgates.federation.messages import Kind, Problem, Reply, Request
 from fedgates.runs.record import Evaluation, RoundRecord
 from fedgates.types import Update
+from fedgates.util.robust import capped
 from fedgates.wire import AcceptedUpdate, VersionedState, describe
 from fedgates.wire.broadcast import Broadcast
 from fedgates.wire.codec import Codec
 
 log = logging.getLogger("fedgates")
+Change = Callable[[Update], NDArray[np.float32]]
+"""From an update to the change of the state that it asks for."""
 
 
 class RoundTrip:
@@ -28,7 +37,7 @@ class RoundTrip:
     codec, broadcast, record
         How the state is coded, what each client has already, and the record of the round.
     config : RunConfig
-        `server.round-timeout`, the seconds that replies may take, `server.max-examples` and `dropout`.
+        `server.round-timeout`, the seconds that replies may take, `server.max-norm`, `server.max-examples` and `dropout`.
     """
 
     def __init__(
@@ -60,10 +69,28 @@ class RoundTrip:
             requests.append(Request(node, client, kind, payload, problem))
         return requests
 
-    def updates(self, replies: Iterable[Reply], *, by_name: bool) -> Iterator[Update]:
-        """Yield the updates that pass every check, in the order of the clients' names or as they arrive."""
-        if by_name:
-            replies = sorted(replies, key=lambda reply: self._awaited.get(reply.node, -1))
+    def updates(self, replies: Iterable[Reply], change: Change | None) -> Iterator[Update]:
+        """Yield the updates that pass every check.
+
+        Parameters
+        ----------
+        replies : iterable of Reply
+            As they arrive.
+        change : callable, optional
+            Returns the change of the state that an update asks for. With it, updates are compared once all have arrived, and
+            come in the order of the clients' names; without it they come as they arrive.
+        """
+        passed = self._passed(replies)
+        for update, payload in self._compared(passed, change) if change else passed:
+            self._record.count(update)
+            self._broadcast.confirm(update.client)
+            self._broadcast.collect(AcceptedUpdate(update.client, update.num_examples, payload))
+            yield update
+        for client in self._awaited.values():
+            self._record.fail(client, self._silence)
+
+    def _passed(self, replies: Iterable[Reply]) -> Iterator[tuple[Update, bytes]]:
+        """Yield each update that can be decoded, with its payload; the others are recorded and dropped."""
         for client, reply in self._first_replies(replies):
             if reply.failure:
                 self._record.fail(client, reply.failure)
@@ -74,12 +101,26 @@ class RoundTrip:
             except WireError as error:
                 self._record.reject(client, str(error))
                 continue
-            self._record.count(update)
-            self._broadcast.confirm(client)
-            self._broadcast.collect(AcceptedUpdate(client, update.num_examples, reply.payload))
-            yield update
-        for client in self._awaited.values():
-            self._record.fail(client, self._silence)
+            yield update, reply.payload
+
+    def _compared(self, passed: Iterable[tuple[Update, bytes]], change: Change) -> list[tuple[Update, bytes]]:
+        """Return the updates that are not far from the others, in the order of the clients' names, with capped examples."""
+        relays, server = self._codec.relays, self._config.server
+        found = [(update, payload if relays else b"") for update, payload in passed]  # a payload is as large as its update
+        found.sort(key=lambda each: each[0].client)
+        if server.max_norm and found:
+            norms = [_norm(change(update)) for update, _ in found]
+            middle = median(norms)
+            close = [not middle or norm <= server.max_norm * middle for norm in norms]
+            for (update, _), norm in compress(zip(found, norms, strict=True), map(not_, close)):
+                self._record.reject(
+                    update.client,
+                    f"a change of norm {norm:.3g}, expected at most server.max-norm = {server.max_norm:g} times the median of"
+                    f" the round, {middle:.3g}",
+                )
+            found = list(compress(found, close))
+        examples = capped([update.num_examples for update, _ in found], server.max_examples)
+        return [(replace(update, num_examples=n), payload) for (update, payload), n in zip(found, examples, strict=True)]
 
     def evaluations(self, replies: Iterable[Reply], *, classes: bool) -> Iterator[tuple[int, Evaluation]]:
         """Yield the name of each client whose evaluation is well-formed, with its number of examples and its metrics."""
@@ -92,7 +133,7 @@ class RoundTrip:
                 self._record.fail_evaluation(client, str(error))
                 continue
             self._broadcast.confirm(client)
-            yield client, (min(reply.num_examples, self._config.server.max_examples), metrics)
+            yield client, (reply.num_examples, metrics)
         for client in self._awaited.values():
             self._record.fail_evaluation(client, self._silence)
 
@@ -104,9 +145,7 @@ class RoundTrip:
         metrics = dict(reply.metrics)
         if "seconds" in metrics:  # no reply is later than the deadline
             metrics["seconds"] = min(metrics["seconds"], self._config.server.round_timeout)
-        return replace(
-            update, client=client, num_examples=min(reply.num_examples, self._config.server.max_examples), metrics=metrics
-        )
+        return replace(update, client=client, num_examples=reply.num_examples, metrics=metrics)
 
     @property
     def _silence(self) -> str:
@@ -127,6 +166,10 @@ def no_reply_within(seconds: float) -> str:
     return f"no reply within {seconds:g} s"
 
 
+def _norm(change: NDArray[np.float32]) -> float:
+    return float(np.linalg.norm(change.astype(np.float64)))
+
+
 def _description(reply: Reply) -> str:
     """Return what a reply's payload says it is."""
     try:
@@ -136,17 +179,19 @@ def _description(reply: Reply) -> str:
 
 
 def _evaluation_metrics(metrics: Mapping[str, float], *, classes: bool) -> dict[str, float]:
-    """Return ``loss`` of at least 0 and, with `classes`, ``accuracy`` in 0 to 1 and, if it is there, ``own_class_accuracy``.
+    """Return ``loss`` of at least 0 and shares in 0 to 1: with `classes` ``accuracy``, and others if they are there.
 
     Raises
     ------
     WireError
-        One of the first two is missing, or one is out of range.
+        Loss or accuracy is missing, or one is out of range.
     """
     loss = metrics.get("loss", -1.0)
     shares = {"accuracy": metrics.get("accuracy", -1.0)} if classes else {}
     if classes and "own_class_accuracy" in metrics:  # a client of an older version does not measure it
         shares["own_class_accuracy"] = metrics["own_class_accuracy"]
+    if "not_finite" in metrics:
+        shares["not_finite"] = metrics["not_finite"]
     for name, share in shares.items():
         if not 0 <= share <= 1:
             raise WireError(f"{name} = {share!r}, expected a number from 0 to 1")

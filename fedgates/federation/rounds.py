@@ -1,6 +1,7 @@
 """The rounds of a run: requests out, replies in, again where too few updates were accepted."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
@@ -112,10 +113,14 @@ def _attempt(
     server.close_round(transport.exchange(requests, timeout, most))
     by_clients, by_server = dict[str, float](), dict[str, float]()
     if evaluates:
+        by_server = evaluate() if evaluate else {}
+        loss, overflow = by_server.get("loss", 0.0), by_server.get("not_finite", 0.0)
+        if server.record.quorum and (overflow or not math.isfinite(loss)):
+            server.withdraw(f"{100 * overflow:.3g} % of its predictions on the test set are not finite, its loss is {loss:.3g}")
+            by_server = {}
         asks = server.config.fraction_evaluate and server.record.quorum
         requests = server.open_evaluation(available(server, transport) if asks else {})
         by_clients = server.close_evaluation(transport.exchange(requests, timeout, most))
-        by_server = evaluate() if evaluate else {}
     return server.record.line(time.monotonic() - started, {**by_server, **by_clients})
 
 
@@ -155,6 +160,11 @@ def wait_for_clients(server: Server[Any], transport: Transport) -> None:
 
 def _missed_quorum(server: Server[Any], attempts: int) -> str:
     record = server.record
+    if record.withdrawn:
+        return (
+            f"round {record.server_round} led to a state that was not kept, {attempts} times (server.max-failed-rounds):"
+            f" {record.withdrawn}"
+        )
     failures = {**record.failed, **record.rejected}
     example = f", client {min(failures)}: {failures[min(failures)]}" if failures else ""
     quorum = f"server.quorum = {server.config.server.quorum:g}"

@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Iterable, Mapping
+from functools import partial
+from statistics import median
 from typing import Any, Generic
 
 from torch import Tensor
@@ -14,6 +16,7 @@ from fedgates.methods.base import Method, S
 from fedgates.methods.metrics import MaskCounts
 from fedgates.methods.training import Task, seeded_rng
 from fedgates.runs.record import LARGEST_LOSS, RoundRecord
+from fedgates.util.robust import capped
 from fedgates.wire import VersionedState
 from fedgates.wire.broadcast import Broadcast
 
@@ -48,6 +51,8 @@ class Server(Generic[S]):
         self._broadcast = Broadcast(self.codec, self.config.limits.max_relay_updates)
         self._round_trip: RoundTrip | None = None
         """The exchange in progress."""
+        self._before = self.state
+        """The state that opened the last round."""
         self._snapshot: tuple[VersionedState, bytes] | None = None
         self.evaluation: dict[str, float] = {}
 
@@ -88,10 +93,12 @@ class Server(Generic[S]):
         With fewer accepted updates than `server.quorum` asks for the state stays as it is.
         """
         method, record, masks = self.method, self.record, MaskCounts(self.state.size)
-        updates = masks.watch(self._in_progress().updates(replies, by_name=method.spec.update != "mask"))
+        change = None if method.spec.update == "mask" else partial(method.change, self.state)
+        updates = masks.watch(self._in_progress().updates(replies, change))
         new = method.aggregate(self.state, updates, record.server_round)
         for _ in updates:  # a method may stop reading early; the rest is checked and recorded all the same
             pass
+        self._before = self.state
         record.quorum = record.counted >= max(1, math.ceil(self.config.server.quorum * len(record.selected) - 1e-9))
         if record.quorum:
             record.measures = method.round_metrics(self.state, new, masks)
@@ -100,6 +107,12 @@ class Server(Generic[S]):
         self._broadcast.close(record.server_round, changed=record.quorum)
         self._round_trip = None
         return record
+
+    def withdraw(self, reason: str) -> None:
+        """Return to the state before the round that was closed last: the new one is not to be kept."""
+        self.state, self.record.quorum, self.record.withdrawn = self._before, False, reason
+        self.record.measures, self.record.theta_histogram = {}, self.method.histogram(self.state)
+        self._broadcast.revoke(self.record.server_round)
 
     def open_evaluation(self, clients: Mapping[int, int]) -> list[Request]:
         """Return a request to each client that is to evaluate the new state; none without `fraction-evaluate` or a quorum.
@@ -122,10 +135,15 @@ class Server(Generic[S]):
         if self._round_trip is None:
             return {}
         evaluations = dict(self._round_trip.evaluations(replies, classes=self.problem.num_classes > 0))
-        self.record.evaluations, self._round_trip = evaluations, None
+        examples = capped([n for n, _ in evaluations.values()], self.config.server.max_examples)
+        results = [(n, metrics) for n, (_, metrics) in zip(examples, evaluations.values(), strict=True)]
+        self.record.evaluations, self._round_trip = dict(zip(evaluations, results, strict=True)), None
         if not evaluations:
             return {}
-        results, means = list(evaluations.values()), dict[str, float]()
+        means = dict[str, float]()
+        if median(metrics.pop("not_finite", 0.0) for _, metrics in results):
+            self.withdraw("most clients' predictions with it are not finite")
+            return {}
         for name in dict.fromkeys(name for _, metrics in results for name in metrics):
             values = [(n, min(metrics[name], LARGEST_LOSS)) for n, metrics in results if name in metrics]
             total = sum(n for n, _ in values)
@@ -169,4 +187,5 @@ class Server(Generic[S]):
         return self._round_trip
 
     def _new_record(self, server_round: int, attempt: int = 1) -> RoundRecord:
-        return RoundRecord(server_round, self.method.network.size, len(self.method.spec.arrays), attempt)
+        size, vectors = self.method.network.size, len(self.method.spec.arrays)
+        return RoundRecord(server_round, size, vectors, attempt, max_examples=self.config.server.max_examples)

@@ -57,7 +57,7 @@ def introduction_message(node: int, problem: Problem, timeout: float) -> Message
 def read_reply(message: Message, kind: Kind, max_megabytes: float) -> Reply:
     """Return a message without an error as the reply to a request of this kind; its payload is not decoded.
 
-    A payload that is too long is not read, and what is not well-formed becomes the reply's ``malformed``.
+    A payload of more than `max_megabytes` is dropped, and what is not well-formed becomes the reply's ``malformed``.
     """
     node, content = message.metadata.src_node_id, message.content
     size = sum(len(array.data) for record in content.array_records.values() for array in record.values())
@@ -71,6 +71,18 @@ def read_reply(message: Message, kind: Kind, max_megabytes: float) -> Reply:
     except WireError as error:
         return Reply(node, payload, size=size, malformed=str(error))
     return Reply(node, payload, examples, metrics, size)
+
+
+def empty(message: Message) -> None:
+    """Drop the content of a message that was read.
+
+    Flower's records are in reference cycles, so their memory would wait for the garbage collector: with large payloads, for as
+    many of them as there are clients.
+    """
+    if message.has_content():
+        for record in message.content.array_records.values():
+            record.clear()
+        message.content.clear()
 
 
 def read_introduction(message: Message) -> tuple[object, object]:

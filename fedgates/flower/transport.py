@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
 
 from flwr.app import Error, Message
 from flwr.serverapp import Grid
@@ -9,7 +11,7 @@ from flwr.serverapp import Grid
 from fedgates.federation.membership import Membership
 from fedgates.federation.messages import Kind, Problem, Reply, Request
 from fedgates.federation.round_trip import no_reply_within
-from fedgates.flower.records import introduction_message, read_introduction, read_reply, request_message
+from fedgates.flower.records import empty, introduction_message, read_introduction, read_reply, request_message
 from fedgates.util.text import error_line, one_line
 
 Pending = dict[str, Message]
@@ -84,11 +86,12 @@ class GridTransport:
             new = membership.to_ask(asked)
             asked.update(new)
             sent = push(self.grid, [introduction_message(node, problem, timeout) for node in new])
-            answers = [*replies(self.grid, self._pending, 0), *replies(self.grid, sent, min(timeout, _PATIENCE))]
+            came = chain(replies(self.grid, self._pending, 0), replies(self.grid, sent, min(timeout, _PATIENCE)))
+            answers = sorted(map(_read, came), key=lambda answer: answer.node)
             self._pending |= sent  # those without an answer
             present = set(self.nodes())
-            for answer in sorted(answers, key=lambda reply: reply.metadata.src_node_id):
-                if answer.metadata.src_node_id in present:
+            for answer in answers:
+                if answer.node in present:
                     _enter(membership, answer)
             if not new:
                 membership.update(present)
@@ -97,12 +100,14 @@ class GridTransport:
     def exchange(self, requests: Sequence[Request], timeout: float, max_megabytes: float) -> Iterator[Reply]:
         """Send requests; yield replies as they come until all are there or `timeout` seconds have passed.
 
-        A payload of more than `max_megabytes` is not read: its reply is malformed.
+        A payload of more than `max_megabytes` is dropped as it is fetched: its reply is malformed.
         """
         kinds = {request.node: request.kind for request in requests}
         messages = [request_message(request, timeout) for request in requests]
         for message in replies(self.grid, push(self.grid, messages), timeout):
-            yield to_reply(message, kinds[message.metadata.src_node_id], timeout, max_megabytes)
+            reply = to_reply(message, kinds[message.metadata.src_node_id], timeout, max_megabytes)
+            empty(message)
+            yield reply
 
     @property
     def _is_local(self) -> bool:
@@ -154,13 +159,34 @@ def error_reason(reply: Message) -> str:
     return one_line(f"error {reply.error.code}: {reason}")
 
 
-def _enter(membership: Membership, answer: Message) -> None:
+@dataclass(frozen=True)
+class _Introduction:
+    """A node's answer to the question who it is."""
+
+    node: int
+    name: object
+    """As it was given: not checked."""
+    problem: str
+    """Why it cannot take part; empty if it can."""
+    failure: str
+    """Why there is no introduction; empty if there is."""
+
+
+def _read(answer: Message) -> _Introduction:
+    """Return an introduction, and drop the rest of its message: nodes send what they like."""
     node = answer.metadata.src_node_id
     if answer.has_error():
-        membership.fail(node, error_reason(answer))
+        return _Introduction(node, None, "", error_reason(answer))
+    name, problem = read_introduction(answer)
+    empty(answer)
+    return _Introduction(node, name if isinstance(name, int) else None, one_line(problem), "")
+
+
+def _enter(membership: Membership, answer: _Introduction) -> None:
+    if answer.failure:
+        membership.fail(answer.node, answer.failure)
     else:
-        name, problem = read_introduction(answer)
-        membership.introduce(node, name, one_line(problem))
+        membership.introduce(answer.node, answer.name, answer.problem)
 
 
 def _pull(grid: Grid, sent: Message) -> list[Message]:

@@ -4,7 +4,7 @@ from fedgates.methods.base import Method, Spec
 from fedgates.methods.masks import MaskMethod, add_votes, threshold
 from fedgates.methods.metrics import MaskCounts
 from fedgates.methods.training import Task, train_epochs
-from fedgates.methods.weights import WeightMethod, finite_copy, largest, to_float32, weighted_mean
+from fedgates.methods.weights import WeightMethod, finite_copy, largest, mean_values, to_float32
 
 __all__ = [
     "MaskCounts",
@@ -16,8 +16,8 @@ __all__ = [
     "add_votes",
     "finite_copy",
     "largest",
+    "mean_values",
     "threshold",
     "to_float32",
     "train_epochs",
-    "weighted_mean",
 ]

@@ -8,8 +8,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fedgates.config import RunConfig
@@ -18,10 +20,6 @@ from fedgates.methods.training import Task, predict, score
 from fedgates.nn.network import Network
 from fedgates.types import State, Update, UpdateKind
 from fedgates.wire.codec import Codec, WireOptions
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 Cfg = TypeVar("Cfg", bound=RunConfig)
 S = TypeVar("S", bound=State)
@@ -114,6 +112,10 @@ class Method(ABC, Generic[Cfg, S]):
         ``Spec.server_memory``: it depends on its arguments alone, and of an update on its client, mask, values and
         ``num_examples`` alone.
         """
+
+    def change(self, state: S, update: Update) -> NDArray[np.float32]:
+        """Return the change of the state that an update with values asks for; `server.max-norm` limits its L2 norm."""
+        return update.dense(state.size)
 
     @abstractmethod
     def weights(self, state: S) -> Tensor:

@@ -219,11 +219,13 @@ def score(predictions: Tensor, y: Tensor, own_classes: Sequence[int] = ()) -> di
         at least 1e-12. A row that is not finite, as weights that overflow give it, is a wrong prediction of probability 0.
         With `own_classes` also ``own_class_accuracy``, of the likeliest among them, where a label of another class is wrong.
         For targets ``r2 = 1 - SSE / SST`` and ``loss``, the mean squared error. A prediction that is not finite counts as the
-        largest float32, so it is worse than any other; r2 of targets that are all the same is 0.
+        largest float32, so it is worse than any other; r2 of targets that are all the same is 0. Where predictions are not
+        finite, also ``not_finite``, their share.
     """
-    if y.is_floating_point():
-        return _score_regression(predictions[:, 0], y.double())
     finite = predictions.isfinite().all(1)
+    overflow = {} if finite.all() else {"not_finite": float((~finite).double().mean())}
+    if y.is_floating_point():
+        return {**_score_regression(predictions[:, 0], y.double()), **overflow}
     right = ((predictions.argmax(1) == y) & finite).double().mean()
     chance = predictions.gather(1, y[:, None])[:, 0].where(finite, 0)
     metrics = {"accuracy": float(right), "loss": float(-chance.clamp_min(1e-12).log().double().mean())}
@@ -231,7 +233,7 @@ def score(predictions: Tensor, y: Tensor, own_classes: Sequence[int] = ()) -> di
         own = torch.tensor(own_classes, device=y.device)
         limited = own[predictions[:, own].argmax(1)]
         metrics["own_class_accuracy"] = float(((limited == y) & finite).double().mean())
-    return metrics
+    return {**metrics, **overflow}
 
 
 def _score_regression(predictions: Tensor, y: Tensor) -> dict[str, float]:

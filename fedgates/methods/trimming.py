@@ -1,16 +1,23 @@
-"""Trimmed votes: a round's counts without the extremes on either side."""
+"""Trimmed votes and trimmed means: a round's updates without the extremes on either side.
+
+Yin, Chen, Ramchandran, Bartlett: Byzantine-Robust Distributed Learning, ICML 2018, arXiv 1803.01498, definition 2.
+"""
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+_BLOCK = 1 << 16
+"""Number of coordinates that are sorted at a time."""
 
 
 def trimmed(ones: NDArray[np.uint32], masks: int, share: float) -> tuple[NDArray[np.uint32], int]:
     """Return the coordinate-wise trimmed counts of bits.
 
-    The ``b = floor(share * masks)`` smallest and the b largest bits of each gate are dropped (Yin, Chen, Ramchandran, Bartlett:
-    Byzantine-Robust Distributed Learning, ICML 2018, arXiv 1803.01498, definition 2). Of n ones among K bits that leaves
-    ``min(max(n - b, 0), K - 2 b)`` ones among ``K - 2 b``: up to b clients that vote together do not count at a gate where all
-    others agree.
+    The ``b = floor(share * masks)`` smallest and the b largest bits of each gate are dropped. Of n ones among K bits that
+    leaves ``min(max(n - b, 0), K - 2 b)`` ones among ``K - 2 b``: up to b clients that vote together do not count at a gate
+    where all others agree.
 
     Parameters
     ----------
@@ -26,8 +33,39 @@ def trimmed(ones: NDArray[np.uint32], masks: int, share: float) -> tuple[NDArray
     tuple
         The remaining ones, uint32 ``[d]``, and the number of bits that remain.
     """
-    dropped = int(share * masks + 1e-9)
+    dropped = _dropped(share, masks)
     left = masks - 2 * dropped
     if not dropped:
         return ones, masks
     return np.minimum(np.maximum(ones, np.uint32(dropped)) - np.uint32(dropped), np.uint32(left)), left
+
+
+def trimmed_mean(values: Sequence[NDArray[np.float32]], share: float) -> NDArray[np.float64]:
+    """Return the coordinate-wise trimmed mean of vectors.
+
+    At each coordinate the ``floor(share * K)`` smallest and as many of the largest of the K numbers are dropped; the rest is
+    averaged, each with the same weight, whatever number of examples its client reports.
+
+    Parameters
+    ----------
+    values : sequence of numpy.ndarray
+        K vectors ``[d]`` of finite numbers.
+    share : float
+        Share of the vectors to drop on either side, below .5.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape ``[d]``, float64.
+    """
+    dropped = _dropped(share, len(values))
+    mean = np.empty(len(values[0]))
+    for start in range(0, len(mean), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        ordered = np.sort(np.stack([vector[block] for vector in values]), axis=0)
+        mean[block] = ordered[dropped : len(values) - dropped].mean(axis=0, dtype=np.float64)
+    return mean
+
+
+def _dropped(share: float, count: int) -> int:
+    return int(share * count + 1e-9)

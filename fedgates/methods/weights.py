@@ -13,6 +13,7 @@ from fedgates.methods.base import Method, Spec
 from fedgates.methods.inertia import inertia
 from fedgates.methods.metrics import MaskCounts
 from fedgates.methods.training import Task, train_epochs
+from fedgates.methods.trimming import trimmed_mean
 from fedgates.nn.network import Network
 from fedgates.nn.optimizers import SGD
 from fedgates.types import Update, Weights
@@ -44,6 +45,10 @@ class WeightMethod(Method[WeightCfg, Weights], Generic[WeightCfg]):
     def weights(self, state: Weights) -> Tensor:
         """Return the state's weights, ``[d]``."""
         return self.tensor(state.values)
+
+    def change(self, state: Weights, update: Update) -> NDArray[np.float32]:
+        """Return how an update differs from the state that the client started from; its values are weights."""
+        return update.dense(state.size) - state.values
 
     def tensor(self, values: NDArray[np.float32]) -> Tensor:
         """Return a copy of values ``[d]`` on the network's device."""
@@ -105,11 +110,15 @@ def to_float32(values: NDArray[np.float64]) -> NDArray[np.float32]:
     return np.clip(values, -largest_of_all, largest_of_all).astype(np.float32)
 
 
-def weighted_mean(updates: Iterable[Update], size: int) -> NDArray[np.float64] | None:
+def mean_values(updates: Iterable[Update], size: int, trim: float = 0.0) -> NDArray[np.float64] | None:
     """Return the mean ``[size]`` of updates' values, weighted by examples: ``sum_k n_k v_k / sum_k n_k``; None of no updates.
 
-    A value whose mask is 0 counts as 0. The sum is float64, in the order of the updates.
+    A value whose mask is 0 counts as 0. The sum is float64, in the order of the updates. With `trim` above 0 it is the
+    unweighted :func:`~fedgates.methods.trimming.trimmed_mean`, which needs all updates in memory.
     """
+    if trim:
+        values = [update.dense(size) for update in updates]
+        return trimmed_mean(values, trim) if values else None
     total, examples = np.zeros(size, dtype=np.float64), 0
     for update in updates:
         total += update.num_examples * update.dense(size).astype(np.float64)

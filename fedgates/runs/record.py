@@ -6,12 +6,13 @@ Bytes are whole payloads, headers included, summed over the round's clients; wha
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from fedgates.types import Update, count_ones
 from fedgates.util.entropy import binary_entropy
+from fedgates.util.robust import capped
 from fedgates.util.text import one_line
 
 Traffic = dict[str, dict[str, int]]
@@ -32,7 +33,9 @@ class RoundRecord:
     vectors: int = 1
     """Number of vectors of that size in an update."""
     attempt: int = 1
-    """Above 1 if the round missed its quorum before."""
+    """Above 1 if the round missed its quorum before, or its state was withdrawn."""
+    max_examples: float = math.inf
+    """Largest number of examples that a client is weighted by in a mean, as a multiple of the median."""
     downlink: Traffic = field(default_factory=dict)
     """Payloads to the clients that train."""
     uplink: Traffic = field(default_factory=dict)
@@ -64,7 +67,9 @@ class RoundRecord:
     evaluations: dict[int, Evaluation] = field(default_factory=dict)
     """Client to its evaluation of the new state."""
     quorum: bool = True
-    """Whether enough updates were accepted."""
+    """Whether enough updates were accepted, and the state that they led to was kept."""
+    withdrawn: str = ""
+    """Why the new state was not kept; empty if it was."""
 
     def sent(self, client: int, kind: str, payload_bytes: int) -> None:
         """Count a payload to a client that trains; `kind` is its description by :func:`fedgates.wire.describe`."""
@@ -140,12 +145,14 @@ class RoundRecord:
             "attempt": self.attempt,
             "uplink": dict(sorted(self.uplink.items())),
             "downlink": dict(sorted(self.downlink.items())),
-            "train_loss": _weighted(self.losses),
+            "train_loss": self._weighted(self.losses),
             "rejected": {str(client): reason for client, reason in sorted(self.rejected.items())},
             "failed": {str(client): reason for client, reason in sorted(self.failed.items())},
         }
+        if self.withdrawn:
+            own["withdrawn"] = self.withdrawn
         if self.accuracies:
-            own["train_accuracy"] = _weighted(self.accuracies)
+            own["train_accuracy"] = self._weighted(self.accuracies)
         if self.theta_histogram:
             own["theta_histogram"] = self.theta_histogram
         if self.seconds:
@@ -162,6 +169,11 @@ class RoundRecord:
             }
         other = {key: value for key, value in {**self.measures, **evaluation}.items() if key not in own}
         return own | {key: _finite(value) for key, value in other.items()}
+
+    def _weighted(self, values: Sequence[tuple[int, float]]) -> float | None:
+        """Return the mean of clients' values, weighted by their numbers of examples."""
+        examples = capped([n for n, _ in values], self.max_examples)
+        return _ratio(math.fsum(n * value for n, (_, value) in zip(examples, values, strict=True)), sum(examples))
 
 
 def _add(traffic: Traffic, kind: str, payload_bytes: int) -> None:
@@ -185,11 +197,6 @@ def _finite(value: float | None) -> float | None:
 def _mean(values: Iterable[float]) -> float | None:
     values = list(values)
     return math.fsum(values) / len(values) if values else None  # fsum: independent of the order of replies
-
-
-def _weighted(values: Iterable[tuple[int, float]]) -> float | None:
-    values = list(values)
-    return _ratio(math.fsum(n * value for n, value in values), sum(n for n, _ in values))
 
 
 def _ratio(numerator: float, denominator: float) -> float | None:

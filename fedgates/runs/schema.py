@@ -67,6 +67,7 @@ def _object_of(accepts: Callable[[Any], bool], expected: str) -> Kind:
     return Kind(expected, lambda value: isinstance(value, dict) and all(map(accepts, value.values())))
 
 
+_TEXT = Kind("text", lambda value: isinstance(value, str))
 _COUNT, _POSITIVE, _BYTES = _integer(0, 10**9), _integer(1, 10**9), _integer(0, 10**18)
 _SHARE = _number(0, 1 + 1e-9, "a number from 0 to 1")
 _RATE = _number(0, 1e9, "a number from 0 to 1,000,000,000")
@@ -143,6 +144,7 @@ KEYS: tuple[Key, ...] = (
     Key("train_loss", _FINITE, "Mean training loss of accepted updates, weighted by their numbers of examples.", _LOSS),
     Key("rejected", _REASONS, "Why each rejected update was rejected."),
     Key("failed", _REASONS, "Why each failed client sent no update."),
+    Key("withdrawn", _TEXT, "Why the new state was not kept: the round counts as one without a quorum."),
     Key("train_accuracy", _SHARE, "Mean accuracy of clients' own models on their held-out images, weighted by examples."),
     Key("theta_histogram", _COUNTS, "Number of gates whose keep-probability is in each of 20 equal bins of 0 to 1.", "gates"),
     Key("client_seconds", _RATE, "Mean time from message to reply that accepted clients report.", "seconds"),

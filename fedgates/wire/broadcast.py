@@ -72,6 +72,13 @@ class Broadcast:
             self._accepted[server_round] = sorted(self._collected, key=lambda update: update.client) if changed else None
         self._collected = []
 
+    def revoke(self, server_round: int) -> None:
+        """Record that a closed round has not changed the state after all: clients that were sent the new one know none."""
+        if server_round in self._accepted:
+            self._accepted[server_round] = None
+        self._crcs.pop(server_round + 1, None)
+        self._known = {client: known for client, known in self._known.items() if known <= server_round}
+
     def payload(self, client: int) -> bytes:
         """Return the smallest payload for this client, which counts as knowing no state until :meth:`confirm`."""
         base = self._known.pop(client, None)

@@ -34,7 +34,7 @@ personal-epochs precision seed uplink downlink output-dir trackers resume"""
 TABLES = {
     "data": "seed dirichlet-alpha classes-per-client samples-per-client",
     "synthetic": "features support examples noise",
-    "server": "quorum max-failed-rounds round-timeout min-clients trim max-examples",
+    "server": "quorum max-failed-rounds round-timeout min-clients trim max-norm max-examples",
     "client": "threads",
     "density": "target penalty entropy-bonus entropy-bonus-final dual-learning-rate dual-restart",
     "wire": "sampled-extra-bits value-type",
@@ -80,17 +80,17 @@ def test_flat_keys_come_first_and_in_order():
 @pytest.mark.parametrize(
     ("method", "absent"),
     [
-        ("coupled-masks", "sgd density.target fedpm learning-rate logit-adjustment privacy wire"),
-        ("fedpm", "sgd density.target density.entropy-bonus density.dual-restart wire.value-type"),
-        ("fedmask", "sgd density.target fedpm.score-init wire.sampled-extra-bits wire.value-type"),
-        ("one-bit-gates", "sgd density.penalty server.trim privacy wire.value-type entropy-gates"),
-        ("entropy-gates", "gates fedpm density.penalty server.trim privacy uplink wire.sampled-extra-bits one-bit-gates"),
-        ("sparsyfed", "gates fedpm density.penalty density.entropy-bonus server.trim privacy wire.sampled-extra-bits"),
-        ("lips", "gates density uplink server.trim privacy wire.sampled-extra-bits sparsyfed"),
-        ("topk", "gates density.penalty server.trim privacy wire.sampled-extra-bits"),
-        ("signsgd", "gates density server.trim wire.sampled-extra-bits wire.value-type"),
-        ("fediht", "gates density.penalty server.trim privacy wire.sampled-extra-bits"),
-        ("fedavg", "gates density.penalty uplink server.trim privacy wire.sampled-extra-bits lips"),
+        ("coupled-masks", "sgd density.target fedpm learning-rate logit-adjustment privacy wire server.max-norm"),
+        ("fedpm", "sgd density.target density.entropy-bonus density.dual-restart wire.value-type server.max-norm"),
+        ("fedmask", "sgd density.target fedpm.score-init wire.sampled-extra-bits wire.value-type server.max-norm"),
+        ("one-bit-gates", "sgd density.penalty server.trim privacy wire.value-type entropy-gates server.max-norm"),
+        ("entropy-gates", "gates fedpm density.penalty privacy uplink wire.sampled-extra-bits one-bit-gates"),
+        ("sparsyfed", "gates fedpm density.penalty density.entropy-bonus privacy wire.sampled-extra-bits"),
+        ("lips", "gates density uplink privacy wire.sampled-extra-bits sparsyfed"),
+        ("topk", "gates density.penalty privacy wire.sampled-extra-bits"),
+        ("signsgd", "gates density server.trim wire.sampled-extra-bits wire.value-type server.max-norm"),
+        ("fediht", "gates density.penalty privacy wire.sampled-extra-bits"),
+        ("fedavg", "gates density.penalty uplink privacy wire.sampled-extra-bits lips"),
     ],
 )
 def test_keys_that_do_not_apply_to_a_method(configs, method, absent):
@@ -112,7 +112,7 @@ def test_keys_that_do_not_apply_to_a_method(configs, method, absent):
         ("topk", "density.target sgd.momentum uplink wire.value-type"),
         ("signsgd", "signsgd.server-learning-rate privacy.flip-probability uplink learning-rate-final"),
         ("fediht", "fediht.clients density.target uplink wire.value-type"),
-        ("fedavg", "density.target sgd.weight-decay wire.value-type learning-rate-final"),
+        ("fedavg", "server.trim server.max-norm density.target sgd.weight-decay wire.value-type learning-rate-final"),
     ],
 )
 def test_keys_that_apply_to_a_method(configs, method, present):

@@ -197,12 +197,13 @@ def test_a_claim_to_many_images_is_held_within_max_examples(raw, tmp_path):
                 reply.content[METRICS] = MetricRecord({"num-examples": 2**31 - 1, "accuracy": 1.0, "loss": 0.0})
             return reply
 
-    nodes = [save(tmp_path / f"{i}.npz", slice(50 * i, 50 * i + 50)) | {"partition-id": i} for i in range(2)]
-    (line,) = run_of(raw, nodes, Boasting, num_server_rounds=1, max_examples=30).round_log.read()
-    boasted, honest = (line["client_evaluations"][name] for name in "01")
-    assert (boasted["examples"], honest["examples"]) == (30, 10)
-    assert line["client_accuracy"] == pytest.approx((30 + 10 * honest["accuracy"]) / 40)
-    assert line["client_accuracy_macro"] == pytest.approx((1 + honest["accuracy"]) / 2)
+    nodes = [save(tmp_path / f"{i}.npz", slice(50 * i, 50 * i + 50)) | {"partition-id": i} for i in range(3)]
+    (line,) = run_of(raw, nodes, Boasting, num_server_rounds=1, max_examples=3).round_log.read()
+    boasted, *honest = (line["client_evaluations"][name] for name in "012")
+    assert [boasted["examples"], *(each["examples"] for each in honest)] == [30, 10, 10]
+    accuracy = honest[0]["accuracy"] + honest[1]["accuracy"]
+    assert line["client_accuracy"] == pytest.approx((30 + 10 * accuracy) / 50)
+    assert line["client_accuracy_macro"] == pytest.approx((1 + accuracy) / 3)
 
 
 def test_the_model_is_the_one_that_a_server_with_data_makes_of_the_same_devices(raw, tmp_path):

@@ -1,6 +1,7 @@
 """Introductions over a grid whose answers the test supplies: slow, mute, failing, doubled and returning nodes."""
 
 import time
+from copy import deepcopy
 
 from flwr.app import Error, Message
 from flwr.supercore.task_identity import TaskIdentity
@@ -33,7 +34,7 @@ class Grid:
     def pull_messages(self, message_ids):
         questions = [self.questions[i] for i in message_ids]
         return [
-            Message(answer, reply_to=question)
+            Message(deepcopy(answer), reply_to=question)
             for question in questions
             if (answer := self.answers.get(question.metadata.dst_node_id)) is not None
         ]

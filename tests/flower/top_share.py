@@ -3,7 +3,7 @@
 import numpy as np
 
 from fedgates.config import WeightConfig, key
-from fedgates.methods import Spec, WeightMethod, largest, weighted_mean
+from fedgates.methods import Spec, WeightMethod, largest, mean_values
 from fedgates.types import Update, Weights, pack
 
 
@@ -26,5 +26,5 @@ class TopShare(WeightMethod):
         return Update(pack(mask), change[mask], num_examples=len(task.y), metrics=metrics)
 
     def aggregate(self, state, updates, server_round):
-        change = weighted_mean(updates, state.size)
+        change = mean_values(updates, state.size)
         return state if change is None else Weights(state.values + change.astype(np.float32))

@@ -1,4 +1,4 @@
-"""Trimmed votes, against bits that are sorted and dropped one by one, and what a server makes of them."""
+"""Trimmed votes and means, against numbers that are sorted and dropped one by one, and what a server makes of them."""
 
 from fractions import Fraction
 from itertools import pairwise
@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 from fedgates.errors import ConfigError
-from fedgates.methods import add_votes
-from fedgates.methods.registry import BUILT_IN, configure
-from fedgates.methods.trimming import trimmed
+from fedgates.methods import add_votes, mean_values
+from fedgates.methods.registry import BUILT_IN, config_classes, configure
+from fedgates.methods.trimming import trimmed, trimmed_mean
 from fedgates.nn.network import Network
 from fedgates.types import Update, Votes, pack
 
-WITH_VOTES = {"coupled-masks", "fedpm", "fedmask"}
+WITHOUT = {"one-bit-gates", "signsgd"}
 PERCENT = st.integers(0, 49).map(lambda percent: percent / 100)
 
 
@@ -162,13 +162,45 @@ def test_theta_is_the_share_of_what_was_left(method, config):
     assert found.theta(second).tolist() == pytest.approx([1, 1, 0.6, 0])
 
 
+# --- means
+
+FLOATS = st.floats(-(2.0**100), 2.0**100, width=32)
+
+
+@given(
+    st.integers(1, 12).flatmap(lambda d: st.lists(st.lists(FLOATS, min_size=d, max_size=d), min_size=1, max_size=9)), PERCENT
+)
+def test_a_trimmed_mean_is_that_of_the_sorted_numbers_without_the_extremes(vectors, share):
+    dropped = dropped_of(len(vectors), share)
+    kept = [sorted(column)[dropped : len(vectors) - dropped] for column in zip(*vectors, strict=True)]
+    found = trimmed_mean([np.array(vector, np.float32) for vector in vectors], share)
+    exact = [float(sum(map(Fraction, map(float, each))) / len(each)) for each in kept]
+    np.testing.assert_allclose(found, exact, rtol=1e-12, atol=1e15)
+
+
+def test_a_trimmed_mean_of_many_coordinates_is_that_of_each():
+    vectors = np.random.default_rng(3).normal(size=(7, 150_001)).astype(np.float32)
+    np.testing.assert_allclose(trimmed_mean(list(vectors), 0.3), np.sort(vectors, axis=0)[2:5].mean(0, dtype=np.float64))
+
+
+def test_extremes_and_claims_of_many_examples_do_not_move_a_trimmed_mean():
+    honest = [Update(None, np.array([v, -v], np.float32), num_examples=1) for v in (1, 2, 3)]
+    liar = Update(None, np.array([1e30, -1e30], np.float32), num_examples=2**31 - 1)
+    assert mean_values([*honest, liar], 2, trim=0.25).tolist() == [2.5, -2.5]
+    assert mean_values([], 2, trim=0.25) is None
+    mask = pack(np.array([True, False]))
+    sparse = [Update(mask, np.array([v], np.float32)) for v in (1, 2, 9)]  # a value that is not sent counts as 0
+    assert mean_values(sparse, 2, trim=0.34).tolist() == [2, 0]
+
+
 # --- who takes it
 
 
 @pytest.mark.parametrize("strategy", BUILT_IN)
-def test_methods_without_votes_refuse_it(strategy):
-    raw = {"strategy": strategy, "trim": 0.1}
-    if strategy in WITH_VOTES:
+def test_methods_that_take_a_majority_or_a_fixed_mean_refuse_it(strategy):
+    needed = {"density.target": 0.5} if config_classes()[strategy].requires_density else {}
+    raw = {"strategy": strategy, "trim": 0.1, **needed}
+    if strategy not in WITHOUT:
         assert configure(raw)[1].server.trim == 0.1
         return
     with pytest.raises(ConfigError, match=rf"^trim = 0\.1: expected 0\.0: strategy {strategy} does not use it$"):

@@ -7,7 +7,7 @@ from configs import config_of
 from fedgates.strategies.fedavg import FedAvg, FedAvgConfig
 from torch import nn
 
-from fedgates.methods import largest, to_float32, weighted_mean
+from fedgates.methods import largest, mean_values, to_float32
 from fedgates.methods.training import Task
 from fedgates.nn.gates import Gates
 from fedgates.nn.network import Network
@@ -144,10 +144,10 @@ def test_largest():
     assert found == [[], [1], [1, 2], [1, 2, 3], [1, 2, 3, 4], [0, 1, 2, 3, 4], [0, 1, 2, 3, 4]]
 
 
-def test_weighted_mean_of_sparse_updates_counts_what_is_missing_as_zero():
+def test_mean_values_of_sparse_updates_counts_what_is_missing_as_zero():
     sparse = Update(pack(np.array([True, False, True])), np.array([3, 6], dtype=np.float32), num_examples=1)
-    assert weighted_mean([sparse, update(1, 1, 1, examples=2)], 3).tolist() == [5 / 3, 2 / 3, 8 / 3]
-    assert weighted_mean([], 3) is None
+    assert mean_values([sparse, update(1, 1, 1, examples=2)], 3).tolist() == [5 / 3, 2 / 3, 8 / 3]
+    assert mean_values([], 3) is None
 
 
 def test_final_learning_rate_is_reached_exponentially():

@@ -102,7 +102,7 @@ def update(mask, values, examples):
     return Update(pack(np.array(mask, dtype=bool)), np.array(values, dtype=np.float32), num_examples=examples)
 
 
-def test_the_largest_of_the_weighted_mean_are_kept():
+def test_the_largest_of_the_mean_values_are_kept():
     updates = [update([1, 1, 0, 0], [4, -2], 10), update([0, 1, 1, 1], [-2, 3, 0.5], 30)]
     # the mean is 1, -2, 2.25, .375
     assert method().aggregate(weights(9, 9, 9, 9), updates, 1).values.tolist() == [0, -2, 2.25, 0]
