@@ -7,7 +7,7 @@ is imported when the name is used: a model file loads with torch and NumPy alone
 import importlib
 from typing import TYPE_CHECKING
 
-from fedgates.errors import ConfigError, ModelFileError, NetworkError, QuorumError
+from fedgates.errors import ConfigError, ModelFileError, NetworkError, QuorumError, StorageError
 
 if TYPE_CHECKING:
     from fedgates.flower.simulation import SimulationResult, simulate
@@ -21,7 +21,17 @@ _LAZY = {
     "simulate": "fedgates.flower.simulation",
 }
 
-__all__ = ["ConfigError", "Model", "ModelFileError", "NetworkError", "QuorumError", "SimulationResult", "load", "simulate"]
+__all__ = [
+    "ConfigError",
+    "Model",
+    "ModelFileError",
+    "NetworkError",
+    "QuorumError",
+    "SimulationResult",
+    "StorageError",
+    "load",
+    "simulate",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -24,5 +24,9 @@ class QuorumError(RuntimeError):
     """Too few clients, or too few accepted updates; the run can be resumed from its last checkpoint."""
 
 
+class StorageError(RuntimeError):
+    """A run's files cannot be written or read, as on a full disk; the run can be resumed from its last checkpoint."""
+
+
 class ModelFileError(ValueError):
     """A model file that cannot be read."""

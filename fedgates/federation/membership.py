@@ -2,7 +2,8 @@
 
 Node numbers are random in every simulation. A client's name is its `partition-id`; a device without one goes by its node
 number. A node introduces itself once; the choice of a round is a function of (seed, round) and the available names. Names are
-what clients claim: who may connect at all is decided by the engine's node authentication.
+what clients claim, and the first node with a name keeps it for the run. Who may connect at all is decided by the engine's node
+authentication, with which a node number stands for a registered key; without it a device that restarts is another node.
 """
 
 import logging
@@ -48,8 +49,10 @@ class Membership:
         """Node to name."""
         self._left_out: dict[int, str] = {}
         """Node to the reason why it cannot take part."""
-        self._doubles: set[int] = set()
-        """Those of them whose name another node had: asked again when a name becomes free."""
+        self.owners: dict[int, int] = {}
+        """Name to the node that claimed it first, and keeps it for the run."""
+        self._claimed: dict[int, int] = {}
+        """Node to the name that it claimed first."""
         self._retries: dict[int, _Retry] = {}
         """Nodes whose introduction has failed."""
 
@@ -58,15 +61,16 @@ class Membership:
         """Name to node of the available clients."""
         return {name: node for node, name in self._names.items() if node in self._present}
 
+    def restore(self, owners: Mapping[int, int]) -> None:
+        """Take over the names of an earlier part of the run: name to node."""
+        self.owners = dict(owners)
+        self._claimed = {node: name for name, node in owners.items()}
+
     def update(self, nodes: Collection[int]) -> None:
         """Take note of the nodes that are connected now, and forget the others."""
         present = self._present = set(nodes)
-        known = present
-        if set(self._names) - present:  # a name is free again, perhaps for a device that came back as another node
-            known = present - self._doubles
-            self._doubles = set()
         self._names = {node: name for node, name in self._names.items() if node in present}
-        self._left_out = {node: reason for node, reason in self._left_out.items() if node in known}
+        self._left_out = {node: reason for node, reason in self._left_out.items() if node in present}
 
     def to_ask(self, pending: Collection[int]) -> list[int]:
         """Return the connected nodes to ask for an introduction now, apart from those whose answer is `pending`."""
@@ -80,21 +84,27 @@ class Membership:
         name = client_name(given, node)
         if self._names.get(node) == name:
             return
-        if problem:
-            log.warning("client %d is left out: %s", name, problem)
-            self._left_out[node] = problem
-        elif name in self._names.values():
-            self._left_out[node] = f"there is a client {name} already"
-            self._doubles.add(node)
-            log.warning("node %d is left out: %s", node, self._left_out[node])
+        owner, own = self.owners.get(name, node), self._claimed.get(node, name)
+        if owner != node:
+            self._leave_out(node, f"node {node}", f"client {name} is node {owner}, the first with that number in this run")
+        elif own != name:
+            self._leave_out(node, f"node {node}", f"it is client {own} in this run, and now has the number {name}")
+        elif problem:
+            self._leave_out(node, f"client {name}", problem)
         else:
             self._names[node] = name
+        if owner == node:
+            self.owners[self._claimed.setdefault(node, name)] = node
 
     def fail(self, node: int, reason: str) -> None:
         """Record that a node's introduction failed; it is asked again after a pause that doubles each time."""
         pause = self._retries[node].pause if node in self._retries else _PAUSE
         self._retries[node] = _Retry(time.monotonic() + pause, min(2 * pause, _LONGEST_PAUSE), reason)
         log.warning("node %d did not introduce itself, retrying in %g s: %s", node, pause, reason)
+
+    def _leave_out(self, node: int, who: str, reason: str) -> None:
+        self._left_out[node] = reason
+        log.warning("%s is left out: %s", who, reason)
 
     @property
     def settled(self) -> bool:

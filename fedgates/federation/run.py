@@ -1,5 +1,6 @@
 """One whole run: settings, data and method checked, a folder opened, the rounds run, and what the run leaves."""
 
+import errno
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,11 +8,12 @@ from typing import Any
 
 from fedgates import data, trackers
 from fedgates.config import RunConfig, as_pair, changed, to_dict
-from fedgates.errors import ConfigError, NetworkError, QuorumError
+from fedgates.errors import ConfigError, NetworkError, QuorumError, StorageError
 from fedgates.federation.callbacks import (
     BestCheckpointCallback,
     Callback,
     CheckpointCallback,
+    DevicesCallback,
     LogCallback,
     ProgressCallback,
     running,
@@ -31,8 +33,10 @@ from fedgates.trackers.callback import TrackerCallback
 from fedgates.types import Value
 
 log = logging.getLogger("fedgates")
-REFUSALS = (ConfigError, NetworkError, QuorumError)
+REFUSALS = (ConfigError, NetworkError, QuorumError, StorageError)
 """Errors that end a run with one line; a traceback would bury it."""
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""Errors of writing that a user can mend, whichever file they are about; Python names none in that of a full disk."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +198,16 @@ def _run(
         with running(everything, server, first_round, resumed=bool(config.resume)):
             run_rounds(server, transport, range(first_round, config.num_server_rounds + 1), everything, evaluate, results)
     except QuorumError as error:
-        raise QuorumError(f"{error}; to go on: {as_pair('resume', str(run.path))}") from None
+        raise QuorumError(f"{error}; {_to_resume(run)}") from None
+    except OSError as error:
+        if error.errno in _FULL or run.is_part(error.filename):
+            file = error.filename or run.path
+            raise StorageError(f"{file} cannot be written or read: {error.strerror}; {_to_resume(run)}") from error
+        raise
+
+
+def _to_resume(run: RunFolder) -> str:
+    return f"to go on: {as_pair('resume', str(run.path))}"
 
 
 def own_callbacks(setup: Setup, run: RunFolder) -> list[Callback]:
@@ -208,6 +221,7 @@ def own_callbacks(setup: Setup, run: RunFolder) -> list[Callback]:
         LogCallback(run),
         ProgressCallback(config.num_server_rounds),
         CheckpointCallback(run),
+        *([DevicesCallback(run)] if setup.num_clients is None else []),
         *([BestCheckpointCallback(run)] if config.keep_best else []),
         TrackerCallback(config.trackers, run.path, values),
         *([ModelCallback(run, setup.dataset)] if config.personal == "none" else []),

@@ -9,7 +9,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from fedgates.federation.callbacks import Callback
 from fedgates.federation.run import REFUSALS, run_federation
-from fedgates.flower.startup import config_is_checked, end_flower_process
+from fedgates.flower.startup import check_temporary_folder, config_is_checked, end_flower_process
 from fedgates.flower.transport import GridTransport
 from fedgates.methods.registry import Methods
 from fedgates.runs.folder import RunFolder
@@ -44,6 +44,7 @@ def make_server_app(methods: Methods | None = None, callbacks: Callable[[], Sequ
         """Run one federation from the run config."""
         log_to_stdout()
         try:
+            check_temporary_folder()
             run_on_grid(grid, context.run_config, app.methods, app.make_callbacks())
         except REFUSALS as error:
             log.error("fedgates: %s", error)  # noqa: TRY400  # one line

@@ -91,8 +91,8 @@ def simulate(
     ------
     ConfigError, NetworkError
         The settings cannot be used; the message is one line.
-    QuorumError
-        Too few updates were accepted; the message says how to resume.
+    QuorumError, StorageError
+        Too few updates were accepted, or the run's files cannot be written; the message says how to resume.
     """
     nodes = list(node_configs or [])
     if (type(num_clients) is not int or num_clients < 1) and not nodes:

@@ -11,9 +11,15 @@ import threading
 import warnings
 from pathlib import Path
 
+from fedgates.errors import ConfigError
+
 _SERVER_THREAD = "server_th_with_start_checks"
 """Part of the name of the thread in which Flower runs the ServerApp; without such a thread there is no wait."""
 _checked = threading.Event()
+_SOCKET = "/ray/session_2026-01-01_00-00-00_000000_0000000/sockets/plasma_store"
+"""The longest path of a socket that Ray makes below its temporary folder."""
+_LONGEST_SOCKET = 107
+"""Bytes in the path of a Unix socket."""
 
 
 def config_is_checked() -> None:
@@ -23,11 +29,33 @@ def config_is_checked() -> None:
 
 def wait_for_check() -> None:
     """Block the main thread of Flower's simulation process until :func:`config_is_checked`; do nothing in other processes."""
-    if Path(sys.argv[0]).name == "flwr-simulation" and threading.current_thread() is threading.main_thread():
+    if in_simulation() and threading.current_thread() is threading.main_thread():
         warnings.filterwarnings("ignore", message="Tip: In future versions of Ray", category=FutureWarning)
         _leave_folder()
         while not _checked.wait(0.1) and any(_SERVER_THREAD in thread.name for thread in threading.enumerate()):
             pass
+
+
+def check_temporary_folder() -> None:
+    """Check that Ray can make its sockets in the temporary folder.
+
+    Raises
+    ------
+    ConfigError
+        Its path is too long; names the environment variable.
+    """
+    key = "RAY_TMPDIR" if "RAY_TMPDIR" in os.environ else "TMPDIR"
+    folder, most = os.environ.get(key, ""), _LONGEST_SOCKET - len(_SOCKET)
+    if in_simulation() and len(os.fsencode(folder)) > most:
+        expected = (
+            f"a folder whose path has at most {most} bytes, for Ray's Unix sockets; Flower's local SuperLink keeps its value"
+        )
+        raise ConfigError(key, folder, expected)
+
+
+def in_simulation() -> bool:
+    """Return whether this is the process of Flower's simulation engine."""
+    return Path(sys.argv[0]).name == "flwr-simulation"
 
 
 def _leave_folder() -> None:

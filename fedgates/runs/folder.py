@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fedgates.config import CLIENTS, LIMITS, RunConfig, devices_shape, folder, to_dict
 from fedgates.errors import ConfigError
-from fedgates.runs import checkpoint, config_file, round_log
+from fedgates.runs import checkpoint, config_file, devices, round_log
 from fedgates.runs.config_file import read_config, run_values, write_config
 from fedgates.runs.round_log import RoundLog
 from fedgates.util.files import locked, sweep
@@ -20,6 +20,7 @@ ROUNDS = round_log.FILE_NAME
 CHECKPOINTS = checkpoint.FILE_NAMES
 MODEL = "model.fedgates"
 MODEL_BEST = "model-best.fedgates"
+DEVICES = devices.FILE_NAME
 PREDICTIONS = "predictions.json"
 REPORT = "report.html"
 CURVES = "curves.png"
@@ -69,8 +70,12 @@ class RunFolder:
                     if not waited:
                         log.info("waiting for another process to finish with this run")
                     time.sleep(1)
-            sweep(self.path, CHECKPOINTS, CONFIG, ROUNDS, PREDICTIONS, MODEL, MODEL_BEST)
+            sweep(self.path, CHECKPOINTS, CONFIG, ROUNDS, DEVICES, PREDICTIONS, MODEL, MODEL_BEST)
             yield
+
+    def is_part(self, file: object) -> bool:
+        """Return whether a file, such as that of an error, is in the folder."""
+        return isinstance(file, str | Path) and self.path in Path(file).parents
 
     @property
     def round_log(self) -> RoundLog:

@@ -24,10 +24,15 @@ class RoundLog:
 
     def append(self, line: dict[str, Any]) -> None:
         """Append a line and wait until it is on the disk; the checkpoint of a round is written after its line."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line, allow_nan=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        text = json.dumps(line, allow_nan=False) + "\n"
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            error.filename = str(self.path)  # Python names no file where the disk is full
+            raise
 
     def read(self, key: str = "run") -> list[dict[str, Any]]:
         """Return all complete lines. A last line without a newline was cut short by a kill, and is left out.

@@ -4,7 +4,7 @@ import fcntl
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _PART = ".part"
@@ -23,8 +23,10 @@ def write_atomically(target: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         part.replace(target)
-    except OSError:
-        part.unlink(missing_ok=True)
+    except OSError as error:
+        error.filename = str(target)  # Python names no file where the disk is full
+        with suppress(OSError):
+            part.unlink()
         raise
     directory = os.open(target.parent, os.O_RDONLY)
     try:

@@ -59,13 +59,46 @@ def test_a_membership_is_settled_once_nothing_can_come_of_waiting():
     assert found.settled
 
 
-def test_a_name_belongs_to_one_node_until_that_node_leaves():
+def test_a_name_belongs_to_the_first_node_that_claims_it_for_the_whole_run():
     found = members(10, 11)
     found.introduce(10, 3)
     found.introduce(11, 3)
-    assert (found.clients, found.problem) == ({3: 10}, "there is a client 3 already")
-    found.update({11})
-    assert (found.problem, found.to_ask(())) == ("", [11])
+    refused = "client 3 is node 10, the first with that number in this run"
+    assert (found.clients, found.problem) == ({3: 10}, refused)
+    found.update({12})
+    found.introduce(12, 3)
+    assert (found.clients, found.problem) == ({}, refused)
+    found.update({10, 12})
+    found.introduce(10, 3)
+    assert found.clients == {3: 10}
+
+
+def test_a_node_keeps_its_first_name_so_that_it_cannot_take_those_of_others():
+    found = members(10, 11)
+    found.introduce(10, 3)
+    for claimed in (4, 5, 3):
+        found.update({11})
+        found.update({10, 11})
+        found.introduce(10, claimed)
+    assert found.clients == {3: 10}
+    found.introduce(11, 4)
+    assert found.clients == {3: 10, 4: 11}
+
+
+def test_a_name_is_claimed_by_a_device_whose_data_cannot_be_used():
+    found = members(10, 11)
+    found.introduce(10, 3, "no data")
+    found.introduce(11, 3)
+    assert found.clients == {}
+    assert found.owners == {3: 10}
+
+
+def test_names_of_an_earlier_part_of_the_run_are_kept():
+    found = members(10, 11)
+    found.restore({3: 11})
+    found.introduce(10, 3)
+    found.introduce(11, 3)
+    assert (found.clients, found.problem) == ({3: 11}, "client 3 is node 11, the first with that number in this run")
 
 
 def test_the_choice_of_clients_is_a_function_of_key_and_names():

@@ -215,7 +215,7 @@ def test_two_nodes_of_one_name_are_one_client(raw, caplog):
     nodes = [{"partition-id": i, "num-partitions": 3} for i in (0, 1, 1, 2)]
     folder = run_on(LoopbackGrid(app, config, node_configs=nodes), config)
     assert folder.round_log.read()[0]["clients_selected"] == 3
-    assert "there is a client 1 already" in caplog.text
+    assert "client 1 is node 1001, the first with that number in this run" in caplog.text
 
 
 def test_who_cannot_take_part_does_not_end_the_run_for_those_who_come_later(raw, own):
@@ -283,7 +283,7 @@ def test_a_node_that_never_introduces_itself_costs_its_wait_once(raw):
     assert sum(line["seconds"] for line in folder.round_log.read()) < 1.5 < time.monotonic() - started
 
 
-def test_a_device_that_comes_back_under_another_node_id_is_let_in(raw):
+def test_a_device_that_comes_back_with_another_key_is_refused_its_number(raw, caplog):
     class Reconnecting(LoopbackGrid):
         def get_node_ids(self):
             if self.trained == 3 and 1000 in self.contexts:  # after the first round
@@ -298,7 +298,8 @@ def test_a_device_that_comes_back_under_another_node_id_is_let_in(raw):
 
     config = raw(num_server_rounds=2)
     folder = run(config, 3, Reconnecting)
-    assert [line["clients_counted"] for line in folder.round_log.read()] == [3, 3]
+    assert [line["clients_counted"] for line in folder.round_log.read()] == [3, 2]
+    assert "node 2000 is left out: client 0 is node 1000, the first with that number in this run" in caplog.text
 
 
 # --- replies

@@ -84,17 +84,20 @@ def test_a_node_that_failed_to_answer_is_asked_again_but_not_at_once(monkeypatch
     assert federation.clients() == {3: 10}
 
 
-def test_a_device_that_comes_back_while_it_is_still_listed_is_let_in_when_its_old_node_goes():
+def test_a_number_belongs_to_the_node_that_claimed_it_first_also_while_that_is_away():
     grid = Grid(n10=introduction(3))
     federation = Federation(grid)
     federation.clients()
     grid.answers[11] = introduction(3)
     grid.nodes = {10, 11}
     assert federation.clients() == {3: 10}
-    assert federation.problem == "there is a client 3 already"
+    first = "client 3 is node 10, the first with that number in this run"
+    assert federation.problem == first
     grid.nodes = {11}
-    assert federation.clients() == {3: 11}
-    assert federation.problem == ""
+    assert federation.clients() == {}
+    assert federation.problem == first
+    grid.nodes = {10, 11}
+    assert federation.clients() == {3: 10}
 
 
 def test_a_node_that_has_left_is_nobody_and_may_come_back():
