@@ -7,8 +7,11 @@ determine their kind: values alone without a codec, a mask alone without a value
 """
 
 import struct
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import itemgetter
 
 from fedgates.errors import WireError
 from fedgates.types import MAX_EXAMPLES, State, Update
@@ -112,45 +115,43 @@ def apply_relay(
         raise WireError(f"updates since the state of round {header.number}, but this client has {known}")
     if len(body) < _BASE.size or _BASE.unpack_from(body)[0] != state_crc(base.state):
         raise WireError(f"updates since another state of round {header.number} than the one that this client has")
-    rounds = _parse(header, body)
+    deque(_entries(header, body), maxlen=0)  # all lengths are checked before anything is decoded
     state = base.state
-    for server_round, entries in enumerate(rounds, header.number):
-        if entries is not None:
-            now = replace(context, server_round=server_round, state=state)
-            updates = (_read(entry, update_type, now) for entry in entries)
-            state = aggregate(state, updates, server_round)
-            for _ in updates:  # a rule may stop reading early; the remaining updates are validated, too
-                pass
+    for server_round, entries in groupby(_entries(header, body), itemgetter(0)):
+        now = replace(context, server_round=server_round, state=state)
+        updates = (_read(entry, update_type, now) for entry in entries)
+        state = aggregate(state, updates, server_round)
+        deque(updates, maxlen=0)  # a rule may stop reading early; the remaining updates are validated, too
     if state_crc(state) != header.check:
         raise WireError("the updates do not lead to the server's state")
     return state, header.server_round
 
 
-_Entry = tuple[tuple[int, int, int, int], memoryview]
-"""Client, examples, ones and check of an update; and its body."""
+_Entry = tuple[int, int, int, int, int, memoryview]
+"""Round, client, examples, ones and check of an update; and its body."""
 
 
-def _parse(header: Header, body: memoryview) -> list[list[_Entry] | None]:
-    """Return the updates of each round; lengths are checked against the bytes that are there."""
+def _entries(header: Header, body: memoryview) -> Iterator[_Entry]:
+    """Yield the updates of the rounds in order, one at a time: a hostile relay may claim to have millions.
+
+    Lengths are checked against the bytes that are there.
+    """
     count = header.server_round - header.number
     if not 0 <= count <= len(body):
         raise WireError(f"updates of {count} rounds in {len(body)} bytes")
-    at, rounds = _BASE.size, list[list[_Entry] | None]()
-    for _ in range(count):
+    at = _BASE.size
+    for server_round in range(header.number, header.server_round):
         changed, updates = _ROUND.unpack_from(_available(body, at, _ROUND.size), 0)
         at += _ROUND.size
         if changed > 1 or bool(updates) != bool(changed):
             raise WireError(f"a round with flag {changed} and {updates} updates")
-        entries: list[_Entry] = []
         for _ in range(updates):
             client, examples, ones, crc, length = _UPDATE.unpack_from(_available(body, at, _UPDATE.size), 0)
             at += _UPDATE.size
-            entries.append(((client, examples, ones, crc), _available(body, at, length)))
+            yield server_round, client, examples, ones, crc, _available(body, at, length)
             at += length
-        rounds.append(entries if changed else None)
     if at != len(body):
         raise WireError(f"{len(body) - at} bytes after the last update")
-    return rounds
 
 
 def _available(body: memoryview, start: int, length: int) -> memoryview:
@@ -161,7 +162,7 @@ def _available(body: memoryview, start: int, length: int) -> memoryview:
 
 def _read(entry: _Entry, update_type: tuple[int, int, int], context: CodingContext) -> Update:
     """Decode and validate one update of a relay; it has its client's name and number of examples."""
-    (client, examples, ones, crc), body = entry
+    _, client, examples, ones, crc, body = entry
     if not 1 <= examples <= MAX_EXAMPLES:
         raise WireError(f"an update of {examples} examples, expected 1 to {MAX_EXAMPLES}")
     kind, codec, value_type = update_type

@@ -36,6 +36,7 @@ from fedgates.wire.range_coder import BIT_SCALE
 
 INDEX_BITS = 8
 CANDIDATES = 1 << INDEX_BITS
+MOST_EXTRA_BITS = 7.5
 _STEP_WORDS, _STEP_NUMBERS = 4, 16
 """64-bit words, and 16-bit numbers, per step of Philox's counter."""
 N = TypeVar("N", np.uint16, np.float32)
@@ -75,7 +76,8 @@ def decode(body: memoryview, context: CodingContext) -> NDArray[np.uint8]:
         The body has a wrong length or a prior of 0.
     """
     level, levels = context.levels()
-    present = np.bincount(level, minlength=levels) > 0
+    counts = np.bincount(level, minlength=levels)
+    present = counts > 0
     start = 2 * int(present.sum())
     most = start + packed_size(context.size, 1)
     if not start < len(body) <= most:
@@ -84,9 +86,24 @@ def decode(body: memoryview, context: CodingContext) -> NDArray[np.uint8]:
     table[present] = np.frombuffer(body[:start], dtype="<u2")
     if not table[present].all():
         raise WireError("a prior of 0, expected at least 1 of 65536")
+    most = start + _most_blocks(table, counts)
+    if len(body) > most:
+        raise WireError(f"a body of {len(body)} bytes, expected at most {most} with these priors")
     indices = np.frombuffer(body[start:], dtype=np.uint8)
     frequencies = _deal(table[level], len(indices))
     return _collect(_regenerate(indices, frequencies.shape[1], context) < frequencies, context.size)
+
+
+def _most_blocks(table: NDArray[np.uint16], counts: NDArray[np.intp]) -> int:
+    """Return the largest number of blocks that an encoder sends with a table of priors and so many gates at each level.
+
+    A prior is the mean of q over its level, so the KL of the level is at most ``counts * H2(prior)``; rounding to 2^-16 adds
+    less than 2^-12 bits a gate.
+    """
+    p = table[counts > 0] / BIT_SCALE
+    entropy = -(p * np.log2(p) + (1 - p) * np.log2(1 - p))
+    bits = float((counts[counts > 0] * (entropy + 2.0**-12)).sum())
+    return min(packed_size(int(counts.sum()), 1), max(1, math.ceil(bits / (INDEX_BITS - MOST_EXTRA_BITS))))
 
 
 def _deal(values: NDArray[N], blocks: int) -> NDArray[N]:

@@ -5,6 +5,7 @@ slow, and checks all that a reader has to check.
 """
 
 import hashlib
+import math
 import struct
 import zlib
 from collections import Counter
@@ -222,6 +223,11 @@ def sampled(body: bytes, context: CodingContext) -> list[int]:
     expect(start < len(body) <= start + ceil(size, 8), "a length")
     prior = dict(zip(present, struct.unpack_from(f"<{len(present)}H", body), strict=True))
     expect(all(prior.values()), "a prior of 0")
+    bits = 0.0
+    for gate in level:
+        q = prior[gate] / 65536
+        bits += 2.0**-12 - q * math.log2(q) - (1 - q) * math.log2(1 - q)
+    expect(len(body) - start <= max(1, math.ceil(2 * bits)), "as many blocks as an encoder sends")
     indices = body[start:]
     blocks = len(indices)
     width = 4 * ceil(ceil(size, blocks), 16)

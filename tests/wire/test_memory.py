@@ -1,13 +1,17 @@
 """What decoding takes in memory: below what a run is refused for (`max-decode-mb`), whatever is decoded."""
 
+import struct
 import tracemalloc
 
 import numpy as np
 import pytest
+from loopback_runs import resealed
 from wire_cases import CLIENT, DIGEST, LOSSLESS, ROUND, SEED, Case, relay_case, update_of, votes_of, weights_of
 
+from fedgates.errors import WireError
 from fedgates.wire import CodingContext, pack_state, pack_update
 from fedgates.wire.codec import DECODE_BYTES_A_GATE
+from fedgates.wire.header import HEADER_SIZE
 
 LAYERS = (150_000, 500, 40_000, 1, 9_499)
 SIZE = 200_000
@@ -85,3 +89,17 @@ def test_a_relay_takes_no_more_for_more_updates(kind, codec):
     few, many = (relay_case(random, context, kind, codec, [[5], list(range(count))])[0] for count in (1, 8))
     peaks = [expect_little(case) for case in (few, many)]
     assert peaks[1] < 1.1 * peaks[0]
+
+
+def test_a_relay_of_a_million_empty_updates_is_refused_without_building_them():
+    """24 bytes an update on the wire; as objects of Python they would be 20 times as many."""
+    case, _ = relay_case(np.random.default_rng(1), CodingContext(DIGEST, (30, 50), ROUND, seed=SEED), "mask", "packed", [[5]])
+    count = 200_000
+    body = case.payload[HEADER_SIZE : HEADER_SIZE + 4] + struct.pack("<BI", 1, count) + bytes(24 * count)
+    hostile = resealed(case.payload[:HEADER_SIZE] + body)
+    tracemalloc.start()
+    with pytest.raises(WireError):
+        case.read(hostile)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 100_000

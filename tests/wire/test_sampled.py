@@ -6,6 +6,8 @@ from itertools import product
 import numpy as np
 import pytest
 from effort import draws
+from hypothesis import given
+from hypothesis import strategies as st
 from wire_cases import CLIENT, DIGEST, ROUND, SEED, floats, theta_of, votes_of
 
 from fedgates import rng
@@ -162,3 +164,36 @@ def test_there_is_never_more_than_a_byte_for_eight_gates():
 def test_bodies_that_no_encoder_writes_are_refused(body, message):
     with pytest.raises(WireError, match=message):
         decode(memoryview(body), CodingContext(DIGEST, (4, 5), ROUND))
+
+
+# --- what an encoder sends at most
+
+
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 400),
+    st.floats(0.0, 7.5),
+    st.sampled_from([0.001, 0.1, 1.0, 10.0]),
+    st.sampled_from([0, 1, 20]),
+)
+def test_what_an_encoder_sends_is_within_the_bound_of_its_priors(seed, size, extra_bits, spread, trials):
+    random = np.random.default_rng(seed)
+    theta = (1 / (1 + np.exp(-spread * random.normal(size=size)))).astype(np.float32)
+    context = CodingContext(DIGEST, (size,), ROUND, votes_of(random, size, trials), SEED, CLIENT)
+    gates, body = encode(theta, context, extra_bits)
+    assert decode(memoryview(body), context).tolist() == gates.tolist()
+
+
+def test_more_blocks_than_the_priors_allow_are_refused():
+    context = CodingContext(DIGEST, (8000,), ROUND, seed=SEED, client=CLIENT)
+    p = 655 / 65536
+    most = np.ceil(2 * 8000 * (2**-12 - p * np.log2(p) - (1 - p) * np.log2(1 - p)))
+    body = np.array([655], "<u2").tobytes()
+    few = np.array([6], "<u2").tobytes()
+    assert most > 1000  # the eighth of the gates that is always allowed at most
+    assert len(decode(memoryview(body + bytes(1000)), context)) == 8000
+    q = 6 / 65536
+    most = int(np.ceil(2 * 8000 * (2**-12 - q * np.log2(q) - (1 - q) * np.log2(1 - q))))
+    assert len(decode(memoryview(few + bytes(most)), context)) == 8000
+    with pytest.raises(WireError, match=rf"a body of {most + 3} bytes, expected at most {most + 2} with these priors"):
+        decode(memoryview(few + bytes(most + 1)), context)
