@@ -1,14 +1,16 @@
 """Errors that end a run, or refuse a message, with one line that says why."""
 
+from fedgates.util.text import without_secrets
+
 
 class ConfigError(ValueError):
     """A key has a value that cannot be used.
 
-    The message is one line: the key, its value, and what was expected.
+    The message is one line: the key, its value without passwords in URLs, and what was expected.
     """
 
     def __init__(self, key: str, value: object, expected: str) -> None:
-        super().__init__(f"{key} = {value!r}: expected {expected}")
+        super().__init__(f"{key} = {without_secrets(repr(value))}: expected {expected}")
         self.key = key
 
 

@@ -1,7 +1,6 @@
 """The protocol of a tracker, and what a tracker is built from."""
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,8 +42,3 @@ def numbers(line: Line) -> dict[str, float]:
     """Return the finite numbers of a line, without the round and the attempt."""
     values = {key: value for key, value in line.items() if type(value) in (int, float) and key not in ("round", "attempt")}
     return {key: float(value) for key, value in values.items() if math.isfinite(value)}
-
-
-def without_secrets(text: str) -> str:
-    """Return text with user names and passwords removed from its URLs."""
-    return re.sub(r"//[^/@\s]*@", "//", text)

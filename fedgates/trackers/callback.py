@@ -10,10 +10,10 @@ from fedgates.config import split_trackers
 from fedgates.errors import ConfigError
 from fedgates.runs.round_log import RoundLog
 from fedgates.runs.totals import Line, has_quorum, total_bytes
-from fedgates.trackers.base import Run, Tracker, without_secrets
+from fedgates.trackers.base import Run, Tracker
 from fedgates.trackers.named import KEY, tracker_class
 from fedgates.types import Value
-from fedgates.util.text import error_line
+from fedgates.util.text import error_line, without_secrets
 
 log = logging.getLogger("fedgates")
 

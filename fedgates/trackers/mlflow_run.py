@@ -13,7 +13,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 
 from fedgates.runs.totals import Line
-from fedgates.trackers.base import PROJECT, Run, numbers, without_secrets
+from fedgates.trackers.base import PROJECT, Run, numbers
+from fedgates.util.text import without_secrets
 
 log = logging.getLogger("fedgates")
 _TAG = "fedgates.run"

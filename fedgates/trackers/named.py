@@ -7,7 +7,7 @@ from fedgates.config import split_trackers
 from fedgates.errors import ConfigError
 from fedgates.trackers.base import Run, Tracker
 from fedgates.util.references import find
-from fedgates.util.text import error_line
+from fedgates.util.text import error_line, without_secrets
 
 KEY = "trackers"
 _BUILT_IN = {
@@ -16,16 +16,23 @@ _BUILT_IN = {
     "mlflow": "fedgates.trackers.mlflow_run:MLflow",
 }
 
+_MLFLOW = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_URI in place of the address"
+
 
 def check(trackers: str) -> None:
-    """Import the trackers, so that a missing package is an error before the run starts.
+    """Import the trackers, so that a missing package is an error before the run starts, and refuse secrets in addresses.
 
     Raises
     ------
     ConfigError
-        A package is not installed, or a tracker of the user's own cannot be imported; names `trackers`.
+        A package is not installed, a tracker of the user's own cannot be imported, or an address has a user name or a password
+        in it: the whole config is sent to every client. Names `trackers`.
     """
-    for name, _ in split_trackers(trackers):
+    for name, where in split_trackers(trackers):
+        if where != without_secrets(where):
+            instead = _MLFLOW if name == "mlflow" else "an environment variable that it reads"
+            expected = f"an address without user name and password, as every client gets the config: set {instead}"
+            raise ConfigError(KEY, trackers, expected)
         tracker_class(name)
 
 

@@ -1,5 +1,6 @@
 """Text for people: untrusted text as one line, and cells as a table."""
 
+import re
 from collections.abc import Sequence
 
 _LIMIT = 300
@@ -10,6 +11,11 @@ def one_line(text: object, limit: int = _LIMIT) -> str:
     words = " ".join(str(text)[: 4 * limit].split())
     safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words)
     return safe if len(safe) <= limit else safe[: limit - 1] + "…"
+
+
+def without_secrets(text: str) -> str:
+    """Return text with user names and passwords removed from its URLs."""
+    return re.sub(r"//[^/@\s]*@", "//", text)
 
 
 def error_line(error: BaseException) -> str:

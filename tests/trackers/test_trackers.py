@@ -11,7 +11,7 @@ from tracked import line, run, tracking
 from fedgates.config import RunConfig, parse
 from fedgates.errors import ConfigError
 from fedgates.trackers import TrackerError, check, numbers, replay
-from fedgates.trackers.base import without_secrets
+from fedgates.util.text import without_secrets
 
 events = []
 REQUIRED = {
@@ -232,3 +232,27 @@ def test_replay_fails_if_a_tracker_fails(raw):
 
 def test_addresses_are_shown_without_names_and_passwords():
     assert without_secrets("at https://me:secret@host:1/x?a@b, a@b") == "at https://host:1/x?a@b, a@b"
+
+
+@pytest.mark.parametrize(
+    ("address", "instead"),
+    [
+        (
+            "mlflow=https://me:secret@host/x",
+            "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_URI",
+        ),
+        ("tensorboard, mlflow=postgresql://secret@host/x", "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"),
+        ("test_trackers:Recording=https://me:secret@host/x", "set an environment variable that it reads"),
+    ],
+)
+def test_an_address_with_a_password_is_refused_without_showing_it(address, instead):
+    with pytest.raises(ConfigError, match=r"^trackers = '.*//host/x': expected an address without user name") as caught:
+        check(address)
+    assert instead in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_password_that_splits_the_list_is_not_shown_either():
+    with pytest.raises(ConfigError) as caught:
+        parse(RunConfig, {"trackers": "mlflow=https://me:sec,ret@host/x"})
+    assert "ret@" not in str(caught.value)
