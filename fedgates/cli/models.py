@@ -93,6 +93,9 @@ def predict(
     if read.passed_over:
         files = "file whose name has" if read.passed_over == 1 else "files whose names have"
         typer.echo(f"fedgates: skipped {read.passed_over:,} {files} no image suffix", err=True)
+    if read.num_transparent:
+        images = "image is" if read.num_transparent == 1 else "images are"
+        typer.echo(f"fedgates: {read.num_transparent:,} {images} transparent in parts, drawn over white", err=True)
     if read.left_out:
         for reason in read.left_out[:_MOST_REASONS]:
             typer.echo(f"fedgates: skipped {one_line(reason, _LONGEST_LINE)}", err=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fedgates.compare.study import ONLY_SCENARIO
+from fedgates.config.names import DATA_DIGEST, SYNTHETIC
 from fedgates.errors import ConfigError
 from fedgates.runs.best_round import stopped
 from fedgates.runs.config_file import read_config
@@ -63,8 +64,11 @@ def group_runs(runs: Iterable[Run]) -> list[Group]:
     Raises
     ------
     ConfigError
-        Two runs have the same configuration and seed, or two groups cannot be named apart; names `run`.
+        Two runs have the same configuration and seed, two groups cannot be named apart, or runs have other data under one name;
+        names `run`.
     """
+    runs = list(runs)
+    _check_data(runs)
     groups: dict[str, list[Run]] = {}
     for run in runs:
         mine = groups.setdefault(json.dumps(_compared(run), sort_keys=True), [])
@@ -87,7 +91,21 @@ def group_runs(runs: Iterable[Run]) -> list[Group]:
 
 
 def _compared(run: Run) -> dict[str, Any]:
-    return {key: value for key, value in run.config.items() if key not in NOT_COMPARED | {"seed"}}
+    return {key: value for key, value in run.config.items() if key not in NOT_COMPARED | {"seed", DATA_DIGEST}}
+
+
+def _check_data(runs: Iterable[Run]) -> None:
+    """Raise a ConfigError if a data set has changed from one run to another; synthetic data are a function of the config."""
+    first: dict[str, Run] = {}
+    for run in runs:
+        name, digest = run.config["dataset"], run.config.get(DATA_DIGEST)  # devices' data and older runs have no digest
+        if digest is None or name in SYNTHETIC:
+            continue
+        other = first.setdefault(name, run)
+        if other.config[DATA_DIGEST] != digest:
+            changed = f"those of dataset = {name!r} have changed (data-digest in config.json)"
+            expected = f"a run on the data of {other.path}: {changed}"
+            raise ConfigError("run", str(run.path), expected)
 
 
 def _name(config: Mapping[str, Any], differing: Sequence[str]) -> str:

@@ -1,9 +1,12 @@
 """Data sets in memory: images with labels or targets, validated once."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fedgates.util.text import one_line
 
 DECILES = 10
 
@@ -71,16 +74,18 @@ class Dataset:
     num_classes : int
         Number of classes; 0 in a regression, whose examples have targets.
     class_names : tuple of str
-        One name per class.
+        One name per class, all different.
     support : numpy.ndarray or None
         Features with a nonzero true weight, ``[C*H*W]`` bool, in the order of a flattened image; None if unknown.
+    named : bool
+        Whether the data themselves name their classes, so that the names of two data sets can be compared.
 
     Raises
     ------
     ValueError
         There is no training example, images have two shapes, a regression has labels or a classification targets, a label is
-        out of range, the number of names is wrong, or the support has another shape. The message continues a line that ends
-        with "expected".
+        out of range, the number of names is wrong, a name occurs twice, or the
+        support has another shape. The message continues a line that ends with "expected".
     """
 
     name: str
@@ -89,6 +94,7 @@ class Dataset:
     num_classes: int
     class_names: tuple[str, ...]
     support: NDArray[np.bool_] | None = None
+    named: bool = False
 
     def __post_init__(self) -> None:
         if not len(self.train) and len(self.test):
@@ -107,6 +113,8 @@ class Dataset:
             raise ValueError(f"a support of dtype bool, [{self.train.x[0].size}], not {describe(self.support)}")
         if len(self.class_names) != self.num_classes:
             raise ValueError(f"{self.num_classes} names of classes, not {len(self.class_names)}")
+        if twice := [name for name, count in Counter(self.class_names).items() if count > 1]:
+            raise ValueError(f"a name of its own for each class, and two have the name {one_line(twice[0], 40)}")
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

@@ -1,19 +1,23 @@
-"""A user's own images in the layout of torchvision's ImageFolder: ``train/CLASS/image.png``, ``test/...``."""
+"""A user's own images in folders: ``train/CLASS/image.png``, ``test/...``."""
 
+import logging
+import unicodedata
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedgates.data.dataset import Dataset, Examples
+from fedgates.data.pictures import BACKGROUND, SUFFIXES, PictureError, decode, is_hidden, list_pictures, read_header
+from fedgates.util.text import name_list, one_line
 
-GRAY = ("1", "L", "LA")
-WIDE = ("I", "F")
-"""Prefixes of Pillow's modes with more than 8 bits per channel, which are refused: the user decides how to convert them."""
+log = logging.getLogger("fedgates")
+_Samples = list[tuple[Path, int]]
+"""Pictures and their labels."""
 
 
 def read_folder(name: str, root: Path, *, complete: bool = True) -> Dataset:
-    """Read an image folder; the sorted names of the class folders are the classes.
+    """Read an image folder; the names of the class folders are the classes, sorted: as numbers if all are numbers.
 
     Parameters
     ----------
@@ -21,7 +25,7 @@ def read_folder(name: str, root: Path, *, complete: bool = True) -> Dataset:
         The data set's name.
     root : Path
         Folder with ``train/`` and ``test/``, which have the same class folders, and images of one size. If every image is grey
-        there is one channel, otherwise three.
+        there is one channel, otherwise three. Hidden files and folders are ignored.
     complete : bool
         Whether ``test/`` is required, and an image in every class folder.
 
@@ -29,13 +33,15 @@ def read_folder(name: str, root: Path, *, complete: bool = True) -> Dataset:
     ------
     ValueError
         A folder is missing, a file is not an image, or shapes differ; the message continues a line that ends with "expected".
+    OSError
+        A folder cannot be read.
     """
     classes, train = _listed(root / "train", complete=complete)
-    test: list[tuple[str, int]] = []
+    test: _Samples = []
     if complete or (root / "test").exists():
         test_classes, test = _listed(root / "test", complete=complete)
         if test_classes != classes:
-            odd = ", ".join(sorted(set(classes) ^ set(test_classes)))
+            odd = name_list(sorted(set(classes) ^ set(test_classes)))
             raise ValueError(f"the same class folders in train/ and test/ of {root}; only one has {odd}")
     if not train:
         raise ValueError(f"at least one image under {root / 'train'}, and there is none")
@@ -47,61 +53,69 @@ def read_folder(name: str, root: Path, *, complete: bool = True) -> Dataset:
         Examples(images[split:], labels[split:]),
         len(classes),
         tuple(classes),
+        named=True,
     )
 
 
-def _listed(part: Path, *, complete: bool) -> tuple[list[str], list[tuple[str, int]]]:
-    from torchvision.datasets import ImageFolder  # noqa: PLC0415 - a second, and only image folders need it
-
+def _listed(part: Path, *, complete: bool) -> tuple[list[str], _Samples]:
+    """Return the names of the class folders and the pictures in them."""
     if not part.is_dir():
-        raise ValueError(f"a folder {part}, and there is none")
-    try:
-        listed = ImageFolder(part, allow_empty=not complete)
-    except OSError as error:
-        raise ValueError(f"a folder of images for each class in {part} ({' '.join(str(error).split())})") from error
-    return listed.classes, listed.samples
+        raise ValueError(f"a folder {part}, and {'it is a file' if part.exists() else 'there is none'}")
+    folders = _class_folders(part)
+    if not folders:
+        raise ValueError(f"a folder of images for each class in {part}, and there is none")
+    samples: _Samples = []
+    for label, folder in enumerate(folders.values()):
+        found, _ = list_pictures(folder)
+        if complete and not found:
+            raise ValueError(f"an image in each class folder, and {folder} has none ({', '.join(sorted(SUFFIXES))})")
+        samples += [(path, label) for path in found]
+    return list(folders), samples
 
 
-def _pixels(samples: list[tuple[str, int]]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    first, gray = _size_and_colour(samples)
-    width, height = first
+def _class_folders(part: Path) -> dict[str, Path]:
+    """Return class name to folder, in the order of the labels."""
+    folders = [path for path in part.iterdir() if not is_hidden(path.name) and path.is_dir()]
+    numbers = all(path.name.isascii() and path.name.isdecimal() for path in folders)
+    folders.sort(key=lambda path: (int(path.name) if numbers else 0, path.name))
+    found: dict[str, Path] = {}
+    same: dict[object, Path] = {}
+    for path in folders:
+        name = unicodedata.normalize("NFC", path.name)  # file systems differ in the form that they keep
+        twin = same.setdefault(int(name) if numbers else name, path)
+        if twin is not path:
+            raise ValueError(f"one folder for each class in {part}, not both {twin.name} and {path.name}")
+        found[name] = path
+    return found
+
+
+def _pixels(samples: _Samples) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    (width, height), gray = _size_and_colour(samples)
     channels = 1 if gray else 3
     images = np.empty((len(samples), height, width, channels), np.uint8)
+    transparent: list[Path] = []
     for image, (path, _) in zip(images, samples, strict=True):
-        image[...] = _decoded(path, "L" if gray else "RGB").reshape(height, width, channels)
+        pixels, seen_through = decode(path, channels)
+        if pixels.shape != image.shape:
+            raise PictureError(path, "an image whose header has its orientation", "it is turned by what follows its pixels")
+        image[...] = pixels
+        if seen_through:
+            transparent.append(path)
+    if transparent:
+        text = "%d of %d images are transparent in parts and drawn over %s: the first is %s"
+        log.info(text, len(transparent), len(samples), BACKGROUND, one_line(transparent[0]))
     return images, np.array([label for _, label in samples], np.int64)
 
 
-def _size_and_colour(samples: list[tuple[str, int]]) -> tuple[tuple[int, int], bool]:
+def _size_and_colour(samples: _Samples) -> tuple[tuple[int, int], bool]:
     """Return width and height of all images, and whether all are grey, reading only the headers of the files."""
-    first, _ = _header(samples[0][0])
+    first = read_header(samples[0][0])
     gray = True
     for path, _ in samples:
-        size, mode = _header(path)
-        if size != first:
-            shapes = f"{first[0]}x{first[1]} (as {samples[0][0]}), not {size[0]}x{size[1]}"
+        header = read_header(path)
+        if header.size != first.size:
+            (width, height), (wide, high) = first.size, header.size
+            shapes = f"{width}x{height} (as {samples[0][0]}), not {wide}x{high}"
             raise ValueError(f"{path} to have the size of the first image, {shapes}")
-        if mode.startswith(WIDE):
-            raise ValueError(f"8 bits a channel, and {path} has more (mode {mode})")
-        gray = gray and mode in GRAY
-    return first, gray
-
-
-def _header(path: str) -> tuple[tuple[int, int], str]:
-    from PIL import Image  # noqa: PLC0415 - comes with torchvision, and only image folders need it
-
-    try:
-        with Image.open(path) as image:
-            return image.size, image.mode
-    except Exception as error:  # Pillow raises a dozen kinds for a damaged file, all meaning the same
-        raise ValueError(f"{path} to be an image ({type(error).__name__})") from error
-
-
-def _decoded(path: str, mode: str) -> NDArray[np.uint8]:
-    from PIL import Image  # noqa: PLC0415 - comes with torchvision, and only image folders need it
-
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert(mode), dtype=np.uint8)
-    except Exception as error:  # Pillow raises a dozen kinds for a damaged file, all meaning the same
-        raise ValueError(f"{path} to be a whole image ({type(error).__name__})") from error
+        gray = gray and header.gray
+    return first.size, gray

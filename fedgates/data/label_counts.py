@@ -74,18 +74,19 @@ def table(found: LabelCounts) -> str:
     """Return a table with a row per client: number of examples, number of classes, and examples of each class."""
     few = len(found.classes) <= _WIDEST
     numbered = sum(map(len, found.classes)) > _NAMES
-    names = map(str, range(len(found.classes))) if numbered else found.classes
+    classes = [one_line(name, 40) for name in found.classes]
+    names = map(str, range(len(classes))) if numbered else classes
     rows = [["client", "examples", "classes", *(names if few else ["most of one class"])]]
     for client, row in enumerate(found.counts):
         most = int(row.argmax())
-        of_classes = [f"{n:,}" if n else "." for n in row] if few else [f"{row[most]:,} of {found.classes[most]}"]
+        of_classes = [f"{n:,}" if n else "." for n in row] if few else [f"{row[most]:,} of {classes[most]}"]
         rows.append([str(client), f"{row.sum():,}", str(np.count_nonzero(row)), *of_classes])
     lines = columns(rows, left=0)
     if few and numbered:
-        lines.append("classes: " + ", ".join(f"{i} = {one_line(name, 40)}" for i, name in enumerate(found.classes)))
+        lines.append("classes: " + ", ".join(f"{i} = {name}" for i, name in enumerate(classes)))
     sizes = found.counts.sum(1)
     lines.append(
-        f"{found.dataset}: {sizes.sum():,} of {found.total:,} training examples held by {len(sizes)} clients, "
+        f"{one_line(found.dataset)}: {sizes.sum():,} of {found.total:,} training examples held by {len(sizes)} clients, "
         + (f"{sizes.min():,} to {sizes.max():,} each" if sizes.min() < sizes.max() else f"{sizes.min():,} each")
     )
     return "\n".join(lines)

@@ -1,5 +1,7 @@
 """Load a data set by its name in the configuration, or a device's own data by its path."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -13,11 +15,14 @@ from fedgates.data.npz import read_npz
 from fedgates.data.public import PUBLIC, public
 from fedgates.data.synthetic import synthetic
 from fedgates.errors import ConfigError
+from fedgates.util.text import name_list, one_line
 
 if TYPE_CHECKING:
     from fedgates.config import RunConfig
 
 _READERS = {"npz": read_npz, "folder": read_folder}
+_LONGEST = 1000
+"""Characters of what is expected in an error line, which has paths in it."""
 
 
 def source(config: "RunConfig") -> "RunConfig":
@@ -66,10 +71,8 @@ def load(config: "RunConfig") -> Dataset:
     if kind not in _READERS:
         expected = f"one of {', '.join(DATASETS)}, {OWN_DATASETS}"
         raise ConfigError("dataset", dataset, expected)
-    try:
+    with _refusing("dataset", dataset):
         loaded = _READERS[kind](dataset, folder(path))
-    except ValueError as error:
-        raise ConfigError("dataset", dataset, str(error)) from error
     if not len(loaded.test):
         raise ConfigError("dataset", dataset, "at least one test example, and there is none")
     if loaded.num_classes < 2:  # a network with one output is a regression
@@ -99,7 +102,7 @@ def own(path: str, input_shape: tuple[int, int, int], num_classes: int) -> Datas
     ----------
     path : str
         An ``.npz`` file or an image folder, absolute or under ``~``. A folder needs one class folder for each class,
-        empty where the device has no image of it: a class folder's place among its sorted siblings is the label.
+        empty where the device has no image of it: a class folder's place among its siblings is the label.
     input_shape : tuple of int
         (C, H, W) of the images that the run's network takes.
     num_classes : int
@@ -108,7 +111,7 @@ def own(path: str, input_shape: tuple[int, int, int], num_classes: int) -> Datas
     Returns
     -------
     Dataset
-        Its ``test`` is empty where the device has no test examples.
+        Its ``test`` is empty where the device has no test examples; ``named`` if the data name their classes.
 
     Raises
     ------
@@ -120,20 +123,29 @@ def own(path: str, input_shape: tuple[int, int, int], num_classes: int) -> Datas
     place = folder(path)
     if not place.is_absolute():
         raise ConfigError("data-path", path, "an absolute path, or one under ~ (the app's working directory is not yours)")
-    try:
-        loaded = (read_folder if place.is_dir() else read_npz)(path, place, complete=False)
-    except ValueError as error:
-        raise ConfigError("data-path", path, str(error)) from error
+    with _refusing("data-path", path):
+        is_folder = place.is_dir()
+        loaded = (read_folder if is_folder else read_npz)(path, place, complete=False)
     found = len(loaded.class_names)
-    if place.is_dir() and found != num_classes:  # one missing, and all labels after it would be another class's
-        expected = f"{num_classes} class folders in train/, empty where there is no image, not {found}"
-        raise ConfigError("data-path", path, expected)
+    if loaded.named and found != num_classes:  # one missing, and all labels after it would be another class's
+        kind = "class folders in train/, empty where there is no image" if is_folder else "names in classes"
+        raise ConfigError("data-path", path, f"{num_classes} {kind}, not {found}: {name_list(loaded.class_names)}")
     if loaded.input_shape != input_shape:
         expected = f"images of shape (C, H, W) = {input_shape}, not {loaded.input_shape}"
         raise ConfigError("data-path", path, expected)
     # the labels of a file may leave the last classes out
     names = loaded.class_names if found == num_classes else tuple(map(str, range(num_classes)))
+    with _refusing("data-path", path):
+        return Dataset(path, loaded.train, loaded.test, num_classes, names, named=loaded.named)
+
+
+@contextmanager
+def _refusing(key: str, value: str) -> Iterator[None]:
+    """Turn errors of a reader into a ConfigError of one line, with the names of files escaped."""
     try:
-        return Dataset(path, loaded.train, loaded.test, num_classes, names)
+        yield
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise ConfigError(key, value, one_line(f"data that can be read ({where}{error.strerror})", _LONGEST)) from error
     except ValueError as error:
-        raise ConfigError("data-path", path, str(error)) from error
+        raise ConfigError(key, value, one_line(error, _LONGEST)) from error

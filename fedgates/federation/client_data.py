@@ -1,6 +1,6 @@
 """The examples of one client: its part of a data set, or a device's own."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -23,6 +23,8 @@ class ClientData:
     train: data.Examples
     held_out: data.Examples
     """Empty where clients do not evaluate, or have too few examples."""
+    class_names: tuple[str, ...] = ()
+    """The names that a device's own data give to their classes; empty if they give none."""
 
 
 def device_data(path: str, problem: Problem, config: RunConfig) -> ClientData:
@@ -35,7 +37,8 @@ def device_data(path: str, problem: Problem, config: RunConfig) -> ClientData:
     """
     own = _own_data(path, problem.input_shape, problem.num_classes)
     mine = np.arange(len(own.train))[: config.data.samples_per_client or None]
-    return _split(own.train, mine, config) if not len(own.test) else ClientData(own.train.take(mine), own.test)
+    found = _split(own.train, mine, config) if not len(own.test) else ClientData(own.train.take(mine), own.test)
+    return replace(found, class_names=own.class_names) if own.named else found
 
 
 def partition_data(config: RunConfig, partition_id: int, num_partitions: int) -> ClientData:

@@ -8,12 +8,15 @@ authentication, with which a node number stands for a registered key; without it
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 
 from fedgates import rng
+from fedgates.util.text import name_list, one_line
 
 log = logging.getLogger("fedgates")
 _PAUSE, _LONGEST_PAUSE = 1.0, 600.0
@@ -55,6 +58,12 @@ class Membership:
         """Node to the name that it claimed first."""
         self._retries: dict[int, _Retry] = {}
         """Nodes whose introduction has failed."""
+        self.class_names: tuple[str, ...] = ()
+        """The names of the classes of this run; empty until they are known."""
+        self._classes: dict[int, tuple[str, ...]] = {}
+        """Node to the names that its data give to their classes, where they give any."""
+        self._other_classes: dict[int, int] = {}
+        """Node to name of those that are left out for other classes alone."""
 
     @property
     def clients(self) -> Mapping[int, int]:
@@ -71,6 +80,8 @@ class Membership:
         present = self._present = set(nodes)
         self._names = {node: name for node, name in self._names.items() if node in present}
         self._left_out = {node: reason for node, reason in self._left_out.items() if node in present}
+        self._classes = {node: classes for node, classes in self._classes.items() if node in present}
+        self._other_classes = {node: name for node, name in self._other_classes.items() if node in present}
 
     def to_ask(self, pending: Collection[int]) -> list[int]:
         """Return the connected nodes to ask for an introduction now, apart from those whose answer is `pending`."""
@@ -78,8 +89,8 @@ class Membership:
         waiting = {node for node, retry in self._retries.items() if now < retry.at}
         return sorted(self._present - set(self._names) - set(self._left_out) - set(pending) - waiting)
 
-    def introduce(self, node: int, given: object, problem: str = "") -> None:
-        """Record a node's introduction: the name it was given, if any, and why it cannot take part, if it cannot."""
+    def introduce(self, node: int, given: object, problem: str = "", class_names: tuple[str, ...] = ()) -> None:
+        """Record a node's introduction: its name and names of classes, if any, and why it cannot take part, if it cannot."""
         self._retries.pop(node, None)
         name = client_name(given, node)
         if self._names.get(node) == name:
@@ -93,6 +104,8 @@ class Membership:
             self._leave_out(node, f"client {name}", problem)
         else:
             self._names[node] = name
+            if class_names:
+                self._classes[node] = class_names
         if owner == node:
             self.owners[self._claimed.setdefault(node, name)] = node
 
@@ -101,6 +114,35 @@ class Membership:
         pause = self._retries[node].pause if node in self._retries else _PAUSE
         self._retries[node] = _Retry(time.monotonic() + pause, min(2 * pause, _LONGEST_PAUSE), reason)
         log.warning("node %d did not introduce itself, retrying in %g s: %s", node, pause, reason)
+
+    def compare_classes(self) -> None:
+        """Leave out the clients whose data name other classes, or the same in another order: a label would mean another class.
+
+        They are compared with :attr:`class_names`; until these are known, with those of most clients.
+        """
+        named = sorted((name, node) for node, name in (self._names | self._other_classes).items() if node in self._classes)
+        if not named:
+            return
+        expected = self._most_common(named)
+        for name, node in named:
+            if self._classes[node] != expected and node in self._names:
+                self._other_classes[node] = self._names.pop(node)
+                whose = "this run" if self.class_names else "most clients"
+                self._leave_out(node, f"client {name}", _difference(self._classes[node], expected, whose))
+            elif self._classes[node] == expected and node in self._other_classes:
+                self._names[node] = self._other_classes.pop(node)
+                del self._left_out[node]
+                log.info("client %d takes part after all: its classes are those of most clients now", name)
+
+    def keep_classes(self) -> None:
+        """Keep the names of classes for the rest of the run: clients are about to train."""
+        named = sorted((name, node) for node, name in self._names.items() if node in self._classes)
+        if named:
+            self.class_names = self._most_common(named)
+
+    def _most_common(self, named: Iterable[tuple[int, int]]) -> tuple[str, ...]:
+        """Return the names of the run's classes; until these are known, those of most clients, of equally many the first."""
+        return self.class_names or Counter(self._classes[node] for _, node in named).most_common(1)[0][0]
 
     def _leave_out(self, node: int, who: str, reason: str) -> None:
         self._left_out[node] = reason
@@ -119,6 +161,13 @@ class Membership:
             return ""
         failed = [retry.reason for node, retry in self._retries.items() if node in self._present]
         return next(iter([*self._left_out.values(), *failed]), "")
+
+
+def _difference(own: tuple[str, ...], expected: tuple[str, ...], whose: str) -> str:
+    pairs = zip_longest(own, expected, fillvalue="none")
+    label, (mine, theirs) = next((label, pair) for label, pair in enumerate(pairs) if pair[0] != pair[1])
+    first = f"class {label} is {one_line(mine, 40)}, not {one_line(theirs, 40)}"
+    return f"{first}: its classes are {name_list(own)}, and those of {whose} are {name_list(expected)}"
 
 
 def sample_clients(names: Iterable[int], fraction: float, seed: int, purpose: str, server_round: int) -> list[int]:

@@ -1,9 +1,13 @@
 """What a server and its clients exchange: bytes and plain numbers, whatever carries them."""
 
-from collections.abc import Mapping
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+MAX_CLASS_NAMES = 8192
+"""Characters of all names of classes in an introduction."""
 Kind = Literal["train", "evaluate"]
 
 
@@ -15,6 +19,14 @@ class Problem:
     """(C, H, W) of an image."""
     num_classes: int
     """0 for regression."""
+
+
+def comparable(class_names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of classes as introductions carry them: many are a digest of them all, in place of the names."""
+    if sum(map(len, class_names)) <= MAX_CLASS_NAMES:
+        return tuple(class_names)
+    digest = hashlib.sha256(json.dumps(list(class_names)).encode()).hexdigest()[:32]
+    return (f"{len(class_names):,} classes of digest {digest}",)
 
 
 @dataclass(frozen=True)

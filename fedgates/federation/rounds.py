@@ -110,6 +110,7 @@ def _attempt(
     started = time.monotonic()
     timeout, most = server.config.server.round_timeout, server.config.limits.max_payload_mb
     requests = server.open_round(server_round, available(server, transport))
+    server.membership.keep_classes()
     server.close_round(transport.exchange(requests, timeout, most))
     by_clients, by_server = dict[str, float](), dict[str, float]()
     if evaluates:

@@ -4,6 +4,7 @@ import errno
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from fedgates import data, trackers
@@ -18,7 +19,7 @@ from fedgates.federation.callbacks import (
     ProgressCallback,
     running,
 )
-from fedgates.federation.messages import Problem
+from fedgates.federation.messages import Problem, comparable
 from fedgates.federation.model_callback import ModelCallback
 from fedgates.federation.rounds import Transport, run_rounds
 from fedgates.federation.server import Server
@@ -52,6 +53,11 @@ class Setup:
     def problem(self) -> Problem:
         """The problem that clients' data must fit."""
         return Problem(self.dataset.input_shape, self.dataset.num_classes)
+
+    @cached_property
+    def digest(self) -> str | None:
+        """Digest of the server's data set; None if it has none."""
+        return data.data_digest(self.dataset)
 
 
 def prepare(raw: Mapping[str, Value], methods: Methods | None, count_clients: Callable[[], int | None]) -> Setup:
@@ -165,10 +171,12 @@ def run_federation(
         Too few clients, or too few accepted updates; the message says how to resume.
     """
     setup = prepare(raw, methods, count_clients)
-    run = open_run(setup.method.config, setup.num_clients)
+    run = open_run(setup.method.config, setup.num_clients, setup.digest)
     log.info("results: %s", run.path)
     with run.lock():
         server = Server(setup.method, setup.problem)
+        if setup.dataset.named:
+            server.membership.class_names = comparable(setup.dataset.class_names)
         _run(server, setup, run, transport, callbacks, on_checked)
     return server, run
 
@@ -192,6 +200,8 @@ def _run(
         x, y = data.to_tensors(dataset.test, method.network.device)
         evaluate = lambda: server.evaluate(x, y)  # noqa: E731
     log_summary(server)
+    if setup.num_clients is not None:
+        log_not_held(setup)
     everything = [*own_callbacks(setup, run), *callbacks]
     results = round_results(run.round_log.read("resume")) if config.resume else []
     try:
@@ -242,7 +252,7 @@ def resume(server: Server[Any], setup: Setup, run: RunFolder) -> int:
     if config.num_server_rounds < done:
         expected = f"at least {done}: so many are done in the run to resume"
         raise ConfigError("num-server-rounds", config.num_server_rounds, expected)
-    write_config(run.path, run_values(config, setup.num_clients))
+    write_config(run.path, run_values(config, setup.num_clients, setup.digest))
     run.round_log.forget_after(done)
     server.restore(state, done + 1, run.round_log.failed_attempts(done + 1))
     log.info("resumed after round %d", done)
@@ -251,6 +261,14 @@ def resume(server: Server[Any], setup: Setup, run: RunFolder) -> int:
     if config.personal != "none":
         log.warning("clients train their personal layer anew, from the initial one")
     return done + 1
+
+
+def log_not_held(setup: Setup) -> None:
+    """Log which classes and training examples no simulated client holds."""
+    config, num_clients = setup.method.config, setup.num_clients or 0
+    if text := data.not_held(setup.dataset, data.shares(setup.dataset, config, num_clients)):
+        keys = {"partition": config.partition, "data.samples-per-client": config.data.samples_per_client}
+        log.info("%s (%s)", text, " ".join(as_pair(key, value) for key, value in keys.items()))
 
 
 def log_summary(server: Server[Any]) -> None:

@@ -56,14 +56,14 @@ def make_client_app(methods: Methods | None = None) -> ClientApp:
 
     @app.query()
     def introduce(message: Message, context: Context) -> Message:
-        """Reply with this client's name, and with the reason if its data cannot be used."""
-        problem = ""
+        """Reply with this client's name and its names of classes, or with the reason if its data cannot be used."""
+        problem, class_names = "", tuple[str, ...]()
         try:
             key = _key(own, message, context)
-            _client_data(_method(*key).config, context, key[2])
+            class_names = _client_data(_method(*key).config, context, key[2]).class_names
         except (ConfigError, NetworkError) as error:
             problem = str(error)
-        return Message(introduction_content(_partition_id(context), problem), reply_to=message)
+        return Message(introduction_content(_partition_id(context), problem, class_names), reply_to=message)
 
     @app.train()
     def train(message: Message, context: Context) -> Message:

@@ -1,13 +1,13 @@
 """Requests, replies and introductions as Flower's records: an array of raw bytes, and a few plain numbers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 
 from fedgates.errors import WireError
 from fedgates.federation.client import expect_size
-from fedgates.federation.messages import Kind, Problem, Reply, Request
+from fedgates.federation.messages import MAX_CLASS_NAMES, Kind, Problem, Reply, Request, comparable
 from fedgates.types import MAX_EXAMPLES
 from fedgates.wire.header import HEADER_SIZE
 
@@ -85,10 +85,16 @@ def empty(message: Message) -> None:
         message.content.clear()
 
 
-def read_introduction(message: Message) -> tuple[object, object]:
-    """Return what a node says its name is, and why it cannot take part; neither is checked."""
+def read_introduction(message: Message) -> tuple[object, object, tuple[str, ...]]:
+    """Return what a node says its name is, why it cannot take part, and its names of classes; the first two are not checked.
+
+    Names of classes that are no list of texts, or longer than an introduction has, are none.
+    """
     record = message.content.config_records.get(INTRODUCTION, ConfigRecord())
-    return record.get("name"), record.get("problem", "")
+    names = record.get("classes", [])
+    given = tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else ()
+    class_names = given if sum(map(len, given)) <= MAX_CLASS_NAMES and len(given) <= MAX_CLASS_NAMES else ()
+    return record.get("name"), record.get("problem", ""), class_names
 
 
 # --- the client's side
@@ -138,9 +144,11 @@ def metrics_record(metrics: Mapping[str, float], num_examples: int) -> MetricRec
     return MetricRecord({**metrics, "num-examples": num_examples})
 
 
-def introduction_content(partition_id: int | None, problem: str = "") -> RecordDict:
-    """Return a client's introduction: its name, if it was given one, and why it cannot take part, if it cannot."""
+def introduction_content(partition_id: int | None, problem: str = "", class_names: Sequence[str] = ()) -> RecordDict:
+    """Return a client's introduction: its name and names of classes, if any, and why it cannot take part, if it cannot."""
     record = ConfigRecord({"name": -1 if partition_id is None else partition_id, "problem": problem})
+    if class_names:
+        record["classes"] = list(comparable(class_names))
     return RecordDict({INTRODUCTION: record})
 
 

@@ -95,6 +95,7 @@ class GridTransport:
                     _enter(membership, answer)
             if not new:
                 membership.update(present)
+                membership.compare_classes()
                 return
 
     def exchange(self, requests: Sequence[Request], timeout: float, max_megabytes: float) -> Iterator[Reply]:
@@ -170,6 +171,7 @@ class _Introduction:
     """Why it cannot take part; empty if it can."""
     failure: str
     """Why there is no introduction; empty if there is."""
+    class_names: tuple[str, ...] = ()
 
 
 def _read(answer: Message) -> _Introduction:
@@ -177,16 +179,16 @@ def _read(answer: Message) -> _Introduction:
     node = answer.metadata.src_node_id
     if answer.has_error():
         return _Introduction(node, None, "", error_reason(answer))
-    name, problem = read_introduction(answer)
+    name, problem, class_names = read_introduction(answer)
     empty(answer)
-    return _Introduction(node, name if isinstance(name, int) else None, one_line(problem), "")
+    return _Introduction(node, name if isinstance(name, int) else None, one_line(problem), "", class_names)
 
 
 def _enter(membership: Membership, answer: _Introduction) -> None:
     if answer.failure:
         membership.fail(answer.node, answer.failure)
     else:
-        membership.introduce(answer.node, answer.name, answer.problem)
+        membership.introduce(answer.node, answer.name, answer.problem, answer.class_names)
 
 
 def _pull(grid: Grid, sent: Message) -> list[Message]:

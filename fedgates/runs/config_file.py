@@ -1,6 +1,7 @@
 """``config.json``: the configuration of a run. The only writer and the only reader of the file.
 
-It holds the run config under dotted keys, and `simulated-clients`: the number of simulated clients, null on real devices.
+It holds the run config under dotted keys; `simulated-clients`, the number of simulated clients, null on real devices; and
+`data-digest`, a digest of the server's data set, null if it has none.
 """
 
 import json
@@ -9,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from fedgates.config import CLIENTS, RunConfig, current_names, to_dict
+from fedgates.config import CLIENTS, DATA_DIGEST, RunConfig, current_names, to_dict
 from fedgates.errors import ConfigError
 from fedgates.runs.schema import format_json
 from fedgates.types import Value
@@ -30,9 +31,12 @@ _USABLE: dict[str, Callable[[Any], bool]] = {
 _MAX_PROBLEMS = 8
 
 
-def run_values(config: RunConfig, clients: int | None) -> dict[str, Any]:
-    """Return the values of ``config.json`` for a run of `config` on `clients` simulated clients (None: real devices)."""
-    return {**to_dict(config), CLIENTS: clients}
+def run_values(config: RunConfig, clients: int | None, digest: str | None) -> dict[str, Any]:
+    """Return the values of ``config.json`` for a run of `config`.
+
+    `clients` is the number of simulated clients, None on real devices; `digest` is that of the server's data, None without any.
+    """
+    return {**to_dict(config), CLIENTS: clients, DATA_DIGEST: digest}
 
 
 def write_config(folder: Path, values: Mapping[str, Value | None]) -> None:

@@ -4,6 +4,8 @@ import re
 from collections.abc import Sequence
 
 _LIMIT = 300
+_NAMES = 8
+"""Names in a list."""
 
 
 def one_line(text: object, limit: int = _LIMIT) -> str:
@@ -11,6 +13,12 @@ def one_line(text: object, limit: int = _LIMIT) -> str:
     words = " ".join(str(text)[: 4 * limit].split())
     safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words)
     return safe if len(safe) <= limit else safe[: limit - 1] + "…"
+
+
+def name_list(names: Sequence[str]) -> str:
+    """Return names on one line: the first eight, each of at most 40 characters, and how many more there are."""
+    more = f" and {len(names) - _NAMES:,} more" if len(names) > _NAMES else ""
+    return ", ".join(one_line(name, 40) for name in names[:_NAMES]) + more
 
 
 def without_secrets(text: str) -> str:

@@ -35,20 +35,24 @@ def test_grey_images(save):
 
 def test_colours_names_and_small_labels(save):
     x = np.arange(4 * 2 * 3 * 3, dtype=np.uint8).reshape(4, 2, 3, 3)
-    path = save(x_train=x, x_test=x, y_test=np.array([0, 1, 2, 2], np.uint8), classes=np.array(["a", "b", "c", "d"]))
+    path = save(x_train=x, x_test=x, y_test=np.array([0, 1, 2, 2], np.uint8), classes=np.array(["a", "b", "c"]))
     data = load(config_of(RunConfig, dataset=f"npz:{path}"))
     assert data.input_shape == (3, 2, 3)
     assert np.array_equal(data.test.x, x)
     assert data.test.y.dtype == np.int64
-    assert data.class_names == ("a", "b", "c", "d")
+    assert data.class_names == ("a", "b", "c")
+    assert data.named
 
 
-def test_largest_label_may_be_in_the_test_part(save):
-    assert load(config_of(RunConfig, dataset=f"npz:{save(y_test=np.array([0, 5]))}")).num_classes == 6
+def test_largest_label_may_be_in_the_test_part_of_a_device(save):
+    assert own(save(y_test=np.array([0, 5])), (1, 2, 3), 6).test.y.tolist() == [0, 5]
 
 
 BAD = {
-    "y_train absent": ({"y_train": None}, "an array y_train in .*, which has x_train, x_test, y_test"),
+    "y_train absent": (
+        {"y_train": None},
+        r"an array y_train in the file, which has x_train: uint8 \[4, 2, 3\], x_test: uint8 \[2, 2, 3\], y_test: int64 \[2\]$",
+    ),
     "floats": ({"x_train": X.astype(np.float32)}, r"uint8 images .* in x_train, not float32 \[4, 2, 3\]"),
     "two axes": ({"x_test": X[0]}, "uint8 images .* in x_test"),
     "five axes": ({"x_train": X[..., None, None]}, "uint8 images .* in x_train"),
@@ -56,8 +60,12 @@ BAD = {
     "no pixels": ({"x_train": X[:, :0], "x_test": X[:2, :0]}, "uint8 images"),
     "another shape": ({"x_test": X[:2, :1]}, r"one shape, not \[2, 3, 1\] and \[1, 3, 1\]"),
     "lengths": ({"y_train": np.array([0, 1])}, "as many images in x_train as labels in y_train, not 4 and 2"),
-    "float labels": ({"y_train": np.array([0.0, 1, 2, 2])}, r"integer labels \[n\] in y_train, not float64 \[4\]"),
-    "columns of labels": ({"y_train": np.array([[0], [1], [2], [2]])}, r"integer labels \[n\] in y_train"),
+    "float labels": ({"y_train": np.array([0.0, 1, 2, 2])}, r"integer labels \[n\] or \[n, 1\] in y_train, not float64 \[4\]"),
+    "columns of labels": (
+        {"y_train": np.array([[0, 1]] * 4)},
+        r"integer labels \[n\] or \[n, 1\] in y_train, not int64 \[4, 2\]",
+    ),
+    "double names": ({"classes": np.array(["a", "b", "a"])}, "a name of its own for each class, and two have the name a"),
     "negative": ({"y_test": np.array([0, -1])}, "labels from 0 to 65535 in y_test, not -1 to 0"),
     "huge": ({"y_test": np.array([0, 2**40])}, "labels from 0 to 65535 in y_test"),
     "beyond int64": ({"y_test": np.array([0, 2**63], np.uint64)}, "labels from 0 to 65535 in y_test"),

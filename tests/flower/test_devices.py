@@ -78,7 +78,7 @@ def test_who_has_no_usable_data_is_left_out_with_the_reason(finished):
     folder, said = finished
     (line,) = [line for line in said if "left out" in line]
     assert line.startswith("client 6 is left out: data-path = ")
-    assert "absent.npz, and there is none" in line
+    assert line.endswith("absent.npz': expected a file, and there is none")
     for line in folder.round_log.read():
         assert (line["clients_selected"], line["clients_counted"], line["clients_evaluating"]) == (3, 3, 3)
 

@@ -60,6 +60,7 @@ def test_a_new_run_writes_its_config(tmp_path):
     assert names(run.path) == ["config.json"]
     written = json.loads((run.path / "config.json").read_text())
     assert written.pop("simulated-clients") is None
+    assert written.pop("data-digest") is None
     assert written == to_dict(asked)
     assert parse(OwnConfig, written) == asked
 
@@ -204,6 +205,6 @@ def test_a_run_does_not_change_between_simulation_and_real_devices(tmp_path):
         (4, None, "expected a run on real devices, like this one, not on 4 simulated clients"),
         (None, 3, "expected a run on 3 simulated clients, like this one, not on real devices"),
     ):
-        write_config(run.path, run_values(config(tmp_path), before))
+        write_config(run.path, run_values(config(tmp_path), before, None))
         with pytest.raises(ConfigError, match=f"^resume = .*: {expected}$"):
             open_run(again, now)

@@ -1,0 +1,202 @@
+"""Picture files: which files of a folder are pictures, and their pixels. Training and ``fedgates predict`` both read with it.
+
+A picture is upright (its EXIF orientation is applied), has 8 bits a channel, and is drawn over white where it is transparent.
+Of an animation, or a file with several pages, the first is read.
+"""
+
+import os
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from PIL import Image
+
+SUFFIXES = frozenset({".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+"""Suffixes of picture files, in lower case; a file's own may have capitals."""
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""Accepted formats of Pillow; it reads some others by starting other programs."""
+_GRAY = ("1", "L", "LA")
+_WIDE = ("I", "F")
+"""Prefixes of Pillow's modes with more than 8 bits a channel."""
+_ORIENTATION = 0x0112
+"""EXIF tag; from 5 to 8 width and height are exchanged."""
+_PNG_DEPTH = 24
+"""Offset of the bits a channel in a PNG file, which Pillow reduces to 8 without a word."""
+_BITS_PER_SAMPLE, _SAMPLE_FORMAT, _UNSIGNED = 258, 339, 1
+"""Tags of a TIFF file, and the format of whole numbers from 0."""
+BACKGROUND = "white"
+
+
+class PictureError(ValueError):
+    """A picture that cannot be used; the message continues a line that ends with "expected".
+
+    Attributes
+    ----------
+    file : Path
+        The file.
+    expected, found : str
+        What is accepted, and what the file is instead.
+    """
+
+    def __init__(self, file: Path, expected: str, found: str) -> None:
+        super().__init__(f"{file} to be {expected} ({found})")
+        self.file, self.expected, self.found = file, expected, found
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of its picture before pixels are decoded."""
+
+    size: tuple[int, int]
+    """Width and height of the upright picture."""
+    gray: bool
+    """Whether its mode is black and white or grey, with or without transparency; a palette counts as colour."""
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is hidden, as those that editors and file managers leave behind are."""
+    return name.startswith(".")
+
+
+def list_pictures(folder: Path) -> tuple[list[Path], int]:
+    """Return the pictures below a folder, sorted by path, and the number of other files.
+
+    Hidden files and folders are neither. Links are followed, except to a folder that they are in.
+
+    Raises
+    ------
+    OSError
+        A folder cannot be read.
+    """
+    pictures, others = [], 0
+    inside = {folder: frozenset({_identity(folder)})}
+    for where, folders, files in os.walk(folder, onerror=_raise, followlinks=True):
+        above = inside.pop(Path(where))
+        for name in list(folders):
+            identity = _identity(Path(where, name))
+            if is_hidden(name) or identity in above:
+                folders.remove(name)
+            else:
+                inside[Path(where, name)] = above | {identity}
+        for path in (Path(where, name) for name in files if not is_hidden(name)):
+            if path.exists() and not path.is_file():
+                continue  # reading a pipe would block
+            if path.suffix.lower() in SUFFIXES:
+                pictures.append(path)
+            else:
+                others += 1
+    return sorted(pictures), others
+
+
+def read_header(file: Path) -> Header:
+    """Return the size and colour of a picture without decoding its pixels.
+
+    Raises
+    ------
+    PictureError
+        It cannot be read, is no picture, or has more than 8 bits a channel.
+    """
+    with _opened(file) as image:
+        width, height = image.size
+        turned = image.format != "TIFF" and _orientation(image) in (5, 6, 7, 8)  # Pillow turns TIFF files itself
+        return Header((height, width) if turned else (width, height), image.mode in _GRAY)
+
+
+def decode(file: Path, channels: int, size: tuple[int, int] | None = None) -> tuple[NDArray[np.uint8], bool]:
+    """Decode a picture.
+
+    Parameters
+    ----------
+    file : Path
+        The file.
+    channels : int
+        1 for grey, 3 for colour; other pictures are converted.
+    size : tuple of int, optional
+        Width and height to which the picture is scaled bilinearly, ignoring proportions.
+
+    Returns
+    -------
+    pixels : numpy.ndarray
+        uint8 ``[H, W, channels]``.
+    transparent : bool
+        Whether a part of it is transparent, and so drawn over white.
+
+    Raises
+    ------
+    PictureError
+        As of :func:`read_header`, or the file is damaged.
+    """
+    from PIL import Image, ImageOps  # noqa: PLC0415 - comes with torchvision, and only pictures need it
+
+    with _opened(file) as opened:
+        image: Image.Image = ImageOps.exif_transpose(opened)
+        transparent = False
+        if image.has_transparency_data:
+            layer = image.convert("RGBA")
+            transparent = layer.getchannel("A").getextrema()[0] != 255
+            image = Image.alpha_composite(Image.new("RGBA", layer.size, BACKGROUND), layer)
+        image = image.convert("L" if channels == 1 else "RGB")
+        if size is not None and image.size != size:
+            image = image.resize(size, Image.Resampling.BILINEAR)
+        width, height = image.size
+        return np.asarray(image, dtype=np.uint8).reshape(height, width, channels), transparent
+
+
+@contextmanager
+def _opened(file: Path) -> "Iterator[Image.Image]":
+    from PIL import Image, UnidentifiedImageError  # noqa: PLC0415 - comes with torchvision, and only pictures need it
+
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(file, formats=_FORMATS) as image:
+            problem = _depth_problem(file, image)
+            if not problem:
+                yield image
+                return
+    except Image.DecompressionBombError:
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise PictureError(file, f"an image of at most {most:,} pixels", "it has far more") from None
+    except Exception as error:  # Pillow raises a dozen kinds for a damaged file, all meaning the same
+        known = "its format is not known" if isinstance(error, UnidentifiedImageError) else "damaged"
+        raise PictureError(file, "an image", getattr(error, "strerror", None) or known) from error
+    raise PictureError(file, "an image of 8 bits a channel", f"{problem}; convert it")
+
+
+def _depth_problem(file: Path, image: "Image.Image") -> str:
+    """Return why channels do not have 8 bits; empty if they do. Pillow decodes some files of 16 bits to 8 without a word."""
+    bits = 16 if image.mode.startswith(_WIDE) else 8
+    if image.format == "PNG":
+        with file.open("rb") as stored:
+            bits = stored.read(_PNG_DEPTH + 1)[_PNG_DEPTH]
+    elif image.format == "TIFF":
+        tags: Any = image.tag_v2  # type: ignore[attr-defined]
+        bits = max(tags.get(_BITS_PER_SAMPLE, (1,)))
+        if set(tags.get(_SAMPLE_FORMAT, (_UNSIGNED,))) != {_UNSIGNED}:
+            return f"its {bits} bits are no whole numbers from 0"
+    elif image.format == "PPM" and bits == 8:
+        args = image.tile[0].args  # type: ignore[attr-defined]
+        if isinstance(args, tuple) and len(args) == 2:  # the second is the largest value
+            bits = int(args[1]).bit_length()
+    return f"it has {bits}" if bits > 8 else ""
+
+
+def _orientation(image: "Image.Image") -> int:
+    from PIL import Image as pillow  # noqa: N813, PLC0415
+
+    return int(pillow.Image.getexif(image).get(_ORIENTATION, 1))  # that of a PNG file's own class decodes the pixels
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    found = folder.stat()
+    return found.st_dev, found.st_ino
+
+
+def _raise(error: OSError) -> None:
+    raise error
