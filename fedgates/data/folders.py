@@ -36,6 +36,8 @@ def read_folder(name: str, root: Path, *, complete: bool = True) -> Dataset:
     OSError
         A folder cannot be read.
     """
+    if not root.is_dir():
+        raise ValueError(f"a folder, and {'this is a file' if root.exists() else 'there is none'}")
     classes, train = _listed(root / "train", complete=complete)
     test: _Samples = []
     if complete or (root / "test").exists():

@@ -106,7 +106,7 @@ def read_header(file: Path) -> Header:
     """
     with _opened(file) as image:
         width, height = image.size
-        turned = image.format != "TIFF" and _orientation(image) in (5, 6, 7, 8)  # Pillow turns TIFF files itself
+        turned = image.format != "TIFF" and _orientation(image) in (5, 6, 7, 8)  # Pillow itself turns TIFF files
         return Header((height, width) if turned else (width, height), image.mode in _GRAY)
 
 
@@ -137,7 +137,7 @@ def decode(file: Path, channels: int, size: tuple[int, int] | None = None) -> tu
     from PIL import Image, ImageOps  # noqa: PLC0415 - comes with torchvision, and only pictures need it
 
     with _opened(file) as opened:
-        image: Image.Image = ImageOps.exif_transpose(opened)
+        image: Image.Image = opened if opened.format == "TIFF" else ImageOps.exif_transpose(opened)
         transparent = False
         if image.has_transparency_data:
             layer = image.convert("RGBA")
@@ -155,7 +155,11 @@ def _opened(file: Path) -> "Iterator[Image.Image]":
     from PIL import Image, UnidentifiedImageError  # noqa: PLC0415 - comes with torchvision, and only pictures need it
 
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(file, formats=_FORMATS) as image:
+        with (
+            warnings.catch_warnings(action="ignore"),
+            file.open("rb") as stored,  # by its path, Pillow would map an uncompressed TIFF file, and misread a turned one
+            Image.open(stored, formats=_FORMATS) as image,
+        ):
             problem = _depth_problem(file, image)
             if not problem:
                 yield image

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from fedgates.federation.server import Server
 from fedgates.runs import checkpoint
 from fedgates.runs.best_round import RoundResult, round_result, round_results
-from fedgates.runs.devices import read_devices, write_devices
+from fedgates.runs.devices import read_classes, read_devices, write_classes, write_devices
 from fedgates.runs.folder import RunFolder
 from fedgates.runs.summary import RoundFormatter
 from fedgates.util.text import error_line
@@ -83,23 +83,29 @@ class CheckpointCallback(BaseCallback):
 
 
 class DevicesCallback(BaseCallback):
-    """Keeps the number of each real device, for the run and for those that resume it."""
+    """Keeps the number of each real device and the names of their classes, for the run and for those that resume it."""
 
     def __init__(self, run: RunFolder) -> None:
         self._run = run
         self._written: dict[int, int] = {}
+        self._classes: tuple[str, ...] = ()
 
     def on_start(self, server: Server[Any], first_round: int, *, resumed: bool) -> None:  # noqa: ARG002
-        """Give the devices of a resumed run the numbers that they had."""
+        """Give the devices of a resumed run the numbers and classes that they had."""
         if resumed:
             self._written = read_devices(self._run.path)
             server.membership.restore(self._written)
+            self._classes = read_classes(self._run.path)
+            server.membership.class_names = server.membership.class_names or self._classes
 
     def on_round_end(self, record: Record, server: Server[Any]) -> None:  # noqa: ARG002
-        """Write the numbers that are new."""
+        """Write what is new."""
         if server.membership.owners != self._written:
             self._written = dict(server.membership.owners)
             write_devices(self._run.path, self._written)
+        if server.membership.class_names != self._classes:
+            self._classes = server.membership.class_names
+            write_classes(self._run.path, self._classes)
 
 
 class BestCheckpointCallback(BaseCallback):

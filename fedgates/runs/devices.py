@@ -1,13 +1,18 @@
-"""``devices.json``: the node of each client number in a run on real devices, so that a resumed run keeps them."""
+"""What a resumed run on real devices keeps of them.
+
+``devices.json`` has the node of each client number; ``device-classes.json`` the names of the classes, in order of the labels.
+"""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from fedgates.errors import ConfigError
 from fedgates.util.files import write_atomically
 
 FILE_NAME = "devices.json"
+CLASSES = "device-classes.json"
 
 
 def write_devices(folder: Path, owners: Mapping[int, int]) -> None:
@@ -24,10 +29,40 @@ def read_devices(folder: Path) -> dict[int, int]:
         The file is damaged; names `resume`.
     """
     try:
-        found = json.loads((folder / FILE_NAME).read_bytes())
-        return {int(name): int(node) for name, node in found.items()}
+        found = _read(folder, FILE_NAME)
+        return {int(name): int(node) for name, node in found.items()} if found is not None else {}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise _damaged(folder, FILE_NAME, error, "numbers are given anew") from error
+
+
+def write_classes(folder: Path, class_names: Sequence[str]) -> None:
+    """Write the names of the classes."""
+    write_atomically(folder / CLASSES, json.dumps(list(class_names), indent=1).encode())
+
+
+def read_classes(folder: Path) -> tuple[str, ...]:
+    """Return the names of the classes; empty where the run has not written any.
+
+    Raises
+    ------
+    ConfigError
+        The file is damaged; names `resume`.
+    """
+    try:
+        return tuple(map(str, _read(folder, CLASSES) or ()))
+    except (ValueError, TypeError) as error:
+        raise _damaged(folder, CLASSES, error, "they are those of most devices") from error
+
+
+def _read(folder: Path, name: str) -> Any:  # noqa: ANN401  # whatever a damaged file holds
+    try:
+        return json.loads((folder / name).read_bytes())
     except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        expected = f"a run with a valid {FILE_NAME} ({type(error).__name__}); without the file, numbers are given anew"
-        raise ConfigError("resume", str(folder), expected) from error
+        return None
+    except OSError as error:
+        raise ValueError(str(error)) from error
+
+
+def _damaged(folder: Path, name: str, error: Exception, without: str) -> ConfigError:
+    expected = f"a run with a valid {name} ({type(error).__name__}); without the file, {without}"
+    return ConfigError("resume", str(folder), expected)

@@ -21,6 +21,7 @@ CHECKPOINTS = checkpoint.FILE_NAMES
 MODEL = "model.fedgates"
 MODEL_BEST = "model-best.fedgates"
 DEVICES = devices.FILE_NAME
+DEVICE_CLASSES = devices.CLASSES
 PREDICTIONS = "predictions.json"
 REPORT = "report.html"
 CURVES = "curves.png"
@@ -70,7 +71,7 @@ class RunFolder:
                     if not waited:
                         log.info("waiting for another process to finish with this run")
                     time.sleep(1)
-            sweep(self.path, CHECKPOINTS, CONFIG, ROUNDS, DEVICES, PREDICTIONS, MODEL, MODEL_BEST)
+            sweep(self.path, CHECKPOINTS, CONFIG, ROUNDS, DEVICES, DEVICE_CLASSES, PREDICTIONS, MODEL, MODEL_BEST)
             yield
 
     def is_part(self, file: object) -> bool:
