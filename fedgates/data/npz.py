@@ -66,7 +66,7 @@ def _check_every_class(dataset: Dataset) -> None:
         raise ValueError(f"labels from 0 up in y_train, and they start at 1 (subtract 1 from labels 1 to {largest})")
     if len(missing):
         names = name_list([dataset.class_names[label] for label in missing])
-        found = f"there is none of {len(missing):,} of {dataset.num_classes:,} classes: {names}"
+        found = f"{len(missing):,} of {dataset.num_classes:,} classes have none: {names}"
         raise ValueError(f"a training example of each class (labels from 0 without gaps), and {found}")
 
 

@@ -14,6 +14,7 @@ from fedgates.runs import checkpoint, config_file, devices, round_log
 from fedgates.runs.config_file import read_config, run_values, write_config
 from fedgates.runs.round_log import RoundLog
 from fedgates.util.files import locked, sweep
+from fedgates.util.text import one_line
 
 CONFIG = config_file.FILE_NAME
 ROUNDS = round_log.FILE_NAME
@@ -152,7 +153,8 @@ def _check_same(before: dict[str, object], config: RunConfig, clients: int | Non
         if key not in _MAY_CHANGE and old != value:
             raise ConfigError(key, value, f"{old!r}, as in the run to resume")
     if before.get(DATA_DIGEST, digest) != digest:  # an older run does not have it
-        expected = f"the data of the run to resume, whose digest is {before[DATA_DIGEST]}, not {digest}: they have changed"
+        changed = f"whose digest is {one_line(before[DATA_DIGEST], 40)}, not {digest}: they have changed"
+        expected = f"the data of the run to resume, {changed}"
         raise ConfigError("dataset", config.dataset, expected)
 
 

@@ -123,3 +123,13 @@ def test_an_unreadable_log_is_named(tmp_path):
     (folder / "rounds.jsonl").mkdir()
     with pytest.raises(ConfigError, match=r"rounds\.jsonl: Is a directory"):
         read_run(folder)
+
+
+def test_runs_of_data_that_changed_are_refused(tmp_path):
+    same = runs(tmp_path / "same", {"data_digest": "a"}, {"seed": 2, "data_digest": "a"}, {"seed": 3})
+    assert names(group_runs(same)) == {"fedpm": [1, 2, 3]}
+    other = runs(tmp_path / "other", {"data_digest": "a"}, {"strategy": "fedavg", "data_digest": "b"})
+    with pytest.raises(ConfigError, match=r"^run = '.*1': expected a run on the data of .*0: those of dataset = 'digits' "):
+        group_runs(other)
+    drawn = [{"dataset": "synthetic-linear", "seed": seed, "data_digest": str(seed)} for seed in (1, 2)]
+    assert names(group_runs(runs(tmp_path / "drawn", *drawn))) == {"fedpm": [1, 2]}

@@ -111,3 +111,76 @@ def test_the_choice_of_clients_is_a_function_of_key_and_names():
     assert len(different) == 4
     assert chosen(fraction=0.001) != []
     assert chosen([]) == []
+
+
+# --- names of classes
+
+ABC, BCD = ("a", "b", "c"), ("b", "c", "d")
+
+
+def named(*class_names, run=()):
+    """A membership of nodes 10, 11, ... with the names 0, 1, ..., whose data give these names to their classes."""
+    found = members(*range(10, 10 + len(class_names)))
+    found.class_names = run
+    for i, each in enumerate(class_names):
+        found.introduce(10 + i, i, "", each)
+    found.compare_classes()
+    return found
+
+
+def test_a_client_with_other_classes_than_most_is_left_out_with_the_reason(caplog):
+    found = named(BCD, ABC, ABC, ())
+    assert found.clients == {1: 11, 2: 12, 3: 13}
+    reason = "class 0 is b, not a: its classes are b, c, d, and those of most clients are a, b, c"
+    assert caplog.messages == [f"client 0 is left out: {reason}"]
+    assert found.problem == reason
+    assert found.to_ask(()) == []
+
+
+@pytest.mark.parametrize("odd", [("a", "c", "b"), ("a", "b"), ("a", "b", "c", "d")])
+def test_another_order_and_another_number_are_other_classes(odd):
+    assert named(ABC, odd, ABC).clients == {0: 10, 2: 12}
+
+
+def test_of_equally_many_the_first_are_kept():
+    assert named(ABC, BCD).clients == {0: 10}
+    assert named(BCD, ABC).clients == {0: 10}
+
+
+def test_those_of_the_run_count_whatever_most_have():
+    found = named(BCD, BCD, ABC, run=ABC)
+    assert found.clients == {2: 12}
+    assert found.problem.endswith("those of this run are a, b, c")
+
+
+def test_who_came_first_does_not_decide_until_clients_train(caplog):
+    caplog.set_level("INFO", logger="fedgates")
+    found = named(BCD, ABC)
+    found.update(range(10, 14))
+    found.introduce(12, 2, "", ABC)
+    found.compare_classes()
+    assert found.clients == {1: 11, 2: 12}
+    assert caplog.messages[-1] == "client 1 takes part after all: its classes are those of most clients now"
+    found.keep_classes()
+    assert found.class_names == ABC
+    for node in (13, 14, 15):
+        found.update(range(10, node + 1))
+        found.introduce(node, node - 10, "", BCD)
+        found.compare_classes()
+    assert found.clients == {1: 11, 2: 12}
+
+
+def test_a_client_that_comes_back_is_compared_again():
+    found = named(ABC, ABC, BCD)
+    found.update({10, 11})
+    found.update({10, 11, 12})
+    assert found.to_ask(()) == [12]
+    found.introduce(12, 2, "", ABC)
+    found.compare_classes()
+    assert found.clients == {0: 10, 1: 11, 2: 12}
+
+
+def test_names_of_classes_reach_no_log_raw_or_whole():
+    found = named(ABC, ABC, ("\x1b[2J" * 1000, *"x" * 1000))
+    assert found.problem.isprintable()
+    assert len(found.problem) < 300
