@@ -8,7 +8,7 @@ from typing import Any
 
 from fedgates import data, trackers
 from fedgates.config import RunConfig, as_pair, changed, to_dict
-from fedgates.errors import ConfigError, NetworkError, QuorumError, StorageError
+from fedgates.errors import ConfigError, DivergenceError, NetworkError, QuorumError, StorageError
 from fedgates.federation.callbacks import (
     BestCheckpointCallback,
     Callback,
@@ -33,7 +33,7 @@ from fedgates.trackers.callback import TrackerCallback
 from fedgates.types import Value
 
 log = logging.getLogger("fedgates")
-REFUSALS = (ConfigError, NetworkError, QuorumError, StorageError)
+REFUSALS = (ConfigError, NetworkError, QuorumError, DivergenceError, StorageError)
 """Errors that end a run with one line; a traceback would bury it."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """Errors of writing that a user can mend, whichever file they are about; Python names none in that of a full disk."""
