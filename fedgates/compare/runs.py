@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fedgates.compare.study import ONLY_SCENARIO
+from fedgates.config.names import DATA_DIGEST, SYNTHETIC
 from fedgates.errors import ConfigError
 from fedgates.runs.best_round import stopped
 from fedgates.runs.config_file import read_config
@@ -63,9 +64,12 @@ def group_runs(runs: Iterable[Run]) -> list[Group]:
     Raises
     ------
     ConfigError
-        Two runs have the same configuration and seed, or two groups cannot be named apart; names `run`.
+        Two runs have the same configuration and seed, or other data under one name, or two groups cannot be named apart; names
+        `run`.
     """
     groups: dict[str, list[Run]] = {}
+    runs = list(runs)
+    _expect_same_data(runs)
     for run in runs:
         mine = groups.setdefault(json.dumps(_compared(run), sort_keys=True), [])
         same = [other for other in mine if other.seed == run.seed]
@@ -86,8 +90,25 @@ def group_runs(runs: Iterable[Run]) -> list[Group]:
     return list(named.values())
 
 
+def _expect_same_data(runs: Iterable[Run]) -> None:
+    """Raise a ConfigError if two runs that name the same data had others; an older run does not have a digest."""
+    first: dict[str, Run] = {}
+    for run in runs:
+        config = run.config
+        if config.get(DATA_DIGEST):
+            source = [config["dataset"]]
+            if config["dataset"] in SYNTHETIC:
+                drawn = {key: value for key, value in config.items() if key.startswith("synthetic.")}
+                seed = config.get("data.seed", -1)
+                source += [run.seed if seed < 0 else seed, drawn]
+            other = first.setdefault(json.dumps(source, sort_keys=True), run)
+            if other.config[DATA_DIGEST] != config[DATA_DIGEST]:
+                digests = f"digest {other.config[DATA_DIGEST]}, not {config[DATA_DIGEST]}"
+                raise ConfigError("run", str(run.path), f"a run on the data of {other.path} ({config['dataset']}: {digests})")
+
+
 def _compared(run: Run) -> dict[str, Any]:
-    return {key: value for key, value in run.config.items() if key not in NOT_COMPARED | {"seed"}}
+    return {key: value for key, value in run.config.items() if key not in NOT_COMPARED | {"seed", DATA_DIGEST}}
 
 
 def _name(config: Mapping[str, Any], differing: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedgates.config.names import (
     CLIENTS,
+    DATA_DIGEST,
     DATASETS,
     DEFAULT_STRATEGY,
     DEVICES,
@@ -66,6 +67,7 @@ def __dir__() -> list[str]:
 __all__ = [
     "CLIENTS",
     "DATASETS",
+    "DATA_DIGEST",
     "DEFAULT_STRATEGY",
     "DEVICES",
     "LIMITS",

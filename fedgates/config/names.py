@@ -3,6 +3,7 @@
 from pathlib import Path
 
 CLIENTS = "simulated-clients"
+DATA_DIGEST = "data-digest"
 """Beside the config's keys in ``config.json``: how many clients a simulation shares the data among; null for real devices."""
 DEFAULT_STRATEGY = "coupled-masks"
 SYNTHETIC = ("synthetic-linear", "synthetic-logistic")

@@ -1,6 +1,9 @@
 """Data sets in memory: images with labels or targets, validated once."""
 
+import hashlib
+import json
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,6 +110,17 @@ class Dataset:
             raise ValueError(f"a support of dtype bool, [{self.train.x[0].size}], not {describe(self.support)}")
         if len(self.class_names) != self.num_classes:
             raise ValueError(f"{self.num_classes} names of classes, not {len(self.class_names)}")
+
+    @cached_property
+    def digest(self) -> str:
+        """Sixteen hexadecimal digits of the SHA-256 of all examples and class names; empty without examples."""
+        if not len(self.train):
+            return ""
+        found = hashlib.sha256(json.dumps([self.num_classes, self.class_names]).encode())
+        for array in (self.train.x, self.train.y, self.test.x, self.test.y):
+            found.update(f"{array.dtype.str} {array.shape} ".encode())
+            found.update(np.ascontiguousarray(array).data)
+        return found.hexdigest()[:16]
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

@@ -3,11 +3,17 @@
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from fedgates.data.dataset import Dataset
 from fedgates.data.partition import Indices, partition
+from fedgates.util.text import one_line
 
 if TYPE_CHECKING:
     from fedgates.config import RunConfig
+
+_NAME, _NAMES = 40, 20
+"""Characters of a class name, and number of names, in a sentence."""
 
 
 def shares(dataset: Dataset, config: "RunConfig", clients: int) -> list[Indices]:
@@ -23,6 +29,22 @@ def shares(dataset: Dataset, config: "RunConfig", clients: int) -> list[Indices]
     from fedgates.config import RunConfig  # noqa: PLC0415  # pydantic, which programs that only load a model do not need
 
     return _shares(dataset, RunConfig(partition=config.partition, seed=config.data_seed, data=config.data), clients)
+
+
+def unheld(dataset: Dataset, parts: list[Indices]) -> list[str]:
+    """Return what no client holds of the training examples: a sentence for the classes, one for the number of examples."""
+    held = np.concatenate(parts) if parts else np.empty(0, np.int64)
+    found = []
+    if dataset.num_classes:
+        counts, here = (np.bincount(y, minlength=dataset.num_classes) for y in (dataset.train.y[held], dataset.train.y))
+        names = [one_line(dataset.class_names[i], _NAME) for i in np.flatnonzero((counts == 0) & (here > 0))]
+        if names:
+            more = f", and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
+            found.append(f"no client holds an example of the classes {', '.join(names[:_NAMES])}{more}")
+    left = len(dataset.train) - len(np.unique(held))
+    if left:
+        found.append(f"no client holds {left:,} of {len(dataset.train):,} training examples")
+    return found
 
 
 @lru_cache(maxsize=1)  # it keeps the last data set in memory

@@ -165,7 +165,7 @@ def run_federation(
         Too few clients, or too few accepted updates; the message says how to resume.
     """
     setup = prepare(raw, methods, count_clients)
-    run = open_run(setup.method.config, setup.num_clients)
+    run = open_run(setup.method.config, setup.num_clients, setup.dataset.digest)
     log.info("results: %s", run.path)
     with run.lock():
         server = Server(setup.method, setup.problem)
@@ -192,6 +192,9 @@ def _run(
         x, y = data.to_tensors(dataset.test, method.network.device)
         evaluate = lambda: server.evaluate(x, y)  # noqa: E731
     log_summary(server)
+    if setup.num_clients is not None:
+        for sentence in data.unheld(dataset, data.shares(dataset, config, setup.num_clients)):
+            log.info("%s", sentence)
     everything = [*own_callbacks(setup, run), *callbacks]
     results = round_results(run.round_log.read("resume")) if config.resume else []
     try:
@@ -242,7 +245,7 @@ def resume(server: Server[Any], setup: Setup, run: RunFolder) -> int:
     if config.num_server_rounds < done:
         expected = f"at least {done}: so many are done in the run to resume"
         raise ConfigError("num-server-rounds", config.num_server_rounds, expected)
-    write_config(run.path, run_values(config, setup.num_clients))
+    write_config(run.path, run_values(config, setup.num_clients, setup.dataset.digest))
     run.round_log.forget_after(done)
     server.restore(state, done + 1, run.round_log.failed_attempts(done + 1))
     log.info("resumed after round %d", done)

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from fedgates.config import CLIENTS, RunConfig, to_dict
+from fedgates.config import CLIENTS, DATA_DIGEST, RunConfig, to_dict
 from fedgates.errors import ConfigError
 from fedgates.report.files import Sample, read_samples
 from fedgates.report.model_file import ModelFile, read_model
@@ -16,7 +16,7 @@ from fedgates.runs.folder import CONFIG, MODEL, MODEL_BEST, PREDICTIONS, ROUNDS
 from fedgates.runs.round_log import read_rounds
 from fedgates.runs.totals import Line, Metric, TotalBytes, has_quorum, headline_metric, network_size, total_bytes
 
-_LOCATION = frozenset({"output-dir", "resume", CLIENTS})
+_LOCATION = frozenset({"output-dir", "resume", CLIENTS, DATA_DIGEST})
 """Keys that say where a run is stored, and the one that is not a key of the run config."""
 _MAX_PROBLEMS = 8
 

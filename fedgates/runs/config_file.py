@@ -1,6 +1,7 @@
 """``config.json``: the configuration of a run. The only writer and the only reader of the file.
 
-It holds the run config under dotted keys, and `simulated-clients`: the number of simulated clients, null on real devices.
+It holds the run config under dotted keys, `simulated-clients`, the number of simulated clients (null on real devices), and
+`data-digest`, that of the server's data set (empty where only devices have data).
 """
 
 import json
@@ -9,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from fedgates.config import CLIENTS, RunConfig, current_names, to_dict
+from fedgates.config import CLIENTS, DATA_DIGEST, RunConfig, current_names, to_dict
 from fedgates.errors import ConfigError
 from fedgates.runs.schema import format_json
 from fedgates.types import Value
@@ -30,9 +31,19 @@ _USABLE: dict[str, Callable[[Any], bool]] = {
 _MAX_PROBLEMS = 8
 
 
-def run_values(config: RunConfig, clients: int | None) -> dict[str, Any]:
-    """Return the values of ``config.json`` for a run of `config` on `clients` simulated clients (None: real devices)."""
-    return {**to_dict(config), CLIENTS: clients}
+def run_values(config: RunConfig, clients: int | None, data_digest: str) -> dict[str, Any]:
+    """Return the values of ``config.json``.
+
+    Parameters
+    ----------
+    config : RunConfig
+        The run's configuration.
+    clients : int, optional
+        Number of simulated clients; None on real devices.
+    data_digest : str
+        Digest of the server's data set (:attr:`fedgates.data.Dataset.digest`).
+    """
+    return {**to_dict(config), CLIENTS: clients, DATA_DIGEST: data_digest}
 
 
 def write_config(folder: Path, values: Mapping[str, Value | None]) -> None:

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedgates.config import CLIENTS, LIMITS, RunConfig, devices_shape, folder, to_dict
+from fedgates.config import CLIENTS, DATA_DIGEST, LIMITS, RunConfig, devices_shape, folder, to_dict
 from fedgates.errors import ConfigError
 from fedgates.runs import checkpoint, config_file, devices, round_log
 from fedgates.runs.config_file import read_config, run_values, write_config
@@ -83,7 +83,7 @@ class RunFolder:
         return RoundLog(self.path)
 
 
-def open_run(config: RunConfig, clients: int | None = None) -> RunFolder:
+def open_run(config: RunConfig, clients: int | None = None, data_digest: str = "") -> RunFolder:
     """Make a new folder under `output-dir`, or open the one that `resume` names.
 
     Parameters
@@ -92,15 +92,17 @@ def open_run(config: RunConfig, clients: int | None = None) -> RunFolder:
         The configuration; with `resume`, the old run must have the same, but for keys that do not change a round.
     clients : int, optional
         Number of simulated clients; None on real devices.
+    data_digest : str
+        Digest of the server's data set.
 
     Raises
     ------
     ConfigError
-        The folder cannot be made, or the run to resume is missing or has another configuration.
+        The folder cannot be made, or the run to resume is missing or has another configuration or other data.
     """
     if config.resume:
         run = RunFolder(folder(config.resume))
-        _check_same(read_config(run.path, key="resume"), config, clients)
+        _check_same(read_config(run.path, key="resume"), config, clients, data_digest)
         return run
     base = folder(config.output_dir)
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{_plain(config.strategy)}-{_plain(config.dataset)}-seed{config.seed}"
@@ -112,7 +114,7 @@ def open_run(config: RunConfig, clients: int | None = None) -> RunFolder:
             continue
         except OSError as error:
             raise ConfigError("output-dir", config.output_dir, f"a writable folder ({error.strerror})") from None
-        write_config(path, run_values(config, clients))
+        write_config(path, run_values(config, clients, data_digest))
         return RunFolder(path)
     raise ConfigError("output-dir", config.output_dir, f"a folder with fewer than a thousand runs named {name}")
 
@@ -135,8 +137,8 @@ def _plain(value: str) -> str:
     return "".join(c if c.isalnum() else "-" for c in name)
 
 
-def _check_same(before: dict[str, object], config: RunConfig, clients: int | None) -> None:
-    """Raise a ConfigError if the run with the values `before` cannot be resumed with `config` and `clients`."""
+def _check_same(before: dict[str, object], config: RunConfig, clients: int | None, data_digest: str) -> None:
+    """Raise a ConfigError if the run with the values `before` cannot be resumed with these."""
     before_clients = before.get(CLIENTS)
     if before_clients != clients:
         if clients is None or before_clients is None:
@@ -148,6 +150,9 @@ def _check_same(before: dict[str, object], config: RunConfig, clients: int | Non
         old = before.get(key, defaults[key])  # an older run does not have every key
         if key not in _MAY_CHANGE and old != value:
             raise ConfigError(key, value, f"{old!r}, as in the run to resume")
+    known = before.get(DATA_DIGEST, data_digest)  # an older run has none
+    if known != data_digest:
+        raise ConfigError("dataset", config.dataset, f"the data of the run to resume (digest {known}, not {data_digest})")
 
 
 def _clients(clients: object) -> str:
