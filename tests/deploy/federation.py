@@ -4,18 +4,24 @@ import os
 import re
 import shutil
 import signal
+import tempfile
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from shlex import quote
 
 import numpy as np
+import pytest
 from commands import Page
 from engines import ROOT, Sandbox, free_ports, until
 
 from fedgates.config import flatten
 from fedgates.data.digits import digits
 from fedgates.runs.folder import RunFolder
+
+
+NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+needs_nginx = pytest.mark.skipif(NGINX is None, reason="THERE IS NO NGINX: nothing of the devices' gate is tested")
 
 
 def write_npz(path, first, last, *, without=None):
@@ -53,6 +59,12 @@ class Federation(Sandbox):
         self.address = address
         self.port, self.local = free_ports(2)
         self.devices = {}
+        self.nobodys = None
+
+    def __exit__(self, *what):
+        super().__exit__(*what)
+        if self.nobodys:
+            shutil.rmtree(self.nobodys)
 
     def run(self, *command, **options):
         return super().run(*self.inside, *command, **options)
@@ -69,10 +81,10 @@ class Federation(Sandbox):
         assert code == 0, out
         return out
 
-    def begin(self, command, name, inside=None, **values):
+    def begin(self, command, name, inside=None, cwd=ROOT, **values):
         """Start a block in a process of its own; return the process."""
         return self.start(
-            *(self.inside if inside is None else inside), "bash", "-c", self.script(command, **values), name=name, cwd=ROOT
+            *(self.inside if inside is None else inside), "bash", "-c", self.script(command, **values), name=name, cwd=cwd
         )
 
     # --- machines
@@ -80,9 +92,22 @@ class Federation(Sandbox):
     def start_server(self):
         self.do("certificates.sh")
         self.start_superlink()
-        self.begin("gate.py", "gate")
-        until(lambda: self.run("bash", "-c", f"exec 3<>/dev/tcp/{self.address}/{self.port}")[0] == 0, "the gate")
+        self.start_gate()
         self.do("connection.sh")
+
+    def start_gate(self):
+        """Start nginx as a user without privileges; where the tests are root's, as `nobody`, with copies of what it reads."""
+        values, cwd, user = {}, ROOT, ()
+        if os.geteuid() == 0:
+            cwd = self.nobodys = Path(tempfile.mkdtemp(prefix="fedgates-gate-"))
+            values["SITE"] = shutil.copytree(self.root / "fedgates" / "server", cwd / "server", ignore=lambda *_: ["superlink.db"])
+            shutil.copytree(ROOT / "deploy", cwd / "deploy")
+            for path in (cwd, *cwd.rglob("*")):
+                shutil.chown(path, "nobody", "nogroup")
+            user = ("setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups")
+        gate = self.begin("gate.sh", "gate", (*self.inside, *user), cwd=cwd, **values)
+        until(lambda: self.run("bash", "-c", f"exec 3<>/dev/tcp/{self.address}/{self.port}")[0] == 0, "the gate")
+        return gate
 
     def start_superlink(self, name="superlink"):
         self.begin("superlink.sh", name)
