@@ -8,6 +8,7 @@ import http.client
 import itertools
 import os
 import re
+import resource
 import ssl
 import subprocess
 import sys
@@ -72,18 +73,16 @@ async def attack(name, port):
     for writer, piece in zip(writers, last, strict=True):
         writer.write(piece)
     await asyncio.sleep(SECONDS)
-    print(f"{len(writers)} connections", flush=True)
     os._exit(0)  # what is not sent by now never is
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Peak memory of the gate, and the slowest answer to another caller, in a time in which it asked so often."""
+    """Peak memory of the gate, and what another caller met: the slowest answer, and the statuses or errors of all its calls."""
 
     megabytes: float
     seconds: float
-    answers: int
-    statuses: set[int | str]
+    statuses: list[int | str]
 
 
 def family(pid):
@@ -129,9 +128,10 @@ def under_attack(name, gate, port, ca):
         answers.append(ask(port, ca))
         time.sleep(0.1)
     watcher.join()
-    return Cost(max(peaks), max(seconds for _, seconds in answers), len(answers), {status for status, _ in answers})
+    return Cost(max(peaks), max(seconds for _, seconds in answers), [status for status, _ in answers])
 
 
 if __name__ == "__main__":
+    resource.setrlimit(resource.RLIMIT_NOFILE, (2048, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     os.nice(5)  # in earnest the stranger has a machine of its own
     asyncio.run(attack(sys.argv[1], int(sys.argv[2])))

@@ -1,5 +1,7 @@
 """deploy/README.md on 127.0.0.1: its commands, unregistered devices, kills in mid-round, and the bytes that Flower counts."""
 
+import re
+
 import pytest
 from engines import free_ports, until
 from federation import Federation, end_group, keys_of, needs_nginx, results_of, write_npz
@@ -48,6 +50,28 @@ def first_run(federation, devices):
     return out, results_of(out)
 
 
+def test_keys_are_registered_once_and_bad_ones_named(federation, devices):
+    """The page's command for the folder of all keys; the devices' own were registered by it."""
+    for name, text in (("7", "no key"), ("x y", "no key"), ("30", (federation.keys / "0.pub").read_text())):
+        (federation.keys / f"{name}.pub").write_text(text)
+    new = federation.root / "another"
+    assert federation.run("deploy/device-key.sh", str(new))[0] == 0
+    (federation.keys / "12.pub").write_bytes((new / "device.pub").read_bytes())
+    code, out = federation.run("bash", "-c", federation.script("register.sh"))
+    assert code == 1
+    lines = dict(line.split(": ", 1) for line in out.splitlines() if ": " in line)
+    assert re.fullmatch(r"registered, node \d+", lines.pop("12"))
+    assert int(out.split("registered, node ")[1].split()[0]) in federation.statuses()
+    assert lines == {
+        **{str(i): "known already: registered before, or removed for good" for i in DATA},
+        str(DECEIVED): "known already: registered before, or removed for good",
+        "7": "not registered: expected a device.pub that device-key.sh makes",
+        "x\\ y": "not registered: expected the device's number as the name of the file",
+        "30": "not registered: its key is that of device 0; make one on each device",
+    }
+    assert out.splitlines()[-1] == "8 keys: 1 registered, 4 known already, 3 not registered"
+
+
 def test_devices_train_on_their_own_data(federation, first_run):
     out, folder = first_run
     lines = folder.round_log.read()
@@ -77,7 +101,9 @@ def test_bytes_of_rounds_jsonl_are_those_that_flower_counts(federation, first_ru
 def test_unregistered_devices_are_refused(federation, devices, first_run):
     known = {federation.node_id(number) for number in DATA}
     others = {node: status for node, status in federation.statuses().items() if node not in known}
-    assert list(others.values()) == ["registered"]  # the one whose certificate is of another authority; never online
+    assert (
+        list(others.values()) == ["registered"] * 2
+    )  # of another authority, or not started; never online
     reasons = {STRANGER: "Failed to activate SuperNode", DECEIVED: "CERTIFICATE_VERIFY_FAILED"}
     for number, reason in reasons.items():
         log = federation.log(f"device-{number}")
@@ -152,6 +178,11 @@ def test_an_unregistered_device_is_not_accepted_again(federation, devices, first
     code, out = federation.run("flwr", "supernode", "register", str(stranger), "fed")
     assert (code, "already in use" in out) == (1, True), out  # for good
     federation.do("flwr supernode list")
+    watched = federation.do("openssl x509", RESULTS=first_run[1].path)
+    assert '"round": 3' in watched
+    assert "Certificate will not expire" in watched
+    federation.do("uv pip freeze")
+    assert "flwr==" in (federation.root / "fedgates" / "server" / "versions.txt").read_text()
 
 
 def test_every_command_of_the_page_was_run(federation, devices, first_run):

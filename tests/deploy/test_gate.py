@@ -1,9 +1,10 @@
-"""deploy/gate.sh: nginx, run by a user without privileges, before a SuperLink; what passes, and four attacks of one stranger."""
+"""deploy/gate.sh: nginx, before a SuperLink and without privileges; what passes, and attacks of one stranger."""
 
 import json
 import os
 import ssl
 import subprocess
+from pathlib import Path
 
 import httpx
 import pytest
@@ -38,7 +39,7 @@ def device(federation, gate):
 
 
 def owners(pids):
-    return {os.stat(f"/proc/{pid}").st_uid for pid in pids}
+    return {Path(f"/proc/{pid}").stat().st_uid for pid in pids}
 
 
 def test_it_runs_without_privileges(gate):
@@ -57,10 +58,9 @@ def test_other_calls_are_not_passed(federation, gate, path):
     """Written to the socket, because httpx would tidy the path."""
     ca = federation.root / "fedgates" / "server" / "ca.crt"
     request = f"POST {path} HTTP/1.1\r\nHost: gate\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-    out = subprocess.run(
-        ["openssl", "s_client", "-quiet", "-verify_return_error", "-CAfile", str(ca), "-connect", f"127.0.0.1:{federation.port}"],
-        input=request.encode(), capture_output=True, timeout=30, check=False,
-    ).stdout  # fmt: skip
+    command = ["openssl", "s_client", "-quiet", "-verify_return_error", "-CAfile", str(ca)]
+    command += ["-connect", f"127.0.0.1:{federation.port}"]
+    out = subprocess.run(command, input=request.encode(), capture_output=True, timeout=30, check=False).stdout
     assert out.split(b"\r\n")[0] in (b"HTTP/1.1 404 Not Found", b"HTTP/1.1 400 Bad Request"), out
 
 
@@ -97,8 +97,8 @@ def test_a_stranger_costs_little_and_delays_nobody(federation, gate, name):
     ca = federation.root / "fedgates" / "server" / "ca.crt"
     usual, _ = ask(federation.port, ca)
     cost = under_attack(name, gate.pid, federation.port, ca)
-    assert cost.answers > 20
-    assert cost.statuses == {usual}
+    assert len(cost.statuses) > 20
+    assert set(cost.statuses) == {usual}
     assert cost.megabytes < 50, cost
     assert cost.seconds < 1, cost
     assert gate.poll() is None
@@ -116,7 +116,7 @@ def test_it_ends_at_sigterm_and_leaves_no_process(federation, gate, device):
     processes = family(gate.pid)
     gate.terminate()
     assert gate.wait(10) == 0
-    assert not any(os.path.exists(f"/proc/{pid}") for pid in processes)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in processes)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="not root")

@@ -83,6 +83,8 @@ BAD = [
     ("gate.sh", ["site", "0.0.0.0", "084"], "084: expected a port"),
     ("gate.sh", ["site", "0.0.0.0", "8443", "8000"], "8000: expected SUPERLINK:PORT"),
     ("gate.sh", ["a|site", "0.0.0.0", "8443"], "a|site: expected a path without quotes, \\, $, | and &"),
+    ("register.sh", ["f"], "usage: register.sh KEYS_FOLDER CONNECTION"),
+    ("register.sh", ["f", "fed"], "f: expected a folder with NUMBER.pub, the device.pub of a device, for each number"),
     ("connection.sh", ["fed"], "usage: connection.sh NAME SERVER:PORT CA_CRT"),
     ("connection.sh", ["a.b", "s:1", "ca.crt"], "a.b: expected a name of letters, digits and -"),
     ("connection.sh", ["fed", "s", "ca.crt"], "s: expected SERVER:PORT"),
@@ -140,6 +142,16 @@ def test_systemd_accepts_the_units(unit, tmp_path):
     path.write_text(here)
     done = subprocess.run(["systemd-analyze", "verify", "--man=no", path], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze here")
+@pytest.mark.parametrize("unit", sorted(DEPLOY.glob("*.service")), ids=lambda unit: unit.stem)
+def test_units_are_confined_and_bounded(unit):
+    command = ["systemd-analyze", "security", "--offline=yes", "--threshold=25", "--no-pager", unit]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    for limit in ("MemoryMax", "LimitNOFILE"):
+        assert re.search(rf"^{limit}=\d+[M%]?$", unit.read_text(), re.MULTILINE), limit
 
 
 def test_the_page_installs_every_unit_and_its_environment():
