@@ -54,9 +54,8 @@ def main() -> None:
                 lost = f", {failed} of {len(cost.statuses)} calls failed" if failed else ""
                 row += [f"{cost.megabytes:,.0f}", f"{cost.seconds:.2f}{lost}"]
                 print(row, flush=True)
-                gate.kill()
+                gate.terminate()
                 gate.wait()
-                until(lambda: ask(server.port, site / "ca.crt", 1)[0] == "ConnectionRefusedError", "the end of the gate")
     version = subprocess.run([str(NGINX), "-v"], capture_output=True, text=True, check=True).stderr.strip()
     table = [
         "| attack | gate.py, MB | slowest answer, s | nginx, MB | slowest answer, s |",

@@ -43,7 +43,7 @@ ATTACKS = {
     "60 bodies of 16 MB": (60, lambda: body(16)),
     "60 bodies of 8 MB": (60, lambda: body(8)),
     "one long URL": (1, url),
-    "1,020 open connections": (1020, lambda: ([HEAD], b"")),
+    "1,100 open connections": (1100, lambda: ([HEAD], b"")),
 }
 """Number of connections, and what is sent over each: at once, and at last."""
 
@@ -59,11 +59,11 @@ async def attack(name, port):
     connections, calls = ATTACKS[name]
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    turn = asyncio.Semaphore(100)
+    turn = asyncio.Semaphore(50)
 
     async def connect():
         async with turn:
-            return await asyncio.wait_for(asyncio.open_connection("127.0.0.1", port, ssl=context, local_addr=(STRANGER, 0)), 5)
+            return await asyncio.wait_for(asyncio.open_connection("127.0.0.1", port, ssl=context, local_addr=(STRANGER, 0)), 10)
 
     opened = await asyncio.gather(*(connect() for _ in range(connections)), return_exceptions=True)
     writers = [one[1] for one in opened if not isinstance(one, BaseException)]
