@@ -101,9 +101,7 @@ def test_bytes_of_rounds_jsonl_are_those_that_flower_counts(federation, first_ru
 def test_unregistered_devices_are_refused(federation, devices, first_run):
     known = {federation.node_id(number) for number in DATA}
     others = {node: status for node, status in federation.statuses().items() if node not in known}
-    assert (
-        list(others.values()) == ["registered"] * 2
-    )  # of another authority, or not started; never online
+    assert list(others.values()) == ["registered"] * 2  # of another authority, or not started; never online
     reasons = {STRANGER: "Failed to activate SuperNode", DECEIVED: "CERTIFICATE_VERIFY_FAILED"}
     for number, reason in reasons.items():
         log = federation.log(f"device-{number}")

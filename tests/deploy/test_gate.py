@@ -1,7 +1,9 @@
 """deploy/gate.sh: nginx, before a SuperLink and without privileges; what passes, and attacks of one stranger."""
 
+import contextlib
 import json
 import os
+import socket
 import ssl
 import subprocess
 from pathlib import Path
@@ -30,11 +32,16 @@ def gate(federation):
     return federation.start_gate()
 
 
+def client_at(federation, address):
+    """Return a client that knows the authority."""
+    context = ssl.create_default_context(cafile=federation.root / "fedgates" / "server" / "ca.crt")
+    transport = httpx.HTTPTransport(verify=context, local_address=address)
+    return httpx.Client(base_url=f"https://127.0.0.1:{federation.port}", transport=transport)
+
+
 @pytest.fixture
 def device(federation, gate):
-    """A client that knows the authority."""
-    ca = federation.root / "fedgates" / "server" / "ca.crt"
-    with httpx.Client(base_url=f"https://127.0.0.1:{federation.port}", verify=str(ca)) as client:
+    with client_at(federation, "127.0.0.1") as client:
         yield client
 
 
@@ -83,6 +90,24 @@ def test_long_bodies_are_refused(device):
         assert statuses[1] not in (404, 413)
 
 
+def test_an_address_may_send_32_bodies_at_once(federation, device):
+    """Bodies that are not whole are not passed; what is too much is refused at once, and other addresses are not concerned."""
+    context = ssl.create_default_context(cafile=federation.root / "fedgates" / "server" / "ca.crt")
+    with contextlib.ExitStack() as stack:
+        strangers = []
+        for _ in range(40):
+            raw = socket.create_connection(("127.0.0.1", federation.port), source_address=("127.0.0.2", 0))
+            strangers.append(stack.enter_context(context.wrap_socket(raw, server_hostname="localhost")))
+            strangers[-1].sendall(b"POST /v1/fleet/push-object HTTP/1.1\r\nHost: gate\r\nContent-Length: 100\r\n\r\nx")
+        assert device.post("/v1/fleet/push-object", content=b"x", headers=PROTOBUF).status_code not in (404, 502, 503)
+        heads = []
+        for one in strangers:
+            one.settimeout(0.05)
+            with contextlib.suppress(TimeoutError):
+                heads.append(one.recv(100).split(b"\r\n")[0])
+    assert heads == [b"HTTP/1.1 503 Service Temporarily Unavailable"] * 8
+
+
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
 def test_old_tls_is_refused(federation, gate, version):
     flag = {ssl.TLSVersion.TLSv1: "-tls1", ssl.TLSVersion.TLSv1_1: "-tls1_1"}[version]
@@ -107,6 +132,9 @@ def test_a_stranger_costs_little_and_delays_nobody(federation, gate, name):
 def test_without_superlink_devices_are_told_to_try_again(federation, gate, device):
     """With a status of those after which a SuperNode does."""
     assert federation.kill("flower-superlink") == 1
+    assert device.post("/v1/fleet/pull-messages", content=b"", headers=PROTOBUF).status_code == 502
+    with client_at(federation, "127.0.0.3") as hurried:  # and after so many calls at once, without asking SuperLink
+        assert {hurried.post("/v1/fleet/pull-messages").status_code for _ in range(1500)} == {502, 503}
     assert device.post("/v1/fleet/pull-messages", content=b"", headers=PROTOBUF).status_code == 502
     federation.start_superlink("superlink again")
     assert device.post("/v1/fleet/pull-messages", content=b"", headers=PROTOBUF).status_code not in (404, 502, 503)
