@@ -7,6 +7,7 @@ import signal
 import tempfile
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from shlex import quote
 
@@ -63,9 +64,13 @@ class Federation(Sandbox):
         self.devices = {}
         self.device_commands = device_environment.make(folder / "device-environment")
         self.nobodys = None
+        self.gates = []
 
     def __exit__(self, *what):
         super().__exit__(*what)
+        for gate in self.gates:  # nginx writes its title over the environment by which the sandbox knows its processes
+            with suppress(ProcessLookupError):
+                end_group(gate, signal.SIGTERM)
         if self.nobodys:
             shutil.rmtree(self.nobodys)
 
@@ -106,6 +111,7 @@ class Federation(Sandbox):
             values["SITE"] = cwd / "server"
             user = ("setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups")
         gate = self.begin("gate.sh", "gate", (*self.inside, *user), cwd=cwd, **values)
+        self.gates.append(gate)
         until(lambda: self.run("bash", "-c", f"exec 3<>/dev/tcp/{self.address}/{self.port}")[0] == 0, "the gate")
         return gate
 
