@@ -13,7 +13,7 @@ folder=$(realpath "$1") address=$2 port=$3 superlink=${4:-127.0.0.1:8000}
 [[ $superlink =~ ^[][0-9A-Za-z.:-]+:[0-9]+$ ]] || fail "$superlink: expected SUPERLINK:PORT"
 [ "$(id -u)" != 0 ] || fail "expected a user without privileges, not root"
 PATH=$PATH:/usr/sbin # where Debian has it, and ordinary users have not
-command -v nginx >/dev/null || fail "there is no nginx; on Debian and Ubuntu: sudo apt-get install nginx"
+command -v nginx >/dev/null || fail "there is no nginx; on Debian and Ubuntu: sudo apt-get install nginx-light"
 
 case $address in *:*) address="[$address]" ;; esac
 files=$(ulimit -Hn)
