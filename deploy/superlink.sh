@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Flower's SuperLink, for this machine alone: devices come in by gate.py.
+# Flower's SuperLink, for this machine alone: devices come in by gate.sh.
 set -euo pipefail
 fail() { echo "superlink.sh: $1" >&2; exit 1; }
 [ $# -eq 1 ] || [ $# -eq 2 ] || fail "usage: superlink.sh SERVER_FOLDER [PORT]"

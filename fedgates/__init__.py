@@ -7,7 +7,7 @@ is imported when the name is used: a model file loads with torch and NumPy alone
 import importlib
 from typing import TYPE_CHECKING
 
-from fedgates.errors import ConfigError, ModelFileError, NetworkError, QuorumError, StorageError
+from fedgates.errors import ConfigError, DivergenceError, ModelFileError, NetworkError, QuorumError, StorageError
 
 if TYPE_CHECKING:
     from fedgates.flower.simulation import SimulationResult, simulate
@@ -23,6 +23,7 @@ _LAZY = {
 
 __all__ = [
     "ConfigError",
+    "DivergenceError",
     "Model",
     "ModelFileError",
     "NetworkError",

@@ -26,6 +26,14 @@ class QuorumError(RuntimeError):
     """Too few clients, or too few accepted updates; the run can be resumed from its last checkpoint."""
 
 
+DIVERGED = "training diverged"
+"""Words in the error of a client whose training diverged, by which a server knows it."""
+
+
+class DivergenceError(RuntimeError):
+    """Training diverged on most clients; to repeat the round, or to resume the run, would give the same."""
+
+
 class StorageError(RuntimeError):
     """A run's files cannot be written or read, as on a full disk; the run can be resumed from its last checkpoint."""
 

@@ -53,6 +53,8 @@ class Weights:
 State = Votes | Weights
 MAX_EXAMPLES = 2**31 - 1
 """Largest number of examples of an update."""
+MAX_METRIC = 1e9
+"""Largest absolute value of a metric of an update."""
 UpdateKind = Literal["mask", "values", "mask and values"]
 
 

@@ -82,6 +82,7 @@ class CoupledMasksConfig(MaskConfig):
     }
 
     default_learning_rate = 0.0
+    rate_key = "coupled-masks.score-learning-rate"
 
     @property
     def initial_rate(self) -> float:

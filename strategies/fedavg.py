@@ -11,8 +11,8 @@ With `density.target` rho above 0 the model that a state stands for has only the
 magnitude, over all layers: post-hoc magnitude pruning. Training and traffic stay dense, as if only the last model had been
 pruned; every round says what its own would reach.
 
-A mean has no defence against a client that lies: finite values of any size, and whatever number of examples it claims, go into
-it. A vote is one vote.
+A mean has no defence against a client that lies. `server.trim` takes the coordinate-wise trimmed mean in its place, and
+`server.max-norm` rejects weights that are too far from those that the client started from.
 """
 
 from collections.abc import Iterable

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedgates.config import TARGET_ONLY, DensityTable, WeightConfig
+from fedgates.errors import DIVERGED
 from fedgates.methods import WeightMethod, largest, mean_values, to_float32
 from fedgates.methods.base import Spec
 from fedgates.methods.training import Task
@@ -63,7 +64,7 @@ class TopK(WeightMethod[TopKCfg], Generic[TopKCfg]):
         trained, metrics = self.train(state, task)
         error = remembered(task.memory, state.size) + (trained - state.values)  # the change first: the error may be tiny
         if not np.isfinite(error).all():
-            raise FloatingPointError("the change of the weights is not finite: training diverged")
+            raise FloatingPointError(f"the change of the weights is not finite: {DIVERGED}")
         kept = largest(error, self._count)
         sent = error[kept]
         error[kept] -= as_read(sent, self.config.wire.value_type)

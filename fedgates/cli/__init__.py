@@ -12,7 +12,7 @@ import typer
 
 from fedgates.cli import compare, config, data, models, runs, start  # noqa: F401  # importing them registers the subcommands
 from fedgates.cli.app import cli
-from fedgates.errors import ConfigError, NetworkError, QuorumError, StorageError
+from fedgates.errors import ConfigError, DivergenceError, NetworkError, QuorumError, StorageError
 from fedgates.util.text import error_line
 
 _INTERRUPTED, _STOPPED = 130, "stopped"
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = _fail(error.format_message(), error.exit_code)
     except (ConfigError, NetworkError) as error:
         code = _fail(str(error), 2)
-    except (QuorumError, StorageError) as error:
+    except (QuorumError, DivergenceError, StorageError) as error:
         code = _fail(str(error), 1)
     except (click.Abort, KeyboardInterrupt) as error:
         code = _fail(str(error) or _STOPPED, _INTERRUPTED)

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Annotated
 
 import click
 import typer
@@ -19,6 +20,13 @@ def _fedgates() -> None:
 def import_from_here() -> None:
     """Make modules in the current folder importable, as ``python -m`` does."""
     sys.path.insert(0, str(Path.cwd()))
+
+
+RunConfigOption = Annotated[
+    list[str] | None,
+    typer.Option(help="Keys and values, or one .toml file, as of flwr run; may be repeated.", show_default="none"),
+]
+"""The option ``--run-config``; joined by spaces it is what :func:`fedgates.config.read_overrides` takes."""
 
 
 def writable(out: Path) -> Path:

@@ -6,14 +6,14 @@ from typing import Annotated
 import click
 import typer
 
-from fedgates.cli.app import cli, writable
+from fedgates.cli.app import RunConfigOption, cli, writable
 from fedgates.config.names import folder
 
 
 @cli.command(epilog="Example: fedgates data --clients 20 --run-config 'partition=\"dirichlet\" data.dirichlet-alpha=0.1'")
 def data(
     clients: Annotated[int, typer.Option(min=1, help="Number of simulated clients.")] = 10,
-    run_config: Annotated[str, typer.Option(help="Keys that override the app's, as for flwr run.", show_default=False)] = "",
+    run_config: RunConfigOption = None,
     app: Annotated[Path, typer.Option(help="Folder of the Flower app.")] = Path(),
     out: Annotated[Path | None, typer.Option(help="Folder for the figure labels.png.", show_default="none")] = None,
     *,
@@ -26,7 +26,7 @@ def data(
     from fedgates.data.label_counts import draw, label_counts, table  # noqa: PLC0415
 
     try:
-        found = label_counts(read_shared(read_app(folder(app)), run_config), clients)
+        found = label_counts(read_shared(read_app(folder(app)), " ".join(run_config or [])), clients)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     typer.echo(json.dumps(found.to_dict(), indent=2) if as_json else table(found))

@@ -5,16 +5,14 @@ from typing import Annotated
 
 import typer
 
-from fedgates.cli.app import cli, import_from_here
+from fedgates.cli.app import RunConfigOption, cli, import_from_here
 from fedgates.config import folder
 
 
 @cli.command(epilog="Example: fedgates run --clients 10 --run-config 'strategy=\"fedavg\" num-server-rounds=5'")
 def run(
     clients: Annotated[int, typer.Option(min=1, help="Number of clients that share the data set.")] = 10,
-    run_config: Annotated[
-        str, typer.Option(help="Keys and values, or a .toml file, as of flwr run --run-config.", show_default=False)
-    ] = "",
+    run_config: RunConfigOption = None,
     app: Annotated[
         Path | None,
         typer.Option(
@@ -33,7 +31,7 @@ def run(
     from fedgates.flower.simulation import simulate  # noqa: PLC0415
 
     import_from_here()
-    settings, methods = read_overrides(run_config), None
+    settings, methods = read_overrides(" ".join(run_config or [])), None
     if app is not None:
         loaded = load_app(folder(app).absolute())
         settings, methods = merged(loaded.config, settings), loaded.server.methods

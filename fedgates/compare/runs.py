@@ -64,12 +64,12 @@ def group_runs(runs: Iterable[Run]) -> list[Group]:
     Raises
     ------
     ConfigError
-        Two runs have the same configuration and seed, two groups cannot be named apart, or runs have other data under one name;
-        names `run`.
+        Two runs have the same configuration and seed, or other data under one name, or two groups cannot be named apart; names
+        `run`.
     """
-    runs = list(runs)
-    _check_data(runs)
     groups: dict[str, list[Run]] = {}
+    runs = list(runs)
+    _expect_same_data(runs)
     for run in runs:
         mine = groups.setdefault(json.dumps(_compared(run), sort_keys=True), [])
         same = [other for other in mine if other.seed == run.seed]
@@ -90,22 +90,25 @@ def group_runs(runs: Iterable[Run]) -> list[Group]:
     return list(named.values())
 
 
-def _compared(run: Run) -> dict[str, Any]:
-    return {key: value for key, value in run.config.items() if key not in NOT_COMPARED | {"seed", DATA_DIGEST}}
-
-
-def _check_data(runs: Iterable[Run]) -> None:
-    """Raise a ConfigError if a data set has changed from one run to another; synthetic data are a function of the config."""
+def _expect_same_data(runs: Iterable[Run]) -> None:
+    """Raise a ConfigError if two runs that name the same data had others; an older run does not have a digest."""
     first: dict[str, Run] = {}
     for run in runs:
-        name, digest = run.config["dataset"], run.config.get(DATA_DIGEST)  # devices' data and older runs have no digest
-        if digest is None or name in SYNTHETIC:
-            continue
-        other = first.setdefault(name, run)
-        if other.config[DATA_DIGEST] != digest:
-            changed = f"those of dataset = {name!r} have changed (data-digest in config.json)"
-            expected = f"a run on the data of {other.path}: {changed}"
-            raise ConfigError("run", str(run.path), expected)
+        config = run.config
+        if config.get(DATA_DIGEST):
+            source = [config["dataset"]]
+            if config["dataset"] in SYNTHETIC:
+                drawn = {key: value for key, value in config.items() if key.startswith("synthetic.")}
+                seed = config.get("data.seed", -1)
+                source += [run.seed if seed < 0 else seed, drawn]
+            other = first.setdefault(json.dumps(source, sort_keys=True), run)
+            if other.config[DATA_DIGEST] != config[DATA_DIGEST]:
+                digests = f"digest {other.config[DATA_DIGEST]}, not {config[DATA_DIGEST]}"
+                raise ConfigError("run", str(run.path), f"a run on the data of {other.path} ({config['dataset']}: {digests})")
+
+
+def _compared(run: Run) -> dict[str, Any]:
+    return {key: value for key, value in run.config.items() if key not in NOT_COMPARED | {"seed", DATA_DIGEST}}
 
 
 def _name(config: Mapping[str, Any], differing: Sequence[str]) -> str:

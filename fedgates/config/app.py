@@ -81,7 +81,8 @@ def read_overrides(text: str) -> dict[str, Any]:
         try:
             read = flatten(tomllib.loads(pair))
         except tomllib.TOMLDecodeError:
-            raise ConfigError("run-config", pair, _PAIRS) from None
+            expected = "one file and nothing beside it" if pair.endswith(".toml") else _PAIRS
+            raise ConfigError("run-config", pair, expected) from None
         for key, value in read.items():
             if key in found:
                 raise ConfigError(key, value, "each key once")

@@ -5,7 +5,7 @@ from pathlib import Path
 CLIENTS = "simulated-clients"
 """Beside the config's keys in ``config.json``: how many clients a simulation shares the data among; null for real devices."""
 DATA_DIGEST = "data-digest"
-"""Beside the config's keys in ``config.json``: a digest of the server's data set; null if it has none."""
+"""There as well: the digest of the server's data set; empty if it has none."""
 DEFAULT_STRATEGY = "coupled-masks"
 SYNTHETIC = ("synthetic-linear", "synthetic-logistic")
 DEVICES = "devices"

@@ -49,6 +49,8 @@ class RunConfig(Keys):
         Keys of shared tables that the method does not use, such as ``"server.trim"``; they must be at their default.
     default_learning_rate : float
         The value of ``learning-rate`` that 0 selects.
+    rate_key : str
+        The key with the learning rate of the first round, for messages about training that diverges.
     requires_density : bool
         Whether the method needs a ``density.target`` above 0.
     """
@@ -161,6 +163,7 @@ class RunConfig(Keys):
     limits: LimitsTable = LimitsTable()
 
     unused: ClassVar[frozenset[str]] = frozenset({"server.trim", "server.max-norm"})
+    rate_key: ClassVar[str] = "learning-rate"
     default_learning_rate: ClassVar[float] = 0.1
     requires_density: ClassVar[bool] = False
 

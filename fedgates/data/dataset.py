@@ -1,7 +1,10 @@
 """Data sets in memory: images with labels or targets, validated once."""
 
+import hashlib
+import json
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,6 +118,17 @@ class Dataset:
             raise ValueError(f"{self.num_classes} names of classes, not {len(self.class_names)}")
         if twice := [name for name, count in Counter(self.class_names).items() if count > 1]:
             raise ValueError(f"a name of its own for each class, and two have the name {one_line(twice[0], 40)}")
+
+    @cached_property
+    def digest(self) -> str:
+        """Sixteen hexadecimal digits of the SHA-256 of all examples and class names; empty without examples."""
+        if not len(self.train):
+            return ""
+        found = hashlib.sha256(json.dumps([self.num_classes, self.class_names]).encode())
+        for array in (self.train.x, self.train.y, self.test.x, self.test.y):
+            found.update(f"{array.dtype.str} {array.shape} ".encode())
+            found.update(np.ascontiguousarray(array).data)
+        return found.hexdigest()[:16]
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

@@ -7,10 +7,13 @@ import numpy as np
 
 from fedgates.data.dataset import Dataset
 from fedgates.data.partition import Indices, partition
-from fedgates.util.text import name_list
+from fedgates.util.text import one_line
 
 if TYPE_CHECKING:
     from fedgates.config import RunConfig
+
+_NAME, _NAMES = 40, 20
+"""Characters of a class name, and number of names, in a sentence."""
 
 
 def shares(dataset: Dataset, config: "RunConfig", clients: int) -> list[Indices]:
@@ -28,18 +31,20 @@ def shares(dataset: Dataset, config: "RunConfig", clients: int) -> list[Indices]
     return _shares(dataset, RunConfig(partition=config.partition, seed=config.data_seed, data=config.data), clients)
 
 
-def not_held(dataset: Dataset, parts: list[Indices]) -> str:
-    """Return which training examples and classes are in no client's part, as a line; empty if all examples are held."""
-    held = np.unique(np.concatenate(parts))
-    missing = len(dataset.train) - len(held)
-    if not missing:
-        return ""
-    text = f"no client holds {missing:,} of {len(dataset.train):,} training examples"
+def unheld(dataset: Dataset, parts: list[Indices]) -> list[str]:
+    """Return what no client holds of the training examples: a sentence for the classes, one for the number of examples."""
+    held = np.concatenate(parts) if parts else np.empty(0, np.int64)
+    found = []
     if dataset.num_classes:
-        classes = np.setdiff1d(np.unique(dataset.train.y), dataset.train.y[held])
-        if len(classes):
-            text += f", nor any of {len(classes):,} classes: {name_list([dataset.class_names[int(i)] for i in classes])}"
-    return text
+        counts, here = (np.bincount(y, minlength=dataset.num_classes) for y in (dataset.train.y[held], dataset.train.y))
+        names = [one_line(dataset.class_names[i], _NAME) for i in np.flatnonzero((counts == 0) & (here > 0))]
+        if names:
+            more = f", and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
+            found.append(f"no client holds an example of the classes {', '.join(names[:_NAMES])}{more}")
+    left = len(dataset.train) - len(np.unique(held))
+    if left:
+        found.append(f"no client holds {left:,} of {len(dataset.train):,} training examples")
+    return found
 
 
 @lru_cache(maxsize=1)  # it keeps the last data set in memory

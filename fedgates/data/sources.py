@@ -15,6 +15,7 @@ from fedgates.data.npz import read_npz
 from fedgates.data.public import PUBLIC, public
 from fedgates.data.synthetic import synthetic
 from fedgates.errors import ConfigError
+from fedgates.util.libraries import expect_libraries
 from fedgates.util.text import name_list, one_line
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def load(config: "RunConfig") -> Dataset:
     ConfigError
         The data set is unknown, absent and cannot be downloaded, or cannot be used.
     """
+    expect_libraries()
     dataset = config.dataset
     if dataset == "digits":
         return digits()

@@ -14,6 +14,8 @@ from fedgates.runs.summary import RoundFormatter
 from fedgates.util.text import error_line
 
 log = logging.getLogger("fedgates")
+_EXPLODED = 100.0
+"""Mean cross-entropy of a training that diverges; guessing gives the logarithm of the number of classes."""
 Record = Mapping[str, Any]
 """A line of ``rounds.jsonl``."""
 
@@ -60,10 +62,17 @@ class ProgressCallback(BaseCallback):
 
     def __init__(self, num_rounds: int) -> None:
         self._formatter = RoundFormatter(num_rounds)
+        self._warned = False
 
-    def on_round_end(self, record: Record, server: Server[Any]) -> None:  # noqa: ARG002
-        """Log the line."""
+    def on_round_end(self, record: Record, server: Server[Any]) -> None:
+        """Log the line; warn once where the training loss of a classification explodes."""
         log.info(self._formatter.format(record))
+        loss = record.get("train_loss") or 0.0
+        if record["quorum"] and server.problem.num_classes and loss > _EXPLODED and not self._warned:
+            self._warned = True
+            config = server.config
+            text = "the training loss of round %d is %.3g: training diverges, and %s = %g is probably too large"
+            log.warning(text, record["round"], loss, config.rate_key, config.initial_rate)
 
 
 class CheckpointCallback(BaseCallback):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedgates import data
-from fedgates.errors import WireError
+from fedgates.errors import DIVERGED, WireError
 from fedgates.federation.client_data import HELD_OUT_EVERY, ClientData
 from fedgates.federation.messages import Reply, Request
 from fedgates.methods.base import Method
@@ -19,7 +19,7 @@ from fedgates.methods.personal import train_head
 from fedgates.methods.randomized_response import flipped
 from fedgates.methods.training import Task, seeded_rng
 from fedgates.rng import flip_lots, generator
-from fedgates.types import Update
+from fedgates.types import MAX_METRIC, Update
 from fedgates.wire import VersionedState
 from fedgates.wire.header import RELAY, peek
 
@@ -97,7 +97,13 @@ class Client:
         return self.train(request, started) if request.kind == "train" else self.evaluate(request)
 
     def train(self, request: Request, started: float | None = None) -> Reply:
-        """Train on the client's examples and return the coded update, the number of examples and metrics."""
+        """Train on the client's examples and return the coded update, the number of examples and metrics.
+
+        Raises
+        ------
+        FloatingPointError
+            Training diverged.
+        """
         started = time.monotonic() if started is None else started
         state = self._open(request.payload)
         task = self._task(state.server_round)
@@ -105,6 +111,8 @@ class Client:
             if self._personal:
                 self._train_head(state, task)
             update = self.method.local_update(state.state, task)
+        if not abs(loss := update.metrics.get("loss", 0.0)) <= MAX_METRIC:
+            raise FloatingPointError(f"the training loss is {loss:g}: {DIVERGED}")
         sent = self._with_flips(update, state)
         payload = self.method.codec.pack_update(sent, state, self.name)
         if update.memory is not None and self.method.spec.memory:

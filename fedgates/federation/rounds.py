@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any, Protocol
 
-from fedgates.errors import QuorumError
+from fedgates.errors import DIVERGED, DivergenceError, QuorumError
 from fedgates.federation.callbacks import Callback
 from fedgates.federation.membership import Membership
 from fedgates.federation.messages import Problem, Reply, Request
@@ -73,6 +73,8 @@ def run_rounds(
     ------
     QuorumError
         A round missed its quorum `server.max-failed-rounds` times, or too few clients are available.
+    DivergenceError
+        Training diverged on most clients of a round without a quorum.
     """
     found = list(results)
     if rounds and found and found[-1].round == rounds.start - 1 and _stops(server, found):
@@ -86,6 +88,7 @@ def run_rounds(
                 callback.on_round_end(record, server)
             if server.record.quorum:
                 break
+            _expect_convergence(server)
             if attempt >= server.config.server.max_failed_rounds:  # of this process: a resumed run may try as often again
                 raise QuorumError(_missed_quorum(server, attempt))
         reached = round_result(record)
@@ -159,12 +162,24 @@ def wait_for_clients(server: Server[Any], transport: Transport) -> None:
         time.sleep(_PAUSE)
 
 
+def _expect_convergence(server: Server[Any]) -> None:
+    """Raise a DivergenceError if training diverged on most clients of the last attempt."""
+    record, config = server.record, server.config
+    diverged = {client: reason for client, reason in record.failed.items() if DIVERGED in reason}
+    if 2 * len(diverged) > len(record.selected):
+        of, example = f"{len(diverged)} of {len(record.selected)} clients", min(diverged)
+        raise DivergenceError(
+            f"{config.rate_key} = {config.initial_rate:g}: training diverged on {of} in round {record.server_round}"
+            f" (client {example}: {diverged[example]}); start anew with a smaller one"
+        )
+
+
 def _missed_quorum(server: Server[Any], attempts: int) -> str:
     record = server.record
     if record.withdrawn:
         return (
             f"round {record.server_round} led to a state that was not kept, {attempts} times (server.max-failed-rounds):"
-            f" {record.withdrawn}"
+            f" {record.withdrawn}; if no client lies, {server.config.rate_key} = {server.config.initial_rate:g} is too large"
         )
     failures = {**record.failed, **record.rejected}
     example = f", client {min(failures)}: {failures[min(failures)]}" if failures else ""

@@ -4,12 +4,11 @@ import errno
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from fedgates import data, trackers
 from fedgates.config import RunConfig, as_pair, changed, to_dict
-from fedgates.errors import ConfigError, NetworkError, QuorumError, StorageError
+from fedgates.errors import ConfigError, DivergenceError, NetworkError, QuorumError, StorageError
 from fedgates.federation.callbacks import (
     BestCheckpointCallback,
     Callback,
@@ -32,9 +31,10 @@ from fedgates.runs.config_file import run_values, write_config
 from fedgates.runs.folder import RunFolder, open_run
 from fedgates.trackers.callback import TrackerCallback
 from fedgates.types import Value
+from fedgates.util.text import one_line
 
 log = logging.getLogger("fedgates")
-REFUSALS = (ConfigError, NetworkError, QuorumError, StorageError)
+REFUSALS = (ConfigError, NetworkError, QuorumError, DivergenceError, StorageError)
 """Errors that end a run with one line; a traceback would bury it."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """Errors of writing that a user can mend, whichever file they are about; Python names none in that of a full disk."""
@@ -53,11 +53,6 @@ class Setup:
     def problem(self) -> Problem:
         """The problem that clients' data must fit."""
         return Problem(self.dataset.input_shape, self.dataset.num_classes)
-
-    @cached_property
-    def digest(self) -> str | None:
-        """Digest of the server's data set; None if it has none."""
-        return data.data_digest(self.dataset)
 
 
 def prepare(raw: Mapping[str, Value], methods: Methods | None, count_clients: Callable[[], int | None]) -> Setup:
@@ -171,7 +166,7 @@ def run_federation(
         Too few clients, or too few accepted updates; the message says how to resume.
     """
     setup = prepare(raw, methods, count_clients)
-    run = open_run(setup.method.config, setup.num_clients, setup.digest)
+    run = open_run(setup.method.config, setup.num_clients, setup.dataset.digest)
     log.info("results: %s", run.path)
     with run.lock():
         server = Server(setup.method, setup.problem)
@@ -201,7 +196,8 @@ def _run(
         evaluate = lambda: server.evaluate(x, y)  # noqa: E731
     log_summary(server)
     if setup.num_clients is not None:
-        log_not_held(setup)
+        for sentence in data.unheld(dataset, data.shares(dataset, config, setup.num_clients)):
+            log.info("%s", sentence)
     everything = [*own_callbacks(setup, run), *callbacks]
     results = round_results(run.round_log.read("resume")) if config.resume else []
     try:
@@ -252,7 +248,7 @@ def resume(server: Server[Any], setup: Setup, run: RunFolder) -> int:
     if config.num_server_rounds < done:
         expected = f"at least {done}: so many are done in the run to resume"
         raise ConfigError("num-server-rounds", config.num_server_rounds, expected)
-    write_config(run.path, run_values(config, setup.num_clients, setup.digest))
+    write_config(run.path, run_values(config, setup.num_clients, setup.dataset.digest))
     run.round_log.forget_after(done)
     server.restore(state, done + 1, run.round_log.failed_attempts(done + 1))
     log.info("resumed after round %d", done)
@@ -263,19 +259,18 @@ def resume(server: Server[Any], setup: Setup, run: RunFolder) -> int:
     return done + 1
 
 
-def log_not_held(setup: Setup) -> None:
-    """Log which classes and training examples no simulated client holds."""
-    config, num_clients = setup.method.config, setup.num_clients or 0
-    if text := data.not_held(setup.dataset, data.shares(setup.dataset, config, num_clients)):
-        keys = {"partition": config.partition, "data.samples-per-client": config.data.samples_per_client}
-        log.info("%s (%s)", text, " ".join(as_pair(key, value) for key, value in keys.items()))
-
-
 def log_summary(server: Server[Any]) -> None:
     """Log what is about to run."""
     config, method = server.config, server.method
     size, digest = method.network.size, method.digest.hex()
-    log.info("%s on %s, %s with %s parameters, network %s", config.strategy, config.dataset, config.model, f"{size:,}", digest)
+    log.info(
+        "%s on %s, %s with %s parameters, network %s",
+        config.strategy,
+        one_line(config.dataset),
+        config.model,
+        f"{size:,}",
+        digest,
+    )
     if different := {key: value for key, value in changed(config).items() if key not in {"strategy", "output-dir"}}:
         log.info("changed: %s", " ".join(as_pair(key, value) for key, value in different.items()))
     if config.personal != "none":

@@ -8,7 +8,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MessageType, Met
 from fedgates.errors import WireError
 from fedgates.federation.client import expect_size
 from fedgates.federation.messages import MAX_CLASS_NAMES, Kind, Problem, Reply, Request, comparable
-from fedgates.types import MAX_EXAMPLES
+from fedgates.types import MAX_EXAMPLES, MAX_METRIC
 from fedgates.wire.header import HEADER_SIZE
 
 STYPE = "fedgates.2"
@@ -16,7 +16,7 @@ STYPE = "fedgates.2"
 STATE, PROBLEM, UPDATE, METRICS, INTRODUCTION = "state", "shape", "update", "metrics", "introduction"
 """Names of the records in a message."""
 _PAYLOAD = "payload"
-_MAX_METRICS, _MAX_METRIC = 32, 1e9
+_MAX_METRICS = 32
 _TYPES = {"train": MessageType.TRAIN, "evaluate": MessageType.EVALUATE}
 
 
@@ -181,6 +181,6 @@ def _read_metrics(content: RecordDict) -> tuple[int, dict[str, float]]:
     if len(metrics) > _MAX_METRICS:
         raise WireError(f"{len(metrics)} metrics, expected at most {_MAX_METRICS}")
     for name, value in metrics.items():
-        if not isinstance(value, int | float) or not abs(value) <= _MAX_METRIC:
-            raise WireError(f"metric {name:.40} = {value!s:.40}, expected a number from {-_MAX_METRIC:g} to {_MAX_METRIC:g}")
+        if not isinstance(value, int | float) or not abs(value) <= MAX_METRIC:
+            raise WireError(f"metric {name:.40} = {value!s:.40}, expected a number from {-MAX_METRIC:g} to {MAX_METRIC:g}")
     return examples, {name: float(value) for name, value in metrics.items() if isinstance(value, int | float)}

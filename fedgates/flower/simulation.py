@@ -93,6 +93,8 @@ def simulate(
         The settings cannot be used; the message is one line.
     QuorumError, StorageError
         Too few updates were accepted, or the run's files cannot be written; the message says how to resume.
+    DivergenceError
+        Training diverged on most clients.
     """
     nodes = list(node_configs or [])
     if (type(num_clients) is not int or num_clients < 1) and not nodes:

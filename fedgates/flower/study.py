@@ -205,7 +205,7 @@ def _check(folder: Path, jobs: Sequence[Job]) -> list[dict[str, Any]] | str:
         app = load_app(folder)
         for job in jobs:
             setup = prepare(merged(app.config, job.config), app.server.methods, partial(int, job.clients))
-            found.append(run_values(setup.method.config, job.clients, setup.digest))
+            found.append(run_values(setup.method.config, job.clients, setup.dataset.digest))
     except Exception as error:  # noqa: BLE001  # a method of the user's own may raise anything
         line = str(error) if isinstance(error, ConfigError | NetworkError) else error_line(error)
         return f"{job}: {line}" if job else line

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedgates.config import WeightConfig
+from fedgates.errors import DIVERGED
 from fedgates.methods.base import Method, Spec
 from fedgates.methods.inertia import inertia
 from fedgates.methods.metrics import MaskCounts
@@ -100,7 +101,7 @@ def finite_copy(trained: Tensor) -> NDArray[np.float32]:
     """
     values: NDArray[np.float32] = trained.cpu().numpy().copy()
     if not np.isfinite(values).all():
-        raise FloatingPointError("the weights are not finite: training diverged")
+        raise FloatingPointError(f"the weights are not finite: {DIVERGED}")
     return values
 
 

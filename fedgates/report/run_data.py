@@ -17,7 +17,7 @@ from fedgates.runs.round_log import read_rounds
 from fedgates.runs.totals import Line, Metric, TotalBytes, has_quorum, headline_metric, network_size, total_bytes
 
 _LOCATION = frozenset({"output-dir", "resume", CLIENTS, DATA_DIGEST})
-"""Keys that say where a run is stored, and those that are not keys of the run config."""
+"""Keys that say where a run is stored, and the one that is not a key of the run config."""
 _MAX_PROBLEMS = 8
 
 

@@ -1,7 +1,7 @@
 """``config.json``: the configuration of a run. The only writer and the only reader of the file.
 
-It holds the run config under dotted keys; `simulated-clients`, the number of simulated clients, null on real devices; and
-`data-digest`, a digest of the server's data set, null if it has none.
+It holds the run config under dotted keys, `simulated-clients`, the number of simulated clients (null on real devices), and
+`data-digest`, that of the server's data set (empty where only devices have data).
 """
 
 import json
@@ -31,12 +31,19 @@ _USABLE: dict[str, Callable[[Any], bool]] = {
 _MAX_PROBLEMS = 8
 
 
-def run_values(config: RunConfig, clients: int | None, digest: str | None) -> dict[str, Any]:
-    """Return the values of ``config.json`` for a run of `config`.
+def run_values(config: RunConfig, clients: int | None, data_digest: str) -> dict[str, Any]:
+    """Return the values of ``config.json``.
 
-    `clients` is the number of simulated clients, None on real devices; `digest` is that of the server's data, None without any.
+    Parameters
+    ----------
+    config : RunConfig
+        The run's configuration.
+    clients : int, optional
+        Number of simulated clients; None on real devices.
+    data_digest : str
+        Digest of the server's data set (:attr:`fedgates.data.Dataset.digest`).
     """
-    return {**to_dict(config), CLIENTS: clients, DATA_DIGEST: digest}
+    return {**to_dict(config), CLIENTS: clients, DATA_DIGEST: data_digest}
 
 
 def write_config(folder: Path, values: Mapping[str, Value | None]) -> None:

@@ -14,7 +14,6 @@ from fedgates.runs import checkpoint, config_file, devices, round_log
 from fedgates.runs.config_file import read_config, run_values, write_config
 from fedgates.runs.round_log import RoundLog
 from fedgates.util.files import locked, sweep
-from fedgates.util.text import one_line
 
 CONFIG = config_file.FILE_NAME
 ROUNDS = round_log.FILE_NAME
@@ -85,7 +84,7 @@ class RunFolder:
         return RoundLog(self.path)
 
 
-def open_run(config: RunConfig, clients: int | None = None, digest: str | None = None) -> RunFolder:
+def open_run(config: RunConfig, clients: int | None = None, data_digest: str = "") -> RunFolder:
     """Make a new folder under `output-dir`, or open the one that `resume` names.
 
     Parameters
@@ -94,8 +93,8 @@ def open_run(config: RunConfig, clients: int | None = None, digest: str | None =
         The configuration; with `resume`, the old run must have the same, but for keys that do not change a round.
     clients : int, optional
         Number of simulated clients; None on real devices.
-    digest : str, optional
-        Digest of the server's data set; None if it has none.
+    data_digest : str
+        Digest of the server's data set.
 
     Raises
     ------
@@ -104,7 +103,7 @@ def open_run(config: RunConfig, clients: int | None = None, digest: str | None =
     """
     if config.resume:
         run = RunFolder(folder(config.resume))
-        _check_same(read_config(run.path, key="resume"), config, clients, digest)
+        _check_same(read_config(run.path, key="resume"), config, clients, data_digest)
         return run
     base = folder(config.output_dir)
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{_plain(config.strategy)}-{_plain(config.dataset)}-seed{config.seed}"
@@ -116,7 +115,7 @@ def open_run(config: RunConfig, clients: int | None = None, digest: str | None =
             continue
         except OSError as error:
             raise ConfigError("output-dir", config.output_dir, f"a writable folder ({error.strerror})") from None
-        write_config(path, run_values(config, clients, digest))
+        write_config(path, run_values(config, clients, data_digest))
         return RunFolder(path)
     raise ConfigError("output-dir", config.output_dir, f"a folder with fewer than a thousand runs named {name}")
 
@@ -139,8 +138,8 @@ def _plain(value: str) -> str:
     return "".join(c if c.isalnum() else "-" for c in name)
 
 
-def _check_same(before: dict[str, object], config: RunConfig, clients: int | None, digest: str | None) -> None:
-    """Raise a ConfigError if the run with the values `before` cannot be resumed with `config`, `clients` and these data."""
+def _check_same(before: dict[str, object], config: RunConfig, clients: int | None, data_digest: str) -> None:
+    """Raise a ConfigError if the run with the values `before` cannot be resumed with these."""
     before_clients = before.get(CLIENTS)
     if before_clients != clients:
         if clients is None or before_clients is None:
@@ -152,10 +151,9 @@ def _check_same(before: dict[str, object], config: RunConfig, clients: int | Non
         old = before.get(key, defaults[key])  # an older run does not have every key
         if key not in _MAY_CHANGE and old != value:
             raise ConfigError(key, value, f"{old!r}, as in the run to resume")
-    if before.get(DATA_DIGEST, digest) != digest:  # an older run does not have it
-        changed = f"whose digest is {one_line(before[DATA_DIGEST], 40)}, not {digest}: they have changed"
-        expected = f"the data of the run to resume, {changed}"
-        raise ConfigError("dataset", config.dataset, expected)
+    known = before.get(DATA_DIGEST, data_digest)  # an older run has none
+    if known != data_digest:
+        raise ConfigError("dataset", config.dataset, f"the data of the run to resume (digest {known}, not {data_digest})")
 
 
 def _clients(clients: object) -> str:

@@ -83,7 +83,10 @@ def failures(line: Line, limit: int = _MAX_REASONS) -> list[str]:
     texts = [f"{_clients(names)} {word}: {reason}" for (word, reason), names in groups.items()]
     if len(texts) > limit:
         texts[limit - 1 :] = [f"and {len(texts) - limit + 1:,} other reasons, in rounds.jsonl"]
-    return texts if has_quorum(line) else [*texts, "no quorum: the state is unchanged, and the round is repeated"]
+    if has_quorum(line):
+        return texts
+    reason = line.get("withdrawn")
+    return [*texts, f"the new state is not kept: {reason}" if reason else "no quorum: the state is unchanged"]
 
 
 def _clients(names: Sequence[str]) -> str:

@@ -35,6 +35,21 @@ def test_data_says_what_each_client_would_hold(capsys, tmp_path):
     assert out.splitlines()[-1].startswith(f"digits: {found['held']:,} of 1,437 training examples held by 5 clients")
 
 
+def test_run_config_is_repeated_pairs_or_one_file_as_of_flwr_run(capsys, tmp_path):
+    file = tmp_path / "keys.toml"
+    file.write_text('strategy = "fedavg"\npartition = "classes"\nseed = 3\n[sgd]\nmomentum = 0.5\n')
+    arguments = ["data", "--json", "--app", ROOT]
+    pairs = ["--run-config", 'strategy="fedavg" partition="classes"', "--run-config", "seed=3 sgd.momentum=0.5"]
+    (_, one, _), (_, other, _) = (command(capsys, *arguments, *given) for given in (["--run-config", file], pairs))
+    assert json.loads(one) == json.loads(other)
+    assert json.loads(one) != json.loads(command(capsys, *arguments)[1])
+    for beside, key in (("seed=3", f"run-config = '{file}': expected one file and nothing beside it"), (file, "run-config = ")):
+        code, _, err = command(capsys, *arguments, "--run-config", file, "--run-config", beside)
+        assert (code, err.startswith(f"fedgates: {key}")) == (2, True), err
+    code, _, err = command(capsys, *arguments, "--run-config", "seed=3", "--run-config", "seed=4")
+    assert (code, err) == (2, "fedgates: seed = 4: expected each key once\n")
+
+
 @pytest.mark.parametrize(
     ("names", "header", "below"),
     [

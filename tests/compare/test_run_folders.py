@@ -125,11 +125,26 @@ def test_an_unreadable_log_is_named(tmp_path):
         read_run(folder)
 
 
-def test_runs_of_data_that_changed_are_refused(tmp_path):
-    same = runs(tmp_path / "same", {"data_digest": "a"}, {"seed": 2, "data_digest": "a"}, {"seed": 3})
-    assert names(group_runs(same)) == {"fedpm": [1, 2, 3]}
-    other = runs(tmp_path / "other", {"data_digest": "a"}, {"strategy": "fedavg", "data_digest": "b"})
-    with pytest.raises(ConfigError, match=r"^run = '.*1': expected a run on the data of .*0: those of dataset = 'digits' "):
-        group_runs(other)
-    drawn = [{"dataset": "synthetic-linear", "seed": seed, "data_digest": str(seed)} for seed in (1, 2)]
-    assert names(group_runs(runs(tmp_path / "drawn", *drawn))) == {"fedpm": [1, 2]}
+@pytest.mark.parametrize("dataset", ["digits", "npz:/abs/own.npz", "mnist"])
+def test_runs_on_other_data_of_one_name_are_refused(tmp_path, dataset):
+    for i, digest in enumerate(["a" * 16, "a" * 16, "b" * 16]):
+        write_run(tmp_path / str(i), rounds("accuracy", 0.5), seed=i, dataset=dataset, data_digest=digest)
+    write_run(tmp_path / "older", rounds("accuracy", 0.5), seed=9, dataset=dataset)
+    same = [read_run(tmp_path / name) for name in ("0", "older", "1")]
+    assert names(group_runs(same)) == {"fedpm": [0, 1, 9]}
+    expected = f"a run on the data of {tmp_path / '0'} ({dataset}: digest {'a' * 16}, not {'b' * 16})"
+    with pytest.raises(ConfigError) as caught:
+        group_runs([*same, read_run(tmp_path / "2")])
+    assert str(caught.value) == f"run = '{tmp_path / '2'}': expected {expected}"
+
+
+def test_synthetic_data_of_other_seeds_are_other_data_by_right(tmp_path):
+    for seed in (1, 2):
+        data = {"dataset": "synthetic-linear", "data_digest": str(seed) * 16}
+        write_run(tmp_path / str(seed), rounds("accuracy", 0.5), seed=seed, **data)
+    assert names(group_runs([read_run(tmp_path / "1"), read_run(tmp_path / "2")])) == {"fedpm": [1, 2]}
+    data = {"dataset": "synthetic-linear", "data_digest": "3" * 16, "data.seed": 5}
+    write_run(tmp_path / "3", rounds("accuracy", 0.5), seed=1, **data)
+    write_run(tmp_path / "4", rounds("accuracy", 0.5), seed=2, **data | {"data_digest": "4" * 16})
+    with pytest.raises(ConfigError, match="expected a run on the data of"):
+        group_runs([read_run(tmp_path / "3"), read_run(tmp_path / "4")])

@@ -125,3 +125,25 @@ def test_normalise():
     assert values[0] == -1
     assert values[2] == 1
     assert x.tolist() == [0, 51, 255]
+
+
+def test_a_digest_is_of_all_examples_and_class_names():
+    def digest(train=None, test=None, names=("a", "b", "c")):
+        return Dataset("any", train or examples(), test or examples(), 3, tuple(names)).digest
+
+    found = digest()
+    assert found == digest()
+    assert len(found) == 16
+    changed = examples()
+    changed.x[1, 0, 2, 0] ^= 1
+    others = {
+        digest(changed),
+        digest(test=changed),
+        digest(examples(labels=[0, 2, 1])),
+        digest(names=("a", "c", "b")),
+        digest(names=("a, b", "", "c")),
+        digest(examples(shape=(4, 2, 1)), examples(shape=(4, 2, 1))),
+    }
+    assert len(others - {found}) == 6
+    none = examples(0, labels=[])
+    assert Dataset("devices", none, none, 3, ("a", "b", "c")).digest == ""

@@ -46,7 +46,13 @@ class Page:
         """Return the value that the page gives a variable."""
         return next(text for block in self.blocks for key, text in block.assignments if key == name).strip("'")
 
+    def installs(self, machine):
+        """Return the commands that install what a machine needs."""
+        (block,) = (block for block in self.blocks if (block.machine, block.how) == (machine, "install"))
+        return block.commands
+
     @property
     def rest(self):
-        """Blocks with commands that were not run, except those for systemd."""
-        return [block for block in self.blocks if block.commands and block.how != "systemd" and block not in self._run]
+        """Blocks with commands that were not run, except those for systemd and those that install."""
+        others = [block for block in self.blocks if block.commands and block.how not in ("systemd", "install")]
+        return [block for block in others if block not in self._run]

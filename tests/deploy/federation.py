@@ -4,18 +4,25 @@ import os
 import re
 import shutil
 import signal
+import tempfile
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from shlex import quote
 
+import device_environment
 import numpy as np
+import pytest
 from commands import Page
 from engines import ROOT, Sandbox, free_ports, until
 
 from fedgates.config import flatten
 from fedgates.data.digits import digits
 from fedgates.runs.folder import RunFolder
+
+NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+needs_nginx = pytest.mark.skipif(NGINX is None, reason="THERE IS NO NGINX: nothing of the devices' gate is tested")
 
 
 def write_npz(path, first, last, *, without=None):
@@ -52,7 +59,20 @@ class Federation(Sandbox):
         self.env["HOME"] = str(self.root)
         self.address = address
         self.port, self.local = free_ports(2)
+        self.keys = self.root / "fedgates" / "keys"
+        self.keys.mkdir(parents=True)
         self.devices = {}
+        self.device_commands = device_environment.make(folder / "device-environment")
+        self.nobodys = None
+        self.gates = []
+
+    def __exit__(self, *what):
+        super().__exit__(*what)
+        for gate in self.gates:  # nginx writes its title over the environment by which the sandbox knows its processes
+            with suppress(ProcessLookupError):
+                end_group(gate, signal.SIGTERM)
+        if self.nobodys:
+            shutil.rmtree(self.nobodys)
 
     def run(self, *command, **options):
         return super().run(*self.inside, *command, **options)
@@ -69,10 +89,10 @@ class Federation(Sandbox):
         assert code == 0, out
         return out
 
-    def begin(self, command, name, inside=None, **values):
+    def begin(self, command, name, inside=None, cwd=ROOT, **values):
         """Start a block in a process of its own; return the process."""
         return self.start(
-            *(self.inside if inside is None else inside), "bash", "-c", self.script(command, **values), name=name, cwd=ROOT
+            *(self.inside if inside is None else inside), "bash", "-c", self.script(command, **values), name=name, cwd=cwd
         )
 
     # --- machines
@@ -80,31 +100,59 @@ class Federation(Sandbox):
     def start_server(self):
         self.do("certificates.sh")
         self.start_superlink()
-        self.begin("gate.py", "gate")
-        until(lambda: self.run("bash", "-c", f"exec 3<>/dev/tcp/{self.address}/{self.port}")[0] == 0, "the gate")
+        self.start_gate()
         self.do("connection.sh")
+
+    def start_gate(self):
+        """Start nginx as a user without privileges; where the tests are root's, as `nobody`, with copies of what it reads."""
+        values, cwd, user = {}, ROOT, ()
+        if os.geteuid() == 0:
+            self.nobodys = cwd = self.nobodys or self._copy_for_nobody()
+            values["SITE"] = cwd / "server"
+            user = ("setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups")
+        gate = self.begin("gate.sh", "gate", (*self.inside, *user), cwd=cwd, **values)
+        self.gates.append(gate)
+        until(lambda: self.run("bash", "-c", f"exec 3<>/dev/tcp/{self.address}/{self.port}")[0] == 0, "the gate")
+        return gate
+
+    def _copy_for_nobody(self):
+        folder = Path(tempfile.mkdtemp(prefix="fedgates-gate-"))
+        shutil.copytree(ROOT / "deploy", folder / "deploy")
+        (folder / "server").mkdir()
+        for name in ("ca.crt", "server.crt", "server.key"):
+            shutil.copy(self.root / "fedgates" / "server" / name, folder / "server")
+        for path in (folder, *folder.rglob("*")):
+            shutil.chown(path, "nobody", "nogroup")
+        return folder
 
     def start_superlink(self, name="superlink"):
         self.begin("superlink.sh", name)
         until(lambda: "Uvicorn running on https://" in self.log(name), "SuperLink")
 
     def make_device(self, number, data, *, register=True, ca=None):
-        """Make a device with a key, the authority's certificate and data; store its values of the page's variables."""
+        """Make a device with a key, the authority's certificate and data; store its values of the page's variables.
+
+        With `register` its public key is added to `keys`.
+        """
         site = self.root / f"device-{number}"
         values = {"SITE": site, "SERVER": f"{self.address}:{self.port}", "NUMBER": number, "DATA": data}
         values["LOCAL"] = free_ports(1)[0]
         self.do("device-key.sh", **values)
         shutil.copy(ca or self.root / "fedgates" / "server" / "ca.crt", site / "ca.crt")
         if register:
-            self.do("flwr supernode register", NUMBER=number, PUBLIC_KEY=site / "device.pub")
+            shutil.copy(site / "device.pub", self.keys / f"{number}.pub")
         self.devices[number] = values
 
     def make_devices(self, *devices):
+        """Make devices, and register them all at once."""
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda device: self.make_device(*device[:2], **device[2]), devices))
+        self.do("register.sh")
 
-    def start_device(self, number, inside=None):
-        return self.begin("supernode.sh", f"device-{number}", inside, **self.devices[number])
+    def start_device(self, number, inside=()):
+        """Start a SuperNode with the packages of a device alone, and without this repository's modules."""
+        bare = ("env", "-u", "PYTHONPATH", f"PATH={self.device_commands}:/usr/bin:/bin")
+        return self.begin("supernode.sh", f"device-{number}", (*inside, *bare), **self.devices[number])
 
     def node_id(self, number):
         return int(re.findall(r"SuperNode ID: (\d+)", self.log(f"device-{number}"))[0])

@@ -1,15 +1,16 @@
 """deploy/README.md on 127.0.0.1: its commands, unregistered devices, kills in mid-round, and the bytes that Flower counts."""
 
-import httpx
+import re
+
 import pytest
 from engines import free_ports, until
-from federation import Federation, end_group, keys_of, results_of, write_npz
+from federation import Federation, end_group, keys_of, needs_nginx, results_of, write_npz
 
 import fedgates
 from client_app import app
 from fedgates.flower import LoopbackGrid, run_on_grid
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, needs_nginx]
 
 FRAMING = 2000
 """Bytes that Flower may add to a message: its metadata, a header an object, and the other records (1.3 to 1.6 kB with 1.41)."""
@@ -49,6 +50,28 @@ def first_run(federation, devices):
     return out, results_of(out)
 
 
+def test_keys_are_registered_once_and_bad_ones_named(federation, devices):
+    """The page's command for the folder of all keys; the devices' own were registered by it."""
+    for name, text in (("7", "no key"), ("x y", "no key"), ("30", (federation.keys / "0.pub").read_text())):
+        (federation.keys / f"{name}.pub").write_text(text)
+    new = federation.root / "another"
+    assert federation.run("deploy/device-key.sh", str(new))[0] == 0
+    (federation.keys / "12.pub").write_bytes((new / "device.pub").read_bytes())
+    code, out = federation.run("bash", "-c", federation.script("register.sh"))
+    assert code == 1
+    lines = dict(line.split(": ", 1) for line in out.splitlines()[:-1])
+    assert re.fullmatch(r"registered, node \d+", lines.pop("12"))
+    assert int(out.split("registered, node ")[1].split()[0]) in federation.statuses()
+    assert lines == {
+        **{str(i): "known already: registered before, or removed for good" for i in DATA},
+        str(DECEIVED): "known already: registered before, or removed for good",
+        "7": "not registered: expected a device.pub that device-key.sh makes",
+        "x\\ y": "not registered: expected the device's number as the name of the file",
+        "30": "not registered: its key is that of device 0; make one on each device",
+    }
+    assert out.splitlines()[-1] == "8 keys: 1 registered, 4 known already, 3 not registered"
+
+
 def test_devices_train_on_their_own_data(federation, first_run):
     out, folder = first_run
     lines = folder.round_log.read()
@@ -78,7 +101,7 @@ def test_bytes_of_rounds_jsonl_are_those_that_flower_counts(federation, first_ru
 def test_unregistered_devices_are_refused(federation, devices, first_run):
     known = {federation.node_id(number) for number in DATA}
     others = {node: status for node, status in federation.statuses().items() if node not in known}
-    assert list(others.values()) == ["registered"]  # the one whose certificate is of another authority; never online
+    assert list(others.values()) == ["registered"] * 2  # of another authority, or not started; never online
     reasons = {STRANGER: "Failed to activate SuperNode", DECEIVED: "CERTIFICATE_VERIFY_FAILED"}
     for number, reason in reasons.items():
         log = federation.log(f"device-{number}")
@@ -86,26 +109,6 @@ def test_unregistered_devices_are_refused(federation, devices, first_run):
         assert "SuperNode ID" not in log
         assert "Receiving" not in log
         assert devices[number].wait(60) != 0
-
-
-def test_the_gate_passes_calls_of_devices_alone(federation):
-    home = federation.root / "fedgates" / "server"
-    ask = httpx.Client(base_url=f"https://127.0.0.1:{federation.port}", verify=str(home / "ca.crt"))
-    statuses = {
-        path: ask.post(path, content=b"", headers={"content-type": "application/x-protobuf"}).status_code
-        for path in (
-            "/v1/control/list-runs",
-            "/v1/runtime/acquire-task",
-            "/v1/fleet/register-node",
-            "/docs",
-            "/v1/fleet/../control/list-runs",
-        )
-    }
-    assert set(statuses.values()) == {404}, statuses
-    assert ask.post("/v1/fleet/pull-messages").status_code not in (200, 404)
-    federation.run("deploy/connection.sh", "outside", f"127.0.0.1:{federation.port}", str(home / "ca.crt"))
-    stranger = str(federation.root / f"device-{STRANGER}" / "device.pub")
-    assert federation.run("flwr", "supernode", "register", stranger, "outside")[0] != 0
 
 
 def test_superlink_itself_refuses_a_supernode_without_a_key(federation):
@@ -173,6 +176,11 @@ def test_an_unregistered_device_is_not_accepted_again(federation, devices, first
     code, out = federation.run("flwr", "supernode", "register", str(stranger), "fed")
     assert (code, "already in use" in out) == (1, True), out  # for good
     federation.do("flwr supernode list")
+    watched = federation.do("openssl x509", RESULTS=first_run[1].path)
+    assert '"round": 3' in watched
+    assert "Certificate will not expire" in watched
+    federation.do("uv pip freeze")
+    assert "flwr==" in (federation.root / "fedgates" / "server" / "versions.txt").read_text()
 
 
 def test_every_command_of_the_page_was_run(federation, devices, first_run):

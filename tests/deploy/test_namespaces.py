@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import pytest
 from engines import until
-from federation import Federation, write_npz
+from federation import Federation, needs_nginx, write_npz
 
-pytestmark = [pytest.mark.rehearsal, pytest.mark.slow]
+pytestmark = [pytest.mark.rehearsal, pytest.mark.slow, needs_nginx]
 
 SERVER = "10.77.0.1"
 DATA = {1: (0, 120), 2: (120, 240)}

@@ -15,7 +15,6 @@ DEPLOY = ROOT / "deploy"
 
 def call(script, *arguments, **env):
     command = [str(DEPLOY / script), *map(str, arguments)]
-    command = [sys.executable, *command] if script.endswith(".py") else command
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": "/usr/bin:/bin", **env})
     return done.returncode, done.stdout, done.stderr
 
@@ -78,6 +77,14 @@ BAD = [
         ["device", "s:1", "0", "/", "9094", "a b=1"],
         "a b=1: expected limits.max-gates, limits.max-payload-mb or",
     ),
+    ("gate.sh", ["f"], "usage: gate.sh SERVER_FOLDER ADDRESS PORT [SUPERLINK:PORT]"),
+    ("gate.sh", ["none", "0.0.0.0", "8443"], "none/ca.crt: expected what certificates.sh makes"),
+    ("gate.sh", ["site", "0.0.0.0;", "8443"], "0.0.0.0;: expected an address of this machine, 0.0.0.0 for all"),
+    ("gate.sh", ["site", "0.0.0.0", "084"], "084: expected a port"),
+    ("gate.sh", ["site", "0.0.0.0", "8443", "8000"], "8000: expected SUPERLINK:PORT"),
+    ("gate.sh", ["a|site", "0.0.0.0", "8443"], "a|site: expected a path without quotes, \\, $, | and &"),
+    ("register.sh", ["f"], "usage: register.sh KEYS_FOLDER CONNECTION"),
+    ("register.sh", ["f", "fed"], "f: expected a folder with NUMBER.pub, the device.pub of a device, for each number"),
     ("connection.sh", ["fed"], "usage: connection.sh NAME SERVER:PORT CA_CRT"),
     ("connection.sh", ["a.b", "s:1", "ca.crt"], "a.b: expected a name of letters, digits and -"),
     ("connection.sh", ["fed", "s", "ca.crt"], "s: expected SERVER:PORT"),
@@ -99,19 +106,14 @@ def test_a_device_sets_lower_limits_in_its_node_config(limit, tmp_path):
 @pytest.mark.parametrize(("script", "arguments", "line"), BAD)
 def test_bad_input_gets_one_line(script, arguments, line, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "device").mkdir()
-    for name in ("ca.crt", "device.key"):
-        (tmp_path / "device" / name).touch()
+    for folder in ("device", "site", "a|site"):
+        (tmp_path / folder).mkdir()
+        for name in ("ca.crt", "device.key", "server.crt", "server.key"):
+            (tmp_path / folder / name).touch()
     code, out, error = call(script, *arguments, HOME=str(tmp_path))
     assert (code, out, error.count("\n")) == (1, "", 1)
     assert error.startswith(f"{script}: {line}")
     assert not (tmp_path / "server" / "server.key").exists()
-
-
-def test_the_gate_wants_its_certificate(tmp_path):
-    code, _, error = call("gate.py", tmp_path, "127.0.0.1", 8443)
-    assert code == 2
-    assert error.splitlines()[-1].endswith(f"{tmp_path}/server.crt: expected what certificates.sh makes")
 
 
 def test_a_connection_is_named_once(tmp_path):
@@ -140,6 +142,16 @@ def test_systemd_accepts_the_units(unit, tmp_path):
     path.write_text(here)
     done = subprocess.run(["systemd-analyze", "verify", "--man=no", path], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze here")
+@pytest.mark.parametrize("unit", sorted(DEPLOY.glob("*.service")), ids=lambda unit: unit.stem)
+def test_units_are_confined_and_bounded(unit):
+    command = ["systemd-analyze", "security", "--offline=yes", "--threshold=25", "--no-pager", unit]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    for limit in ("MemoryMax", "LimitNOFILE"):
+        assert re.search(rf"^{limit}=\d+[M%]?$", unit.read_text(), re.MULTILINE), limit
 
 
 def test_the_page_installs_every_unit_and_its_environment():

@@ -172,18 +172,17 @@ def test_an_evaluator_that_was_not_heard_is_sent_a_snapshot_next(raw):
     assert [found[2, client] for client in range(3)] == [VOTES, UPDATES, UPDATES]
 
 
-def test_a_device_that_comes_back_as_another_node_costs_one_reply(raw):
-    class Reconnecting(Noting):
-        """Client 1 goes under another node id, with nothing kept, after the second round."""
+def test_a_device_that_comes_back_with_nothing_kept_costs_one_reply(raw):
+    class Reinstalled(Noting):
+        """Client 1 has nothing left after the second round."""
 
         def get_node_ids(self):
-            if len(self.states) == 6 and FIRST_NODE + 1 in self.contexts:
-                self.contexts[FIRST_NODE + 7] = self.contexts.pop(FIRST_NODE + 1)
-                self.contexts[FIRST_NODE + 7].state = RecordDict()
+            if len(self.states) == 6:
+                self.contexts[FIRST_NODE + 1].state = RecordDict()
             return list(self.contexts)
 
     config = raw(**RELAYED)
-    lines = run_on(Reconnecting(app, config, 3), config).round_log.read()
+    lines = run_on(Reinstalled(app, config, 3), config).round_log.read()
     assert [line["clients_counted"] for line in lines] == [3, 3, 2, 3, 3]
     assert lines[2]["failed"]["1"].endswith(NONE)
 

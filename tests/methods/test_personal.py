@@ -83,4 +83,5 @@ def test_accuracy_among_own_classes():
     metrics = score(predictions, y, own_classes=(1, 2))
     assert metrics["accuracy"] == pytest.approx(2 / 5)  # the third and the fourth
     assert metrics["own_class_accuracy"] == pytest.approx(2 / 5)  # the first and the fourth
-    assert score(predictions, y) == {name: metrics[name] for name in ("accuracy", "loss")}
+    assert score(predictions, y) == {name: metrics[name] for name in ("accuracy", "loss", "not_finite")}
+    assert metrics["not_finite"] == pytest.approx(1 / 5)

@@ -56,11 +56,11 @@ def test_a_folders_name_is_plain(tmp_path, dataset):
 
 def test_a_new_run_writes_its_config(tmp_path):
     asked = config(tmp_path, seed=2**60 + 1, learning_rate=0.3)
-    run = open_run(asked)
+    run = open_run(asked, data_digest="0123456789abcdef")
     assert names(run.path) == ["config.json"]
     written = json.loads((run.path / "config.json").read_text())
     assert written.pop("simulated-clients") is None
-    assert written.pop("data-digest") is None
+    assert written.pop("data-digest") == "0123456789abcdef"
     assert written == to_dict(asked)
     assert parse(OwnConfig, written) == asked
 
@@ -205,6 +205,19 @@ def test_a_run_does_not_change_between_simulation_and_real_devices(tmp_path):
         (4, None, "expected a run on real devices, like this one, not on 4 simulated clients"),
         (None, 3, "expected a run on 3 simulated clients, like this one, not on real devices"),
     ):
-        write_config(run.path, run_values(config(tmp_path), before, None))
+        write_config(run.path, run_values(config(tmp_path), before, ""))
         with pytest.raises(ConfigError, match=f"^resume = .*: {expected}$"):
             open_run(again, now)
+
+
+def test_a_run_resumes_on_its_own_data_alone(tmp_path):
+    run = open_run(config(tmp_path), 4, "0123456789abcdef")
+    again = config(tmp_path, resume=str(run.path))
+    assert open_run(again, 4, "0123456789abcdef").path == run.path
+    expected = r"^dataset = 'digits': expected the data of the run to resume \(digest 0123456789abcdef, not fedcba9876543210\)$"
+    with pytest.raises(ConfigError, match=expected):
+        open_run(again, 4, "fedcba9876543210")
+    values = json.loads((run.path / "config.json").read_text())
+    del values["data-digest"]  # as an older version wrote it
+    (run.path / "config.json").write_text(json.dumps(values))
+    assert open_run(again, 4, "fedcba9876543210").path == run.path

@@ -52,7 +52,7 @@ def test_reasons_are_below_the_line():
         "    client 2 rejected: round 6, expected 7",
         "    client 11 rejected: checksum does not match",
         "    client 5 failed: no reply within 60 s",
-        "    no quorum: the state is unchanged, and the round is repeated",
+        "    no quorum: the state is unchanged",
     ]
 
 
