@@ -263,14 +263,8 @@ def log_summary(server: Server[Any]) -> None:
     """Log what is about to run."""
     config, method = server.config, server.method
     size, digest = method.network.size, method.digest.hex()
-    log.info(
-        "%s on %s, %s with %s parameters, network %s",
-        config.strategy,
-        one_line(config.dataset),
-        config.model,
-        f"{size:,}",
-        digest,
-    )
+    what = config.strategy, one_line(config.dataset), config.model, f"{size:,}", digest
+    log.info("%s on %s, %s with %s parameters, network %s", *what)
     if different := {key: value for key, value in changed(config).items() if key not in {"strategy", "output-dir"}}:
         log.info("changed: %s", " ".join(as_pair(key, value) for key, value in different.items()))
     if config.personal != "none":

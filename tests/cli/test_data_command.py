@@ -54,6 +54,7 @@ def test_run_config_is_repeated_pairs_or_one_file_as_of_flwr_run(capsys, tmp_pat
     ("names", "header", "below"),
     [
         (("cat", "dog"), ["cat", "dog"], []),
+        (("\x1b[2J", "a\nb"), ["\\x1b[2J", "a", "b"], []),
         (("a" * 30, "b" * 30), ["0", "1"], [f"classes: 0 = {'a' * 30}, 1 = {'b' * 30}"]),
         (tuple(f"class {i}" for i in range(13)), ["most", "of", "one", "class"], []),
     ],

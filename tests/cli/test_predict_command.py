@@ -53,6 +53,20 @@ def test_images_are_read_as_in_training(capsys, model, tmp_path):
     assert same(capsys, model, tmp_path / "grey.PNG", tmp_path / "moving.gif")
 
 
+def test_transparent_images_are_counted(capsys, model, tmp_path):
+    eight("RGBA").save(tmp_path / "opaque.png")
+    clear = eight("LA")
+    clear.putalpha(100)
+    for name in ("a.png", "b.png"):
+        clear.save(tmp_path / name)
+    assert command(capsys, "predict", model, tmp_path / "opaque.png")[2] == ""
+    line = "fedgates: 1 image is transparent in parts, drawn over white\n"
+    assert command(capsys, "predict", model, tmp_path / "a.png")[2] == line
+    (tmp_path / "model.fedgates").rename(tmp_path.parent / "model.fedgates")
+    code, _, err = command(capsys, "predict", tmp_path.parent / "model.fedgates", tmp_path)
+    assert (code, err) == (0, "fedgates: 2 images are transparent in parts, drawn over white\n")
+
+
 TO_SCALE = "expected at most 67,108,864 pixels, and 20,000 in a row or a column, to be scaled"
 
 

@@ -125,6 +125,6 @@ def test_data_that_changed_are_not_resumed(raw, tmp_path):
     np.savez(tmp_path / "mine.npz", **(part | {"x_test": DIGITS.x[301:401]}))
     sources._last.cache_clear()  # a process of its own has nothing cached
     more = more | {"num-server-rounds": 3}
-    with pytest.raises(ConfigError, match=rf"^dataset = .*the data of the run to resume, digest {before}, not ") as error:
+    with pytest.raises(ConfigError, match=rf"^dataset = .*the data of the run to resume .digest {before}, not ") as error:
         run_on(LoopbackGrid(app, more, 3), more)
     assert error.value.key == "dataset"
