@@ -16,7 +16,8 @@ from fedgates.model_file import Model
 from fedgates.models.shapes import Shape
 from fedgates.util.text import error_line, one_line
 
-_BATCH = 256
+_BATCH, _MOST_VALUES = 256, 1 << 24
+"""Number of images that are predicted together, and of values in them."""
 _ARRAYS = ("x", "x_test")
 """Names of image arrays in an npz file, in order of preference."""
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
@@ -151,7 +152,8 @@ def _from_npz(path: Path, shape: Shape) -> Images:
 def predictions(model: Model, images: Images, top: int) -> list[dict[str, Any]]:
     """Return for each image the `top` most probable labels with their probabilities, or the value of a regression."""
     with torch.no_grad():
-        logits = torch.cat([model(part) for part in torch.split(torch.from_numpy(images.pixels.copy()), _BATCH)])
+        batch = min(_BATCH, max(1, _MOST_VALUES // math.prod(images.pixels.shape[1:])))
+        logits = torch.cat([model(part) for part in torch.split(torch.from_numpy(images.pixels.copy()), batch)])
     classes = model.facts.class_names
     if not classes:
         return [{"image": name, "value": float(row[0])} for name, row in zip(images.names, logits, strict=True)]
