@@ -175,9 +175,8 @@ def test_a_layer_used_twice_counts_once():
         lambda mine: with_layer(mine, nn.Embedding(3, 3)),
         lambda mine: with_layer(mine, nn.LSTM(3, 3)),
         lambda mine: of_module(mine.small((1, 8, 8), 10)),
-        lambda mine: with_layer(mine, nn.Conv2d(32, 32, 1).requires_grad_(False)),
     ],
-    ids=["group norm", "batch norm", "prelu", "attention", "embedding", "lstm", "parameter", "fixed"],
+    ids=["group norm", "batch norm", "prelu", "attention", "embedding", "lstm", "parameter"],
 )
 def test_layers_of_the_middle_rows_are_federated_but_have_no_gates(my_network, build):
     network = Network(build(my_network))
