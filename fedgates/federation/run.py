@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fedgates import data, trackers
+from fedgates import data, models, trackers
 from fedgates.config import RunConfig, as_pair, changed, to_dict
 from fedgates.errors import ConfigError, DivergenceError, NetworkError, QuorumError, StorageError
 from fedgates.federation.callbacks import (
@@ -81,7 +81,9 @@ def prepare(raw: Mapping[str, Value], methods: Methods | None, count_clients: Ca
         check_partition(config, dataset, num_clients)
     else:
         refuse_dropout(config)
-    return Setup(build(method, config, dataset.input_shape, dataset.num_classes), dataset, num_clients)
+    setup = Setup(build(method, config, dataset.input_shape, dataset.num_classes), dataset, num_clients)
+    models.check(config.model, dataset.input_shape, dataset.num_classes, seed=config.seed)
+    return setup
 
 
 def check_measured(config: RunConfig, dataset: data.Dataset) -> None:

@@ -29,11 +29,13 @@ def without_dead_units(model: Model) -> Model:
 def write_safetensors(model: Model, target: Path) -> int:
     """Write all weights, dense float32, under their names in the whole network; return the size of the file in bytes.
 
-    The metadata describe the network's input, normalised images, and contain the class names.
+    A parameter that layers share is written under the name of each, so ``load_state_dict`` of the network's own function loads
+    the file. The metadata describe the network's input, normalised images, and contain the class names.
     """
     from safetensors.torch import save  # noqa: PLC0415  # loading a model needs no safetensors
 
-    whole = {name: value.contiguous() for name, value in model.network.state_dict().items()}
+    # clones, because safetensors refuses tensors that share memory
+    whole = {name: value.clone(memory_format=torch.contiguous_format) for name, value in model.network.state_dict().items()}
     mean, std = model.facts.normalisation
     metadata = _metadata(model, f"(pixels from 0 to 1 - {mean:g}) / {std:g}")
     write_atomically(target, save(whole, metadata={"format": "pt", **metadata}))

@@ -16,7 +16,8 @@ from fedgates.model_file import Model
 from fedgates.models.shapes import Shape
 from fedgates.util.text import one_line
 
-_BATCH = 256
+_BATCH, _MOST_VALUES = 256, 1 << 24
+"""Number of images that are predicted together, and of values in them."""
 _LONGEST_SIDE, _MOST_PIXELS = 20_000, 1 << 26
 """Largest image that is scaled; without scaling, only an image of the model's size is decoded."""
 _SCALED = f"at most {_MOST_PIXELS:,} pixels, and {_LONGEST_SIDE:,} in a row or a column, to be scaled"
@@ -129,7 +130,8 @@ def _from_npz(path: Path, shape: Shape) -> Images:
 def predictions(model: Model, images: Images, top: int) -> list[dict[str, Any]]:
     """Return for each image the `top` most probable labels with their probabilities, or the value of a regression."""
     with torch.no_grad():
-        logits = torch.cat([model(part) for part in torch.split(torch.from_numpy(images.pixels.copy()), _BATCH)])
+        batch = min(_BATCH, max(1, _MOST_VALUES // math.prod(images.pixels.shape[1:])))
+        logits = torch.cat([model(part) for part in torch.split(torch.from_numpy(images.pixels.copy()), batch)])
     classes = model.facts.class_names
     if not classes:
         return [{"image": name, "value": float(row[0])} for name, row in zip(images.names, logits, strict=True)]

@@ -11,6 +11,7 @@ from fedgates.config.names import MODELS
 from fedgates.errors import ConfigError
 from fedgates.models.convolutional import PLANS, convolutional, mlp
 from fedgates.models.own import own
+from fedgates.models.probe import probe
 from fedgates.models.regression import linear, logistic
 from fedgates.models.residual import BLOCKS, residual
 from fedgates.models.shapes import Shape
@@ -29,6 +30,18 @@ def count(name: str, input_shape: Shape, num_classes: int) -> int | None:
         return None
     with torch.device("meta"):
         return sum(parameter.numel() for parameter in build(name, input_shape, num_classes).parameters())
+
+
+def check(name: str, input_shape: Shape, num_classes: int, *, seed: int = 0) -> None:
+    """Try the network of this name as training does (:func:`fedgates.models.probe.probe`); a built-in one is known to work.
+
+    Raises
+    ------
+    ConfigError
+        A user's own network cannot be trained, or not in the same way in every process.
+    """
+    if name not in MODELS:
+        probe(name, lambda: build(name, input_shape, num_classes, seed=seed), input_shape, num_classes)
 
 
 def build(name: str, input_shape: Shape, num_classes: int, *, seed: int = 0) -> nn.Module:

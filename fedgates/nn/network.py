@@ -112,12 +112,21 @@ class Network:
         return logits
 
     def digest(self, *extra: bytes) -> bytes:
-        """Return eight bytes that identify this layout (names and shapes in order) and `extra` data that both ends share."""
+        """Return eight bytes that identify the network.
+
+        They depend on the names and shapes of its parameters in order, on the buffers that it saves, and on `extra` data that
+        both ends share.
+        """
         h = hashlib.blake2b(digest_size=8)
         for part in self.slices:
             h.update(f"{part.name}{part.shape};".encode())
         for part in self.head_slices:
             h.update(f"personal {part.name}{part.shape};".encode())
+        saved = self.module.state_dict(keep_vars=True)
+        for name, buffer in self.module.named_buffers():
+            if name in saved:
+                h.update(f"buffer {name}{tuple(buffer.shape)}{buffer.dtype};".encode())
+                h.update(buffer.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
         for data in extra:
             h.update(hashlib.blake2b(data, digest_size=16).digest())
         return h.digest()

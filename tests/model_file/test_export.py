@@ -4,6 +4,7 @@ import builtins
 import json
 
 import numpy as np
+import odd_networks
 import pytest
 import torch
 from safetensors import safe_open
@@ -127,3 +128,20 @@ def test_onnx_without_its_packages_is_a_line(tmp_path, monkeypatch):
     monkeypatch.setattr(builtins, "__import__", absent)
     with pytest.raises(ExportError, match=r"the packages of the extra onnx \(uv sync --extra onnx\); ImportError: onnx"):
         write_onnx(loaded(tmp_path, "mlp"), tmp_path / "o")
+
+
+def test_parameters_that_layers_share_are_written_under_the_name_of_each(tmp_path):
+    network = Network(odd_networks.tied((1, 8, 8), 10))
+    facts = Facts("odd_networks:tied", (1, 8, 8), tuple("abcdefghij"), 3, "", "", {})
+    gates = Gates(network, 3)
+    mask = torch.rand(network.size, generator=torch.Generator().manual_seed(2)) < 0.4
+    save(tmp_path / "m", network, facts, gates.frozen * mask, gates=gates)
+    model = load(tmp_path / "m", network=odd_networks.tied)
+    write_safetensors(model, tmp_path / "s")
+    stored = load_file(tmp_path / "s")
+    assert torch.equal(stored["3.weight"], stored["5.weight"])
+    fresh = odd_networks.tied((1, 8, 8), 10)
+    fresh.load_state_dict(stored)
+    assert fresh[3].weight is fresh[5].weight
+    x = images(5, (1, 8, 8))
+    torch.testing.assert_close(fresh(x / 255 * 2 - 1), model(x))

@@ -166,3 +166,15 @@ def test_the_package_does_not_import_torch():
     script = "import sys; sys.modules['torch'] = None; import fedgates.nn, fedgates.nn.size; print(dir(fedgates.nn))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.stdout == "['Gates', 'Network', 'ParameterSlice', 'remove_dead_units']\n", done.stderr
+
+
+def test_the_digest_depends_on_saved_buffers_alone():
+    def digest(value=1.0, *, persistent=True, name="scale", dtype=torch.float32):
+        module = nn.Sequential(nn.Linear(3, 2))
+        module.register_buffer(name, torch.tensor([value, 2.0], dtype=dtype), persistent=persistent)
+        return Network(module).digest()
+
+    plain = Network(nn.Sequential(nn.Linear(3, 2))).digest()
+    assert digest(persistent=False) == plain
+    assert digest() == digest()
+    assert len({plain, digest(), digest(3.0), digest(name="other"), digest(dtype=torch.float64)}) == 5

@@ -1,0 +1,137 @@
+"""A trial of a user's own network, like training, before anything starts."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fedgates.errors import ConfigError
+from fedgates.models.shapes import Shape
+from fedgates.util.text import error_line, one_line
+
+_BATCHES = (2, 1)
+"""Numbers of images: a client's last batch may have only one, and so may a prediction."""
+
+
+def probe(reference: str, build: Callable[[], nn.Module], input_shape: Shape, num_classes: int) -> None:
+    """Run a network on random images, one and two at a time, in evaluation and in training mode with a backward pass.
+
+    Parameters
+    ----------
+    reference : str
+        "module:function" of the network, for the error.
+    build : callable
+        Builds the network as every process of a run does; called twice.
+    input_shape : tuple of int
+        Shape (C, H, W) of one image.
+    num_classes : int
+        Number of classes; 0 for a regression.
+
+    Raises
+    ------
+    ConfigError
+        The network raises; its output is not one tensor of finite logits for each image, or has no gradient; it ends in a
+        softmax; a parameter is not trained; training changes a buffer, or two processes would have different ones. Names
+        `model`.
+    """
+    network, other = build(), build()
+    problem = _untrained(network) or _difference(network, other) or _failure(network, input_shape, num_classes)
+    if problem:
+        raise ConfigError("model", reference, problem)
+
+
+def _untrained(network: nn.Module) -> str:
+    names = [name for name, parameter in network.named_parameters() if not parameter.requires_grad]
+    if not names:
+        return ""
+    return f"a network whose parameters are all trained; {one_line(names[0])!r} has requires_grad=False"
+
+
+def _difference(network: nn.Module, other: nn.Module) -> str:
+    """Return which part is another one after a second call; empty if none is. Weights may differ: the server sends its own."""
+    wanted = "the same network in every process, drawn from torch's global generator alone"
+    layouts = [{name: parameter.shape for name, parameter in each.named_parameters()} for each in (network, other)]
+    if layouts[0] != layouts[1]:
+        return f"{wanted}; a second call of the function gave other parameters"
+    first, second = (dict(each.named_buffers()) for each in (network, other))
+    different = [name for name, buffer in first.items() if name not in second or not _same(buffer, second[name])]
+    return f"{wanted}; a second call of the function gave another buffer {one_line(different[0])!r}" if different else ""
+
+
+def _failure(network: nn.Module, input_shape: Shape, num_classes: int) -> str:
+    """Return what is wrong with the network's outputs, gradients or buffers; empty if nothing is."""
+    shares = []
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        for images in _BATCHES:
+            x = 2 * torch.rand(images, *input_shape) - 1
+            for training in (False, True):
+                before = _buffers(network)
+                output = _output(network, x, num_classes or 1, training=training)
+                if isinstance(output, str):
+                    return output
+                problem = _gradient_problem(network, output, num_classes) if training else ""
+                problem = problem or _moved(network, before)
+                if problem:
+                    return problem
+                shares.append(num_classes > 1 and _are_shares(output.detach()))
+    return "logits, without a softmax at the end: the loss is the cross-entropy of logits" if all(shares) else ""
+
+
+def _output(network: nn.Module, x: Tensor, outputs: int, *, training: bool) -> Tensor | str:
+    """Return the network's output, or what is wrong with it."""
+    mode = "in training mode" if training else "in evaluation mode"
+    wanted = f"a network that maps {list(x.shape)} to {[len(x), outputs]}, {mode}, too"
+    network.train(training)
+    try:
+        with torch.set_grad_enabled(training):
+            output = network(x)
+    except Exception as error:  # noqa: BLE001  # the user's code may raise anything
+        return f"{wanted}; it raised {error_line(error)}"
+    if not isinstance(output, Tensor):
+        return f"{wanted}; it gave {type(output).__name__}"
+    if tuple(output.shape) != (len(x), outputs):
+        return f"{wanted}; it gave {list(output.shape)}"
+    if not bool(output.isfinite().all()):
+        return f"finite outputs for images from -1 to 1; {mode} it gave others"
+    return output
+
+
+def _gradient_problem(network: nn.Module, output: Tensor, num_classes: int) -> str:
+    """Run backward; return why the parameters cannot be trained. One that the output does not depend on is allowed."""
+    if not output.requires_grad:
+        return "an output with a gradient; in training mode it has none, as after detach() or in no_grad()"
+    y = torch.zeros(len(output), dtype=torch.int64)
+    loss = F.cross_entropy(output.float(), y) if num_classes else output.float().square().mean()
+    network.zero_grad()
+    try:
+        loss.backward()  # type: ignore[no-untyped-call]
+    except Exception as error:  # noqa: BLE001  # the user's code may raise anything
+        return f"a network that can be trained; backward raised {error_line(error)}"
+    if all(parameter.grad is None for parameter in network.parameters()):
+        return "an output that depends on the parameters; none of them has a gradient"
+    return ""
+
+
+def _are_shares(output: Tensor) -> bool:
+    """Return whether each row is a probability distribution."""
+    return bool((output >= 0).all()) and torch.allclose(output.sum(1), torch.ones(len(output)), atol=1e-4)
+
+
+def _buffers(network: nn.Module) -> dict[str, Tensor]:
+    """Return copies of the buffers; running statistics of batch norms have an error of their own."""
+    norms = {name for name, layer in network.named_modules() if getattr(layer, "running_mean", None) is not None}
+    return {name: b.clone() for name, b in network.named_buffers() if name.rpartition(".")[0] not in norms}
+
+
+def _moved(network: nn.Module, before: dict[str, Tensor]) -> str:
+    after = dict(network.named_buffers())
+    moved = [name for name, buffer in before.items() if name not in after or not _same(buffer, after[name])]
+    if not moved:
+        return ""
+    return f"buffers that stay as they are, because only parameters are federated; training changes {one_line(moved[0])!r}"
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and a.dtype == b.dtype and torch.equal(a.nan_to_num(), b.nan_to_num())

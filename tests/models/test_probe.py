@@ -1,0 +1,117 @@
+"""The trial of a network before a run: the line for each kind of network that cannot be trained, and those that pass."""
+
+from functools import partial
+
+import odd_networks
+import pytest
+import torch
+
+import fedgates
+from client_app import app
+from fedgates import models
+from fedgates.config.names import MODELS
+from fedgates.data import to_tensors
+from fedgates.data.digits import digits
+from fedgates.errors import ConfigError, QuorumError
+from fedgates.flower.client_app import _method
+from fedgates.flower.loopback import LoopbackGrid
+from fedgates.flower.server_app import run_on_grid
+from fedgates.models.probe import probe
+
+MAPS = r"a network that maps \[{n}, 1, 8, 8\] to \[{n}, 10\]{mode}; it {found}$"
+
+
+def maps(n, mode, found):
+    return MAPS.format(n=n, mode=mode and f", in {mode} mode, too", found=found)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("norm_by_batch", maps(1, "evaluation", "raised ValueError: Expected more than 1 value per channel .*")),
+        ("Squeezed", maps(1, "evaluation", r"gave \[10\]")),
+        ("Auxiliary", maps(2, "training", "gave tuple")),
+        ("Named", maps(2, "", "gave dict")),  # already when it is built
+        ("Detached", r"an output with a gradient; in training mode it has none, as after detach\(\) or in no_grad\(\)$"),
+        ("Constant", "an output that depends on the parameters; none of them has a gradient$"),
+        ("Undefined", "finite outputs for images from -1 to 1; in evaluation mode it gave others$"),
+        ("WithoutBackward", "a network that can be trained; backward raised RuntimeError: no backward for this$"),
+        ("Average", "buffers that stay as they are, because only parameters are federated; training changes 'ema'$"),
+        ("Replaced", "buffers that stay as they are, because only parameters are federated; training changes 'ema'$"),
+        ("Drawn", "the same network in every process, .*; a second call of the function gave another buffer 'shift'$"),
+        ("any_width", "the same network in every process, .*; a second call of the function gave other parameters$"),
+        ("softmax", "logits, without a softmax at the end: the loss is the cross-entropy of logits$"),
+        ("frozen_part", "a network whose parameters are all trained; '1.weight' has requires_grad=False$"),
+    ],
+)
+def test_a_network_that_cannot_be_trained_is_one_line(name, expected):
+    with pytest.raises(ConfigError, match=f"^model = 'odd_networks:{name}': expected {expected}") as caught:
+        models.check(f"odd_networks:{name}", (1, 8, 8), 10, seed=3)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["tied", "Unused", "Scaled", "weights_by_numpy"])
+def test_a_network_that_can_be_trained_passes_and_nothing_is_disturbed(name):
+    before = torch.get_rng_state()
+    models.check(f"odd_networks:{name}", (1, 8, 8), 10)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_one_output_of_a_regression_is_no_softmax():
+    probe("ones", lambda: torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(9, 1), torch.nn.Softplus()), (1, 3, 3), 0)
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "linear"])
+def test_every_built_in_network_would_pass(name):
+    shape = (3, 32, 32) if name in ("resnet8", "resnet18", "conv6", "conv8", "conv10") else (1, 28, 28)
+    probe(name, lambda: models.build(name, shape, 10), shape, 10)
+
+
+def test_the_linear_network_would_pass():
+    probe("linear", lambda: models.build("linear", (1, 1, 30), 0), (1, 1, 30), 0)
+
+
+# --- before anything starts, and runs of those that pass
+
+
+@pytest.mark.parametrize("strategy", ["coupled-masks", "fedavg"])
+def test_a_run_with_such_a_network_does_not_start(raw, tmp_path, strategy):
+    config = raw(model="odd_networks:Squeezed", strategy=strategy, output_dir=str(tmp_path / "runs"))
+    with pytest.raises(ConfigError, match=r"^model = 'odd_networks:Squeezed': .*it gave \[10\]$"):
+        run_on_grid(LoopbackGrid(app, config, 2), config)
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("strategy", ["coupled-masks", "fedpm", "fedavg"])
+@pytest.mark.parametrize("name", ["tied", "Unused", "Scaled"])
+def test_a_network_that_passes_trains_and_predicts_a_single_picture(raw, strategy, name):
+    config = raw(model=f"odd_networks:{name}", strategy=strategy, num_server_rounds=2, samples_per_client=31, batch_size=5)
+    folder = run_on_grid(LoopbackGrid(app, config, 3), config)  # the last batch of a client has one image
+    lines = folder.round_log.read()
+    assert [line["clients_counted"] for line in lines] == [3, 3]
+    model = fedgates.load(folder.path / "model.fedgates", network=getattr(odd_networks, name))
+    images = to_tensors(digits().test, "cpu")[0]
+    with torch.no_grad():
+        alone = torch.cat([model(images[i : i + 1]) for i in range(8)])
+        torch.testing.assert_close(alone, model(images)[:8])
+    score = (model(images).argmax(1).numpy() == digits().test.y).mean()
+    assert score == pytest.approx(lines[-1]["accuracy"], abs=0.005)
+
+
+def test_a_device_whose_buffers_are_others_is_refused(raw, monkeypatch):
+    config = raw(model="odd_networks:Scaled", strategy="fedavg", num_server_rounds=1, max_failed_rounds=1)
+
+    class Elsewhere(LoopbackGrid):
+        """The devices have another version of the user's file."""
+
+        def deliver(self, message):
+            monkeypatch.setattr(odd_networks, "Scaled", partial(odd_networks.Scaled, scale=3.0))
+            _method.cache_clear()
+            try:
+                return super().deliver(message)
+            finally:
+                monkeypatch.undo()
+                _method.cache_clear()
+
+    with pytest.raises(QuorumError, match="digest"):
+        run_on_grid(Elsewhere(app, config, 2), config)
