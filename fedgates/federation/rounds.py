@@ -121,10 +121,11 @@ def _attempt(
         loss, overflow = by_server.get("loss", 0.0), by_server.get("not_finite", 0.0)
         if server.record.quorum and (overflow or not math.isfinite(loss)):
             server.withdraw(f"{100 * overflow:.3g} % of its predictions on the test set are not finite, its loss is {loss:.3g}")
-            by_server = {}
         asks = server.config.fraction_evaluate and server.record.quorum
         requests = server.open_evaluation(available(server, transport) if asks else {})
         by_clients = server.close_evaluation(transport.exchange(requests, timeout, most))
+        if server.record.withdrawn:  # what was measured is of a state that is gone
+            by_server = {}
     return server.record.line(time.monotonic() - started, {**by_server, **by_clients})
 
 
