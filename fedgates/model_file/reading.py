@@ -88,7 +88,8 @@ def _called(own: _Builder, facts: Facts) -> nn.Module:
     """Return the network that the user's function builds; it may raise and return anything."""
     asked = f"a function that builds a network from ({facts.input_shape}, {facts.outputs})"
     try:
-        built: object = own(facts.input_shape, facts.outputs)
+        with models.initial_rng(facts.seed):  # buffers may be drawn, and are not in the file
+            built: object = own(facts.input_shape, facts.outputs)
     except Exception as error:
         raise NetworkError(f"network = {_name(own)}: expected {asked}; it raised {error_line(error)}") from error
     if not isinstance(built, nn.Module):

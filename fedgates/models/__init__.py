@@ -1,5 +1,5 @@
 """Dense networks by name (:func:`build`): those of the papers, small ones, linear models, and a user's own."""
 
-from fedgates.models.catalogue import build, check, count
+from fedgates.models.catalogue import build, check, count, initial_rng
 
-__all__ = ["build", "check", "count"]
+__all__ = ["build", "check", "count", "initial_rng"]

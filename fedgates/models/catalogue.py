@@ -1,6 +1,7 @@
 """Build a network by its name in the configuration."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import torch
@@ -30,6 +31,15 @@ def count(name: str, input_shape: Shape, num_classes: int) -> int | None:
         return None
     with torch.device("meta"):
         return sum(parameter.numel() for parameter in build(name, input_shape, num_classes).parameters())
+
+
+@contextmanager
+def initial_rng(seed: int) -> Iterator[None]:
+    """Seed torch's global CPU generator, which initialisers draw from, for a run's seed; restore it afterwards."""
+    with torch.random.fork_rng(devices=[]):
+        # not torch.manual_seed: that seeds every GPU's generator too, which fork_rng would then have to restore
+        torch.set_rng_state(rng.generator(seed, "init").get_state())
+        yield
 
 
 def check(name: str, input_shape: Shape, num_classes: int, *, seed: int = 0) -> None:
@@ -73,9 +83,7 @@ def build(name: str, input_shape: Shape, num_classes: int, *, seed: int = 0) -> 
         The name is unknown, the network is for another task, images are too small for its pooling, or a user's function is
         missing, raises, or does not return a network with these inputs and outputs.
     """
-    with torch.random.fork_rng(devices=[]):
-        # not torch.manual_seed: that seeds every GPU's generator too, which fork_rng would then have to restore
-        torch.set_rng_state(rng.generator(seed, "init").get_state())
+    with initial_rng(seed):
         if name not in MODELS:
             return own(name, input_shape, num_classes or 1)
         if num_classes and name == "linear":

@@ -50,7 +50,7 @@ def test_a_network_that_cannot_be_trained_is_one_line(name, expected):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["tied", "Unused", "Scaled", "weights_by_numpy"])
+@pytest.mark.parametrize("name", ["tied", "Unused", "Scaled", "Projected", "weights_by_numpy"])
 def test_a_network_that_can_be_trained_passes_and_nothing_is_disturbed(name):
     before = torch.get_rng_state()
     models.check(f"odd_networks:{name}", (1, 8, 8), 10)
@@ -83,7 +83,7 @@ def test_a_run_with_such_a_network_does_not_start(raw, tmp_path, strategy):
 
 
 @pytest.mark.parametrize("strategy", ["coupled-masks", "fedpm", "fedavg"])
-@pytest.mark.parametrize("name", ["tied", "Unused", "Scaled"])
+@pytest.mark.parametrize("name", ["tied", "Unused", "Scaled", "Projected"])
 def test_a_network_that_passes_trains_and_predicts_a_single_picture(raw, strategy, name):
     config = raw(model=f"odd_networks:{name}", strategy=strategy, num_server_rounds=2, samples_per_client=31, batch_size=5)
     folder = run_on_grid(LoopbackGrid(app, config, 3), config)  # the last batch of a client has one image

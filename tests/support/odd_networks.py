@@ -50,6 +50,17 @@ class Scaled(Wrapped):
         return self.net(x) * self.scale
 
 
+class Projected(Wrapped):
+    """A buffer drawn by torch, which is the same for each seed of a run."""
+
+    def __init__(self, shape, out):
+        super().__init__(shape, out)
+        self.register_buffer("projection", torch.randn(out, out))
+
+    def forward(self, x):
+        return self.net(x) @ self.projection
+
+
 def weights_by_numpy(shape, out):
     net = _mlp(shape, out)
     with torch.no_grad():
