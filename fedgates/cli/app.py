@@ -8,6 +8,7 @@ import click
 import typer
 
 from fedgates.config import folder
+from fedgates.errors import ConfigError
 
 cli = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -26,7 +27,22 @@ RunConfigOption = Annotated[
     list[str] | None,
     typer.Option(help="Keys and values, or one .toml file, as of flwr run; may be repeated.", show_default="none"),
 ]
-"""The option ``--run-config``; joined by spaces it is what :func:`fedgates.config.read_overrides` takes."""
+"""The option ``--run-config``; :func:`one_text` returns what :func:`fedgates.config.read_overrides` takes."""
+
+
+def one_text(run_config: list[str] | None) -> str:
+    """Return the values of ``--run-config`` as one text.
+
+    Raises
+    ------
+    ConfigError
+        There is a file, and something beside it.
+    """
+    given = run_config or []
+    for value in given:
+        if len(given) > 1 and value.endswith(".toml"):
+            raise ConfigError("run-config", value, "one file and nothing beside it")
+    return " ".join(given)
 
 
 def writable(out: Path) -> Path:

@@ -6,7 +6,7 @@ from typing import Annotated
 import click
 import typer
 
-from fedgates.cli.app import RunConfigOption, cli, writable
+from fedgates.cli.app import RunConfigOption, cli, one_text, writable
 from fedgates.config.names import folder
 
 
@@ -26,7 +26,7 @@ def data(
     from fedgates.data.label_counts import draw, label_counts, table  # noqa: PLC0415
 
     try:
-        found = label_counts(read_shared(read_app(folder(app)), " ".join(run_config or [])), clients)
+        found = label_counts(read_shared(read_app(folder(app)), one_text(run_config)), clients)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     typer.echo(json.dumps(found.to_dict(), indent=2) if as_json else table(found))

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fedgates.cli.app import RunConfigOption, cli, import_from_here
+from fedgates.cli.app import RunConfigOption, cli, import_from_here, one_text
 from fedgates.config import folder
 
 
@@ -31,7 +31,7 @@ def run(
     from fedgates.flower.simulation import simulate  # noqa: PLC0415
 
     import_from_here()
-    settings, methods = read_overrides(" ".join(run_config or [])), None
+    settings, methods = read_overrides(one_text(run_config)), None
     if app is not None:
         loaded = load_app(folder(app).absolute())
         settings, methods = merged(loaded.config, settings), loaded.server.methods

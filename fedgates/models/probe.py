@@ -32,11 +32,12 @@ def probe(reference: str, build: Callable[[], nn.Module], input_shape: Shape, nu
     ------
     ConfigError
         The network raises; its output is not one tensor of finite logits for each image, or has no gradient; it ends in a
-        softmax; a parameter is not trained; training changes a buffer, or two processes would have different ones. Names
+        softmax; a parameter is not trained; training changes a buffer, or two processes would have different networks. Names
         `model`.
     """
     network, other = build(), build()
     problem = _untrained(network) or _difference(network, other) or _failure(network, input_shape, num_classes)
+    problem = problem or _other_outputs(network, other, input_shape)
     if problem:
         raise ConfigError("model", reference, problem)
 
@@ -59,11 +60,30 @@ def _difference(network: nn.Module, other: nn.Module) -> str:
     return f"{wanted}; a second call of the function gave another buffer {one_line(different[0])!r}" if different else ""
 
 
+def _other_outputs(network: nn.Module, other: nn.Module, input_shape: Shape) -> str:
+    """Return a message if two networks with the same weights differ, as by a tensor that is no buffer; empty if they do not."""
+    outputs = []
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        weights = dict(network.named_parameters())
+        for name, parameter in other.named_parameters():
+            parameter.copy_(weights[name])
+        state = torch.get_rng_state()
+        images = torch.rand(2, *input_shape, generator=torch.Generator().manual_seed(0)).mul_(2).sub_(1)
+        for each in (network, other):
+            torch.set_rng_state(state)
+            outputs.append(each.eval()(images))
+    if torch.allclose(outputs[0], outputs[1], rtol=1e-4, atol=1e-5):
+        return ""
+    wanted = "the same network in every process, drawn from torch's global generator alone"
+    return f"{wanted}; a second call of the function gave other outputs with the same weights"
+
+
 def _failure(network: nn.Module, input_shape: Shape, num_classes: int) -> str:
     """Return what is wrong with the network's outputs, gradients or buffers; empty if nothing is."""
     shares = []
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        # not torch.manual_seed, which seeds every GPU's generator, too
+        torch.set_rng_state(torch.Generator().manual_seed(0).get_state())
         for images in _BATCHES:
             x = 2 * torch.rand(images, *input_shape) - 1
             for training in (False, True):

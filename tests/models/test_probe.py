@@ -39,6 +39,7 @@ def maps(n, mode, found):
         ("Average", "buffers that stay as they are, because only parameters are federated; training changes 'ema'$"),
         ("Replaced", "buffers that stay as they are, because only parameters are federated; training changes 'ema'$"),
         ("Drawn", "the same network in every process, .*; a second call of the function gave another buffer 'shift'$"),
+        ("Plain", "the same network in every process, .*; a second call of the function gave other outputs .*$"),
         ("any_width", "the same network in every process, .*; a second call of the function gave other parameters$"),
         ("softmax", "logits, without a softmax at the end: the loss is the cross-entropy of logits$"),
         ("frozen_part", "a network whose parameters are all trained; '1.weight' has requires_grad=False$"),

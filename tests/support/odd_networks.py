@@ -156,6 +156,17 @@ class Drawn(Wrapped):
         return self.net(x) + self.shift
 
 
+class Plain(Wrapped):
+    """The same, by a tensor that is no buffer."""
+
+    def __init__(self, shape, out):
+        super().__init__(shape, out)
+        self.shift = torch.tensor(np.random.default_rng().normal(size=out), dtype=torch.float32)
+
+    def forward(self, x):
+        return self.net(x) + self.shift
+
+
 def any_width(shape, out):
     width = int(np.random.default_rng().integers(3, 10**6))
     return nn.Sequential(nn.Flatten(), nn.Linear(prod(shape), width % 5000 + 3), nn.Linear(width % 5000 + 3, out))
