@@ -10,7 +10,7 @@ class ConfigError(ValueError):
     """
 
     def __init__(self, key: str, value: object, expected: str) -> None:
-        super().__init__(f"{key} = {without_secrets(repr(value))}: expected {expected}")
+        super().__init__(without_secrets(f"{key} = {value!r}: expected {expected}"))
         self.key = key
 
 

@@ -12,6 +12,8 @@ TopK keeps the ``round(density.target * d)`` numbers of largest magnitude, over 
 float16 loses stays in the error as well. A round costs a client ``32 * density + H2(density)`` bits a parameter, with float16
 ``16 * density + H2(density)``.
 
+`server.trim` slows Top-K down: a weight that no more clients send than are dropped stays as it is. Use `server.max-norm`.
+
 Choices here: the error is kept in Flower's own client state. A client that has lost it, or keeps something else in its place,
 starts again from zero; so do all clients of a run that is resumed. An answer that the server did not hear or count is lost,
 because its client has taken it for sent. A client whose training diverges fails and keeps the error that it had. The accuracy

@@ -81,8 +81,8 @@ class ServerTable(Table):
     )
     max_norm: float = key(
         0.0,
-        "Largest L2 norm of the change that a client sends, as a multiple of the round's median; an update with a larger one is"
-        " rejected. 0 sets no limit.",
+        "Largest L2 norm of the change that a client sends, as a multiple of the round's median, at least 1; an update with a"
+        " larger one is rejected. 0 sets no limit, and there is none where the median is 0.",
         ge=0,
     )
     max_examples: float = key(

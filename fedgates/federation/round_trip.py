@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import compress
 from operator import not_
-from statistics import median
+from statistics import median_low
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,7 +110,7 @@ class RoundTrip:
         found.sort(key=lambda each: each[0].client)
         if server.max_norm and found:
             norms = [_norm(change(update)) for update, _ in found]
-            middle = median(norms)
+            middle = median_low(norms)
             close = [not middle or norm <= server.max_norm * middle for norm in norms]
             for (update, _), norm in compress(zip(found, norms, strict=True), map(not_, close)):
                 self._record.reject(

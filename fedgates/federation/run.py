@@ -164,17 +164,26 @@ def run_federation(
     ------
     ConfigError, NetworkError
         Before anything is sent.
-    QuorumError
-        Too few clients, or too few accepted updates; the message says how to resume.
+    QuorumError, StorageError
+        Too few clients, or too few accepted updates, or files that cannot be written; the message says how to resume.
+    DivergenceError
+        Training diverged on most clients.
     """
-    setup = prepare(raw, methods, count_clients)
-    run = open_run(setup.method.config, setup.num_clients, setup.dataset.digest)
-    log.info("results: %s", run.path)
-    with run.lock():
-        server = Server(setup.method, setup.problem)
-        if setup.dataset.named:
-            server.membership.class_names = comparable(setup.dataset.class_names)
-        _run(server, setup, run, transport, callbacks, on_checked)
+    setup, run = prepare(raw, methods, count_clients), None
+    try:
+        run = open_run(setup.method.config, setup.num_clients, setup.dataset.digest)
+        log.info("results: %s", run.path)
+        with run.lock():
+            server = Server(setup.method, setup.problem)
+            if setup.dataset.named:
+                server.membership.class_names = comparable(setup.dataset.class_names)
+            _run(server, setup, run, transport, callbacks, on_checked)
+    except OSError as error:
+        if error.errno not in _FULL and not (run and run.is_part(error.filename)):
+            raise
+        file = error.filename or (run.path if run else setup.method.config.output_dir)
+        hint = f"; {_to_resume(run)}" if run else ""
+        raise StorageError(f"{file} cannot be written or read: {error.strerror}{hint}") from error
     return server, run
 
 
@@ -207,11 +216,6 @@ def _run(
             run_rounds(server, transport, range(first_round, config.num_server_rounds + 1), everything, evaluate, results)
     except QuorumError as error:
         raise QuorumError(f"{error}; {_to_resume(run)}") from None
-    except OSError as error:
-        if error.errno in _FULL or run.is_part(error.filename):
-            file = error.filename or run.path
-            raise StorageError(f"{file} cannot be written or read: {error.strerror}; {_to_resume(run)}") from error
-        raise
 
 
 def _to_resume(run: RunFolder) -> str:

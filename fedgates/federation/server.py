@@ -1,11 +1,12 @@
 """The server of a federation: one state, and the rounds that change it. Bytes and plain numbers in and out, no engine."""
 
+import logging
 import math
 from collections.abc import Iterable, Mapping
 from functools import partial
-from statistics import median
 from typing import Any, Generic
 
+import torch
 from torch import Tensor
 
 from fedgates import rng
@@ -19,6 +20,10 @@ from fedgates.runs.record import LARGEST_LOSS, RoundRecord
 from fedgates.util.robust import capped
 from fedgates.wire import VersionedState
 from fedgates.wire.broadcast import Broadcast
+
+log = logging.getLogger("fedgates")
+_TRIED = 4
+"""Random images on which each new state of weights is tried."""
 
 
 class Server(Generic[S]):
@@ -51,6 +56,7 @@ class Server(Generic[S]):
         self._broadcast = Broadcast(self.codec, self.config.limits.max_relay_updates)
         self._round_trip: RoundTrip | None = None
         """The exchange in progress."""
+        self._warned = False
         self._before = self.state
         """The state that opened the last round."""
         self._snapshot: tuple[VersionedState, bytes] | None = None
@@ -96,10 +102,17 @@ class Server(Generic[S]):
         change = None if method.spec.update == "mask" else partial(method.change, self.state)
         updates = masks.watch(self._in_progress().updates(replies, change))
         new = method.aggregate(self.state, updates, record.server_round)
+        trim = self.config.server.trim
+        if trim and record.counted and int(trim * record.counted + 1e-9) == 0 and not self._warned:
+            self._warned = True
+            least = math.ceil(1 / trim - 1e-9)
+            log.warning("server.trim = %g drops none of %d updates: it takes at least %d", trim, record.counted, least)
         for _ in updates:  # a method may stop reading early; the rest is checked and recorded all the same
             pass
         self._before = self.state
         record.quorum = record.counted >= max(1, math.ceil(self.config.server.quorum * len(record.selected) - 1e-9))
+        if record.quorum and change is not None and not self._is_finite(new):
+            record.quorum, record.withdrawn = False, "its predictions of random images are not finite"
         if record.quorum:
             record.measures = method.round_metrics(self.state, new, masks)
             self.state = new
@@ -123,7 +136,9 @@ class Server(Generic[S]):
         if not self.config.fraction_evaluate or not self.record.quorum:
             return []
         server_round = self.record.server_round
-        chosen = sample_clients(clients, self.config.fraction_evaluate, self.config.seed, "choose evaluators", server_round)
+        attempt = self.record.attempt
+        purpose = "choose evaluators" if attempt == 1 else f"choose evaluators, attempt {attempt}"
+        chosen = sample_clients(clients, self.config.fraction_evaluate, self.config.seed, purpose, server_round)
         return self._requests("evaluate", chosen, clients, server_round + 1)
 
     def close_evaluation(self, replies: Iterable[Reply]) -> dict[str, float]:
@@ -141,8 +156,9 @@ class Server(Generic[S]):
         if not evaluations:
             return {}
         means = dict[str, float]()
-        if median(metrics.pop("not_finite", 0.0) for _, metrics in results):
-            self.withdraw("most clients' predictions with it are not finite")
+        overflows = sum(metrics.pop("not_finite", 0.0) > 0 for _, metrics in results)
+        if overflows > max(1, len(results) / 2):  # one client alone has no say
+            self.withdraw(f"on {overflows} of {len(results)} clients its predictions are not finite")
             return {}
         for name in dict.fromkeys(name for _, metrics in results for name in metrics):
             values = [(n, min(metrics[name], LARGEST_LOSS)) for n, metrics in results if name in metrics]
@@ -180,6 +196,14 @@ class Server(Generic[S]):
         purpose = f"dropout, attempt {record.attempt}"
         key = {"server_round": record.server_round}
         return [client for client in chosen if rng.uniform(1, seed, purpose, **key, client=client)[0] < dropout]
+
+    def _is_finite(self, state: S) -> bool:
+        """Return whether predictions with a state are finite, on a few random images: it may be a round without evaluation."""
+        device, images = self.method.network.device, torch.Generator().manual_seed(0)
+        x = torch.randint(0, 256, (_TRIED, *self.problem.input_shape), dtype=torch.uint8, generator=images).to(device)
+        y = torch.zeros(_TRIED, dtype=torch.int64 if self.problem.num_classes else torch.float32, device=device)
+        with seeded_rng(rng.generator(self.config.seed, "trial", server_round=self.record.server_round), threads=0):
+            return "not_finite" not in self.method.score(self.method.weights(state), x, y)
 
     def _in_progress(self) -> RoundTrip:
         if self._round_trip is None:

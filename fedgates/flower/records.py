@@ -16,7 +16,7 @@ STYPE = "fedgates.2"
 STATE, PROBLEM, UPDATE, METRICS, INTRODUCTION = "state", "shape", "update", "metrics", "introduction"
 """Names of the records in a message."""
 _PAYLOAD = "payload"
-_MAX_METRICS = 32
+_MAX_METRICS, _LONGEST_NAME = 32, 64
 _TYPES = {"train": MessageType.TRAIN, "evaluate": MessageType.EVALUATE}
 
 
@@ -80,7 +80,7 @@ def empty(message: Message) -> None:
     many of them as there are clients.
     """
     if message.has_content():
-        for record in message.content.array_records.values():
+        for record in message.content.values():
             record.clear()
         message.content.clear()
 
@@ -181,6 +181,8 @@ def _read_metrics(content: RecordDict) -> tuple[int, dict[str, float]]:
     if len(metrics) > _MAX_METRICS:
         raise WireError(f"{len(metrics)} metrics, expected at most {_MAX_METRICS}")
     for name, value in metrics.items():
+        if len(name) > _LONGEST_NAME:
+            raise WireError(f"a metric with a name of {len(name):,} characters, expected at most {_LONGEST_NAME}")
         if not isinstance(value, int | float) or not abs(value) <= MAX_METRIC:
             raise WireError(f"metric {name:.40} = {value!s:.40}, expected a number from {-MAX_METRIC:g} to {MAX_METRIC:g}")
     return examples, {name: float(value) for name, value in metrics.items() if isinstance(value, int | float)}

@@ -33,7 +33,7 @@ class Spec:
     """Kind of update: "mask", "values" or "mask and values"; the server rejects any other.
 
     The server aggregates masks as they arrive, in memory that does not grow with the number of clients. It reads updates with
-    values in the order of the clients' names, so that float sums repeat, and holds a round's coded replies to do so.
+    values in the order of the clients' names, so that float sums repeat, and holds those of a round to do so.
     """
     samples: bool = False
     """Whether masks are samples of the update's ``theta``, so that `uplink` "sampled" may send another sample."""

@@ -114,6 +114,8 @@ def configure(raw: Mapping[str, Value], own: Methods | None = None) -> tuple[typ
             config.fraction_evaluate,
             f"a share above 0 with personal = {config.personal}: only clients have the whole network, so they evaluate it",
         )
+    if 0 < config.server.max_norm < 1:  # half of the honest updates would be rejected
+        raise ConfigError("server.max-norm", config.server.max_norm, "0, or a number of at least 1")
     return method, config
 
 

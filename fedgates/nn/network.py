@@ -125,6 +125,8 @@ class Network:
         saved = self.module.state_dict(keep_vars=True)
         for name, buffer in self.module.named_buffers():
             if name in saved:
+                if buffer.layout != torch.strided:
+                    raise NetworkError(f"buffer {name!r} has layout {buffer.layout}, expected torch.strided")
                 h.update(f"buffer {name}{tuple(buffer.shape)}{buffer.dtype};".encode())
                 h.update(buffer.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
         for data in extra:

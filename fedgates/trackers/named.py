@@ -29,9 +29,9 @@ def check(trackers: str) -> None:
         in it: the whole config is sent to every client. Names `trackers`.
     """
     for name, where in split_trackers(trackers):
-        if where != without_secrets(where):
+        if "@" in where or where != without_secrets(where):
             instead = _MLFLOW if name == "mlflow" else "an environment variable that it reads"
-            expected = f"an address without user name and password, as every client gets the config: set {instead}"
+            expected = f"an address without user name, password and token, as every client gets the config: set {instead}"
             raise ConfigError(KEY, trackers, expected)
         tracker_class(name)
 

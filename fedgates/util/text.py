@@ -22,8 +22,10 @@ def name_list(names: Sequence[str]) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """Return text with user names and passwords removed from its URLs."""
-    return re.sub(r"//[^/@\s]*@", "//", text)
+    """Return text without what may be a secret in an address: all before its last "@", and values such as that of a token."""
+    text = re.sub(r"//\S*@", "//", text)
+    text = re.sub(r"=[^\s,=/]*@", "=", text)
+    return re.sub(r"((?:token|key|secret|password)=)[^&\s,'\"]+", r"\1...", text, flags=re.IGNORECASE)
 
 
 def error_line(error: BaseException) -> str:

@@ -1,5 +1,7 @@
 """Disks that are full and folders that are gone in the middle of a run: one line with the file and how to resume."""
 
+import errno
+import os
 import re
 import shutil
 
@@ -52,6 +54,20 @@ def test_a_full_disk_is_one_line_and_the_run_resumes(raw, tmp_path):
     (log.parent / "kept.jsonl").rename(log)
     resumed = run_on(LoopbackGrid(app, config, 3), config | {"resume": folder})
     assert [line["round"] for line in resumed.round_log.read()] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_disk_that_is_full_at_the_start_is_one_line(raw, tmp_path, monkeypatch, resumed):
+    config = raw(num_server_rounds=2, output_dir=str(tmp_path / "runs"))
+    if resumed:
+        config |= {"resume": str(run_on(LoopbackGrid(app, config, 3), config | {"num-server-rounds": 1}).path)}
+
+    def full_disk(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("fedgates.util.files.os.fsync", full_disk)
+    with pytest.raises(StorageError, match=r"^/.+/config\.json cannot be written or read: No space left on device"):
+        run_on(LoopbackGrid(app, config, 3), config)
 
 
 def test_a_folder_that_is_gone_is_one_line(raw, tmp_path):

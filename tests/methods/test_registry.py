@@ -209,3 +209,10 @@ def test_a_broken_package_costs_only_runs_of_its_own_method(installed):
     line = r"^strategy = 'their_package:Theirs': expected a module that can be imported; RuntimeError: broken$"
     with pytest.raises(ConfigError, match=line):
         configure({"strategy": "theirs"})
+
+
+@pytest.mark.parametrize("value", [1e-9, 0.5, 0.999])
+def test_a_norm_below_the_median_would_reject_honest_updates(value):
+    with pytest.raises(ConfigError, match=r"^server\.max-norm = .*: expected 0, or a number of at least 1$"):
+        configure({"strategy": "fedavg", "server.max-norm": value})
+    assert configure({"strategy": "fedavg", "server.max-norm": 1.0})[1].server.max_norm == 1

@@ -231,7 +231,10 @@ def test_replay_fails_if_a_tracker_fails(raw):
 
 
 def test_addresses_are_shown_without_names_and_passwords():
-    assert without_secrets("at https://me:secret@host:1/x?a@b, a@b") == "at https://host:1/x?a@b, a@b"
+    assert without_secrets("at https://me:secret@host:1/x, a@b") == "at https://host:1/x, a@b"
+    for secret in ("https://me:pa/ss@host", "https://me:p@ss@host", "mlflow=me:pass@host", "https://host/?TOKEN=pass&x=1"):
+        assert "ss" not in without_secrets(f"at {secret} here")
+        assert without_secrets(f"at {secret} here").endswith(" here")
 
 
 @pytest.mark.parametrize(
@@ -243,12 +246,24 @@ def test_addresses_are_shown_without_names_and_passwords():
         ),
         ("tensorboard, mlflow=postgresql://secret@host/x", "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"),
         ("test_trackers:Recording=https://me:secret@host/x", "set an environment variable that it reads"),
+        ("mlflow=http://me:sec/ret@host/x", "MLFLOW_TRACKING_PASSWORD"),
+        ("mlflow=http://me:sec@ret@host/x", "MLFLOW_TRACKING_PASSWORD"),
     ],
 )
 def test_an_address_with_a_password_is_refused_without_showing_it(address, instead):
     with pytest.raises(ConfigError, match=r"^trackers = '.*//host/x': expected an address without user name") as caught:
         check(address)
     assert instead in str(caught.value)
+    assert not {"secret", "sec", "ret@"} & set(str(caught.value).replace("/", " ").split())
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "address", ["mlflow=me:secret@host", "mlflow=https://host/?token=secret", "mlflow:https://me:secret@host"]
+)
+def test_other_secrets_are_refused_without_showing_them(address):
+    with pytest.raises(ConfigError) as caught:
+        check(parse(RunConfig, {"trackers": address}).trackers)
     assert "secret" not in str(caught.value)
 
 
