@@ -5,7 +5,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import compress
 from operator import not_
-from statistics import median_low
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,7 @@ from fedgates.errors import WireError
 from fedgates.federation.messages import Kind, Problem, Reply, Request
 from fedgates.runs.record import Evaluation, RoundRecord
 from fedgates.types import Update
-from fedgates.util.robust import capped
+from fedgates.util.robust import capped, middle
 from fedgates.wire import AcceptedUpdate, VersionedState, describe
 from fedgates.wire.broadcast import Broadcast
 from fedgates.wire.codec import Codec
@@ -110,13 +109,13 @@ class RoundTrip:
         found.sort(key=lambda each: each[0].client)
         if server.max_norm and found:
             norms = [_norm(change(update)) for update, _ in found]
-            middle = median_low(norms)
-            close = [not middle or norm <= server.max_norm * middle for norm in norms]
+            usual = middle(norms)
+            close = [not usual or norm <= server.max_norm * usual for norm in norms]
             for (update, _), norm in compress(zip(found, norms, strict=True), map(not_, close)):
                 self._record.reject(
                     update.client,
                     f"a change of norm {norm:.3g}, expected at most server.max-norm = {server.max_norm:g} times the median of"
-                    f" the round, {middle:.3g}",
+                    f" the round, {usual:.3g}",
                 )
             found = list(compress(found, close))
         examples = capped([update.num_examples for update, _ in found], server.max_examples)
