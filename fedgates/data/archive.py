@@ -106,7 +106,7 @@ class Archive:
             self._check(name)
         try:
             with np.load(self.path, allow_pickle=False) as stored:
-                return {name: stored[name] for name in names}
+                return {name: stored[f"{name}.npy"] for name in names}  # there may be an entry without the suffix, too
         except Exception as error:  # as above
             raise _unusable(error) from error
 
@@ -129,6 +129,7 @@ def _unusable(error: Exception) -> ValueError:
 
 def _headers(path: Path) -> dict[str, Header]:
     headers = {}
+    size = path.stat().st_size
     with zipfile.ZipFile(path) as archive:
         for entry in archive.infolist():
             if entry.filename.endswith(".npy"):
@@ -137,7 +138,11 @@ def _headers(path: Path) -> dict[str, Header]:
                 version = np.lib.format.read_magic(start)
                 read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
                 shape, _, dtype = read(start)
-                headers[entry.filename.removesuffix(".npy")] = Header(dtype, shape, entry.compress_size)
+                headers[entry.filename.removesuffix(".npy")] = Header(
+                    dtype,
+                    shape,
+                    min(entry.compress_size, size),  # a directory may claim any size
+                )
     return headers
 
 

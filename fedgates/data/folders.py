@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedgates.data.dataset import Dataset, Examples
-from fedgates.data.pictures import BACKGROUND, SUFFIXES, PictureError, decode, is_hidden, list_pictures, read_header
+from fedgates.data.pictures import BACKGROUND, SUFFIXES, PictureError, decode, is_hidden, leads_up, list_pictures, read_header
 from fedgates.util.text import name_list, one_line
 
 log = logging.getLogger("fedgates")
@@ -83,6 +83,8 @@ def _class_folders(part: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     same: dict[object, Path] = {}
     for path in folders:
+        if leads_up(path):
+            raise ValueError(f"class folders below {part}, and {path.name} is a link to a folder that it is in")
         name = unicodedata.normalize("NFC", path.name)  # file systems differ in the form that they keep
         twin = same.setdefault(int(name) if numbers else name, path)
         if twin is not path:

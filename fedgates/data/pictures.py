@@ -66,10 +66,15 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".")
 
 
+def leads_up(folder: Path) -> bool:
+    """Whether a folder is a link to one that it is in."""
+    return _identity(folder) in _around(folder.parent)
+
+
 def list_pictures(folder: Path) -> tuple[list[Path], int]:
     """Return the pictures below a folder, sorted by path, and the number of other files.
 
-    Hidden files and folders are neither. Links are followed, except to a folder that they are in.
+    Hidden files and folders are neither. Links are followed, except to a folder that they are in, be it above `folder`.
 
     Raises
     ------
@@ -77,7 +82,7 @@ def list_pictures(folder: Path) -> tuple[list[Path], int]:
         A folder cannot be read.
     """
     pictures, others = [], 0
-    inside = {folder: frozenset({_identity(folder)})}
+    inside = {folder: _around(folder)}
     for where, folders, files in os.walk(folder, onerror=_raise, followlinks=True):
         above = inside.pop(Path(where))
         for name in list(folders):
@@ -195,6 +200,11 @@ def _orientation(image: "Image.Image") -> int:
     from PIL import Image as pillow  # noqa: N813, PLC0415
 
     return int(pillow.Image.getexif(image).get(_ORIENTATION, 1))  # that of a PNG file's own class decodes the pixels
+
+
+def _around(folder: Path) -> frozenset[tuple[int, int]]:
+    """Return the identities of a folder and of those that it is in, by its path and, if that has links, by where they lead."""
+    return frozenset(_identity(each) for start in (folder.absolute(), folder.resolve()) for each in (start, *start.parents))
 
 
 def _identity(folder: Path) -> tuple[int, int]:

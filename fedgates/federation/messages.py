@@ -22,10 +22,14 @@ class Problem:
 
 
 def comparable(class_names: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of classes as introductions carry them: many are a digest of them all, in place of the names."""
+    """Return the names of classes as introductions carry them: many are a digest of them all, in place of the names.
+
+    What is no text in UTF-8, as the name of a folder may be, is escaped: a message cannot carry it.
+    """
+    class_names = [name.encode(errors="backslashreplace").decode() for name in class_names]
     if sum(map(len, class_names)) <= MAX_CLASS_NAMES:
         return tuple(class_names)
-    digest = hashlib.sha256(json.dumps(list(class_names)).encode()).hexdigest()[:32]
+    digest = hashlib.sha256(json.dumps(class_names).encode()).hexdigest()[:32]
     return (f"{len(class_names):,} classes of digest {digest}",)
 
 

@@ -1,5 +1,6 @@
 """Npz files: spellings of their arrays, layouts of images, and headers that are checked before anything is unpacked."""
 
+import struct
 import tracemalloc
 import zipfile
 
@@ -143,6 +144,36 @@ def test_a_bomb_is_refused_by_its_header(tmp_path):
     assert refusal(f"npz:{tmp_path}/train.npz").startswith("arrays at most 100 times as large as in the file, and x_train,")
     assert tracemalloc.get_traced_memory()[1] < 20_000_000
     tracemalloc.stop()
+
+
+def zeros(path, *entries):
+    """Write entries of a name, the shape in its header, and as many zeros as follow."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, shape, count in entries:
+            with archive.open(name, "w") as file:
+                np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+                for _ in range(count >> 20):
+                    file.write(bytes(1 << 20))
+                file.write(bytes(count % (1 << 20)))
+    return path
+
+
+def test_an_entry_without_suffix_is_not_read_in_place_of_the_array(tmp_path):
+    path = zeros(tmp_path / "twin.npz", ("x", (1 << 26,), 1 << 26), ("x.npy", (2, 8, 8, 1), 128))
+    tracemalloc.start()
+    assert read_images(path, (1, 8, 8)).pixels.shape == (2, 1, 8, 8)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 24
+    tracemalloc.stop()
+
+
+def test_a_directory_that_claims_a_large_entry_does_not_hide_a_bomb(tmp_path, monkeypatch):
+    monkeypatch.setattr("fedgates.data.archive._LARGE", 1 << 20)
+    path = zeros(tmp_path / "forged.npz", ("x.npy", (1 << 18, 8, 8, 1), 1 << 24))
+    stored = bytearray(path.read_bytes())
+    struct.pack_into("<I", stored, stored.rfind(b"PK\1\2") + 20, 1 << 24)
+    path.write_bytes(stored)
+    with pytest.raises(ImageError, match="arrays at most 100 times as large as in the file"):
+        read_images(path, (1, 8, 8))
 
 
 def test_a_header_of_any_length_is_not_unpacked(tmp_path):

@@ -156,6 +156,18 @@ def test_links_are_followed_but_not_in_circles(tmp_path):
     assert read_folder("mine", classes).train.y.tolist() == [0, 1]
 
 
+@pytest.mark.parametrize("target", ["", "train"])
+def test_a_link_upwards_brings_no_pictures_of_other_classes(tmp_path, target):
+    for part in ("train", "test"):
+        for name in ("a", "b"):
+            save(tmp_path / part / name / "x.png", WIDE)
+    (tmp_path / "train" / "a" / "up").symlink_to(tmp_path / target)
+    assert read_folder("mine", tmp_path).train.y.tolist() == [0, 1]
+    (tmp_path / "train" / "c").symlink_to(tmp_path / target)
+    with pytest.raises(ValueError, match="c is a link to a folder that it is in"):
+        read_folder("mine", tmp_path)
+
+
 @pytest.mark.parametrize("suffix", sorted(SUFFIXES))
 def test_every_suffix_is_read_alike(tmp_path, suffix):
     kind = {".jfif": "JPEG", ".pbm": "PPM", ".pgm": "PPM"}.get(suffix)

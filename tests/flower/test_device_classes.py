@@ -1,6 +1,7 @@
 """Devices whose data name their classes: those with others are left out, and a resumed run has the classes that it had."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -103,11 +104,19 @@ def test_a_device_whose_data_cannot_be_read_is_left_out_with_the_reason(raw, tmp
         run(raw, [{"data-path": str(tmp_path / "file")}])
 
 
+def test_class_folders_whose_names_are_no_utf_8_can_be_compared(raw, tmp_path, caplog):
+    nodes = [folders(tmp_path / name, "a", "b", os.fsdecode(b"c\xff")) for name in ("one", "two")]
+    run(raw, [*nodes, folders(tmp_path / "other", "a", "b", "c")])
+    (line,) = left_out(caplog)
+    assert line.startswith("client 2 is left out: class 2 is c, not c\\udcff")
+
+
 def test_many_names_are_compared_by_their_digest():
     many = [f"class {i}" for i in range(5000)]
     assert comparable(many) == comparable(tuple(many)) != comparable([*many[:-1], "other"])
     assert len(comparable(many)[0]) < 100
     assert comparable("ab") == ("a", "b")
+    assert comparable(["a\udcff", "é"]) == ("a\\udcff", "é")
     assert len("".join(comparable(["x" * MAX_CLASS_NAMES]))) == MAX_CLASS_NAMES
 
 
