@@ -89,6 +89,14 @@ def lied(lie: str, honest: Gates, seed: int, server_round: int, client: int) -> 
     return np.ones_like(honest)
 
 
+def work_quietly(level: int) -> None:
+    """Log nothing below a level, and use one thread: several runs go side by side."""
+    log = logging.getLogger("fedgates")
+    log.addHandler(logging.NullHandler())  # with a handler there, the app adds none that prints
+    log.setLevel(level)
+    torch.set_num_threads(1)
+
+
 def run(job: tuple[Case, int]) -> list[Line]:
     """One federation with a seed; its rounds.
 
@@ -98,10 +106,7 @@ def run(job: tuple[Case, int]) -> list[Line]:
         A round did not count every client.
     """
     of, seed = job
-    log = logging.getLogger("fedgates")
-    log.addHandler(logging.NullHandler())  # with a handler there, the app adds none that prints
-    log.setLevel(logging.ERROR)
-    torch.set_num_threads(1)
+    work_quietly(logging.ERROR)
     app = load_app(ROOT)
     with tempfile.TemporaryDirectory() as folder:
         raw = {

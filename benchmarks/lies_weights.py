@@ -19,9 +19,8 @@ from itertools import product
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from flwr.app import Message
-from lies import method, percent
+from lies import method, percent, work_quietly
 from sweep import ROOT, arguments, spread, table
 
 from fedgates.errors import QuorumError
@@ -89,10 +88,7 @@ def lied(lie: str, honest: Update, state: Weights) -> Update:
 def run(job: tuple[Case, int, int]) -> float | None:
     """Return the accuracy after the last round of a run with a seed; None of a run that ended early."""
     case, rounds, seed = job
-    log = logging.getLogger("fedgates")
-    log.addHandler(logging.NullHandler())  # with a handler there, the app adds none that prints
-    log.setLevel(logging.CRITICAL)
-    torch.set_num_threads(1)
+    work_quietly(logging.CRITICAL)
     app = load_app(ROOT)
     with tempfile.TemporaryDirectory() as folder:
         raw: dict[str, Value] = {**app.config, **METHODS[case.method], **DEFENCES[case.defence], "seed": seed}

@@ -16,6 +16,7 @@ from fedgates.federation.round_trip import RoundTrip
 from fedgates.methods.base import Method, S
 from fedgates.methods.metrics import MaskCounts
 from fedgates.methods.training import Task, seeded_rng
+from fedgates.methods.trimming import dropped_of
 from fedgates.runs.record import LARGEST_LOSS, RoundRecord
 from fedgates.util.robust import capped
 from fedgates.wire import VersionedState
@@ -103,7 +104,7 @@ class Server(Generic[S]):
         updates = masks.watch(self._in_progress().updates(replies, change))
         new = method.aggregate(self.state, updates, record.server_round)
         trim = self.config.server.trim
-        if trim and record.counted and int(trim * record.counted + 1e-9) == 0 and not self._warned:
+        if trim and record.counted and not dropped_of(trim, record.counted) and not self._warned:
             self._warned = True
             least = math.ceil(1 / trim - 1e-9)
             log.warning("server.trim = %g drops none of %d updates: it takes at least %d", trim, record.counted, least)

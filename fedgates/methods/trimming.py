@@ -33,7 +33,7 @@ def trimmed(ones: NDArray[np.uint32], masks: int, share: float) -> tuple[NDArray
     tuple
         The remaining ones, uint32 ``[d]``, and the number of bits that remain.
     """
-    dropped = _dropped(share, masks)
+    dropped = dropped_of(share, masks)
     left = masks - 2 * dropped
     if not dropped:
         return ones, masks
@@ -58,7 +58,7 @@ def trimmed_mean(values: Sequence[NDArray[np.float32]], share: float) -> NDArray
     numpy.ndarray
         Shape ``[d]``, float64.
     """
-    dropped = _dropped(share, len(values))
+    dropped = dropped_of(share, len(values))
     mean = np.empty(len(values[0]))
     for start in range(0, len(mean), _BLOCK):
         block = slice(start, start + _BLOCK)
@@ -67,5 +67,6 @@ def trimmed_mean(values: Sequence[NDArray[np.float32]], share: float) -> NDArray
     return mean
 
 
-def _dropped(share: float, count: int) -> int:
+def dropped_of(share: float, count: int) -> int:
+    """Return how many of `count` updates go on either side: ``floor(share * count)`` of the decimal that a user writes."""
     return int(share * count + 1e-9)
