@@ -2,12 +2,12 @@
 
 import os
 import struct
-import time
 import tracemalloc
 
 import numpy as np
 import pytest
 import torch
+from effort import cpu_seconds
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from model_files import facts, images, masked, payload_at, resealed, told_by, with_facts, with_payload
@@ -197,9 +197,8 @@ NONE = "its facts are not valid"
 def test_facts_that_do_not_fit(file, changes, message):
     data = file.read_bytes()
     file.write_bytes(with_facts(data, told_by(data) | changes))
-    start = time.process_time()
     assert message in refused(file)
-    assert time.process_time() - start < 2
+    assert cpu_seconds(lambda: refused(file)) < 2
 
 
 @pytest.mark.parametrize(
