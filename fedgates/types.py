@@ -26,6 +26,8 @@ class Votes:
     """Further state of the server's rule, such as a multiplier: finite float64, as many as ``Spec.scalars`` names."""
     server_memory: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     """Arrays that only the server has (``Spec.server_memory``): in checkpoints, but not sent; empty on a client."""
+    tail: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
+    """Values of the parameters that are sent as they are, without gates (role "sent"): finite, shape ``[t]``."""
 
     @property
     def size(self) -> int:
@@ -55,7 +57,7 @@ MAX_EXAMPLES = 2**31 - 1
 """Largest number of examples of an update."""
 MAX_METRIC = 1e9
 """Largest absolute value of a metric of an update."""
-UpdateKind = Literal["mask", "values", "mask and values"]
+UpdateKind = Literal["mask", "values", "mask and values", "mask and tail"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,8 @@ class Update:
     """Packed bits; None stands for all ones."""
     values: NDArray[np.float32] | None = None
     """Shape ``[number of ones]``; None for a mask method."""
+    tail: NDArray[np.float32] | None = None
+    """Trained values of the parameters without gates, shape ``[t]``, beside the mask; None where there are none."""
     theta: NDArray[np.float32] | None = None
     """Keep-probabilities of which the mask is a sample, shape ``[d]``, if it is one; they are not sent."""
     num_examples: int = 1

@@ -20,7 +20,7 @@ def draws(count: int) -> int:
 
 
 def cpu_seconds(work: Callable[[], object], tries: int = 3) -> float:
-    """Return the least CPU time of this thread that `work` took in so many tries, so that a pause of the process is not counted."""
+    """Return the least CPU time of this thread that `work` took in so many tries; a pause of the process does not count."""
     taken = []
     for _ in range(tries):
         start = time.thread_time()
