@@ -31,6 +31,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fedgates import rng
@@ -119,6 +120,20 @@ class CoupledMasks(MaskMethod[CoupledMasksCfg], Generic[CoupledMasksCfg]):
         """Return theta, ``[d]``, at least eps away from 0 and 1: what clients start from and are compared with."""
         return self.theta(state).clamp_(_EPS, 1 - _EPS)
 
+    def default_trials(self, clients: int) -> int:
+        """Return the T that `coupled-masks.trials` 0 selects for a first round of so many clients.
+
+        Half of them, rounded up to an even number; with given weights at least the T at which a client's vote takes a gate from
+        `gates.initial-theta` to 1.
+        """
+        least = 2 * round(0.5 / (1 - self.config.gates.initial_theta)) if self.gates.has_given else 0
+        return max(half_of(clients), least)
+
+    def initial_votes(self, trials: int) -> NDArray[np.int64]:
+        """Return the votes before the first round, ``[d]``: those nearest to T times the initial theta."""
+        theta = self.initial_theta().cpu().numpy().astype(np.float64)
+        return np.rint(theta * trials).astype(np.int64)
+
     # --- the client's rule
 
     def local_update(self, state: Votes, task: Task) -> Update:
@@ -166,13 +181,13 @@ class CoupledMasks(MaskMethod[CoupledMasksCfg], Generic[CoupledMasksCfg]):
             more += trained & ~untrained
             fewer += untrained & ~trained
             masks += 1
-        trials = state.trials or self.config.coupled_masks.trials or default_trials(masks)
-        votes = state.votes.astype(np.int64) if state.trials else np.full(state.size, trials // 2)
+        trials = state.trials or self.config.coupled_masks.trials or self.default_trials(masks)
+        votes = state.votes.astype(np.int64) if state.trials else self.initial_votes(trials)
         gained, lost = (trimmed(counts, masks, self.config.server.trim)[0] for counts in (more, fewer))
         votes = votes + gained - lost
         return replace(state, votes=np.clip(votes, 0, trials).astype(np.uint32), trials=trials)
 
 
-def default_trials(clients: int) -> int:
-    """Return the T that `coupled-masks.trials` 0 selects: half the clients of a round, rounded up to an even number."""
+def half_of(clients: int) -> int:
+    """Return half the clients of a round, rounded up to an even number; at least 2."""
     return max(2, 2 * math.ceil(clients / 4))

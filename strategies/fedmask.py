@@ -45,11 +45,10 @@ class FedMask(FedPM[FedMaskCfg], Generic[FedMaskCfg]):
     Config = FedMaskConfig
     spec = Spec(samples=False)
 
-    def theta(self, state: Votes) -> Tensor:
-        """Return FedPM's probability mask; before the first round the sigmoid of N(0, 1)."""
-        if state.trials == 0:
-            return normal_scores(self.network.size, self.config.seed).to(self.network.device).sigmoid_()
-        return super().theta(state)
+    def initial_theta(self) -> Tensor:
+        """Return theta before the first round, ``[d]``: on random weights the sigmoid of N(0, 1)."""
+        theta = super().initial_theta()
+        return theta.where(self.gates.given, normal_scores(len(theta), self.config.seed).to(theta.device).sigmoid_())
 
     def local_update(self, state: Votes, task: Task) -> Update:
         """Train the scores on the client's own examples, then send their thresholded mask."""

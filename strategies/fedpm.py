@@ -88,17 +88,18 @@ class FedPM(MaskMethod[FedPMCfg], Generic[FedPMCfg]):
         """Return the probability mask, ``[d]`` float32: the mode of each gate's Beta posterior, or the initial one."""
         extra = self.config.fedpm.prior - 1
         if state.trials == 0:
-            return self._initial_theta()
+            return self.initial_theta()
         theta = self.estimated_votes(state)
         theta += np.float32(extra)
         theta /= np.float32(state.trials + 2 * extra)
         return torch.from_numpy(theta).to(self.network.device)
 
-    def _initial_theta(self) -> Tensor:
-        size, device = self.network.size, self.network.device
+    def initial_theta(self) -> Tensor:
+        """Return theta before the first round, ``[d]``; with `fedpm.score-init` "normal" random on random weights."""
+        theta = super().initial_theta()
         if self.config.fedpm.score_init == "half":
-            return torch.full((size,), 0.5, device=device)
-        return torch.sigmoid(normal_scores(size, self.config.seed)).to(device)
+            return theta
+        return theta.where(self.gates.given, normal_scores(len(theta), self.config.seed).to(theta.device).sigmoid_())
 
     # --- the client's rule
 

@@ -42,7 +42,7 @@ class OneBitGatesTable(Table):
     )
 
 
-class OneBitGatesConfig(DensityConfig, FedPMConfig):
+class OneBitGatesConfig(FedPMConfig, DensityConfig):
     """Keys of one-bit gates: FedPM's, the density control's, and their own."""
 
     one_bit_gates: OneBitGatesTable = OneBitGatesTable()

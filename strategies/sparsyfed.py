@@ -154,14 +154,17 @@ class SparsyFed(WeightMethod[SparsyFedCfg], Generic[SparsyFedCfg]):
         self._slopes = torch.full_like(network.weights, config.sparsyfed.powerprop).masked_fill_(self._straight, 1)
 
     def initial_state(self) -> Weights:
-        """Return the initial weights: matrices and kernels by the paper's rule, biases 0, the rest as the network has it."""
+        """Return the initial weights: matrices and kernels by the paper's rule, biases 0, the rest as the network has it.
+
+        With `weights` all are as the network has it: w such that it runs with them.
+        """
         values = super().initial_state().values.copy()
         for slot in self.network.slices:
             part = slice(slot.offset, slot.offset + slot.size)
             if slot.is_matrix:
-                theta = truncated_normal(slot, self.config.seed)
+                theta = values[part] if self.config.weights else truncated_normal(slot, self.config.seed)
                 values[part] = np.sign(theta) * np.abs(theta) ** (1 / self.config.sparsyfed.powerprop)
-            elif slot.fan_in:
+            elif slot.fan_in and not self.config.weights:
                 values[part] = 0
         return Weights(values)
 

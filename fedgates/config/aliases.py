@@ -12,6 +12,7 @@ ALIASES = {
     "synthetic-support": "synthetic.support",
     "synthetic-examples": "synthetic.examples",
     "synthetic-noise": "synthetic.noise",
+    "personal": "gates.personal",
     "dirichlet-alpha": "data.dirichlet-alpha",
     "classes-per-client": "data.classes-per-client",
     "samples-per-client": "data.samples-per-client",
@@ -59,6 +60,7 @@ ALIASES = {
 }
 """Old name of a key to its present one."""
 VALUE_ALIASES = {
+    "gates.personal": {"none": ""},
     "gates.weight-scale": {"released": "authors-code"},
     "fedpm.straight-through": {"released": "authors-code"},
 }

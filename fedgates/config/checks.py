@@ -84,6 +84,10 @@ def _expected_evaluations(value: str) -> str:
 CHECKS = {
     "strategy": Check(bool, lambda _: "a strategy's name"),
     "path": Check(_is_path, lambda _: _PATH),
+    "weights": Check(
+        lambda value: not value or (_is_path(value) and value.endswith(".safetensors")),
+        lambda _: f"empty, or a .safetensors file: {_PATH}",
+    ),
     "resume": Check(lambda value: not value or _is_path(value), lambda _: f"empty, or the folder of a stopped run: {_PATH}"),
     "dataset": Check(_is_dataset, _expected_dataset),
     "model": Check(lambda value: value in MODELS or is_reference(value), _expected_model),

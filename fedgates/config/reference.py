@@ -3,7 +3,6 @@
 import json
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
 from typing import Any
 
 from fedgates.config.aliases import ALIASES, OLD_NAMES, VALUE_ALIASES, current_name
@@ -221,10 +220,11 @@ def json_schema(configs: Configs, method: str | None = None) -> dict[str, Any]:
 
 
 def _tables(keys: Iterable[Key]) -> Iterator[tuple[str, Sequence[Key]]]:
-    ordered = sorted(keys, key=lambda key: bool(table_of(key)))  # flat ones first: after a table they would belong to it
-    for table, members in groupby(ordered, key=table_of):
-        yield table, list(members)
+    tables: dict[str, list[Key]] = {"": []}  # flat ones first: after a table they would belong to it
+    for each in keys:
+        tables.setdefault(table_of(each), []).append(each)
+    yield from ((table, members) for table, members in tables.items() if members)
 
 
 def _heading(members: Sequence[Key]) -> str:
-    return (members[0].owner.__doc__ or "").strip().partition("\n")[0]
+    return (members[-1].owner.__doc__ or "").strip().partition("\n")[0]

@@ -26,6 +26,7 @@ from fedgates.config.tables import (
     GatesTable,
     LimitsTable,
     PrivacyTable,
+    RolesTable,
     ServerTable,
     SGDTable,
     SyntheticTable,
@@ -118,10 +119,16 @@ class RunConfig(Keys):
         ge=0,
         le=1_000_000,
     )
-    personal: Literal["none", "last"] = key(
-        "none",
-        "Layer that stays on each client and is trained there before it is used, never sent: none, or the last"
-        " (docs/personal.md).",
+    weights: str = key(
+        "",
+        "A safetensors file with the network's first weights, of which a device has a copy (weights-path in its node config);"
+        " empty leaves those of the network's function.",
+        check="weights",
+    )
+    fresh: str = key(
+        "",
+        "Parameters that are not taken from weights, nor given to gates.frozen: names of parameters or modules, with wildcards"
+        ' and commas, or "last".',
     )
     personal_epochs: int = key(
         3, "Passes over a client's own examples that train a personal layer before it is used.", ge=1, le=1_000_000
@@ -154,6 +161,7 @@ class RunConfig(Keys):
     )
     resume: str = key("", "Folder of a stopped run to continue; empty starts a new run.", check="resume")
 
+    gates: RolesTable = RolesTable()
     data: DataTable = DataTable()
     synthetic: SyntheticTable = SyntheticTable()
     server: ServerTable = ServerTable()
@@ -208,7 +216,7 @@ class MaskConfig(RunConfig):
 
     gates: GatesTable = GatesTable()
 
-    unused = frozenset({"wire.value-type", "server.max-norm"})
+    unused = frozenset[str]()
 
 
 class WeightConfig(RunConfig):

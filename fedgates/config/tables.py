@@ -163,9 +163,38 @@ class LimitsTable(Table):
     )
 
 
-class GatesTable(Table):
-    """Frozen weights, and how masks over them are evaluated."""
+class RolesTable(Table):
+    """Which parameters are trained."""
 
+    fixed: str = key(
+        "",
+        'Parameters that keep the value they came with: names of parameters or modules, with wildcards and commas, or "last".',
+    )
+    personal: str = key(
+        "",
+        "Parameters that stay on each client and are trained there before they are used, never sent, as patterns of gates.fixed"
+        ' (docs/personal.md): "last" for the last layer.',
+    )
+
+
+class GatesTable(RolesTable):
+    """Which parameters have gates, the frozen weights, and how masks over them are evaluated."""
+
+    sent: str = key("", "Parameters whose values are trained and sent beside the mask, as patterns of gates.fixed.")
+    gated: str = key("", "Parameters that have gates beside those that have them by default, as patterns of gates.fixed.")
+    frozen: Literal["random", "given"] = key(
+        "random",
+        "Frozen weights: random signs from the seed, or those that the network's function made or that weights has.",
+    )
+    initial_theta: float = key(
+        0.95, "Probability of the gates on given weights before the first round; on random ones it is 0.5.", ge=0.5, le=0.999
+    )
+    sent_learning_rate: float = key(0.02, "Step size of Adam on the values that are sent.", gt=0)
+    sent_start: Literal["initial", "class-means"] = key(
+        "initial",
+        "Start of a last layer that is sent: as it came, or the nearest class mean of the features, of which each client sends"
+        " sums once.",
+    )
     weight_scale: WeightScale = key(
         "kaiming",
         "Standard deviation of the frozen weights: kaiming sqrt(2 / fan_in), authors-code e / sqrt(fan_in), density"

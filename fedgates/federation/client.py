@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from fedgates.methods.base import Method
 from fedgates.methods.personal import train_head
 from fedgates.methods.randomized_response import flipped
 from fedgates.methods.training import Task, seeded_rng
+from fedgates.methods.weights import finite_copy
 from fedgates.rng import flip_lots, generator
 from fedgates.types import MAX_METRIC, Update
 from fedgates.wire import VersionedState
@@ -108,9 +109,10 @@ class Client:
         state = self._open(request.payload)
         task = self._task(state.server_round)
         with self._seeded("train", state.server_round):
+            self.method.load_tail(state.state)
             if self._personal:
                 self._train_head(state, task)
-            update = self.method.local_update(state.state, task)
+            update = self._with_tail(self.method.local_update(state.state, task))
         if not abs(loss := update.metrics.get("loss", 0.0)) <= MAX_METRIC:
             raise FloatingPointError(f"the training loss is {loss:g}: {DIVERGED}")
         sent = self._with_flips(update, state)
@@ -118,7 +120,7 @@ class Client:
         if update.memory is not None and self.method.spec.memory:
             self.store.memory = dict(update.memory)
         if self._personal:
-            self.store.head = self.method.network.head.cpu().numpy().copy()
+            self.store.head = self.method.network.head.values.cpu().numpy().copy()
         metrics = {"seconds": time.monotonic() - started, **{name: float(value) for name, value in sent.metrics.items()}}
         return Reply(request.node, payload, sent.num_examples, metrics, size=len(payload))
 
@@ -148,6 +150,7 @@ class Client:
         own_classes = () if y.is_floating_point() else tuple(np.unique(examples.train.y).tolist())
         task = Task(x, y, state.server_round - 1, self.name, self.store.memory, own_classes=own_classes)
         with self._seeded("evaluation", state.server_round):
+            self.method.load_tail(state.state)
             if self._personal:
                 self._train_head(state, self._task(state.server_round))
             metrics = self.method.evaluate(state.state, task)
@@ -180,6 +183,17 @@ class Client:
         memory = self.store.memory if self.method.spec.memory else {}
         return Task(x, y, server_round, self.name, memory, held_out)
 
+    def _with_tail(self, update: Update) -> Update:
+        """Return the update with the values that are sent beside its mask, as they are after training.
+
+        Raises
+        ------
+        FloatingPointError
+            They are not finite.
+        """
+        tail = self.method.network.tail
+        return replace(update, tail=finite_copy(tail.values)) if len(tail) else update
+
     def _with_flips(self, update: Update, state: VersionedState) -> Update:
         """Return the update after randomized response, if the run asks for it."""
         probability, size = self.config.privacy.flip_probability, state.state.size
@@ -209,7 +223,7 @@ def decode_state(method: Method[Any, Any], payload: bytes, kept: bytes | None) -
         return codec.unpack_state(payload), payload
     with suppress(WireError):  # a snapshot that is damaged, or of another version, counts as none
         base = codec.unpack_state(kept) if kept else None
-    state = codec.apply_relay(payload, base, method.aggregate)
+    state = codec.apply_relay(payload, base, method.next_state)
     return state, codec.pack_state(state.state, state.server_round)
 
 

@@ -31,7 +31,7 @@ from fedgates.runs.config_file import run_values, write_config
 from fedgates.runs.folder import RunFolder, open_run
 from fedgates.trackers.callback import TrackerCallback
 from fedgates.types import Value
-from fedgates.util.text import one_line
+from fedgates.util.text import name_list, one_line
 
 log = logging.getLogger("fedgates")
 REFUSALS = (ConfigError, NetworkError, QuorumError, DivergenceError, StorageError)
@@ -236,7 +236,7 @@ def own_callbacks(setup: Setup, run: RunFolder) -> list[Callback]:
         *([DevicesCallback(run)] if setup.num_clients is None else []),
         *([BestCheckpointCallback(run)] if config.keep_best else []),
         TrackerCallback(config.trackers, run.path, values),
-        *([ModelCallback(run, setup.dataset)] if config.personal == "none" else []),
+        *([ModelCallback(run, setup.dataset)] if not config.gates.personal else []),
         ReportCallback(run.path, values, to_dict(type(config)()), setup.method.network.size),
     ]
 
@@ -260,7 +260,7 @@ def resume(server: Server[Any], setup: Setup, run: RunFolder) -> int:
     log.info("resumed after round %d", done)
     if method.spec.memory:
         log.warning("clients of %s start without what they kept (%s)", config.strategy, ", ".join(method.spec.memory))
-    if config.personal != "none":
+    if config.gates.personal:
         log.warning("clients train their personal layer anew, from the initial one")
     return done + 1
 
@@ -273,10 +273,10 @@ def log_summary(server: Server[Any]) -> None:
     log.info("%s on %s, %s with %s parameters, network %s", *what)
     if different := {key: value for key, value in changed(config).items() if key not in {"strategy", "output-dir"}}:
         log.info("changed: %s", " ".join(as_pair(key, value) for key, value in different.items()))
-    if config.personal != "none":
-        layer = method.network.head_slices[0].name.rpartition(".")[0]
-        text = "layer %r is personal, %s parameters stay on clients: the server evaluates no model and writes no model file"
-        log.info(text, layer, f"{len(method.network.head):,}")
+    if config.gates.personal:
+        names = name_list([each.name for each in method.network.head.slices])
+        text = "%s are personal, %s parameters stay on clients: the server evaluates no model and writes no model file"
+        log.info(text, names, f"{len(method.network.head):,}")
     if config.privacy.flip_probability:
         per_bit = epsilon(config.privacy.flip_probability)
         text = (

@@ -102,7 +102,7 @@ class Server(Generic[S]):
         method, record, masks = self.method, self.record, MaskCounts(self.state.size)
         change = None if method.spec.update == "mask" else partial(method.change, self.state)
         updates = masks.watch(self._in_progress().updates(replies, change))
-        new = method.aggregate(self.state, updates, record.server_round)
+        new = method.next_state(self.state, updates, record.server_round)
         trim = self.config.server.trim
         if trim and record.counted and not dropped_of(trim, record.counted) and not self._warned:
             self._warned = True
@@ -174,10 +174,11 @@ class Server(Generic[S]):
 
         None where a layer is personal: the server does not have it.
         """
-        if self.config.personal != "none":
+        if self.config.gates.personal:
             return {}
         server_round = self.record.server_round
         with seeded_rng(rng.generator(self.config.seed, "evaluation", server_round=server_round), threads=0):
+            self.method.load_tail(self.state)
             metrics = self.method.evaluate(self.state, Task(x, y, server_round))
         return {name: float(value) for name, value in metrics.items()}
 
@@ -204,6 +205,7 @@ class Server(Generic[S]):
         x = torch.randint(0, 256, (_TRIED, *self.problem.input_shape), dtype=torch.uint8, generator=images).to(device)
         y = torch.zeros(_TRIED, dtype=torch.int64 if self.problem.num_classes else torch.float32, device=device)
         with seeded_rng(rng.generator(self.config.seed, "trial", server_round=self.record.server_round), threads=0):
+            self.method.load_tail(state)
             return "not_finite" not in self.method.score(self.method.weights(state), x, y)
 
     def _in_progress(self) -> RoundTrip:

@@ -12,12 +12,13 @@ from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from fedgates.config import RunConfig
+from fedgates.config import MaskConfig, RunConfig
 from fedgates.methods.metrics import MaskCounts, consensus, support_scores
 from fedgates.methods.training import Task, predict, score
 from fedgates.nn.network import Network
+from fedgates.nn.roles import Patterns, Role, roles_of
 from fedgates.types import State, Update, UpdateKind
 from fedgates.wire.codec import Codec, WireOptions
 
@@ -30,7 +31,8 @@ class Spec:
     """What a method sends, and what its server and its clients keep between rounds."""
 
     update: UpdateKind = "mask"
-    """Kind of update: "mask", "values" or "mask and values"; the server rejects any other.
+    """Kind of update: "mask", "values" or "mask and values"; the server rejects any other. The masks of a run in which some
+    parameters are sent as values are "mask and tail".
 
     The server aggregates masks as they arrive, in memory that does not grow with the number of clients. It reads updates with
     values in the order of the clients' names, so that float sums repeat, and holds those of a round to do so.
@@ -73,13 +75,24 @@ class Method(ABC, Generic[Cfg, S]):
     """
 
     Config: ClassVar[type[RunConfig]] = RunConfig
-    spec: ClassVar[Spec] = Spec()
+    spec: Spec = Spec()
 
     def __init__(self, config: Cfg, network: Network) -> None:
         self.config = config
         self.network = network
         self.digest = network.digest()
         self.support: NDArray[np.bool_] | None = None
+
+    @classmethod
+    def roles(cls, config: RunConfig, module: nn.Module) -> dict[str, Role]:
+        """Return the role of each parameter of a network, by its name; by default all that require a gradient are trained.
+
+        Raises
+        ------
+        ConfigError
+            A pattern in the config matches no parameter, or one that cannot have that role.
+        """
+        return roles_of(module, patterns_of(config))
 
     @abstractmethod
     def initial_state(self) -> S:
@@ -112,6 +125,13 @@ class Method(ABC, Generic[Cfg, S]):
         ``Spec.server_memory``: it depends on its arguments alone, and of an update on its client, mask, values and
         ``num_examples`` alone.
         """
+
+    def next_state(self, state: S, updates: Iterable[Update], server_round: int) -> S:
+        """Return the state after a round, values that are sent beside masks included; a method implements ``aggregate``."""
+        return self.aggregate(state, updates, server_round)
+
+    def load_tail(self, state: S) -> None:
+        """Load the values that a state has beside its votes into ``network.tail``; there are none without the role "sent"."""
 
     def change(self, state: S, update: Update) -> NDArray[np.float32]:
         """Return the change of the state that an update with values asks for; `server.max-norm` limits its L2 norm."""
@@ -168,4 +188,20 @@ class Method(ABC, Generic[Cfg, S]):
         downlink = "votes" if spec.server_memory and config.downlink == "relay" else config.downlink
         options = WireOptions(config.uplink, downlink, config.wire.value_type, config.wire.sampled_extra_bits, config.seed)
         layers = tuple(part.size for part in self.network.slices)
-        return Codec(options, layers, self.digest, spec.update, vectors=len(spec.arrays), scalars=len(spec.scalars))
+        return Codec(
+            options,
+            layers,
+            self.digest,
+            spec.update,
+            vectors=len(spec.arrays),
+            scalars=len(spec.scalars),
+            **({"tail": len(self.network.tail)} if len(self.network.tail) else {}),
+        )
+
+
+def patterns_of(config: RunConfig) -> Patterns:
+    """Return the patterns of roles in a configuration."""
+    gates = config.gates
+    if not isinstance(config, MaskConfig):
+        return Patterns(gates.fixed, gates.personal)
+    return Patterns(gates.fixed, gates.personal, config.gates.sent, config.gates.gated)

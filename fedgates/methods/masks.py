@@ -1,22 +1,25 @@
 """The base of methods whose clients send masks over frozen weights and whose server counts votes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Generic, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from fedgates import rng
-from fedgates.config import MaskConfig
-from fedgates.methods.base import Method, Spec
+from fedgates.config import MaskConfig, RunConfig
+from fedgates.errors import ConfigError
+from fedgates.methods.base import Method, Spec, patterns_of
 from fedgates.methods.randomized_response import restored
 from fedgates.methods.training import Task, predict, score
 from fedgates.methods.trimming import trimmed
+from fedgates.methods.weights import mean_values, to_float32
 from fedgates.nn.gates import Gates, sample, sample_with
 from fedgates.nn.network import Network
+from fedgates.nn.roles import Role, matching, roles_of
 from fedgates.types import Update, Votes, pack
 
 _BINS = 20
@@ -29,7 +32,8 @@ MaskCfg = TypeVar("MaskCfg", bound=MaskConfig)
 class MaskMethod(Method[MaskCfg, Votes], Generic[MaskCfg]):
     """Base of methods whose clients send masks over frozen weights; a method adds ``local_update`` and ``aggregate``.
 
-    A method may also override :meth:`theta`.
+    A method may also override :meth:`theta`. Parameters with the role "sent" are trained by Adam in every step
+    (:func:`fedgates.methods.training.train_epochs`), and their mean over clients is part of the state, whatever the method.
 
     Attributes
     ----------
@@ -42,17 +46,61 @@ class MaskMethod(Method[MaskCfg, Votes], Generic[MaskCfg]):
 
     def __init__(self, config: MaskCfg, network: Network) -> None:
         super().__init__(config, network)
-        self.gates = Gates(network, config.seed, config.gates.weight_scale)
+        given = [each.name for each in network.slices] if config.gates.frozen == "given" else []
+        fresh = matching("fresh", config.fresh, network.module) if given else []
+        self.gates = Gates(network, config.seed, config.gates.weight_scale, set(given) - set(fresh))
         self.digest = self.gates.digest
+        if len(network.tail):
+            self.spec = replace(self.spec, update="mask and tail")
+            if config.privacy.flip_probability:
+                expected = "0 with gates.sent: values that are sent are not protected"
+                raise ConfigError("privacy.flip-probability", config.privacy.flip_probability, expected)
+
+    @classmethod
+    def roles(cls, config: RunConfig, module: nn.Module) -> dict[str, Role]:
+        """Return the role of each parameter: gated by default where :func:`fedgates.nn.roles.roles_of` says so.
+
+        A vector of zeros among given weights, as of a bias, is fixed: gates on it would change nothing.
+        """
+        roles = roles_of(module, patterns_of(config), gates=True)
+        if isinstance(config, MaskConfig) and config.gates.frozen == "given":
+            fresh = set(matching("fresh", config.fresh, module))
+            for name, parameter in module.named_parameters():
+                if roles[name] == "gated" and name not in fresh and parameter.dim() < 2 and not bool(parameter.any()):
+                    roles[name] = "fixed"
+        return roles
 
     def initial_state(self) -> Votes:
-        """Return votes of no trial."""
-        return Votes(np.zeros(self.network.size, dtype=np.uint32), trials=0)
+        """Return votes of no trial, and the values that the network came with of what is sent."""
+        tail = self.network.tail.initial.cpu().numpy()
+        return Votes(np.zeros(self.network.size, dtype=np.uint32), trials=0, tail=tail)
+
+    def initial_theta(self) -> Tensor:
+        """Return theta before the first round, ``[d]``: `gates.initial-theta` on given weights, .5 on random ones."""
+        theta = torch.full((self.network.size,), 0.5, device=self.network.device)
+        return theta.masked_fill_(self.gates.given, self.config.gates.initial_theta)
+
+    def load_tail(self, state: Votes) -> None:
+        """Load the values that are sent into the network."""
+        self.network.tail.values.copy_(torch.tensor(state.tail, device=self.network.device))
+
+    def next_state(self, state: Votes, updates: Iterable[Update], server_round: int) -> Votes:
+        """Return the state after a round: the method's ``aggregate``, and the mean of the values that were sent."""
+        if not len(self.network.tail):
+            return self.aggregate(state, updates, server_round)
+        tails = list[Update]()
+        new = self.aggregate(state, _kept(updates, tails), server_round)
+        mean = mean_values(tails, state.size, self.config.server.trim)
+        return new if mean is None else replace(new, tail=to_float32(mean))
+
+    def change(self, state: Votes, update: Update) -> NDArray[np.float32]:
+        """Return the change of the values that are sent."""
+        return (state.tail if update.tail is None else update.tail) - state.tail
 
     def theta(self, state: Votes) -> Tensor:
-        """Return the probability mask, ``[d]`` float32: the share of the trials that voted for each gate; .5 without trials."""
+        """Return the probability mask, ``[d]`` float32: the share of the trials that voted for each gate."""
         if state.trials == 0:
-            return torch.full((self.network.size,), 0.5, device=self.network.device)
+            return self.initial_theta()
         return torch.from_numpy(self.estimated_votes(state) / np.float32(state.trials)).to(self.network.device)
 
     def estimated_votes(self, state: Votes) -> NDArray[np.float32]:
@@ -107,6 +155,13 @@ class MaskMethod(Method[MaskCfg, Votes], Generic[MaskCfg]):
 def threshold(theta: Tensor) -> Tensor:
     """Return the mask of the gates that are more likely kept than dropped: ``theta > .5``, bool ``[d]``."""
     return theta > 0.5
+
+
+def _kept(updates: Iterable[Update], tails: list[Update]) -> Iterator[Update]:
+    """Yield updates, and keep the values of each that were sent beside its mask."""
+    for update in updates:
+        tails.append(Update(None, update.tail, num_examples=update.num_examples))
+        yield update
 
 
 def add_votes(state: Votes, updates: Iterable[Update], *, fresh: bool = False, trim: float = 0.0) -> Votes:

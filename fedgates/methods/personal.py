@@ -39,8 +39,8 @@ def train_head(network: Network, weights: Tensor, kept: NDArray[np.float32] | No
         `personal-epochs`, `batch-size`, `precision` and `seed`.
     """
     network.weights.copy_(weights)
-    network.head.copy_(_head(network, kept))
-    optimizer = Adam(network.head, network.head_gradient, learning_rate=LEARNING_RATE)
+    network.head.values.copy_(_head(network, kept))
+    optimizer = Adam(network.head.values, network.head.gradient, learning_rate=LEARNING_RATE)
     with network.only_head():
         for batch in batches(task, config, config.personal_epochs, "personal batches"):
             backward(network, task, batch, config.precision)
@@ -48,7 +48,7 @@ def train_head(network: Network, weights: Tensor, kept: NDArray[np.float32] | No
 
 
 def _head(network: Network, kept: NDArray[np.float32] | None) -> Tensor:
-    initial = network.initial_head
+    initial = network.head.initial
     if kept is None or kept.shape != initial.shape or kept.dtype != np.float32 or not np.isfinite(kept).all():
         return initial
     return torch.tensor(kept, device=network.device)

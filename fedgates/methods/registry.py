@@ -9,11 +9,13 @@ from typing import Any
 import torch
 
 from fedgates import models
-from fedgates.config import DEFAULT_STRATEGY, UPLINKS, RunConfig, flatten, is_reference, parse
+from fedgates.config import DEFAULT_STRATEGY, UPLINKS, MaskConfig, RunConfig, flatten, is_reference, parse, to_dict
 from fedgates.config.suggestions import did_you_mean
 from fedgates.errors import ConfigError, NetworkError
 from fedgates.methods.base import Method
+from fedgates.models.pretrained import load_weights
 from fedgates.nn.network import Network
+from fedgates.nn.roles import LAST, check_personal_layer, matching
 from fedgates.types import Value
 from fedgates.util.references import find
 from fedgates.util.text import error_line
@@ -108,15 +110,32 @@ def configure(raw: Mapping[str, Value], own: Methods | None = None) -> tuple[typ
         raise ConfigError(
             "privacy.flip-probability", config.privacy.flip_probability, f"0 with strategy {config.strategy}: {why}"
         )
-    if config.personal != "none" and not config.fraction_evaluate:
+    if config.gates.personal and not config.fraction_evaluate:
         raise ConfigError(
             "fraction-evaluate",
             config.fraction_evaluate,
-            f"a share above 0 with personal = {config.personal}: only clients have the whole network, so they evaluate it",
+            f"a share above 0 with gates.personal = {config.gates.personal}: only clients can evaluate the whole network",
         )
+    if isinstance(config, MaskConfig) and not config.gates.sent:
+        _expect_no_values(config)
     if 0 < config.server.max_norm < 1:  # half of the honest updates would be rejected
         raise ConfigError("server.max-norm", config.server.max_norm, "0, or a number of at least 1")
     return method, config
+
+
+def _expect_no_values(config: MaskConfig) -> None:
+    """Check that no key of values that are sent is set in a run without any.
+
+    Raises
+    ------
+    ConfigError
+        One is.
+    """
+    values, defaults = to_dict(config), to_dict(type(config)())
+    for name in ("wire.value-type", "server.max-norm", "gates.sent-learning-rate", "gates.sent-start"):
+        if values[name] != defaults[name]:
+            expected = f"{defaults[name]!r}: strategy {config.strategy} sends no values without gates.sent"
+            raise ConfigError(name, values[name], expected)
 
 
 def build(method: type[AnyMethod], config: RunConfig, input_shape: tuple[int, int, int], num_classes: int) -> AnyMethod:
@@ -133,9 +152,13 @@ def build(method: type[AnyMethod], config: RunConfig, input_shape: tuple[int, in
     size = models.count(config.model, input_shape, num_classes)
     if size is not None:  # before it takes any memory
         _expect_size(size, method, config)
-    personal_outputs = (num_classes or 1) if config.personal == "last" else 0
     module = models.build(config.model, input_shape, num_classes, seed=config.seed)
-    network = Network(module, device, personal_outputs=personal_outputs)
+    if config.weights:
+        load_weights(module, config.weights, matching("fresh", config.fresh, module))
+    roles = method.roles(config, module)
+    if config.gates.personal == LAST:
+        check_personal_layer(module, roles, num_classes or 1)
+    network = Network(module, device, roles=roles)
     _expect_size(network.size, method, config)
     try:
         return method(config, network)

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from fedgates.config import RunConfig
+from fedgates.config import MaskConfig, RunConfig
 from fedgates.data import normalise
 from fedgates.nn.network import Network
+from fedgates.nn.optimizers import Adam
 from fedgates.rng import generator
 
 _EVALUATION_BATCH = 500
@@ -77,7 +78,7 @@ def train_epochs(
     after_backward: Callable[[], None] | None = None,
     after_step: Callable[[], None] | None = None,
 ) -> float:
-    """Train for the local epochs, one optimizer step for each mini-batch.
+    """Train for the local epochs, one optimizer step for each mini-batch; beside it, Adam on what is sent as values.
 
     Parameters
     ----------
@@ -102,6 +103,8 @@ def train_epochs(
         Mean over mini-batches of the loss before each step.
     """
     losses = []
+    rate = config.gates.sent_learning_rate if isinstance(config, MaskConfig) else 0.0
+    tail = Adam(network.tail.values, network.tail.gradient, learning_rate=rate) if len(network.tail) else None
     for batch in batches(task, config):
         if before_forward:
             before_forward()
@@ -109,6 +112,8 @@ def train_epochs(
         if after_backward:
             after_backward()
         optimizer.step()
+        if tail:
+            tail.step()
         if after_step:
             after_step()
     return float(torch.stack(losses).mean())
@@ -117,7 +122,8 @@ def train_epochs(
 def backward(network: Network, task: Task, batch: Tensor, precision: str, class_prior: float = 0.0) -> Tensor:
     """Compute the loss of one batch with the network's present weights, and its gradient in ``network.gradient``.
 
-    The gradient of a personal last layer goes to ``network.head_gradient``.
+    The gradients of what is sent as values and of what is personal go to ``network.tail.gradient`` and
+    ``network.head.gradient``.
 
     Cross-entropy of logits ``[n, classes]`` where the task's ``y`` are labels, mean squared error of ``[n, 1]`` where they are
     targets. With a `class_prior` above 0 the logits are adjusted to the client's own classes (:func:`log_prior`).
@@ -127,9 +133,8 @@ def backward(network: Network, task: Task, batch: Tensor, precision: str, class_
     Tensor
         The batch's mean loss, detached.
     """
-    network.gradient.zero_()
-    network.head_gradient.zero_()
-    network.module.train()
+    network.zero_gradients()
+    network.train()
     with autocast(network.device, precision):
         output = network(_images(task.x[batch], precision)).float()
     y = task.y[batch]
@@ -187,7 +192,7 @@ def predict(network: Network, x: Tensor, precision: str = "float32") -> Tensor:
     Tensor
         Float32, in the order of `x`: class probabilities ``[n, classes]``, or the raw outputs ``[n, 1]`` of a regression.
     """
-    network.module.eval()
+    network.eval()
     count = max(1, math.ceil(len(x) / _EVALUATION_BATCH))
     parts = []
     for first in range(count):

@@ -1,23 +1,71 @@
-"""Batch normalisation without parameters or running statistics, so that nothing of it has to be federated."""
+"""Batch normalisation by the statistics of the batch, so that nothing of it has to be averaged over clients."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 
-class BatchNorm(nn.BatchNorm2d):
+class _BatchStatistics(_BatchNorm):
+    """Batch normalisation that also takes a batch with one value a channel, which has no statistics.
+
+    It is normalised over its channels instead: by the statistics of one value it would be zero, and all predictions equal.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``x`` with mean 0 and variance 1 in each channel, scaled and shifted if the layer is affine."""
+        if self.running_mean is None and x.dim() > 1 and x[:, 0].numel() == 1:
+            normal = F.layer_norm(x, x.shape[1:], eps=self.eps)
+            if self.weight is None:
+                return normal
+            shape = (1, -1, *[1] * (x.dim() - 2))
+            return normal * self.weight.view(shape) + self.bias.view(shape)
+        return super().forward(x)
+
+
+class BatchNorm1d(_BatchStatistics, nn.BatchNorm1d):
+    """:class:`torch.nn.BatchNorm1d` without running statistics."""
+
+
+class BatchNorm2d(_BatchStatistics, nn.BatchNorm2d):
+    """:class:`torch.nn.BatchNorm2d` without running statistics."""
+
+
+class BatchNorm3d(_BatchStatistics, nn.BatchNorm3d):
+    """:class:`torch.nn.BatchNorm3d` without running statistics."""
+
+
+class BatchNorm(BatchNorm2d):
     """Batch normalisation of images ``[n, C, H, W]`` by the statistics of the batch, in training and in evaluation.
 
     It has no scale, shift or running statistics, so a network's weights are its whole state, and every parameter can have a
     gate. Its output for an image depends on the other images in the batch; :func:`fedgates.methods.training.predict` evaluates
-    in large batches of one size. A single image with maps of 1x1 has no batch statistics and is normalised over its channels
-    instead: normalised by the statistics of one value it would be zero, and all predictions equal.
+    in large batches of one size.
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, affine=False, track_running_stats=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return ``x`` with mean 0 and variance 1 in each channel."""
-        if x[:, 0].numel() == 1:
-            return F.layer_norm(x, x.shape[1:], eps=self.eps)
-        return super().forward(x)
+
+_PLAIN = {nn.BatchNorm1d: BatchNorm1d, nn.BatchNorm2d: BatchNorm2d, nn.BatchNorm3d: BatchNorm3d}
+
+
+def drop_running_statistics(module: nn.Module) -> list[str]:
+    """Make each norm that learns running statistics use those of the batch, in place; return the names of these norms.
+
+    Running statistics of one client are wrong for another, and under sampled masks they are statistics of many networks. A
+    finished model gets statistics that are measured once (:mod:`fedgates.model_file.batch_norms`). A norm that the network's
+    function has put into evaluation mode keeps its own: they are buffers that do not change.
+    """
+    dropped = []
+    for name, layer in module.named_modules():
+        if not isinstance(layer, _NormBase) or layer.running_mean is None:
+            continue
+        if module.training and not layer.training:
+            continue
+        layer.track_running_stats = False
+        layer.running_mean = layer.running_var = layer.num_batches_tracked = None
+        dropped.append(name)
+    for layer in module.modules():
+        if isinstance(layer, _BatchNorm) and layer.running_mean is None and type(layer) in _PLAIN:
+            layer.__class__ = _PLAIN[type(layer)]
+    return dropped

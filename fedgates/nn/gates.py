@@ -1,22 +1,22 @@
 """Gates over a network: frozen random weights, one flat score vector, its samples and its gradient.
 
-For a network of d parameters the frozen weights are ``w in {-c_l, +c_l}^d`` with one magnitude ``c_l`` per layer, generated
-from a seed and never sent. A score vector ``s`` gives keep-probabilities ``theta = sigmoid(s)``; a mask is ``m ~
-Bernoulli(theta)``, and the network runs with ``w * m`` (Zhou et al., NeurIPS 2019; Isik et al., ICLR 2023, arXiv 2209.15328).
+For d parameters the frozen weights are ``w in {-c_l, +c_l}^d`` with one magnitude ``c_l`` per layer, generated from a seed and
+never sent; or weights that both ends have, such as those of a pretrained network. A score vector ``s`` gives keep-probabilities
+``theta = sigmoid(s)``; a mask is ``m ~ Bernoulli(theta)``, and the network runs with ``w * m`` (Zhou et al., NeurIPS 2019; Isik
+et al., ICLR 2023, arXiv 2209.15328).
 
 The functions work in place on flat vectors, one chunk at a time, so that they add little to the cost of a dense step and no
 temporary is as large as the network.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd
+from torch import Tensor
 
 from fedgates import rng
 from fedgates.config.names import WEIGHT_SCALE_IDS
@@ -40,41 +40,64 @@ def weight_scale(name: str, fan_in: int) -> float:
 
 
 class Gates:
-    """Gates over every parameter of a network, biases included.
+    """Gates over the flat vector of a network, with frozen weights.
+
+    Random weights have a random sign, and one magnitude in each parameter: the :func:`weight_scale` of its fan-in or, where it
+    has none, the root mean square of the values that the network came with. Given weights are those values themselves.
 
     Parameters
     ----------
     network : Network
-        Its layers are linear, convolutions (with groups, strides, without bias, shared), or have no parameters.
+        Its ``weights`` are those with gates.
     seed : int
-        Seed of the frozen weights.
+        Seed of the random weights.
     scale : str
         Name of the :func:`weight_scale`: "kaiming", "authors-code" or "density".
+    given : collection of str
+        Names of the parameters whose frozen weights are those that the network came with.
 
     Attributes
     ----------
     frozen : Tensor
         ``w``, shape ``[d]``, float32.
+    given : Tensor
+        Which weights are given, bool ``[d]``.
+    has_given : bool
+        Whether any are.
     scale : str
         The argument.
     digest : bytes
-        Eight bytes over layout, scale, fan-ins and the signs of ``w``: two ends with the same digest have the same network.
+        Eight bytes over layout, scale, magnitudes, the signs of the random weights and the given weights: two ends with the
+        same digest have the same network.
 
     Raises
     ------
     NetworkError
-        A layer with parameters is neither linear nor a convolution, or a parameter requires no gradient; the message names it.
+        A parameter's weights would all be zero: it has no fan-in and came as zeros, or its given weights are zeros.
     """
 
-    def __init__(self, network: Network, seed: int, scale: str = "kaiming") -> None:
-        _check_layers(network.module)
-        self.network, self.scale = network, scale
+    def __init__(self, network: Network, seed: int, scale: str = "kaiming", given: Collection[str] = ()) -> None:
+        self.network, self.scale, self.has_given = network, scale, bool(given)
         signs = rng.bits(network.size, seed, "weights")
-        fans = ",".join(str(part.fan_in) for part in network.slices)
-        self.digest = network.digest(WEIGHT_SCALE_IDS[scale].encode(), fans.encode(), signs.tobytes())
         self.frozen = torch.from_numpy(signs).to(network.device, torch.float32).mul_(2).sub_(1)
-        for part in network.slices:
-            self.frozen[part.offset : part.offset + part.size] *= weight_scale(scale, part.fan_in)
+        self.given = torch.zeros(network.size, dtype=torch.bool, device=network.device)
+        magnitudes = []
+        for each in network.slices:
+            came_with = network.initial[each.part]
+            if each.name in given:
+                if not bool(came_with.any()):
+                    raise NetworkError(_all_zeros(each.name, "gates.frozen = given"))
+                self.frozen[each.part], self.given[each.part] = came_with, True
+                magnitudes.append("given")
+                continue
+            magnitude = weight_scale(scale, each.fan_in) if each.fan_in else _rounded_rms(came_with)
+            if not magnitude:
+                raise NetworkError(_all_zeros(each.name, "a parameter without a fan-in"))
+            self.frozen[each.part] *= magnitude
+            magnitudes.append(str(each.fan_in or magnitude))
+        facts = [WEIGHT_SCALE_IDS[scale].encode(), ",".join(magnitudes).encode(), signs.tobytes()]
+        facts += [self.frozen[each.part].cpu().numpy().tobytes() for each in network.slices if each.name in given]
+        self.digest = network.digest(*facts)
 
     def load_sample(self, scores: Tensor, generator: torch.Generator) -> None:
         """Set the network's weights to ``w * m`` with a new sample ``m ~ Bernoulli(sigmoid(s))``; scores are ``[d]``."""
@@ -137,14 +160,15 @@ def _chunks(size: int) -> Iterator[slice]:
     return (slice(start, min(start + _CHUNK, size)) for start in range(0, size, _CHUNK))
 
 
-def _check_layers(module: nn.Module) -> None:
-    for name, parameter in module.named_parameters():
-        if not parameter.requires_grad:
-            raise NetworkError(f"parameter {name!r} does not require a gradient, so its gate cannot be trained")
-    for name, layer in module.named_modules():
-        own = {key for key, _ in layer.named_parameters(recurse=False)}
-        if own and not (isinstance(layer, nn.Linear | _ConvNd) and own <= {"weight", "bias"}):
-            raise NetworkError(
-                f"layer {name or 'network'!r} ({type(layer).__name__}) has parameters that cannot be gated "
-                f"({', '.join(sorted(own))}); expected linear and convolution layers, and layers without parameters"
-            )
+def _rounded_rms(values: Tensor) -> float:
+    """Return the root mean square, rounded to eight bits: both ends compute it, and their sums may differ in the last ones."""
+    rms = float(values.double().square().mean().sqrt())
+    mantissa, exponent = math.frexp(rms)
+    return math.ldexp(round(mantissa * 256) / 256, exponent)
+
+
+def _all_zeros(name: str, why: str) -> str:
+    return (
+        f"parameter {name!r} came as zeros, so gates on it change nothing ({why}); name it in gates.sent, gates.fixed or, with"
+        " given weights, in fresh"
+    )

@@ -1,106 +1,165 @@
-"""One flat vector over the parameters of any torch network.
+"""Flat vectors over the parameters of any torch network.
 
-A :class:`Network` moves a module's parameters, and their gradients, into two flat buffers of shape ``[d]`` and leaves the
-module's own parameters as views of them. A method writes the weights to run as one vector (``weights``) and reads their
-gradient as another (``gradient``); forward and backward are those of the dense module.
-
-A personal last layer stays out of both: its parameters and their gradient are two vectors apart, ``head`` and
-``head_gradient``. What a method sees, and all that is computed from it, is then the rest of the network.
+A :class:`Network` moves a module's parameters, and their gradients, into flat buffers and leaves the module's own parameters as
+views of them; forward and backward are those of the module. There is a buffer for each role that is trained
+(:mod:`fedgates.nn.roles`). A method writes the weights to run as one vector ``[d]`` (``weights``) and reads their gradient as
+another (``gradient``); what is sent as values, and what is personal, are two vectors beside it (``tail`` and ``head``). What a
+method sees, and all that is computed from it, is ``weights``.
 """
 
 import hashlib
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from fedgates.errors import NetworkError
+from fedgates.models.batch_norm import drop_running_statistics
+from fedgates.nn.roles import Role, fan_in, layers_of, roles_of
 
 
 @dataclass(frozen=True)
 class ParameterSlice:
-    """Position of one parameter in the flat vector: elements ``offset`` to ``offset + size``."""
+    """Position of one parameter in a flat vector: elements ``offset`` to ``offset + size``."""
 
     name: str
     shape: tuple[int, ...]
     offset: int
     size: int
     fan_in: int
-    """Number of inputs that one output of the layer sums over; 0 if the layer is neither linear nor a convolution."""
+    """Number of inputs that one output of the layer sums over (:func:`fedgates.nn.roles.fan_in`); 0 if it does not sum."""
+
+    @property
+    def part(self) -> slice:
+        """The elements in the vector."""
+        return slice(self.offset, self.offset + self.size)
 
     @property
     def is_matrix(self) -> bool:
-        """Whether this is the matrix of a linear layer or the kernel of a convolution."""
+        """Whether this is the matrix of a linear layer, the kernel of a convolution, or another matrix with a fan-in."""
         return self.fan_in > 0 and len(self.shape) > 1
 
 
+class Flat:
+    """Parameters as one vector, which they are views of.
+
+    Attributes
+    ----------
+    slices : tuple of ParameterSlice
+        The parameters in order.
+    values, gradient : Tensor
+        Shape ``[size]``, float32: what the module runs with, and the sum of the gradients from backward.
+    initial : Tensor
+        Shape ``[size]``: a copy of the values that the module came with.
+    """
+
+    def __init__(self, parameters: Mapping[str, nn.Parameter], slices: Sequence[ParameterSlice], device: torch.device) -> None:
+        self.slices = tuple(slices)
+        values = [parameters[each.name].detach().reshape(-1) for each in slices]
+        self.values = torch.cat(values) if values else torch.empty(0, device=device)
+        self.gradient = torch.zeros_like(self.values)
+        for each in slices:
+            parameters[each.name].data = self.values[each.part].view(each.shape)
+            parameters[each.name].grad = self.gradient[each.part].view(each.shape)
+        self.initial = self.values.clone()
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
 class Network:
-    """A module whose parameters are views of one flat vector.
+    """A module whose trained parameters are views of flat vectors.
 
     Parameters
     ----------
     module : torch.nn.Module
-        Its parameters are float32; a parameter that several layers share is counted once. The module is changed in place and
-        belongs to one network: a second network of the same module would take the parameters from the first.
+        Its trained parameters are float32; one that several layers share is counted once. The module is changed in place: norms
+        use the statistics of the batch (:func:`fedgates.models.batch_norm.drop_running_statistics`). It belongs to one network:
+        a second network of the same module would take the parameters from the first.
     device : torch.device or str
         Device of the parameters.
-    personal_outputs : int
-        Number of outputs of the last layer, if it is personal; 0 if no layer is.
+    roles : mapping, optional
+        Role of each parameter by its name; by default all that are trained are "gated" (:func:`fedgates.nn.roles.roles_of`).
 
     Attributes
     ----------
     weights, gradient : Tensor
-        Shape ``[d]``, float32: the weights that the module runs with, and the sum of their gradients from backward; without
-        those of a personal last layer.
+        Shape ``[d]``, float32: the parameters with gates that the module runs with, and the sum of their gradients.
     slices : tuple of ParameterSlice
         The parameters in ``weights``, in order.
     size : int
         Number of parameters d in ``weights``.
-    head, head_gradient : Tensor
-        Shape ``[h]``, float32: the same of the personal last layer; empty if no layer is personal.
-    initial_head : Tensor
-        Shape ``[h]``: a copy of the head that the module came with.
-    head_slices : tuple of ParameterSlice
-        The parameters in ``head``, in order.
+    tail : Flat
+        The t parameters that are sent as values.
+    head : Flat
+        The h personal parameters.
+    fixed : tuple of str
+        The names of the parameters that are never trained.
 
     Raises
     ------
     NetworkError
-        The module has no parameters, has parameters that are not float32, or keeps running statistics (which would be lost,
-        because only parameters are federated); or its last layer cannot be personal.
+        The module has no parameter to train, or has one that is not float32.
     """
 
-    def __init__(self, module: nn.Module, device: torch.device | str = "cpu", *, personal_outputs: int = 0) -> None:
-        for name, layer in module.named_modules():
-            if getattr(layer, "running_mean", None) is not None:
-                raise NetworkError(
-                    f"layer {name or 'network'!r} ({type(layer).__name__}) keeps running statistics, which are not "
-                    "federated; use fedgates.models.batch_norm.BatchNorm"
-                )
+    def __init__(
+        self,
+        module: nn.Module,
+        device: torch.device | str = "cpu",
+        *,
+        roles: Mapping[str, Role] | None = None,
+    ) -> None:
+        self._evaluating = [layer for layer in module.modules() if not layer.training] if module.training else []
+        drop_running_statistics(module)
         self.module = module.to(device)
         self.device = torch.device(device)
-        slices = _slices(module)
-        if not sum(part.size for part in slices):
-            raise NetworkError("the network has no parameters")
-        self.slices, self.head_slices = _split(module, slices, personal_outputs) if personal_outputs else (slices, ())
-        self.size = sum(part.size for part in self.slices)
+        roles = roles_of(module) if roles is None else roles
         parameters = dict(module.named_parameters())
-        self.weights, self.gradient = _flattened(parameters, self.slices, self.device)
-        self.head, self.head_gradient = _flattened(parameters, self.head_slices, self.device)
-        self.initial_head = self.head.clone()
-        self._shared = [parameters[part.name] for part in self.slices]
+        _check_shapes(parameters, roles)
+        if not any(role == "gated" and parameters[name].numel() for name, role in roles.items()):
+            raise NetworkError(_nothing_to_train(roles))
+        fans = _fans(module)
+        self._weights, self.tail, self.head = (
+            Flat(parameters, _slices(parameters, fans, [name for name in parameters if roles[name] == role]), self.device)
+            for role in ("gated", "sent", "personal")
+        )
+        self.weights, self.gradient, self.slices = self._weights.values, self._weights.gradient, self._weights.slices
+        self.size = len(self.weights)
+        self.fixed = tuple(name for name in parameters if roles[name] == "fixed")
+        for name in self.fixed:
+            parameters[name].requires_grad_(False)  # noqa: FBT003  # torch's stub names no parameter
+        self._parameters = parameters
+
+    @property
+    def initial(self) -> Tensor:
+        """A copy of the ``weights`` that the module came with, ``[d]``."""
+        return self._weights.initial
+
+    def zero_gradients(self) -> None:
+        """Set all gradients to zero."""
+        for flat in (self._weights, self.tail, self.head):
+            flat.gradient.zero_()
+
+    def train(self, mode: bool = True) -> None:  # noqa: FBT001, FBT002  # as torch's
+        """Put the module into training mode, but for the layers that its function has put into evaluation mode."""
+        self.module.train(mode)
+        for layer in self._evaluating:
+            layer.training = False
+
+    def eval(self) -> None:
+        """Put the module into evaluation mode."""
+        self.train(mode=False)
 
     @contextmanager
     def only_head(self) -> Iterator[None]:
         """In this context backward computes no gradient but that of the head."""
-        trained = [parameter for parameter in self._shared if parameter.requires_grad]
+        shared = [self._parameters[each.name] for flat in (self._weights, self.tail) for each in flat.slices]
+        trained = [parameter for parameter in shared if parameter.requires_grad]
         try:
             for parameter in trained:
-                parameter.requires_grad_(False)  # noqa: FBT003  # torch's stub names no parameter
+                parameter.requires_grad_(False)  # noqa: FBT003
             yield
         finally:
             for parameter in trained:
@@ -114,88 +173,54 @@ class Network:
     def digest(self, *extra: bytes) -> bytes:
         """Return eight bytes that identify the network.
 
-        They depend on the names and shapes of its parameters in order, on the buffers that it saves, and on `extra` data that
-        both ends share.
+        They depend on the names and shapes of its parameters in order, on their roles, on the values of those that are fixed
+        and of the buffers that it saves, and on `extra` data that both ends share.
+
+        Raises
+        ------
+        NetworkError
+            A fixed parameter or a buffer is sparse.
         """
         h = hashlib.blake2b(digest_size=8)
-        for part in self.slices:
-            h.update(f"{part.name}{part.shape};".encode())
-        for part in self.head_slices:
-            h.update(f"personal {part.name}{part.shape};".encode())
+        for role, flat in (("", self._weights), ("sent ", self.tail), ("personal ", self.head)):
+            for each in flat.slices:
+                h.update(f"{role}{each.name}{each.shape};".encode())
         saved = self.module.state_dict(keep_vars=True)
-        for name, buffer in self.module.named_buffers():
-            if name in saved:
-                if buffer.layout != torch.strided:
-                    raise NetworkError(f"buffer {name!r} has layout {buffer.layout}, expected torch.strided")
-                h.update(f"buffer {name}{tuple(buffer.shape)}{buffer.dtype};".encode())
-                h.update(buffer.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+        fixed = [("fixed", name, self._parameters[name]) for name in self.fixed]
+        buffers = [("buffer", name, buffer) for name, buffer in self.module.named_buffers() if name in saved]
+        for kind, name, value in fixed + buffers:
+            if value.layout != torch.strided:
+                raise NetworkError(f"{kind} {name!r} has layout {value.layout}, expected torch.strided")
+            h.update(f"{kind} {name}{tuple(value.shape)}{value.dtype};".encode())
+            h.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
         for data in extra:
             h.update(hashlib.blake2b(data, digest_size=16).digest())
         return h.digest()
 
 
-def _slices(module: nn.Module) -> tuple[ParameterSlice, ...]:
-    fans: dict[int, int] = {}
-    for layer in module.modules():
-        fan = fan_in(layer)
-        for parameter in layer.parameters(recurse=False):
-            fans.setdefault(id(parameter), fan)
-    slices, offset = [], 0
-    for name, parameter in module.named_parameters():  # yields a shared parameter once
+def _check_shapes(parameters: Mapping[str, nn.Parameter], roles: Mapping[str, Role]) -> None:
+    for name, parameter in parameters.items():
         if isinstance(parameter, nn.UninitializedParameter):
             raise NetworkError(f"parameter {name!r} has no shape yet; run the network once before you federate it")
-        if parameter.dtype != torch.float32:
+        if roles[name] != "fixed" and parameter.dtype != torch.float32:
             raise NetworkError(f"parameter {name!r} is {parameter.dtype}, expected torch.float32")
-        slices.append(ParameterSlice(name, tuple(parameter.shape), offset, parameter.numel(), fans[id(parameter)]))
+
+
+def _nothing_to_train(roles: Mapping[str, Role]) -> str:
+    if not roles:
+        return "the network has no parameters"
+    names = ", ".join([*roles][:3])
+    return f"the network has no parameter to train: all of {names}, ... are fixed or sent (gates.gated names those to gate)"
+
+
+def _fans(module: nn.Module) -> dict[str, int]:
+    return {name: max(fan_in(layer, own) for layer, own in owners) for name, owners in layers_of(module).items()}
+
+
+def _slices(parameters: Mapping[str, nn.Parameter], fans: Mapping[str, int], names: Sequence[str]) -> list[ParameterSlice]:
+    slices, offset = list[ParameterSlice](), 0
+    for name in names:
+        parameter = parameters[name]
+        slices.append(ParameterSlice(name, tuple(parameter.shape), offset, parameter.numel(), fans[name]))
         offset += parameter.numel()
-    return tuple(slices)
-
-
-def _flattened(
-    parameters: Mapping[str, nn.Parameter], slices: Sequence[ParameterSlice], device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Move parameters and their gradients into two flat vectors; return both."""
-    values = [parameters[part.name].detach().reshape(-1) for part in slices]
-    flat = torch.cat(values) if values else torch.empty(0, device=device)
-    gradient = torch.zeros_like(flat)
-    for part in slices:
-        end = part.offset + part.size
-        parameters[part.name].data = flat[part.offset : end].view(part.shape)
-        parameters[part.name].grad = gradient[part.offset : end].view(part.shape)
-    return flat, gradient
-
-
-def _split(
-    module: nn.Module, slices: tuple[ParameterSlice, ...], outputs: int
-) -> tuple[tuple[ParameterSlice, ...], tuple[ParameterSlice, ...]]:
-    """Return the shared parameters, and those of the last layer, whose offsets start at 0 again.
-
-    Raises
-    ------
-    NetworkError
-        The last layer with parameters is neither linear nor a convolution with so many outputs, has a parameter that another
-        layer has or that is not trained, or is the only layer.
-    """
-    name, layer = [pair for pair in module.named_modules() if next(pair[1].parameters(recurse=False), None) is not None][-1]
-    problem = f"the last layer, {name or 'network'!r} ({type(layer).__name__}), cannot be personal; expected"
-    if not isinstance(layer, nn.Linear | _ConvNd) or isinstance(layer, _ConvTransposeNd) or len(layer.weight) != outputs:
-        raise NetworkError(
-            f"{problem} a linear layer or a convolution, defined last, with an output for each class ({outputs})"
-        )
-    own = [f"{name}.{key}" if name else key for key, _ in layer.named_parameters(recurse=False)]
-    shared, head = slices[: -len(own)], slices[-len(own) :]
-    if [part.name for part in head] != own or not all(parameter.requires_grad for parameter in layer.parameters()):
-        raise NetworkError(f"{problem} parameters that are trained and that no other layer has")
-    if not shared:
-        raise NetworkError(f"{problem} a layer before it, for the clients to share")
-    return shared, tuple(replace(part, offset=part.offset - head[0].offset) for part in head)
-
-
-def fan_in(layer: nn.Module) -> int:
-    """Return the number of inputs that one output sums over: ``in_features``, ``in_channels / groups * kernel``, or 0."""
-    if isinstance(layer, _ConvTransposeNd):
-        per_output = layer.in_channels // layer.groups * math.prod(layer.kernel_size)
-        return max(1, per_output // math.prod(layer.stride))
-    if isinstance(layer, _ConvNd):
-        return layer.in_channels // layer.groups * math.prod(layer.kernel_size)
-    return layer.in_features if isinstance(layer, nn.Linear) else 0
+    return slices

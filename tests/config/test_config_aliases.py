@@ -15,7 +15,7 @@ seed density-penalty target-density entropy-bonus uplink sampled-extra-bits down
 max-payload-mb max-decode-mb max-relay-updates output-dir trackers resume weight-scale evaluations ensemble-size
 straight-through eps prior reset-every score-init dual-learning-rate dual-restart entropy-bonus-final gate-learning-rate
 initial-density initial-eps momentum weight-decay final-learning-rate server-learning-rate iht-clients powerprop prune
-prune-activations lips-every lips-density"""
+prune-activations lips-every lips-density personal"""
 OLD = OLD_KEYS.split()
 
 

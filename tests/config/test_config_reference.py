@@ -47,7 +47,9 @@ def test_the_reference_page_is_the_generated_one(configs):
 def test_the_block_has_every_key_at_its_default(configs, minimal):
     block = flatten(tomllib.loads(reference.toml_block(configs))["tool"]["flwr"]["app"]["config"])
     assert block == {name: key.default for name, key in all_keys(configs.values()).items()}
-    assert [type(value) for value in block.values()] == [key.kind for key in all_keys(configs.values()).values()]
+    assert {name: type(value) for name, value in block.items()} == {
+        n: key.kind for n, key in all_keys(configs.values()).items()
+    }
     for name, config in configs.items():
         assert parse(config, {**block, **minimal(name)}, configs.values()) == parse(config, minimal(name))
 

@@ -116,7 +116,7 @@ def test_an_incomplete_declaration_is_refused(annotation, default, reason):
 def test_a_key_needs_a_description_and_a_known_check():
     with pytest.raises(ValueError, match="a key needs a description"):
         key(1, " ")
-    with pytest.raises(ValueError, match="check = 'url': expected one of strategy, path, resume, dataset, "):
+    with pytest.raises(ValueError, match="check = 'url': expected one of strategy, path, weights, resume, dataset, "):
         key("", "A URL.", check="url")
 
 

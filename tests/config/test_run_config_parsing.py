@@ -28,9 +28,10 @@ METHODS = [
     "fediht",
     "fedavg",
 ]
+OF_MASKS = "gates.sent gates.gated gates.evaluations gates.weight-scale"
 FLAT = """strategy dataset data-dir model partition num-server-rounds stop-accuracy stop-patience keep-best evaluate-every
-fraction-train dropout fraction-evaluate local-epochs batch-size learning-rate learning-rate-final logit-adjustment personal
-personal-epochs precision seed uplink downlink output-dir trackers resume"""
+fraction-train dropout fraction-evaluate local-epochs batch-size learning-rate learning-rate-final logit-adjustment
+weights fresh personal-epochs precision seed uplink downlink output-dir trackers resume"""
 TABLES = {
     "data": "seed dirichlet-alpha classes-per-client samples-per-client",
     "synthetic": "features support examples noise",
@@ -40,7 +41,8 @@ TABLES = {
     "wire": "sampled-extra-bits value-type",
     "privacy": "flip-probability",
     "limits": "max-gates max-payload-mb max-decode-mb max-relay-updates",
-    "gates": "weight-scale evaluations ensemble-size",
+    "gates": "fixed personal sent gated frozen initial-theta sent-learning-rate sent-start weight-scale evaluations"
+    " ensemble-size",
     "sgd": "momentum weight-decay",
     "coupled-masks": "trials score-learning-rate max-step class-prior",
     "fedpm": "straight-through eps prior reset-every score-init",
@@ -80,17 +82,35 @@ def test_flat_keys_come_first_and_in_order():
 @pytest.mark.parametrize(
     ("method", "absent"),
     [
-        ("coupled-masks", "sgd density.target fedpm learning-rate logit-adjustment privacy wire server.max-norm"),
-        ("fedpm", "sgd density.target density.entropy-bonus density.dual-restart wire.value-type server.max-norm"),
-        ("fedmask", "sgd density.target fedpm.score-init wire.sampled-extra-bits wire.value-type server.max-norm"),
-        ("one-bit-gates", "sgd density.penalty server.trim privacy wire.value-type entropy-gates server.max-norm"),
-        ("entropy-gates", "gates fedpm density.penalty privacy uplink wire.sampled-extra-bits one-bit-gates"),
-        ("sparsyfed", "gates fedpm density.penalty density.entropy-bonus privacy wire.sampled-extra-bits"),
-        ("lips", "gates density uplink privacy wire.sampled-extra-bits sparsyfed"),
-        ("topk", "gates density.penalty privacy wire.sampled-extra-bits"),
-        ("signsgd", "gates density server.trim wire.sampled-extra-bits wire.value-type server.max-norm"),
-        ("fediht", "gates density.penalty privacy wire.sampled-extra-bits"),
-        ("fedavg", "gates density.penalty uplink privacy wire.sampled-extra-bits lips"),
+        ("coupled-masks", "sgd density.target fedpm learning-rate logit-adjustment privacy wire.sampled-extra-bits"),
+        ("fedpm", "sgd density.target density.entropy-bonus density.dual-restart"),
+        ("fedmask", "sgd density.target fedpm.score-init wire.sampled-extra-bits"),
+        ("one-bit-gates", "sgd density.penalty server.trim privacy entropy-gates"),
+        (
+            "entropy-gates",
+            OF_MASKS + " fedpm density.penalty privacy uplink wire.sampled-extra-bits one-bit-gates",
+        ),
+        (
+            "sparsyfed",
+            OF_MASKS + " fedpm density.penalty density.entropy-bonus privacy wire.sampled-extra-bits",
+        ),
+        (
+            "lips",
+            OF_MASKS + " density uplink privacy wire.sampled-extra-bits sparsyfed",
+        ),
+        ("topk", OF_MASKS + " density.penalty privacy wire.sampled-extra-bits"),
+        (
+            "signsgd",
+            OF_MASKS + " density server.trim wire.sampled-extra-bits wire.value-type server.max-norm",
+        ),
+        (
+            "fediht",
+            OF_MASKS + " density.penalty privacy wire.sampled-extra-bits",
+        ),
+        (
+            "fedavg",
+            OF_MASKS + " density.penalty uplink privacy wire.sampled-extra-bits lips",
+        ),
     ],
 )
 def test_keys_that_do_not_apply_to_a_method(configs, method, absent):
@@ -404,8 +424,7 @@ BAD = [
     ("density.target", 0.1, "0.0: strategy fedpm does not use it"),
     ("density.entropy-bonus", -0.1, "0.0: strategy fedpm does not use it"),
     ("density.target", 1.1, "0.0: strategy fedpm does not use it"),
-    ("wire.value-type", "float16", "'float32': strategy fedpm does not use it"),
-    ("wire.value-type", "bfloat16", "'float32': strategy fedpm does not use it"),
+    ("wire.value-type", "bfloat16", "one of float32, float16; did you mean float16?"),
     ("sgd.momentum", 0.9, "0.0: strategy fedpm does not use it"),
     ("sgd.momentum", False, "a number from 0 to 0.9999"),
     ("sparsyfed.powerprop", -3, "1.25: strategy fedpm does not use it"),

@@ -28,4 +28,4 @@ def test_commands_print_what_the_page_shows(tmp_path):
 def test_the_settings_that_the_page_shows():
     (block,) = (block for block in blocks(PAGE) if block.language == "toml")
     config = parse(RunConfig, flatten(tomllib.loads(block.text)))
-    assert (config.personal, config.personal_epochs) == ("last", RunConfig().personal_epochs)
+    assert (config.gates.personal, config.personal_epochs) == ("last", RunConfig().personal_epochs)

@@ -141,7 +141,7 @@ def test_each_client_goes_on_from_its_own_head(raw, strategy):
         data = partition_data(method.config, client, 2)
         alone = Client(method, client, data)
         train_head(method.network, method.weights(state.state), kept[client], alone._task(at), method.config)
-        assert head.tobytes() == method.network.head.numpy().tobytes()
+        assert head.tobytes() == method.network.head.values.numpy().tobytes()
         kept[client], trained = head, trained + 1
     assert trained == 6
     assert not np.array_equal(kept[0], kept[1])
@@ -177,10 +177,10 @@ def test_clients_of_one_process_leave_no_trace_on_each_other():
     server = Server(method, PROBLEM)
     request = Request(0, 1, "train", server.snapshot(1), PROBLEM)
     alone = client_of_federation(method, 1).reply(request)
-    head = method.network.head.clone()
+    head = method.network.head.values.clone()
     for kind in ("train", "evaluate"):
         client_of_federation(method, 0).reply(replace(request, client=0, kind=kind))
-        assert not torch.equal(method.network.head, head)
+        assert not torch.equal(method.network.head.values, head)
         store = ClientStore()
         again = client_of_federation(method, 1, store).reply(request)
         assert again.payload == alone.payload
@@ -225,7 +225,7 @@ def test_a_client_that_lost_its_head_trains_the_initial_one(raw, lost):
     state = method.codec.unpack_state(grid.states[2, 1])
     task = client_of_federation(method, 1)._task(2)
     train_head(method.network, method.weights(state.state), None, task, method.config)
-    assert np.array_equal(heads[1][1], method.network.head.numpy())
+    assert np.array_equal(heads[1][1], method.network.head.values.numpy())
 
 
 def test_a_run_repeats_and_does_not_depend_on_who_evaluates(raw):
@@ -269,7 +269,7 @@ def test_all_that_shows_a_run_copes_without_the_servers_accuracy(raw, caplog, wh
 def test_runs_with_and_without_a_personal_layer_are_compared_by_what_both_have(raw):
     shared = run(raw(**settings("fedavg", personal="none")), 2)
     personal = run(raw(**settings("fedavg")), 2)
-    assert json.loads((personal.path / "config.json").read_text())["personal"] == "last"
+    assert json.loads((personal.path / "config.json").read_text())["gates.personal"] == "last"
     one, other = group_runs([read_run(shared.path)]), group_runs([read_run(personal.path)])
     assert [shared_metric(groups) for groups in (one, other, [*one, *other])] == [
         "accuracy",
@@ -310,8 +310,12 @@ def test_own_classes_are_those_of_the_training_examples(raw):
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"fraction_evaluate": 0.0}, ConfigError, "fraction-evaluate = 0.0: expected a share above 0 with personal = last: "),
-        ({"personal": "first"}, ConfigError, "personal = 'first': expected one of none, last"),
+        (
+            {"fraction_evaluate": 0.0},
+            ConfigError,
+            "fraction-evaluate = 0.0: expected a share above 0 with gates.personal = last: ",
+        ),
+        ({"personal": "first"}, ConfigError, "gates.personal = 'first': expected names of parameters or of modules, such as"),
         ({"personal_epochs": 0}, ConfigError, "personal-epochs = 0: expected"),
         ({"model": "logistic"}, NetworkError, "cannot be personal; expected a layer before it, for the clients to share"),
     ],

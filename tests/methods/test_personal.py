@@ -12,13 +12,15 @@ from fedgates.data import normalise
 from fedgates.methods.personal import LEARNING_RATE, train_head
 from fedgates.methods.training import Task, batches, score
 from fedgates.nn.network import Network
+from fedgates.nn.roles import Patterns, roles_of
 
 CONFIG = config_of(RunConfig, personal="last", fraction_evaluate=1.0, personal_epochs=2, batch_size=4, seed=3)
 
 
 def network():
     torch.manual_seed(0)
-    return Network(nn.Sequential(nn.Flatten(), nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)), personal_outputs=3)
+    module = nn.Sequential(nn.Flatten(), nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))
+    return Network(module, roles=roles_of(module, Patterns(personal="last")))
 
 
 @pytest.fixture
@@ -45,23 +47,23 @@ def test_the_head_takes_the_steps_of_torch_on_the_features_of_the_shared_part(ta
         optimizer.zero_grad()
         F.cross_entropy(head(features[batch]), task.y[batch]).backward()
         optimizer.step()
-    assert torch.allclose(found.head, torch.cat([p.detach().reshape(-1) for p in head.parameters()]), atol=1e-6)
+    assert torch.allclose(found.head.values, torch.cat([p.detach().reshape(-1) for p in head.parameters()]), atol=1e-6)
     assert torch.equal(found.weights, shared)
 
 
 def test_the_head_starts_where_the_client_left_it(task):
     kept = np.linspace(-1, 1, 18, dtype=np.float32)
     one_step = config_of(RunConfig, personal="last", fraction_evaluate=1.0, personal_epochs=1, batch_size=10)
-    head = trained(task, kept, one_step).head.numpy()
+    head = trained(task, kept, one_step).head.values.numpy()
     assert 0 < np.abs(head - kept).max() < 1.01 * LEARNING_RATE  # the first step of Adam
 
 
 def test_it_is_a_function_of_its_arguments(task):
-    head = trained(task).head
-    assert torch.equal(trained(task).head, head)
+    head = trained(task).head.values
+    assert torch.equal(trained(task).head.values, head)
     others = [Task(task.x, task.y, 3, 4), Task(task.x, task.y, 2, 5), Task(task.x, task.y.flip(0), 2, 4)]
-    assert not any(torch.equal(trained(other).head, head) for other in others)
-    assert not torch.equal(trained(task, weights=0.4).head, head)
+    assert not any(torch.equal(trained(other).head.values, head) for other in others)
+    assert not torch.equal(trained(task, weights=0.4).head.values, head)
 
 
 NO_HEADS = {
@@ -74,7 +76,7 @@ NO_HEADS = {
 
 @pytest.mark.parametrize("case", NO_HEADS)
 def test_what_is_no_head_counts_as_the_initial_one(task, case):
-    assert torch.equal(trained(task, NO_HEADS[case]).head, trained(task).head)
+    assert torch.equal(trained(task, NO_HEADS[case]).head.values, trained(task).head.values)
 
 
 def test_accuracy_among_own_classes():

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils import parametrizations
 
 from fedgates import rng
 from fedgates.errors import NetworkError
@@ -259,48 +258,51 @@ def test_straight_through_of_closed_and_open_gates_is_zero_and_finite():
 # --- which networks
 
 
-class Bare(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(2))
-
-
-class Spiced(nn.Linear):
-    def __init__(self):
-        super().__init__(2, 2)
-        self.spice = nn.Parameter(torch.ones(1))
-
-
 @pytest.mark.parametrize(
-    ("layer", "name", "parameters"),
-    [
-        (nn.LayerNorm(2), "1", "bias, weight"),
-        (nn.Embedding(3, 2), "1", "weight"),
-        (nn.LSTM(2, 2), "1", "bias_hh_l0, bias_ih_l0, weight_hh_l0, weight_ih_l0"),
-        (nn.MultiheadAttention(4, 2), "1", "in_proj_bias, in_proj_weight"),
-        (nn.PReLU(), "1", "weight"),
-        (nn.Bilinear(2, 2, 2), "1", "bias, weight"),
-        (nn.BatchNorm1d(2, track_running_stats=False), "1", "bias, weight"),
-        (parametrizations.weight_norm(nn.Linear(2, 2)), "1.parametrizations.weight", "original0, original1"),
-        (parametrizations.orthogonal(nn.Linear(2, 2, bias=False)), "1.parametrizations.weight", "original"),
-        (Bare(), "1", "scale"),
-        (Spiced(), "1", "bias, spice, weight"),
-        (nn.Sequential(nn.Linear(2, 2), Bare()), "1.1", "scale"),
-    ],
+    ("layer", "fan_in"),
+    [(nn.Linear(6, 2), 6), (nn.LSTM(5, 3), 5), (nn.MultiheadAttention(4, 2), 4), (nn.Bilinear(2, 3, 2), 6)],
     ids=lambda v: type(v).__name__ if isinstance(v, nn.Module) else "",
 )
-def test_a_layer_that_cannot_be_gated_is_named(layer, name, parameters):
-    with pytest.raises(NetworkError) as error:
-        gates(nn.Sequential(nn.Linear(2, 2), layer))
-    said = str(error.value)
-    assert said.startswith(f"layer '{name}' (")
-    assert f"cannot be gated ({parameters})" in said
-    assert "expected linear and convolution layers" in said
+def test_a_matrix_has_the_scale_of_its_fan_in(layer, fan_in):
+    own = gates(layer)
+    first = own.network.slices[0]
+    assert torch.equal(own.frozen[first.part].abs(), torch.full((first.size,), math.sqrt(2 / fan_in)))
 
 
-def test_a_network_that_is_one_layer_is_named_too():
-    with pytest.raises(NetworkError, match=r"layer 'network' \(LayerNorm\) has parameters that cannot be gated"):
-        gates(nn.LayerNorm(2))
+def test_what_has_no_fan_in_has_the_scale_that_it_came_with():
+    layer = nn.Embedding(50, 8)
+    rms = float(layer.weight.detach().square().mean().sqrt())
+    frozen = gates(layer).frozen.abs()
+    assert frozen.unique().numel() == 1
+    assert frozen[0].item() == pytest.approx(rms, rel=1 / 256)
+    with torch.no_grad():
+        layer.weight.mul_(1 + 1e-6)  # as another machine's sums might
+    assert torch.equal(gates(layer).frozen.abs(), frozen)
+
+
+def test_given_weights_are_those_that_the_network_came_with_and_fresh_ones_random():
+    module = small()
+    came_with = torch.cat([p.detach().flatten() for p in module.parameters()])
+    own = Gates(Network(module), 1, given={"0.weight", "0.bias"})
+    assert torch.equal(own.frozen[:8], came_with[:8])
+    assert own.given.tolist() == [True] * 8 + [False] * 4
+    assert torch.equal(own.frozen[8:], gates(small()).frozen[8:])
+    other = small()
+    with torch.no_grad():
+        other[0].weight.copy_(module[0].weight + 1e-6)
+        other[0].bias.copy_(module[0].bias)
+    assert Gates(Network(other), 1, given={"0.weight", "0.bias"}).digest != own.digest
+
+
+def test_gates_on_zeros_are_refused():
+    module = small()
+    nn.init.zeros_(module[0].weight)
+    with pytest.raises(NetworkError, match=r"parameter '0.weight' came as zeros, .* \(gates.frozen = given\); name it in"):
+        Gates(Network(module), 1, given={"0.weight"})
+    with pytest.raises(
+        NetworkError, match=r"parameter 'weight' came as zeros, .* \(a parameter without a fan-in\); name it in"
+    ):
+        gates(nn.PReLU(init=0.0))
 
 
 class CodingContext(nn.Module):

@@ -5,9 +5,10 @@ import torch
 from torch import nn
 
 from fedgates import models
-from fedgates.errors import NetworkError
+from fedgates.errors import ConfigError, NetworkError
 from fedgates.nn.gates import Gates
 from fedgates.nn.network import Network
+from fedgates.nn.roles import Patterns, check_personal_layer, roles_of
 
 
 def body():
@@ -20,32 +21,34 @@ def mixed():
 
 
 def split(module, outputs=3):
-    return Network(module, personal_outputs=outputs)
+    roles = roles_of(module, Patterns(personal="last"))
+    check_personal_layer(module, roles, outputs)
+    return Network(module, roles=roles)
 
 
 def test_the_last_layer_is_a_vector_apart():
     whole, network = Network(mixed()), split(mixed())
     assert network.slices == whole.slices[:-2]
     assert network.size == len(network.weights) == len(network.gradient) == whole.size - 15
-    assert [(part.name, part.shape, part.offset, part.size, part.fan_in) for part in network.head_slices] == [
+    assert [(part.name, part.shape, part.offset, part.size, part.fan_in) for part in network.head.slices] == [
         ("5.weight", (3, 4), 0, 12, 4),
         ("5.bias", (3,), 12, 3, 4),
     ]
-    assert torch.equal(torch.cat([network.weights, network.head]), whole.weights)
-    assert torch.equal(network.initial_head, network.head)
-    assert (len(whole.head), whole.head_slices) == (0, ())
+    assert torch.equal(torch.cat([network.weights, network.head.values]), whole.weights)
+    assert torch.equal(network.head.initial, network.head.values)
+    assert (len(whole.head), whole.head.slices) == (0, ())
 
 
 def test_what_is_written_to_both_vectors_is_run_and_both_gradients_come_back():
     whole, network, x = Network(mixed()), split(mixed()), torch.rand(5, 1, 4, 4)
     whole.weights.mul_(2)
     network.weights.mul_(2)
-    network.head.mul_(2)
+    network.head.values.mul_(2)
     for each in (whole, network):
         each(x).square().sum().backward()
     assert torch.equal(network(x), whole(x))
-    assert torch.equal(torch.cat([network.gradient, network.head_gradient]), whole.gradient)
-    assert not torch.equal(network.initial_head, network.head)
+    assert torch.equal(torch.cat([network.gradient, network.head.gradient]), whole.gradient)
+    assert not torch.equal(network.head.initial, network.head.values)
 
 
 def test_only_the_head_has_a_gradient_where_only_it_is_trained():
@@ -55,7 +58,7 @@ def test_only_the_head_has_a_gradient_where_only_it_is_trained():
     with network.only_head():
         network(x).sum().backward()
     assert network.gradient.eq(0).all()
-    assert torch.equal(network.head_gradient, whole.gradient[-15:])
+    assert torch.equal(network.head.gradient, whole.gradient[-15:])
     trained = {name for name, parameter in network.module.named_parameters() if parameter.requires_grad}
     assert trained == {"0.weight", "3.weight", "3.bias", "5.weight", "5.bias"}
 
@@ -70,13 +73,13 @@ def test_both_ends_must_agree_on_the_personal_layer():
 @pytest.mark.parametrize("name", ["mlp", "cnn", "conv4", "resnet8", "vgg11"])
 def test_our_networks_can_have_one(name):
     network = split(models.build(name, (1, 28, 28), 10), 10)
-    assert network.head_slices[0].shape[0] == 10
+    assert network.head.slices[0].shape[0] == 10
     assert network.size + len(network.head) == models.count(name, (1, 28, 28), 10)
 
 
 def test_a_convolution_that_gives_the_classes_can_be_personal():
     module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 3, 1, bias=False), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    assert [part.name for part in split(module).head_slices] == ["2.weight"]
+    assert [part.name for part in split(module).head.slices] == ["2.weight"]
 
 
 class HeadFirst(nn.Module):
@@ -112,9 +115,13 @@ REFUSED = {
         LAYER,
     ),
     "tied": (tied, "'1' (Linear)", OWN),
-    "not trained": (frozen, "'5' (Linear)", OWN),
     "alone": (lambda: nn.Linear(4, 3), "'network' (Linear)", "expected a layer before it, for the clients to share"),
 }
+
+
+def test_a_last_layer_that_is_not_trained_cannot_be_personal():
+    with pytest.raises(ConfigError, match=r"gates.personal = 'last': expected parameters .*'5.bias' has requires_grad=False"):
+        split(frozen())
 
 
 @pytest.mark.parametrize("case", REFUSED)

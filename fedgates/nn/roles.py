@@ -1,0 +1,208 @@
+"""Roles of a network's parameters: gated, sent as values, fixed, or personal.
+
+By default gates are on the parameters that mix inputs: linear layers and convolutions (biases included), embeddings, the
+in-projection of attention, recurrent matrices, and the direction of a weight-normalised layer. Everything else keeps the value
+that the network came with: scales and shifts of norms, positional and class tokens, and other parameters that a module has as
+its own. Patterns of names change that; a parameter with ``requires_grad=False`` is always fixed.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Literal
+
+from torch import nn
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+
+from fedgates.errors import ConfigError, NetworkError
+
+Role = Literal["gated", "sent", "fixed", "personal"]
+"""What becomes of a parameter.
+
+``gated``: a method's rule trains it: a mask method its gate, a weight method its value. ``sent``: a mask method trains and
+sends its value. ``fixed``: it is never trained nor sent. ``personal``: each client trains and keeps its own.
+"""
+LAST = "last"
+"""The pattern of the last layer that has parameters."""
+_MIXES = (nn.Linear, _ConvNd, nn.Bilinear, nn.Embedding, nn.EmbeddingBag, nn.RNNBase, nn.RNNCellBase)
+"""Modules whose parameters are all gated, but for magnitudes of weight norm."""
+_MAGNITUDES = ("weight_g", "parametrizations.weight.original0")
+_IN_PROJECTION = ("in_proj_weight", "in_proj_bias", "q_proj_weight", "k_proj_weight", "v_proj_weight")
+KEYS: Mapping[Role, str] = {
+    "gated": "gates.gated",
+    "sent": "gates.sent",
+    "fixed": "gates.fixed",
+    "personal": "gates.personal",
+}
+"""The key with the patterns of each role."""
+
+
+@dataclass(frozen=True)
+class Patterns:
+    """Patterns of parameter names by role, each as :func:`matching` takes them; fixed goes before personal, sent and gated."""
+
+    fixed: str = ""
+    personal: str = ""
+    sent: str = ""
+    gated: str = ""
+
+
+def roles_of(module: nn.Module, patterns: Patterns = Patterns(), *, gates: bool = False) -> dict[str, Role]:
+    """Return the role of each parameter, by its name in ``module.named_parameters()``.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The network.
+    patterns : Patterns
+        What differs from the default.
+    gates : bool
+        Whether the default is that of a mask method, described above. Otherwise every parameter that is trained is "gated".
+
+    Raises
+    ------
+    ConfigError
+        A pattern matches no parameter, or one with ``requires_grad=False``; names the key.
+    """
+    parameters = dict(module.named_parameters())
+    layers = layers_of(module)
+    roles: dict[str, Role] = {}
+    for name, parameter in parameters.items():
+        trained = parameter.requires_grad and (not gates or any(is_gated(layer, own) for layer, own in layers[name]))
+        roles[name] = "gated" if trained else "fixed"
+    order: tuple[tuple[Role, str], ...] = (
+        ("gated", patterns.gated),
+        ("sent", patterns.sent),
+        ("personal", patterns.personal),
+        ("fixed", patterns.fixed),
+    )
+    for role, text in order:
+        for name in matching(KEYS[role], text, module):
+            if role != "fixed" and not parameters[name].requires_grad:
+                raise ConfigError(KEYS[role], text, f"parameters that are trained; {name!r} has requires_grad=False")
+            roles[name] = role
+    return roles
+
+
+def matching(key: str, text: str, module: nn.Module) -> list[str]:
+    """Return the names of the parameters that patterns match.
+
+    Parameters
+    ----------
+    key : str
+        The configuration key, for errors.
+    text : str
+        Patterns with commas between them: the name of a parameter, or of a module for all parameters in it, with the wildcards
+        ``*``, ``?`` and ``[...]``; or ``last``, the last layer that has parameters.
+    module : torch.nn.Module
+        The network.
+
+    Raises
+    ------
+    ConfigError
+        A pattern matches no parameter.
+    """
+    names = [name for name, _ in module.named_parameters()]
+    found = set[str]()
+    for pattern in filter(None, (part.strip() for part in text.split(","))):
+        wanted = last_layer(module) if pattern == LAST else pattern
+        own = [name for name in names if not wanted or any(fnmatchcase(part, wanted) for part in _prefixes(name))]
+        if not own:
+            raise ConfigError(key, text, f"names of parameters or of modules, such as {_some(names)}; none matches {pattern!r}")
+        found.update(own)
+    return [name for name in names if name in found]
+
+
+def last_layer(module: nn.Module) -> str:
+    """Return the name of the last module that has parameters of its own; empty for the network itself."""
+    names = [name for name, layer in module.named_modules() if next(layer.parameters(recurse=False), None) is not None]
+    return str(names[-1])
+
+
+def check_personal_layer(module: nn.Module, roles: Mapping[str, Role], outputs: int) -> None:
+    """Check that the last layer can be personal as a whole.
+
+    Raises
+    ------
+    NetworkError
+        It is neither linear nor a convolution with so many outputs, has a parameter that another layer has or that is not
+        trained, or is the only layer.
+    """
+    name = last_layer(module)
+    layer = module.get_submodule(name)
+    problem = f"the last layer, {name or 'network'!r} ({type(layer).__name__}), cannot be personal; expected"
+    if not isinstance(layer, nn.Linear | _ConvNd) or isinstance(layer, _ConvTransposeNd) or len(layer.weight) != outputs:
+        raise NetworkError(
+            f"{problem} a linear layer or a convolution, defined last, with an output for each class ({outputs})"
+        )
+    own = {f"{name}.{key}" if name else key for key, _ in layer.named_parameters(recurse=False)}
+    if {each for each, role in roles.items() if role == "personal"} != own:
+        raise NetworkError(f"{problem} parameters that are trained and that no other layer has")
+    if not set(roles) - own:
+        raise NetworkError(f"{problem} a layer before it, for the clients to share")
+
+
+def layers_of(module: nn.Module) -> dict[str, list[tuple[nn.Module, str]]]:
+    """Return for each parameter the layers that have it, each with the parameter's name there.
+
+    A parametrised weight, as of weight norm, is ``parametrizations.weight.original0`` of its layer.
+    """
+    by_identity: dict[int, list[tuple[nn.Module, str]]] = {}
+    parents = {}
+    for layer in module.modules():
+        for own, part in layer.named_children():
+            if own == "parametrizations":
+                parents.update({id(each): (layer, f"parametrizations.{name}.") for name, each in part.named_children()})
+    for layer in module.modules():
+        owner, prefix = parents.get(id(layer), (layer, ""))
+        for own, parameter in layer.named_parameters(recurse=False):
+            by_identity.setdefault(id(parameter), []).append((owner, prefix + own))
+    return {name: by_identity[id(parameter)] for name, parameter in module.named_parameters()}
+
+
+def is_gated(layer: nn.Module, name: str) -> bool:
+    """Return whether a layer's parameter of this name has gates by default."""
+    if isinstance(layer, nn.MultiheadAttention):
+        return name in _IN_PROJECTION
+    return isinstance(layer, _MIXES) and not (name in _MAGNITUDES and _is_weight_norm(layer, name))
+
+
+def fan_in(layer: nn.Module, name: str) -> int:
+    """Return the number of inputs that one output sums over, in the layer's parameter of this name; 0 where there is none.
+
+    ``in_features``; ``in_channels / groups * kernel``; for a recurrent layer the columns of the matrix; for attention's
+    in-projection the size of the projected input. A bias has that of its layer.
+    """
+    if isinstance(layer, _ConvTransposeNd):
+        per_output = layer.in_channels // layer.groups * math.prod(layer.kernel_size)
+        return max(1, per_output // math.prod(layer.stride))
+    if isinstance(layer, _ConvNd):
+        return layer.in_channels // layer.groups * math.prod(layer.kernel_size)
+    if isinstance(layer, nn.Bilinear):
+        return layer.in1_features * layer.in2_features
+    if isinstance(layer, nn.RNNBase | nn.RNNCellBase):
+        parameter = getattr(layer, name)
+        return parameter.shape[1] if parameter.dim() == 2 else layer.hidden_size
+    if isinstance(layer, nn.MultiheadAttention):
+        sizes = {"k_proj_weight": layer.kdim, "v_proj_weight": layer.vdim}
+        return sizes.get(name, layer.embed_dim) if name in _IN_PROJECTION else 0
+    return layer.in_features if isinstance(layer, nn.Linear) else 0
+
+
+def _is_weight_norm(layer: nn.Module, name: str) -> bool:
+    """Return whether a magnitude's name is one: other parametrisations have an ``original0``, too."""
+    if name == "weight_g":
+        return hasattr(layer, "weight_v")
+    applied = layer.get_submodule("parametrizations.weight").children()
+    return any(type(each).__name__ == "_WeightNorm" for each in applied)
+
+
+def _prefixes(name: str) -> list[str]:
+    """Return the names of a parameter and of the modules around it."""
+    parts = name.split(".")
+    return [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (" and so on" if len(names) > 3 else "")
