@@ -41,12 +41,15 @@ def main() -> None:
     parser.add_argument("--data-dir", default="~/fedgates/data")
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--all", action="store_true", help="train on the test images, too: the target is another data set")
     given = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(given.seed)
     dataset = data.load(RunConfig(dataset=given.dataset, data_dir=given.data_dir))
     x, y = to_tensors(dataset.train, "cpu")
     test_x, test_y = to_tensors(dataset.test, "cpu")
+    if given.all:
+        x, y = torch.cat([x, test_x]), torch.cat([y, test_y])
     network = models.build(given.model, dataset.input_shape, dataset.num_classes, seed=given.seed)
     steps = given.epochs * math.ceil(len(x) / BATCH)
     sgd = torch.optim.SGD(network.parameters(), lr=RATE, momentum=0.9, weight_decay=5e-4, nesterov=True)
@@ -65,7 +68,8 @@ def main() -> None:
                     network(normalise(part)).argmax(1) == labels
                     for part, labels in zip(test_x.split(500), test_y.split(500), strict=True)
                 ]
-            print(f"epoch {epoch}: {100 * torch.cat(right).float().mean():.1f} % on test images", flush=True)
+            seen = "training" if given.all else "held-out"
+            print(f"epoch {epoch}: {100 * torch.cat(right).float().mean():.1f} % of {seen} test images", flush=True)
             save_file({name: value.contiguous() for name, value in network.state_dict().items()}, given.target)
 
 

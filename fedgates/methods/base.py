@@ -195,7 +195,7 @@ class Method(ABC, Generic[Cfg, S]):
             spec.update,
             vectors=len(spec.arrays),
             scalars=len(spec.scalars),
-            **({"tail": len(self.network.tail)} if len(self.network.tail) else {}),
+            tail=len(self.network.tail),
         )
 
 

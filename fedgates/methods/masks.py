@@ -90,7 +90,7 @@ class MaskMethod(Method[MaskCfg, Votes], Generic[MaskCfg]):
             return self.aggregate(state, updates, server_round)
         tails = list[Update]()
         new = self.aggregate(state, _kept(updates, tails), server_round)
-        mean = mean_values(tails, state.size, self.config.server.trim)
+        mean = mean_values(tails, len(self.network.tail), self.config.server.trim)
         return new if mean is None else replace(new, tail=to_float32(mean))
 
     def change(self, state: Votes, update: Update) -> NDArray[np.float32]:

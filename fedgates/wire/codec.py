@@ -2,10 +2,14 @@
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fedgates.types import State, Update, UpdateKind
 from fedgates.wire.context import CodingContext
 from fedgates.wire.relay import AcceptedUpdate, Aggregate, VersionedState, apply_relay, pack_relay
 from fedgates.wire.states import pack_state, unpack_state
+from fedgates.wire.sums import pack_sums, unpack_sums
 from fedgates.wire.updates import pack_update, payload_type, unpack_update
 
 DECODE_BYTES_A_GATE = 32
@@ -41,11 +45,13 @@ class Codec:
     digest : bytes
         Eight bytes that identify the network; both ends compare them.
     update_kind : str
-        Kind of the method's updates: "mask", "values" or "mask and values".
+        Kind of the method's updates: "mask", "values", "mask and values" or "mask and tail".
     vectors : int
         Number of vectors, each as long as the network, that a state's array consists of, one after another.
     scalars : int
         Number of float64 scalars that a state has beside its array.
+    tail : int
+        Number of values that are sent beside masks and votes; above 0 with updates of kind "mask and tail".
 
     Attributes
     ----------
@@ -55,7 +61,8 @@ class Codec:
     Raises
     ------
     ValueError
-        `update_kind` is "mask and values" and the uplink "sampled", which has no values.
+        `update_kind` is "mask and values" and the uplink "sampled", which has no values; or there is a tail, and it is not
+        "mask and tail".
     """
 
     def __init__(
@@ -67,9 +74,12 @@ class Codec:
         *,
         vectors: int = 1,
         scalars: int = 0,
+        tail: int = 0,
     ) -> None:
+        if bool(tail) != (update_kind == "mask and tail"):
+            raise ValueError(f"a tail of {tail} values, and updates of kind {update_kind}")
         self._options, self._update_kind = options, update_kind
-        self._network = CodingContext(digest, layers * vectors, seed=options.seed, scalars=scalars)
+        self._network = CodingContext(digest, layers * vectors, seed=options.seed, scalars=scalars, tail=tail)
         self._update_type = payload_type(update_kind, options.uplink, options.value_type)
         self.relays = options.downlink == "relay"
 
@@ -146,6 +156,20 @@ class Codec:
         """
         context = self._context(opened_by.server_round, opened_by.state, client)
         return unpack_update(payload, context, self._options.uplink, self._update_kind, value_type=self._options.value_type)
+
+    def pack_sums(self, sums: NDArray[np.float64], which: int, server_round: int) -> bytes:
+        """Encode the sums ``[m]`` that a client answers a measurement with (:mod:`fedgates.wire.sums`)."""
+        return pack_sums(sums, self._context(server_round), which)
+
+    def unpack_sums(self, payload: bytes, which: int, count: int, server_round: int) -> NDArray[np.float64]:
+        """Decode ``[count]`` sums; the inverse of :meth:`pack_sums`.
+
+        Raises
+        ------
+        WireError
+            The payload is not a complete, valid answer to this measurement.
+        """
+        return unpack_sums(payload, self._context(server_round), which, count)
 
     def _context(self, server_round: int, state: State | None = None, client: int = 0) -> CodingContext:
         return replace(self._network, server_round=server_round, state=state, client=client)

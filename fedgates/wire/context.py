@@ -34,6 +34,8 @@ class CodingContext:
     """Name of the client that sends the update."""
     scalars: int = 0
     """Number of scalars that the method's state has beside its array."""
+    tail: int = 0
+    """Number t of values that are sent beside masks and votes, of the parameters without gates."""
 
     @property
     def size(self) -> int:

@@ -9,8 +9,16 @@ from fedgates.wire.context import CodingContext
 
 MAGIC = b"FGTS"
 VERSION = 2
-MASK, VOTES, VALUES, MASK_AND_VALUES, RELAY = 1, 2, 3, 4, 5
-KINDS = {MASK: "mask", VOTES: "votes", VALUES: "values", MASK_AND_VALUES: "mask and values", RELAY: "relay"}
+MASK, VOTES, VALUES, MASK_AND_VALUES, RELAY, MASK_AND_TAIL, SUMS = range(1, 8)
+KINDS = {
+    MASK: "mask",
+    VOTES: "votes",
+    VALUES: "values",
+    MASK_AND_VALUES: "mask and values",
+    RELAY: "relay",
+    MASK_AND_TAIL: "mask and tail",
+    SUMS: "sums",
+}
 NONE, PACKED, ENTROPY, SIDE_INFO, SAMPLED, COUNTS, FLOAT32 = range(7)
 CODECS = {
     NONE: "none",
@@ -42,9 +50,10 @@ class Header(NamedTuple):
     """For an update, the round that it answers; for a state or a relay, the round that the state opens."""
     digest: bytes
     number: int
-    """Ones of a mask (of an update, or of sparse weights), trials of votes, or the base round of a relay; otherwise 0."""
+    """Ones of a mask (of an update, or of sparse weights), trials of votes, the base round of a relay, or which sums these are;
+    otherwise 0."""
     check: int
-    """CRC-32 of a mask, or of the state in a snapshot or at the end of a relay; 0 for an update of values alone.
+    """CRC-32 of a mask, or of the state in a snapshot or at the end of a relay; 0 for an update of values alone, and for sums.
 
     Only this distinguishes an update from a state of weights; a reader knows from the direction which of them to expect.
     """

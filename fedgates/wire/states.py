@@ -13,29 +13,33 @@ from fedgates.wire.header import COUNTS, ENTROPY, FLOAT32, MASK_AND_VALUES, NONE
 _SPARSE = 31 / 32
 """Share of nonzero weights above which dense coding is always smaller."""
 _FLOAT32 = values.VALUE_TYPES["float32"]
-_SCALAR = 8
-"""Bytes of a float64."""
+_SCALAR, _VALUE = 8, 4
+"""Bytes of a float64 and of a float32."""
 
 
 def state_crc(state: State) -> int:
-    """Return the CRC-32 of a state: of its trials as u32 (0 for weights), its scalars and its array, little-endian."""
+    """Return the CRC-32 of a state: of its trials as u32 (0 for weights), its scalars, its tail and its array, little-endian."""
     trials = state.trials if isinstance(state, Votes) else 0
     array = state.votes.astype("<u4", copy=False) if isinstance(state, Votes) else state.values.astype("<f4", copy=False)
-    return zlib.crc32(array.data, zlib.crc32(_scalars(state), zlib.crc32(trials.to_bytes(4, "little"))))
+    return zlib.crc32(array.data, zlib.crc32(_first(state), zlib.crc32(trials.to_bytes(4, "little"))))
 
 
 def pack_state(state: State, context: CodingContext, downlink: str = "votes") -> bytes:
     """Encode a server's state for the clients of round ``context.server_round``.
 
-    Scalars come first. `downlink` is the codec of votes: "float32", or any other value for range-coded votes. Weights are
+    Scalars and the tail come first. `downlink` is the codec of votes: "float32", or any other value for range-coded votes. Weights are
     float32, behind a mask of the nonzero ones where that is smaller.
 
     Raises
     ------
     ValueError
-        The number of scalars is not ``context.scalars``, or one of them is not finite.
+        The number of scalars is not ``context.scalars``, the tail has not ``context.tail`` values, or one of them is not
+        finite.
     """
-    first = _scalars(state)
+    first = _first(state)
+    tail = state.tail if isinstance(state, Votes) else np.empty(0, np.float32)
+    if len(tail) != context.tail or not np.isfinite(tail).all():
+        raise ValueError(f"a state with a tail of {len(tail)} values, expected {context.tail} finite ones")
     if len(state.scalars) != context.scalars or not np.isfinite(state.scalars).all():
         raise ValueError(f"a state with the scalars {state.scalars}, expected {context.scalars} finite ones")
     if isinstance(state, Votes):
@@ -60,7 +64,8 @@ def unpack_state(data: bytes, context: CodingContext, downlink: str = "votes") -
     data : bytes
         A complete payload.
     context : CodingContext
-        Digest and layers of the reader's own network, and the number of scalars of the method's states.
+        Digest and layers of the reader's own network, and the numbers of scalars and of values in the tail of the method's
+        states.
     downlink : str
         Codec of votes.
 
@@ -70,18 +75,21 @@ def unpack_state(data: bytes, context: CodingContext, downlink: str = "votes") -
         The payload is not a complete, valid state of that network.
     """
     codec = FLOAT32 if downlink == "float32" else COUNTS
-    expected = ((VOTES, codec, 0), (VALUES, NONE, _FLOAT32), (MASK_AND_VALUES, ENTROPY, _FLOAT32))
-    header, body = unseal(data, context, expected)
-    size, split = context.size, _SCALAR * context.scalars
-    if len(body) < split:
-        raise WireError(f"a body of {len(body)} bytes, expected it to begin with {context.scalars} scalars")
-    scalars, body = tuple(np.frombuffer(body[:split], dtype="<f8").tolist()), body[split:]
+    weights = () if context.tail else ((VALUES, NONE, _FLOAT32), (MASK_AND_VALUES, ENTROPY, _FLOAT32))
+    header, body = unseal(data, context, ((VOTES, codec, 0), *weights))
+    size, split, start = context.size, _SCALAR * context.scalars, _SCALAR * context.scalars + _VALUE * context.tail
+    if len(body) < start:
+        beginning = f"{context.scalars} scalars" + (f" and {context.tail} values" if context.tail else "")
+        raise WireError(f"a body of {len(body)} bytes, expected it to begin with {beginning}")
+    scalars = tuple(np.frombuffer(body[:split], dtype="<f8").tolist())
     if not np.isfinite(scalars).all():
         raise WireError("a scalar is not finite")
+    tail = values.decode(body[split:start], context.tail, _FLOAT32)
+    body = body[start:]
     state: State
     if header.kind == VOTES:
         decode = votes.decode_float32 if codec == FLOAT32 else votes.decode
-        state = Votes(decode(body, size, header.number), header.number, scalars)
+        state = Votes(decode(body, size, header.number), header.number, scalars, tail=tail)
     elif header.kind == VALUES:
         if header.number:
             raise WireError(f"values with the number {header.number} in their header, expected 0")
@@ -105,5 +113,7 @@ def unpack_state(data: bytes, context: CodingContext, downlink: str = "votes") -
     return state, header.server_round
 
 
-def _scalars(state: State) -> bytes:
-    return np.array(state.scalars, dtype="<f8").tobytes()
+def _first(state: State) -> bytes:
+    """Return what comes before a state's array."""
+    tail = state.tail.astype("<f4", copy=False).tobytes() if isinstance(state, Votes) else b""
+    return np.array(state.scalars, dtype="<f8").tobytes() + tail

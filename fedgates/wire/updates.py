@@ -16,6 +16,7 @@ from fedgates.wire.header import (
     CODEC_NUMBERS,
     ENTROPY,
     MASK,
+    MASK_AND_TAIL,
     MASK_AND_VALUES,
     NONE,
     PACKED,
@@ -28,7 +29,7 @@ from fedgates.wire.header import (
 )
 from fedgates.wire.values import VALUE_TYPES
 
-_KIND_NUMBERS = {"mask": MASK, "values": VALUES, "mask and values": MASK_AND_VALUES}
+_KIND_NUMBERS = {"mask": MASK, "values": VALUES, "mask and values": MASK_AND_VALUES, "mask and tail": MASK_AND_TAIL}
 
 
 class _MaskCodec(NamedTuple):
@@ -51,7 +52,8 @@ def pack_update(
     Parameters
     ----------
     update : Update
-        A mask, values, or both. The codec ``sampled`` sends a fresh sample of its ``theta`` in place of its mask.
+        A mask, values, or both; or a mask and a tail of ``context.tail`` values, which do not depend on it. The codec
+        ``sampled`` sends a fresh sample of its ``theta`` in place of its mask.
     context : CodingContext
         What the server also knows about the round that the update answers.
     uplink : str
@@ -64,9 +66,13 @@ def pack_update(
     Raises
     ------
     ValueError
-        The update has neither a mask nor values, their shapes do not fit the network, or the codec does not apply to it.
+        The update has neither a mask nor values, their shapes do not fit the network, it has a tail where none is expected or
+        none where one is, or the codec does not apply to it.
     """
     size, number = context.size, VALUE_TYPES[value_type]
+    tail = 0 if update.tail is None else len(update.tail)
+    if tail != context.tail or (tail and (update.mask is None or update.values is not None)):
+        raise ValueError(f"a tail of {tail} values, expected {context.tail}, beside a mask alone")
     if update.mask is None:
         if update.values is None:
             raise ValueError("an update needs a mask, or values, or both")
@@ -87,6 +93,8 @@ def pack_update(
     else:
         body = _LOSSLESS[codec].encode(unpack(mask, size), context)
     ones, check = count_ones(mask), zlib.crc32(mask.data)
+    if update.tail is not None and tail:
+        return seal(MASK_AND_TAIL, codec, number, context, ones, check, body + values.encode(update.tail, number))
     if update.values is None:
         return seal(MASK, codec, 0, context, ones, check, body)
     _expect_values(update.values, ones)
@@ -105,7 +113,7 @@ def unpack_update(
     context, uplink, value_type
         As for :func:`pack_update`.
     kind : str
-        Kind of the method's updates: "mask", "values" or "mask and values".
+        Kind of the method's updates: "mask", "values", "mask and values" or "mask and tail".
 
     Raises
     ------
@@ -148,10 +156,11 @@ def read_body(header: Header, body: memoryview, context: CodingContext) -> Updat
         return Update(mask=None, values=values.decode(body, size, header.value_type))
     if header.number > size:
         raise WireError(f"a mask with {header.number} ones in {size} gates")
-    tail = header.number * values.width(header.value_type) if header.value_type else 0
-    if tail > len(body):
-        raise WireError(f"a body of {len(body)} bytes, expected at least {tail} for the values")
-    split = len(body) - tail
+    numbers = context.tail if header.kind == MASK_AND_TAIL else header.number
+    length = numbers * values.width(header.value_type) if header.value_type else 0
+    if length > len(body):
+        raise WireError(f"a body of {len(body)} bytes, expected at least {length} for the values")
+    split = len(body) - length
     decode = sampled.decode if header.codec == SAMPLED else _LOSSLESS[header.codec].decode
     mask = pack(decode(body[:split], context).view(np.bool_))
     if count_ones(mask) != header.number:
@@ -160,7 +169,8 @@ def read_body(header: Header, body: memoryview, context: CodingContext) -> Updat
         raise WireError("the decoded mask does not match its CRC: sender and reader do not have the same state")
     if not header.value_type:
         return Update(mask=mask)
-    return Update(mask=mask, values=values.decode(body[split:], header.number, header.value_type))
+    found = values.decode(body[split:], numbers, header.value_type)
+    return Update(mask=mask, tail=found) if header.kind == MASK_AND_TAIL else Update(mask=mask, values=found)
 
 
 def _expect_values(values: NDArray[np.float32], expected: int) -> None:

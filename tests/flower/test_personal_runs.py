@@ -250,7 +250,9 @@ def test_a_resumed_run_logs_that_the_heads_are_lost(raw, caplog):
 def test_all_that_shows_a_run_copes_without_the_servers_accuracy(raw, caplog, whole_runs):
     with caplog.at_level("INFO", logger="fedgates"):
         folder = run(raw(**settings("fedpm")), 2)
-    layer = "layer '3' is personal, 90 parameters stay on clients: the server evaluates no model and writes no model file"
+    layer = (
+        "3.weight, 3.bias are personal, 90 parameters stay on clients: the server evaluates no model and writes no model file"
+    )
     assert layer in caplog.text
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
     lines = folder.round_log.read()
