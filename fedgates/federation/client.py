@@ -15,6 +15,7 @@ from fedgates.errors import DIVERGED, WireError
 from fedgates.federation.client_data import HELD_OUT_EVERY, ClientData
 from fedgates.federation.messages import Reply, Request
 from fedgates.methods.base import Method
+from fedgates.methods.measurements import MEASURES
 from fedgates.methods.personal import train_head
 from fedgates.methods.randomized_response import flipped
 from fedgates.methods.training import Task, seeded_rng
@@ -81,7 +82,7 @@ class Client:
         self._private = private
 
     def reply(self, request: Request, started: float | None = None) -> Reply:
-        """Answer a request: train or evaluate.
+        """Answer a request: train, evaluate or measure.
 
         Parameters
         ----------
@@ -95,7 +96,9 @@ class Client:
         WireError
             The request's payload cannot be used. Training may raise anything else.
         """
-        return self.train(request, started) if request.kind == "train" else self.evaluate(request)
+        if request.kind == "train":
+            return self.train(request, started)
+        return self.evaluate(request) if request.kind == "evaluate" else self.measure(request)
 
     def train(self, request: Request, started: float | None = None) -> Reply:
         """Train on the client's examples and return the coded update, the number of examples and metrics.
@@ -155,6 +158,22 @@ class Client:
                 self._train_head(state, self._task(state.server_round))
             metrics = self.method.evaluate(state.state, task)
         return Reply(request.node, num_examples=len(y), metrics={k: metrics[k] for k in EVALUATED if k in metrics})
+
+    def measure(self, request: Request) -> Reply:
+        """Run the network under a state over the client's training examples, and return coded sums.
+
+        The state comes as a snapshot, which the client does not keep.
+        """
+        expect_size(len(request.payload), self.config.limits.max_payload_mb)
+        method, measure = self.method, MEASURES[request.kind]
+        state = method.codec.unpack_state(request.payload)
+        task = self._task(state.server_round)
+        with self._seeded(request.kind, state.server_round):
+            method.load_tail(state.state)
+            method.network.weights.copy_(method.weights(state.state))
+            sums = measure.sums(method.network, task, self.config.precision)
+        payload = method.codec.pack_sums(sums, measure.number, state.server_round)
+        return Reply(request.node, payload, len(task.y), size=len(payload))
 
     @property
     def _personal(self) -> bool:

@@ -8,7 +8,9 @@ from typing import Literal
 
 MAX_CLASS_NAMES = 8192
 """Characters of all names of classes in an introduction."""
-Kind = Literal["train", "evaluate"]
+Measurement = Literal["norms", "features"]
+"""What a client measures (:mod:`fedgates.methods.measurements`)."""
+Kind = Literal["train", "evaluate", "norms", "features"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Reply:
 
     node: int
     payload: bytes = b""
-    """The coded update; empty for an evaluation."""
+    """The coded update, or the sums of a measurement; empty for an evaluation."""
     num_examples: int = 1
     metrics: Mapping[str, float] = field(default_factory=dict)
     size: int = 0

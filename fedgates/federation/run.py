@@ -4,6 +4,7 @@ import errno
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from fedgates import data, models, trackers
@@ -19,9 +20,11 @@ from fedgates.federation.callbacks import (
     running,
 )
 from fedgates.federation.messages import Problem, comparable
-from fedgates.federation.model_callback import ModelCallback
-from fedgates.federation.rounds import Transport, run_rounds
+from fedgates.federation.measurement import measured
+from fedgates.federation.model_callback import ModelCallback, NormSums
+from fedgates.federation.rounds import Transport, run_rounds, wait_for_clients
 from fedgates.federation.server import Server
+from fedgates.methods.masks import MaskMethod
 from fedgates.methods.randomized_response import epsilon
 from fedgates.methods.registry import AnyMethod, Methods, build, configure
 from fedgates.report.callback import ReportCallback
@@ -209,10 +212,13 @@ def _run(
     if setup.num_clients is not None:
         for sentence in data.unheld(dataset, data.shares(dataset, config, setup.num_clients)):
             log.info("%s", sentence)
-    everything = [*own_callbacks(setup, run), *callbacks]
+    everything = [*own_callbacks(setup, run, partial(measured, server, transport, "norms")), *callbacks]
     results = round_results(run.round_log.read("resume")) if config.resume else []
     try:
         with running(everything, server, first_round, resumed=bool(config.resume)):
+            if first_round == 1 and isinstance(method, MaskMethod) and config.gates.sent_start == "class-means":
+                wait_for_clients(server, transport)
+                server.state = method.start_at_class_means(server.state, measured(server, transport, "features", server.state, 1))
             run_rounds(server, transport, range(first_round, config.num_server_rounds + 1), everything, evaluate, results)
     except QuorumError as error:
         raise QuorumError(f"{error}; {_to_resume(run)}") from None
@@ -222,7 +228,7 @@ def _to_resume(run: RunFolder) -> str:
     return f"to go on: {as_pair('resume', str(run.path))}"
 
 
-def own_callbacks(setup: Setup, run: RunFolder) -> list[Callback]:
+def own_callbacks(setup: Setup, run: RunFolder, norm_sums: NormSums) -> list[Callback]:
     """Return the callbacks of every run, in order: log, progress, checkpoints, trackers, model file, report.
 
     Without a model file where a layer is personal: the server does not have it.
@@ -236,7 +242,7 @@ def own_callbacks(setup: Setup, run: RunFolder) -> list[Callback]:
         *([DevicesCallback(run)] if setup.num_clients is None else []),
         *([BestCheckpointCallback(run)] if config.keep_best else []),
         TrackerCallback(config.trackers, run.path, values),
-        *([ModelCallback(run, setup.dataset)] if not config.gates.personal else []),
+        *([ModelCallback(run, setup.dataset, norm_sums)] if not config.gates.personal else []),
         ReportCallback(run.path, values, to_dict(type(config)()), setup.method.network.size),
     ]
 

@@ -75,6 +75,16 @@ def make_client_app(methods: Methods | None = None) -> ClientApp:
         """Evaluate the state on this client's held-out examples and reply with the metrics."""
         return _reply(own, message, context)
 
+    @app.query("norms")
+    def measure_norms(message: Message, context: Context) -> Message:
+        """Reply with the sums that fixed statistics of batch norms follow from."""
+        return _reply(own, message, context)
+
+    @app.query("features")
+    def measure_features(message: Message, context: Context) -> Message:
+        """Reply with the sums of features that the start of a last layer follows from."""
+        return _reply(own, message, context)
+
     return app
 
 

@@ -17,7 +17,12 @@ STATE, PROBLEM, UPDATE, METRICS, INTRODUCTION = "state", "shape", "update", "met
 """Names of the records in a message."""
 _PAYLOAD = "payload"
 _MAX_METRICS, _LONGEST_NAME = 32, 64
-_TYPES = {"train": MessageType.TRAIN, "evaluate": MessageType.EVALUATE}
+_TYPES: Mapping[Kind, str] = {
+    "train": MessageType.TRAIN,
+    "evaluate": MessageType.EVALUATE,
+    "norms": f"{MessageType.QUERY}.norms",
+    "features": f"{MessageType.QUERY}.features",
+}
 
 
 def to_record(payload: bytes) -> ArrayRecord:
@@ -63,7 +68,7 @@ def read_reply(message: Message, kind: Kind, max_megabytes: float) -> Reply:
     size = sum(len(array.data) for record in content.array_records.values() for array in record.values())
     try:
         expect_size(size, max_megabytes)
-        payload = _read_payload(content) if kind == "train" else b""
+        payload = b"" if kind == "evaluate" else _read_payload(content)
     except WireError as error:
         return Reply(node, _unchecked_header(content), size=size, malformed=str(error))
     try:
@@ -120,12 +125,12 @@ def read_request(message: Message, client: int) -> Request:
     WireError
         Its state is not one array of raw bytes.
     """
-    kind = message.metadata.message_type
+    kinds = {name: kind for kind, name in _TYPES.items()}
     payload = from_record(message.content.array_records[STATE])
     return Request(
         message.metadata.dst_node_id,
         client,
-        "train" if kind.startswith(MessageType.TRAIN) else "evaluate",
+        kinds[message.metadata.message_type],
         payload,
         read_problem(message.content),
     )

@@ -13,6 +13,7 @@ from fedgates import rng
 from fedgates.config import MaskConfig, RunConfig
 from fedgates.errors import ConfigError
 from fedgates.methods.base import Method, Spec, patterns_of
+from fedgates.methods.class_means import check_class_means, class_means_layer
 from fedgates.methods.randomized_response import restored
 from fedgates.methods.training import Task, predict, score
 from fedgates.methods.trimming import trimmed
@@ -50,6 +51,8 @@ class MaskMethod(Method[MaskCfg, Votes], Generic[MaskCfg]):
         fresh = matching("fresh", config.fresh, network.module) if given else []
         self.gates = Gates(network, config.seed, config.gates.weight_scale, set(given) - set(fresh))
         self.digest = self.gates.digest
+        if config.gates.sent_start == "class-means":
+            check_class_means(network, config)
         if len(network.tail):
             self.spec = replace(self.spec, update="mask and tail")
             if config.privacy.flip_probability:
@@ -79,6 +82,13 @@ class MaskMethod(Method[MaskCfg, Votes], Generic[MaskCfg]):
         """Return theta before the first round, ``[d]``: `gates.initial-theta` on given weights, .5 on random ones."""
         theta = torch.full((self.network.size,), 0.5, device=self.network.device)
         return theta.masked_fill_(self.gates.given, self.config.gates.initial_theta)
+
+    def start_at_class_means(self, state: Votes, sums: NDArray[np.float64]) -> Votes:
+        """Return a state whose last layer is that of the nearest class mean (:mod:`fedgates.methods.class_means`)."""
+        tail = state.tail.copy()
+        for part, values in zip(self.network.tail.slices[-2:], class_means_layer(self.network, sums), strict=False):
+            tail[part.part] = values.reshape(-1)
+        return replace(state, tail=tail)
 
     def load_tail(self, state: Votes) -> None:
         """Load the values that are sent into the network."""

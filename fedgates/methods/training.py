@@ -174,10 +174,6 @@ def log_prior(labels: Tensor, classes: int, pseudo_count: float) -> Tensor:
 def predict(network: Network, x: Tensor, precision: str = "float32") -> Tensor:
     """Return the network's predictions for images with its present weights.
 
-    Images are evaluated in batches of at most 500, equal in size but for one image; the i-th of k batches takes every k-th
-    image from the i-th on. That matters to a network that normalises by batch statistics: no batch is a small remainder, and
-    every batch of a test set sorted by class has all classes.
-
     Parameters
     ----------
     network : Network
@@ -192,16 +188,28 @@ def predict(network: Network, x: Tensor, precision: str = "float32") -> Tensor:
     Tensor
         Float32, in the order of `x`: class probabilities ``[n, classes]``, or the raw outputs ``[n, 1]`` of a regression.
     """
+    parts = list(outputs_of(network, x, precision))
+    output = torch.empty(len(x), *parts[0][1].shape[1:], device=x.device)
+    for indices, part in parts:
+        output[indices] = part
+    return output if output.shape[1] == 1 else F.softmax(output, dim=1)
+
+
+def outputs_of(network: Network, x: Tensor, precision: str = "float32") -> Iterator[tuple[Tensor, Tensor]]:
+    """Run the network on all images with its present weights, a batch at a time; yield the indices and outputs of each.
+
+    Batches have at most 500 images, are equal in size but for one image, and are drawn at random, always in the same way. That
+    matters to a network that normalises by batch statistics: no batch is a small remainder, and every batch has the classes in
+    about the shares of the whole, whether a test set is sorted by class or repeats them in turn.
+    """
     network.eval()
     count = max(1, math.ceil(len(x) / _EVALUATION_BATCH))
-    parts = []
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0)) if count > 1 else torch.arange(len(x))
     for first in range(count):
-        with autocast(network.device, precision):
-            parts.append(network(_images(x[first::count], precision)).float())
-    output = torch.empty(len(x), *parts[0].shape[1:], device=x.device)
-    for first, part in enumerate(parts):
-        output[first::count] = part
-    return output if output.shape[1] == 1 else F.softmax(output, dim=1)
+        indices = order[first::count].to(x.device)
+        with torch.inference_mode(), autocast(network.device, precision):
+            output = network(_images(x[indices], precision)).float()
+        yield indices, output
 
 
 def score(predictions: Tensor, y: Tensor, own_classes: Sequence[int] = ()) -> dict[str, float]:

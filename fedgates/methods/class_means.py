@@ -1,0 +1,103 @@
+"""The start of a last layer from class means: one upload of feature sums, before the first round.
+
+The layer's inputs f of each class c are taken as Gaussian with the mean mu_c over all clients and one variance v for all classes
+and features, so the log odds of the classes are ``mu_c f / v - |mu_c|^2 / (2 v)``, a linear layer: the nearest class mean (as in
+Mensink et al., Distance-Based Image Classification, PAMI 2013; in federated learning Legate et al., Guiding The Last Layer in
+Federated Learning with Pre-Trained Models, NeurIPS 2023, arXiv 2306.03937).
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from fedgates.config import MaskConfig
+from fedgates.errors import ConfigError
+from fedgates.methods.training import Task, outputs_of
+from fedgates.nn.network import Network
+from fedgates.nn.roles import last_layer
+
+KEY = "gates.sent-start"
+
+
+def check_class_means(network: Network, config: MaskConfig) -> None:
+    """Check that the last layer can start from class means.
+
+    Raises
+    ------
+    ConfigError
+        It is not a linear layer that is sent with an output for each of several classes; names `gates.sent-start`.
+    """
+    name = last_layer(network.module)
+    layer = network.module.get_submodule(name)
+    sent = {each.name for each in network.tail.slices}
+    own = {f"{name}.{key}" for key, _ in layer.named_parameters(recurse=False)}
+    if network.task != "classes":
+        raise ConfigError(KEY, config.gates.sent_start, f"initial: the task is {network.task}, and only classes have means")
+    if not isinstance(layer, nn.Linear) or not own <= sent:
+        expected = f"initial: the last layer, {name!r} ({type(layer).__name__}), is not a linear one that is sent (gates.sent)"
+        raise ConfigError(KEY, config.gates.sent_start, expected)
+
+
+def feature_sums(network: Network, task: Task, precision: str) -> NDArray[np.float64]:
+    """Return sums of the last layer's inputs over a client's examples with the network's present weights.
+
+    Returns
+    -------
+    numpy.ndarray
+        Float64 ``[C + C F + 1]``: examples of each of C classes, sums of each of F features by class, and the sum of the
+        squares of all.
+    """
+    layer = network.module.get_submodule(last_layer(network.module))
+    classes, features = _shape(network)
+    counts = torch.zeros(classes, dtype=torch.float64)
+    sums, squares = torch.zeros(classes, features, dtype=torch.float64), 0.0
+    seen: list[Tensor] = []
+    handle = layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    try:
+        for indices, _ in outputs_of(network, task.x, precision):
+            values, labels = seen.pop().double().cpu(), task.y[indices].cpu()
+            counts += torch.bincount(labels, minlength=classes)
+            sums.index_add_(0, labels, values)
+            squares += float(values.square().sum())
+    finally:
+        handle.remove()
+    return torch.cat([counts, sums.flatten(), torch.tensor([squares], dtype=torch.float64)]).numpy()
+
+
+def feature_sums_size(network: Network) -> int:
+    """Return how many numbers :func:`feature_sums` are."""
+    classes, features = _shape(network)
+    return classes * (1 + features) + 1
+
+
+def check_feature_sums(network: Network, sums: NDArray[np.float64]) -> str:
+    """Return why numbers are no sums of features; empty if they are."""
+    counts, first, squares = _split(network, sums)
+    if (counts < 0).any() or (counts != np.rint(counts)).any() or not counts.sum():
+        return "numbers of examples that are no whole numbers, or all 0"
+    if (first[counts == 0] != 0).any() or np.square(first).sum(1) @ (1 / np.maximum(counts, 1)) > squares * (1 + 1e-6) + 1e-6:
+        return "sums of features that no examples have"
+    return ""
+
+
+def class_means_layer(network: Network, sums: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the weight ``[C, F]`` and the bias ``[C]`` of the nearest class mean; those of a class without examples are 0."""
+    counts, first, squares = _split(network, sums)
+    means = first / np.maximum(counts, 1)[:, None]
+    within = squares - counts @ np.square(means).sum(1)
+    variance = max(within / (counts.sum() * means.shape[1]), 1e-12)
+    bias = -np.square(means).sum(1) / (2 * variance)
+    bias[counts == 0] = bias[counts > 0].min(initial=0.0)
+    return (means / variance).astype(np.float32), bias.astype(np.float32)
+
+
+def _split(network: Network, sums: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    classes, features = _shape(network)
+    return sums[:classes], sums[classes:-1].reshape(classes, features), float(sums[-1])
+
+
+def _shape(network: Network) -> tuple[int, int]:
+    layer = network.module.get_submodule(last_layer(network.module))
+    classes, features = layer.weight.shape
+    return classes, features

@@ -1,0 +1,90 @@
+"""Statistics of batch norms under one finished network: sums over examples, and what follows from them.
+
+In training a norm uses the statistics of the batch. A finished network must not depend on the other examples of a batch, so its
+norms get fixed statistics. Each client sums x and x^2 in every channel of every norm's input, in one pass over its examples in
+which each batch is normalised by its own statistics; the mean and variance over all clients follow from the sums.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+def norms_of(module: nn.Module) -> list[tuple[str, _BatchNorm]]:
+    """Return the batch norms without running statistics, with their names."""
+    return [(name, m) for name, m in module.named_modules() if isinstance(m, _BatchNorm) and m.running_mean is None]
+
+
+def sums_size(module: nn.Module) -> int:
+    """Return how many numbers :func:`channel_sums` are: 1 and 2 C of each norm of C channels."""
+    return sum(1 + 2 * norm.num_features for _, norm in norms_of(module))
+
+
+@contextmanager
+def channel_sums(module: nn.Module) -> Iterator[Callable[[], NDArray[np.float64]]]:
+    """In this context sum the inputs of batch norms, whenever the network runs.
+
+    Yields
+    ------
+    callable
+        Returns the sums so far, float64 ``[m]``: for each norm the number of values in a channel, then the sums of x by
+        channel, then those of x^2.
+    """
+    norms = norms_of(module)
+    totals = [torch.zeros(1 + 2 * norm.num_features, dtype=torch.float64) for _, norm in norms]
+    places = {id(norm): total for (_, norm), total in zip(norms, totals, strict=True)}
+
+    def record(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        of_channels = inputs[0].transpose(0, 1).flatten(1).double()
+        count = torch.tensor([float(of_channels.shape[1])], dtype=torch.float64)
+        places[id(norm)] += torch.cat([count, of_channels.sum(1).cpu(), of_channels.square().sum(1).cpu()])
+
+    handles = [norm.register_forward_pre_hook(record) for _, norm in norms]
+    try:
+        yield lambda: torch.cat(totals).numpy().copy() if totals else np.empty(0)
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def check_sums(module: nn.Module, sums: NDArray[np.float64]) -> str:
+    """Return why numbers are no sums of a network's norms; empty if they are."""
+    for name, count, first, second in _parts(module, sums):
+        if not (count >= 1 and count == int(count)):
+            return f"{count:g} values in a channel of {name!r}, expected a whole number of at least 1"
+        if (second * count < first**2 * (1 - 1e-6) - 1e-6).any():
+            return f"sums of squares in {name!r} that no values have"
+    return ""
+
+
+def statistics_of(module: nn.Module, sums: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return mean and variance of each channel of each norm, in turn, from the sums over all examples.
+
+    Raises
+    ------
+    ValueError
+        A statistic is not finite, as where no value was summed.
+    """
+    found = []
+    for _, count, first, second in _parts(module, sums):
+        mean = first / count if count else np.full_like(first, np.nan)
+        found += [mean, np.maximum(second / count - mean**2, 0) if count else mean]
+    statistics = np.concatenate(found).astype(np.float32) if found else np.empty(0, np.float32)
+    if not np.isfinite(statistics).all():
+        raise ValueError("the statistics of a batch norm are not finite")
+    return statistics
+
+
+def _parts(
+    module: nn.Module, sums: NDArray[np.float64]
+) -> Iterable[tuple[str, float, NDArray[np.float64], NDArray[np.float64]]]:
+    at = 0
+    for name, norm in norms_of(module):
+        channels = norm.num_features
+        yield name, float(sums[at]), sums[at + 1 : at + 1 + channels], sums[at + 1 + channels : at + 1 + 2 * channels]
+        at += 1 + 2 * channels
