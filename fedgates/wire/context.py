@@ -34,6 +34,8 @@ class CodingContext:
     """Name of the client that sends the update."""
     scalars: int = 0
     """Number of scalars that the method's state has beside its array."""
+    tail: int = 0
+    """Number of values t that states and updates have beside votes and masks; 0 for a method without a tail."""
 
     @property
     def size(self) -> int:
