@@ -216,11 +216,11 @@ def fuzz(name: str, mutations: int, seed: int = 0) -> RoundRecord:
 def table(tallies: list[RoundRecord]) -> str:
     """A line a case, then the reasons of all."""
     lines = [
-        f"{'payload':<38} {'mutations':>9} {'rejected':>9} {'accepted':>9} {'recoded':>8} {'slowest ms':>10} {'memory':>7}"
+        f"{'payload':<39} {'mutations':>9} {'rejected':>9} {'accepted':>9} {'recoded':>8} {'slowest ms':>10} {'memory':>7}"
     ]
     for t in tallies:
         counts = f"{t.rejected + t.accepted:>9} {t.rejected:>9} {t.accepted:>9} {t.recoded:>8}"
-        lines.append(f"{t.name:<38} {counts} {1000 * t.slowest:>10.1f} {t.memory:>7.2f}")
+        lines.append(f"{t.name:<39} {counts} {1000 * t.slowest:>10.1f} {t.memory:>7.2f}")
     reasons = sum((t.reasons for t in tallies), Counter())
     return "\n".join([*lines, "", *(f"{count:>9} {reason}" for reason, count in reasons.most_common())])
 

@@ -240,9 +240,10 @@ def relay_case(
     name: str = "",
     scalars: tuple[float, ...] = (),
     value_type: str = "float32",
+    tail: int = TAIL,
 ) -> tuple[Case, State]:
     """A relay over as many rounds as `clients` has entries, up to the round of `context`; and the server's state."""
-    tail = TAIL if kind == "mask and tail" else 0
+    tail = tail if kind == "mask and tail" else 0
     bare = CodingContext(context.digest, context.layers, seed=context.seed, scalars=len(scalars), tail=tail)
     first = context.server_round - len(clients)
     start: State = weights_of(random, context.size) if "values" in kind else votes_of(random, context.size, 4)
