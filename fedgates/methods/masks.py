@@ -20,7 +20,7 @@ from fedgates.methods.trimming import trimmed
 from fedgates.methods.weights import mean_values, to_float32
 from fedgates.nn.gates import Gates, sample, sample_with
 from fedgates.nn.network import Network
-from fedgates.nn.roles import Role, matching, roles_of
+from fedgates.nn.roles import Role, last_layer, matching, roles_of
 from fedgates.types import Update, Votes, pack
 
 _BINS = 20
@@ -85,9 +85,11 @@ class MaskMethod(Method[MaskCfg, Votes], Generic[MaskCfg]):
 
     def start_at_class_means(self, state: Votes, sums: NDArray[np.float64]) -> Votes:
         """Return a state whose last layer is that of the nearest class mean (:mod:`fedgates.methods.class_means`)."""
-        tail = state.tail.copy()
-        for part, values in zip(self.network.tail.slices[-2:], class_means_layer(self.network, sums), strict=False):
-            tail[part.part] = values.reshape(-1)
+        tail, layer = state.tail.copy(), last_layer(self.network.module)
+        start = dict(zip((f"{layer}.weight", f"{layer}.bias"), class_means_layer(self.network, sums), strict=True))
+        for each in self.network.tail.slices:
+            if each.name in start:
+                tail[each.part] = start[each.name].reshape(-1)
         return replace(state, tail=tail)
 
     def load_tail(self, state: Votes) -> None:

@@ -10,7 +10,7 @@ from fedgates.methods.class_means import check_feature_sums, feature_sums, featu
 from fedgates.methods.training import Task, predict
 from fedgates.nn import batch_norms
 from fedgates.nn.network import Network
-from fedgates.wire.sums import FEATURES, NORMS
+from fedgates.wire.sums import BATCH_NORM, CLASS_FEATURES
 
 Sums = NDArray[np.float64]
 
@@ -37,11 +37,11 @@ def _norm_sums(network: Network, task: Task, precision: str) -> Sums:
 
 MEASURES = {
     "norms": Measure(
-        NORMS,
+        BATCH_NORM,
         lambda network: batch_norms.sums_size(network.module),
         _norm_sums,
         lambda network, sums: batch_norms.check_sums(network.module, sums),
     ),
-    "features": Measure(FEATURES, feature_sums_size, feature_sums, check_feature_sums),
+    "features": Measure(CLASS_FEATURES, feature_sums_size, feature_sums, check_feature_sums),
 }
 """The measurements by name: of the inputs of batch norms by channel, and of the last layer's inputs by class."""

@@ -158,7 +158,7 @@ def build(method: type[AnyMethod], config: RunConfig, input_shape: tuple[int, in
     roles = method.roles(config, module)
     if config.gates.personal == LAST:
         check_personal_layer(module, roles, num_classes or 1)
-    network = Network(module, device, roles=roles)
+    network = Network(module, device, roles=roles, task="classes" if num_classes else "regression")
     _expect_size(network.size, method, config)
     try:
         return method(config, network)

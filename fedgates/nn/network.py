@@ -82,6 +82,8 @@ class Network:
         Device of the parameters.
     roles : mapping, optional
         Role of each parameter by its name; by default all that are trained are "gated" (:func:`fedgates.nn.roles.roles_of`).
+    task : str
+        What the outputs are for.
 
     Attributes
     ----------
@@ -110,10 +112,11 @@ class Network:
         device: torch.device | str = "cpu",
         *,
         roles: Mapping[str, Role] | None = None,
+        task: str = "classes",
     ) -> None:
         self._evaluating = [layer for layer in module.modules() if not layer.training] if module.training else []
         drop_running_statistics(module)
-        self.module = module.to(device)
+        self.module, self.task = module.to(device), task
         self.device = torch.device(device)
         roles = roles_of(module) if roles is None else roles
         parameters = dict(module.named_parameters())

@@ -2,8 +2,9 @@
 
 :class:`~fedgates.wire.codec.Codec` encodes and decodes what one run sends. FORMAT.md specifies the format; a decoder can be
 written from it alone. ``updates``, ``states`` and ``relay`` build and read payloads; ``packed``, ``entropy``, ``side_info`` and
-``sampled`` code masks, ``votes`` and ``values`` code states and values; ``context`` is what both ends know beforehand;
-``range_coder`` and ``bits`` are the primitives. The package needs NumPy, and constriction for encoding.
+``sampled`` code masks, ``votes`` and ``values`` code states and values; ``sums`` codes the answers to a final pass;
+``context`` is what both ends know beforehand; ``range_coder`` and ``bits`` are the primitives. The package needs NumPy, and
+constriction for encoding.
 """
 
 from fedgates.errors import WireError
@@ -13,6 +14,7 @@ from fedgates.wire.context import CodingContext
 from fedgates.wire.header import describe
 from fedgates.wire.relay import AcceptedUpdate, VersionedState, apply_relay, pack_relay
 from fedgates.wire.states import pack_state, state_crc, unpack_state
+from fedgates.wire.sums import pack_sums, unpack_sums
 from fedgates.wire.updates import pack_update, payload_type, unpack_update
 
 __all__ = [
@@ -27,9 +29,11 @@ __all__ = [
     "describe",
     "pack_relay",
     "pack_state",
+    "pack_sums",
     "pack_update",
     "payload_type",
     "state_crc",
     "unpack_state",
+    "unpack_sums",
     "unpack_update",
 ]

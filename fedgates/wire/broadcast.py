@@ -6,7 +6,7 @@ from fedgates.wire.codec import Codec
 from fedgates.wire.relay import AcceptedUpdate, VersionedState
 from fedgates.wire.states import state_crc
 
-_BYTES_A_GATE = 4
+_BYTES_A_VALUE = 4
 
 
 class Broadcast:
@@ -15,7 +15,7 @@ class Broadcast:
     A client knows the state that it was last sent once it has sent a valid reply; until then it counts as knowing none, so a
     client that lost its memory, or a message, costs one reply and gets a snapshot next time. Coded updates are kept while their
     total is smaller than a snapshot: beyond that a snapshot is sent anyway. During a round, whose next snapshot does not exist
-    yet, they are kept up to four bytes per gate.
+    yet, they are kept up to four bytes per gate and per value of the tail.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class Broadcast:
     def open(self, current: VersionedState, snapshot: bytes) -> None:
         """Open a round: set the state that payloads lead to, and its coded snapshot."""
         self._current, self._snapshot, self._relays = current, snapshot, {}
-        self._collected, self._room = [], _BYTES_A_GATE * current.state.size
+        self._collected, self._room = [], _BYTES_A_VALUE * (current.state.size + self._codec.tail)
         if self._codec.relays:
             self._crcs[current.server_round] = state_crc(current.state)
             while self._too_much(len(snapshot)):

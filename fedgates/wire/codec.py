@@ -10,11 +10,12 @@ from fedgates.wire.context import CodingContext
 from fedgates.wire.relay import AcceptedUpdate, Aggregate, VersionedState, apply_relay, pack_relay
 from fedgates.wire.states import pack_state, unpack_state
 from fedgates.wire.sums import pack_sums, unpack_sums
-from fedgates.wire.updates import pack_update, payload_type, unpack_update
+from fedgates.wire.updates import expect_tail_of_kind, pack_update, payload_type, unpack_update
 
 DECODE_BYTES_A_GATE = 32
 """Upper bound of the memory that decoding needs per gate of each vector, beside the payload: 17 bytes were measured for an
-update, 25 for a relay. Tables, whose size does not depend on the network, come on top of it."""
+update, 25 for a relay. A value of a tail counts as a gate, though it needs less; how many there are is the reader's own
+knowledge, never the sender's. Tables, whose size does not depend on the network, come on top of it."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class WireOptions:
     downlink: str = "votes"
     """Codec of votes: "votes", "float32" or "relay" ("votes", and relays of updates where these are smaller)."""
     value_type: str = "float32"
-    """Type of the values in an update: "float32" or "float16"."""
+    """Type of the values, or of the tail, in an update: "float32" or "float16"."""
     sampled_extra_bits: float = 5.0
     """Bits per block that the uplink "sampled" spends beyond the KL divergence, from 0 to below 8."""
     seed: int = 0
@@ -51,18 +52,21 @@ class Codec:
     scalars : int
         Number of float64 scalars that a state has beside its array.
     tail : int
-        Number of values that are sent beside masks and votes; above 0 with updates of kind "mask and tail".
+        Number of values t that states and updates have beside votes and masks: above 0 for the kind "mask and tail", otherwise
+        0.
 
     Attributes
     ----------
+    tail : int
+        As the parameter.
     relays : bool
         Whether the downlink is "relay", so that clients keep the state that they know.
 
     Raises
     ------
     ValueError
-        `update_kind` is "mask and values" and the uplink "sampled", which has no values; or there is a tail, and it is not
-        "mask and tail".
+        `update_kind` is "mask and values" and the uplink "sampled", which has no values at its ones; or `tail` does not fit
+        `update_kind`.
     """
 
     def __init__(
@@ -76,9 +80,8 @@ class Codec:
         scalars: int = 0,
         tail: int = 0,
     ) -> None:
-        if bool(tail) != (update_kind == "mask and tail"):
-            raise ValueError(f"a tail of {tail} values, and updates of kind {update_kind}")
-        self._options, self._update_kind = options, update_kind
+        expect_tail_of_kind(update_kind, tail)
+        self._options, self._update_kind, self.tail = options, update_kind, tail
         self._network = CodingContext(digest, layers * vectors, seed=options.seed, scalars=scalars, tail=tail)
         self._update_type = payload_type(update_kind, options.uplink, options.value_type)
         self.relays = options.downlink == "relay"
@@ -157,17 +160,17 @@ class Codec:
         context = self._context(opened_by.server_round, opened_by.state, client)
         return unpack_update(payload, context, self._options.uplink, self._update_kind, value_type=self._options.value_type)
 
-    def pack_sums(self, sums: NDArray[np.float64], which: int, server_round: int) -> bytes:
-        """Encode the sums ``[m]`` that a client answers a measurement with (:mod:`fedgates.wire.sums`)."""
+    def pack_sums(self, sums: NDArray[np.float64], server_round: int, which: int) -> bytes:
+        """Encode the sums by which a client answers round `server_round`, a final pass (:mod:`fedgates.wire.sums`)."""
         return pack_sums(sums, self._context(server_round), which)
 
-    def unpack_sums(self, payload: bytes, which: int, count: int, server_round: int) -> NDArray[np.float64]:
-        """Decode ``[count]`` sums; the inverse of :meth:`pack_sums`.
+    def unpack_sums(self, payload: bytes, server_round: int, which: int, count: int) -> NDArray[np.float64]:
+        """Decode a client's `count` sums; the inverse of :meth:`pack_sums`.
 
         Raises
         ------
         WireError
-            The payload is not a complete, valid answer to this measurement.
+            The payload is not `count` finite sums of this kind, for this run's network and that round.
         """
         return unpack_sums(payload, self._context(server_round), which, count)
 

@@ -35,7 +35,7 @@ class CodingContext:
     scalars: int = 0
     """Number of scalars that the method's state has beside its array."""
     tail: int = 0
-    """Number t of values that are sent beside masks and votes, of the parameters without gates."""
+    """Number of values t that states and updates have beside votes and masks; 0 for a method without a tail."""
 
     @property
     def size(self) -> int:

@@ -9,7 +9,7 @@ from fedgates.wire.context import CodingContext
 
 MAGIC = b"FGTS"
 VERSION = 2
-MASK, VOTES, VALUES, MASK_AND_VALUES, RELAY, MASK_AND_TAIL, SUMS = range(1, 8)
+MASK, VOTES, VALUES, MASK_AND_VALUES, RELAY, MASK_AND_TAIL, VOTES_AND_TAIL, SUMS = range(1, 9)
 KINDS = {
     MASK: "mask",
     VOTES: "votes",
@@ -17,6 +17,7 @@ KINDS = {
     MASK_AND_VALUES: "mask and values",
     RELAY: "relay",
     MASK_AND_TAIL: "mask and tail",
+    VOTES_AND_TAIL: "votes and tail",
     SUMS: "sums",
 }
 NONE, PACKED, ENTROPY, SIDE_INFO, SAMPLED, COUNTS, FLOAT32 = range(7)
@@ -30,6 +31,8 @@ CODECS = {
     FLOAT32: "float32",
 }
 CODEC_NUMBERS = {name: number for number, name in CODECS.items()}
+NO_VALUES, VALUES_FLOAT32, VALUES_FLOAT16, VALUES_FLOAT64 = range(4)
+VALUE_TYPES = {NO_VALUES: "no values", VALUES_FLOAT32: "float32", VALUES_FLOAT16: "float16", VALUES_FLOAT64: "float64"}
 _HEADER = struct.Struct("<4sBBBBII8sII")
 _CRC = struct.Struct("<I")
 HEADER_SIZE = _HEADER.size + _CRC.size
@@ -43,15 +46,14 @@ class Header(NamedTuple):
     kind: int
     codec: int
     value_type: int
-    """Type of the values: 0 for no values, 1 for float32, 2 for float16."""
+    """Type of the values, a key of :data:`VALUE_TYPES`."""
     size: int
     """Number of gates d."""
     server_round: int
-    """For an update, the round that it answers; for a state or a relay, the round that the state opens."""
+    """For an update or sums, the round that they answer; for a state or a relay, the round that the state opens."""
     digest: bytes
     number: int
-    """Ones of a mask (of an update, or of sparse weights), trials of votes, the base round of a relay, or which sums these are;
-    otherwise 0."""
+    """Ones of a mask (of an update, or of sparse weights), trials of votes, base round of a relay, which sums; or else 0."""
     check: int
     """CRC-32 of a mask, or of the state in a snapshot or at the end of a relay; 0 for an update of values alone, and for sums.
 
@@ -124,6 +126,6 @@ def _named(kind: int, codec: int, value_type: int) -> str:
     words = [KINDS.get(kind, f"kind {kind}")]
     if codec != NONE:
         words.append(CODECS.get(codec, f"codec {codec}"))
-    if value_type:
-        words.append({1: "float32", 2: "float16"}.get(value_type, f"value type {value_type}"))
+    if value_type != NO_VALUES:
+        words.append(VALUE_TYPES.get(value_type, f"value type {value_type}"))
     return ", ".join(dict.fromkeys(words))

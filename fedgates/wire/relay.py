@@ -2,8 +2,8 @@
 
 Body: the CRC of the base state, u32. Then for each round from the base round to the one before the payload's: a byte, 1 if the
 round changed the state, and the number of its updates, u32; then each update: client u64, number of examples u32, ones u32,
-check u32, length u32, and as many bytes of body. All updates are of the kind that the method sends, with the codec and the value
-type in the relay's header.
+check u32, length u32, and as many bytes of body. All updates have the codec and the value type in the relay's header; their
+kind is not in it, as both ends know the kind of the run's updates.
 """
 
 import struct

@@ -3,56 +3,70 @@
 import zlib
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedgates.errors import WireError
 from fedgates.types import State, Votes, Weights
 from fedgates.wire import entropy, values, votes
 from fedgates.wire.context import CodingContext
-from fedgates.wire.header import COUNTS, ENTROPY, FLOAT32, MASK_AND_VALUES, NONE, VALUES, VOTES, seal, unseal
+from fedgates.wire.header import (
+    COUNTS,
+    ENTROPY,
+    FLOAT32,
+    MASK_AND_VALUES,
+    NO_VALUES,
+    NONE,
+    VALUES,
+    VALUES_FLOAT32,
+    VOTES,
+    VOTES_AND_TAIL,
+    seal,
+    unseal,
+)
 
 _SPARSE = 31 / 32
 """Share of nonzero weights above which dense coding is always smaller."""
-_FLOAT32 = values.VALUE_TYPES["float32"]
 _SCALAR, _VALUE = 8, 4
 """Bytes of a float64 and of a float32."""
 
 
 def state_crc(state: State) -> int:
-    """Return the CRC-32 of a state: of its trials as u32 (0 for weights), its scalars, its tail and its array, little-endian."""
+    """Return the CRC-32 of a state: of its trials as u32 (0 for weights), scalars, tail and array, little-endian."""
     trials = state.trials if isinstance(state, Votes) else 0
     array = state.votes.astype("<u4", copy=False) if isinstance(state, Votes) else state.values.astype("<f4", copy=False)
-    return zlib.crc32(array.data, zlib.crc32(_first(state), zlib.crc32(trials.to_bytes(4, "little"))))
+    return zlib.crc32(array.data, zlib.crc32(_scalars_and_tail(state), zlib.crc32(trials.to_bytes(4, "little"))))
 
 
 def pack_state(state: State, context: CodingContext, downlink: str = "votes") -> bytes:
     """Encode a server's state for the clients of round ``context.server_round``.
 
-    Scalars and the tail come first. `downlink` is the codec of votes: "float32", or any other value for range-coded votes. Weights are
-    float32, behind a mask of the nonzero ones where that is smaller.
+    Scalars come first, then the tail. `downlink` is the codec of votes: "float32", or any other value for range-coded votes.
+    Weights are float32, behind a mask of the nonzero ones where that is smaller.
 
     Raises
     ------
     ValueError
-        The number of scalars is not ``context.scalars``, the tail has not ``context.tail`` values, or one of them is not
-        finite.
+        The number of scalars is not ``context.scalars``, or that of the tail's values not ``context.tail``; or one of them is
+        not finite.
     """
-    first = _first(state)
-    tail = state.tail if isinstance(state, Votes) else np.empty(0, np.float32)
-    if len(tail) != context.tail or not np.isfinite(tail).all():
-        raise ValueError(f"a state with a tail of {len(tail)} values, expected {context.tail} finite ones")
+    first, tail = _scalars_and_tail(state), _tail(state)
     if len(state.scalars) != context.scalars or not np.isfinite(state.scalars).all():
         raise ValueError(f"a state with the scalars {state.scalars}, expected {context.scalars} finite ones")
+    if len(tail) != context.tail or not np.isfinite(tail).all():
+        raise ValueError(f"a state with a tail of {len(tail)} values, expected {context.tail} finite ones")
     if isinstance(state, Votes):
+        kind, value_type = (VOTES_AND_TAIL, VALUES_FLOAT32) if context.tail else (VOTES, NO_VALUES)
         codec, encode = (FLOAT32, votes.encode_float32) if downlink == "float32" else (COUNTS, votes.encode)
-        return seal(VOTES, codec, 0, context, state.trials, state_crc(state), first + encode(state.votes, state.trials))
+        body = first + encode(state.votes, state.trials)
+        return seal(kind, codec, value_type, context, state.trials, state_crc(state), body)
     own = state_crc(state)
-    dense = seal(VALUES, NONE, _FLOAT32, context, 0, own, first + values.encode(state.values, _FLOAT32))
+    dense = seal(VALUES, NONE, VALUES_FLOAT32, context, 0, own, first + values.encode(state.values, VALUES_FLOAT32))
     kept = state.values.view(np.uint32) != 0
     ones = int(np.count_nonzero(kept))
     if ones > _SPARSE * state.size:
         return dense
-    body = first + entropy.encode(kept.view(np.uint8), context) + values.encode(state.values[kept], _FLOAT32)
-    sparse = seal(MASK_AND_VALUES, ENTROPY, _FLOAT32, context, ones, own, body)
+    body = first + entropy.encode(kept.view(np.uint8), context) + values.encode(state.values[kept], VALUES_FLOAT32)
+    sparse = seal(MASK_AND_VALUES, ENTROPY, VALUES_FLOAT32, context, ones, own, body)
     return min(dense, sparse, key=len)
 
 
@@ -64,8 +78,7 @@ def unpack_state(data: bytes, context: CodingContext, downlink: str = "votes") -
     data : bytes
         A complete payload.
     context : CodingContext
-        Digest and layers of the reader's own network, and the numbers of scalars and of values in the tail of the method's
-        states.
+        Digest and layers of the reader's own network, and the numbers of scalars and tail values of the method's states.
     downlink : str
         Codec of votes.
 
@@ -75,25 +88,26 @@ def unpack_state(data: bytes, context: CodingContext, downlink: str = "votes") -
         The payload is not a complete, valid state of that network.
     """
     codec = FLOAT32 if downlink == "float32" else COUNTS
-    weights = () if context.tail else ((VALUES, NONE, _FLOAT32), (MASK_AND_VALUES, ENTROPY, _FLOAT32))
-    header, body = unseal(data, context, ((VOTES, codec, 0), *weights))
-    size, split, start = context.size, _SCALAR * context.scalars, _SCALAR * context.scalars + _VALUE * context.tail
+    weights = ((VALUES, NONE, VALUES_FLOAT32), (MASK_AND_VALUES, ENTROPY, VALUES_FLOAT32))
+    expected = ((VOTES_AND_TAIL, codec, VALUES_FLOAT32),) if context.tail else ((VOTES, codec, NO_VALUES), *weights)
+    header, body = unseal(data, context, expected)
+    size, split = context.size, _SCALAR * context.scalars
+    start = split + _VALUE * context.tail
     if len(body) < start:
-        beginning = f"{context.scalars} scalars" + (f" and {context.tail} values" if context.tail else "")
-        raise WireError(f"a body of {len(body)} bytes, expected it to begin with {beginning}")
+        after = f" and a tail of {context.tail} values" if context.tail else ""
+        raise WireError(f"a body of {len(body)} bytes, expected it to begin with {context.scalars} scalars{after}")
     scalars = tuple(np.frombuffer(body[:split], dtype="<f8").tolist())
     if not np.isfinite(scalars).all():
         raise WireError("a scalar is not finite")
-    tail = values.decode(body[split:start], context.tail, _FLOAT32)
-    body = body[start:]
+    tail, body = values.decode(body[split:start], context.tail, VALUES_FLOAT32), body[start:]
     state: State
-    if header.kind == VOTES:
+    if header.kind in {VOTES, VOTES_AND_TAIL}:
         decode = votes.decode_float32 if codec == FLOAT32 else votes.decode
         state = Votes(decode(body, size, header.number), header.number, scalars, tail=tail)
     elif header.kind == VALUES:
         if header.number:
             raise WireError(f"values with the number {header.number} in their header, expected 0")
-        state = Weights(values.decode(body, size, _FLOAT32), scalars)
+        state = Weights(values.decode(body, size, VALUES_FLOAT32), scalars)
     else:
         if header.number > size or 4 * header.number > len(body):
             raise WireError(f"{header.number} values of {size} weights in a body of {len(body)} bytes")
@@ -103,7 +117,7 @@ def unpack_state(data: bytes, context: CodingContext, downlink: str = "votes") -
         if ones != header.number:
             raise WireError(f"the mask has {ones} ones, its header says {header.number}")
         dense = np.zeros(size, dtype=np.float32)
-        nonzero = values.decode(body[split:], header.number, _FLOAT32)
+        nonzero = values.decode(body[split:], header.number, VALUES_FLOAT32)
         if (nonzero.view(np.uint32) == 0).any():
             raise WireError("one of the nonzero weights is zero")
         dense[kept.view(np.bool_)] = nonzero
@@ -113,7 +127,10 @@ def unpack_state(data: bytes, context: CodingContext, downlink: str = "votes") -
     return state, header.server_round
 
 
-def _first(state: State) -> bytes:
-    """Return what comes before a state's array."""
-    tail = state.tail.astype("<f4", copy=False).tobytes() if isinstance(state, Votes) else b""
-    return np.array(state.scalars, dtype="<f8").tobytes() + tail
+def _tail(state: State) -> NDArray[np.float32]:
+    return state.tail if isinstance(state, Votes) else np.empty(0, np.float32)
+
+
+def _scalars_and_tail(state: State) -> bytes:
+    """Return what the body of a snapshot begins with."""
+    return np.array(state.scalars, dtype="<f8").tobytes() + _tail(state).astype("<f4", copy=False).tobytes()

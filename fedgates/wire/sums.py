@@ -1,45 +1,69 @@
-"""Sums over a client's examples, which answer a measurement: of batch norms, or of the features of each class."""
+"""Sums over a client's examples, float64 ``[m]``, by which it answers a final pass; both ends know m.
+
+Two sorts of them exist: those of batch-norm statistics, and those of features by class.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedgates.errors import WireError
 from fedgates.wire.context import CodingContext
-from fedgates.wire.header import NONE, SUMS, expect_length, seal, unseal
+from fedgates.wire.header import NONE, SUMS, VALUES_FLOAT64, expect_length, seal, unseal
 
-NORMS, FEATURES = 1, 2
-"""Which sums: of the inputs of batch norms by channel, or of the last layer's inputs by class."""
-_WIDTH = 8
+BATCH_NORM, CLASS_FEATURES = 1, 2
+NAMES = {BATCH_NORM: "batch-norm statistics", CLASS_FEATURES: "features by class"}
+_DTYPE = np.dtype("<f8")
 
 
 def pack_sums(sums: NDArray[np.float64], context: CodingContext, which: int) -> bytes:
-    """Encode sums ``[m]``.
+    """Encode a client's sums ``[m]``.
+
+    Parameters
+    ----------
+    sums : ndarray
+        Finite float64.
+    context : CodingContext
+        Network, and the round that the sums answer.
+    which : int
+        :data:`BATCH_NORM` or :data:`CLASS_FEATURES`.
 
     Raises
     ------
     ValueError
-        One is not finite.
+        A sum is not finite.
     """
     if not np.isfinite(sums).all():
-        raise ValueError("sums that are not finite")
-    return seal(SUMS, NONE, 0, context, which, 0, sums.astype("<f8").tobytes())
+        raise ValueError(f"sums of {NAMES[which]}: one is not finite")
+    return seal(SUMS, NONE, VALUES_FLOAT64, context, which, 0, sums.astype(_DTYPE).tobytes())
 
 
 def unpack_sums(data: bytes, context: CodingContext, which: int, count: int) -> NDArray[np.float64]:
-    """Decode ``[count]`` sums.
+    """Decode a client's sums; the inverse of :func:`pack_sums`.
+
+    Parameters
+    ----------
+    data : bytes
+        A complete payload.
+    context, which
+        As for :func:`pack_sums`.
+    count : int
+        Number of sums m.
 
     Raises
     ------
     WireError
-        The payload is not a complete answer to this measurement of that network, or a sum is not finite.
+        The payload is not `count` finite sums of this kind, for that network and that round.
     """
-    header, body = unseal(data, context, ((SUMS, NONE, 0),))
+    header, body = unseal(data, context, ((SUMS, NONE, VALUES_FLOAT64),))
     if header.server_round != context.server_round:
         raise WireError(f"round {header.server_round}, expected {context.server_round}")
-    if header.number != which or header.check:
-        raise WireError(f"sums {header.number} with check {header.check:08x} in their header, expected {which} and 0")
-    expect_length(body, _WIDTH * count)
-    sums = np.frombuffer(body, dtype="<f8").astype(np.float64)
+    if header.number != which:
+        found = NAMES.get(header.number, f"number {header.number}")
+        raise WireError(f"sums of {found}, expected {NAMES[which]}")
+    if header.check:
+        raise WireError(f"sums with check {header.check:08x} in their header, expected 0")
+    expect_length(body, _DTYPE.itemsize * count)
+    sums: NDArray[np.float64] = np.frombuffer(body, dtype=_DTYPE).astype(np.float64)
     if not np.isfinite(sums).all():
         raise WireError("a sum is not finite")
     return sums

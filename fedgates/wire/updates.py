@@ -18,6 +18,7 @@ from fedgates.wire.header import (
     MASK,
     MASK_AND_TAIL,
     MASK_AND_VALUES,
+    NO_VALUES,
     NONE,
     PACKED,
     SAMPLED,
@@ -52,27 +53,25 @@ def pack_update(
     Parameters
     ----------
     update : Update
-        A mask, values, or both; or a mask and a tail of ``context.tail`` values, which do not depend on it. The codec
-        ``sampled`` sends a fresh sample of its ``theta`` in place of its mask.
+        A mask, values, a mask and values, or a mask and a tail of ``context.tail`` values. The codec ``sampled`` sends a fresh
+        sample of its ``theta`` in place of its mask.
     context : CodingContext
         What the server also knows about the round that the update answers.
     uplink : str
         Codec of the mask: packed, entropy, side-info or sampled.
     value_type : str
-        float32 or float16.
+        Type of the values or the tail: float32 or float16.
     extra_bits : float
         For ``sampled``: bits per block beyond its KL divergence, from 0 to below 8.
 
     Raises
     ------
     ValueError
-        The update has neither a mask nor values, their shapes do not fit the network, it has a tail where none is expected or
-        none where one is, or the codec does not apply to it.
+        The update has neither a mask nor values, their shapes do not fit the network, or the codec does not apply to it. Or it
+        has another tail than ``context.tail`` values, or a tail and values.
     """
     size, number = context.size, VALUE_TYPES[value_type]
-    tail = 0 if update.tail is None else len(update.tail)
-    if tail != context.tail or (tail and (update.mask is None or update.values is not None)):
-        raise ValueError(f"a tail of {tail} values, expected {context.tail}, beside a mask alone")
+    _expect_tail(update, context.tail)
     if update.mask is None:
         if update.values is None:
             raise ValueError("an update needs a mask, or values, or both")
@@ -93,10 +92,10 @@ def pack_update(
     else:
         body = _LOSSLESS[codec].encode(unpack(mask, size), context)
     ones, check = count_ones(mask), zlib.crc32(mask.data)
-    if update.tail is not None and tail:
+    if update.tail is not None:
         return seal(MASK_AND_TAIL, codec, number, context, ones, check, body + values.encode(update.tail, number))
     if update.values is None:
-        return seal(MASK, codec, 0, context, ones, check, body)
+        return seal(MASK, codec, NO_VALUES, context, ones, check, body)
     _expect_values(update.values, ones)
     return seal(MASK_AND_VALUES, codec, number, context, ones, check, body + values.encode(update.values, number))
 
@@ -119,7 +118,10 @@ def unpack_update(
     ------
     WireError
         The payload is not a complete, valid update of that network, for that round, of that kind.
+    ValueError
+        `kind` is "mask and tail" and ``context.tail`` 0, or `kind` another and ``context.tail`` not 0.
     """
+    expect_tail_of_kind(kind, context.tail)
     header, body = unseal(data, context, (payload_type(kind, uplink, value_type),))
     if header.server_round != context.server_round:
         raise WireError(f"round {header.server_round}, expected {context.server_round}")
@@ -138,7 +140,14 @@ def payload_type(kind: UpdateKind, uplink: str, value_type: str) -> tuple[int, i
     if number == MASK_AND_VALUES and uplink == "sampled":
         raise ValueError("uplink sampled draws a new mask: expected updates without values")
     codec = NONE if number == VALUES else CODEC_NUMBERS[uplink]
-    return number, codec, 0 if number == MASK else VALUE_TYPES[value_type]
+    return number, codec, NO_VALUES if number == MASK else VALUE_TYPES[value_type]
+
+
+def expect_tail_of_kind(kind: UpdateKind, tail: int) -> None:
+    """Raise :class:`ValueError` unless updates of this kind can have a tail of `tail` values."""
+    if (kind == "mask and tail") != (tail > 0):
+        wanted = "at least 1" if kind == "mask and tail" else '0, or the kind "mask and tail"'
+        raise ValueError(f'a tail of {tail} values in updates of kind "{kind}", expected {wanted}')
 
 
 def read_body(header: Header, body: memoryview, context: CodingContext) -> Update:
@@ -156,21 +165,30 @@ def read_body(header: Header, body: memoryview, context: CodingContext) -> Updat
         return Update(mask=None, values=values.decode(body, size, header.value_type))
     if header.number > size:
         raise WireError(f"a mask with {header.number} ones in {size} gates")
-    numbers = context.tail if header.kind == MASK_AND_TAIL else header.number
-    length = numbers * values.width(header.value_type) if header.value_type else 0
-    if length > len(body):
-        raise WireError(f"a body of {len(body)} bytes, expected at least {length} for the values")
-    split = len(body) - length
+    count = {MASK: 0, MASK_AND_VALUES: header.number, MASK_AND_TAIL: context.tail}[header.kind]
+    values_size = count * values.width(header.value_type) if count else 0
+    if values_size > len(body):
+        raise WireError(f"a body of {len(body)} bytes, expected at least {values_size} for the values")
+    split = len(body) - values_size
     decode = sampled.decode if header.codec == SAMPLED else _LOSSLESS[header.codec].decode
     mask = pack(decode(body[:split], context).view(np.bool_))
     if count_ones(mask) != header.number:
         raise WireError(f"the mask has {count_ones(mask)} ones, its header says {header.number}")
     if zlib.crc32(mask.data) != header.check:
         raise WireError("the decoded mask does not match its CRC: sender and reader do not have the same state")
-    if not header.value_type:
+    if header.kind == MASK:
         return Update(mask=mask)
-    found = values.decode(body[split:], numbers, header.value_type)
-    return Update(mask=mask, tail=found) if header.kind == MASK_AND_TAIL else Update(mask=mask, values=found)
+    decoded = values.decode(body[split:], count, header.value_type)
+    return Update(mask=mask, tail=decoded) if header.kind == MASK_AND_TAIL else Update(mask=mask, values=decoded)
+
+
+def _expect_tail(update: Update, expected: int) -> None:
+    if update.tail is not None and (update.mask is None or update.values is not None):
+        raise ValueError("a tail beside values, expected a tail beside a mask alone")
+    if update.tail is None and expected:
+        raise ValueError(f"an update without a tail, expected one of {expected} values")
+    if update.tail is not None and (not expected or len(update.tail) != expected):
+        raise ValueError(f"a tail of {len(update.tail)} values, expected {expected or 'no tail'}")
 
 
 def _expect_values(values: NDArray[np.float32], expected: int) -> None:

@@ -46,7 +46,7 @@ def refused(case: Case, payload: bytes) -> str:
         reason = str(error)
     else:
         reason = ""
-        expect_valid(found, case.context.size)
+        expect_valid(case, found)
     assert reason.splitlines() == [reason][: bool(reason)]
     return reason
 

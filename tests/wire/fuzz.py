@@ -101,15 +101,19 @@ def forged(case: Case, payload: bytes) -> bytes:
         body = memoryview(payload)[HEADER_SIZE:]
         if case.sort == "relay":
             return _forged_relay(case, payload)
-        if header.kind in {1, 4} and case.sort == "update":
-            tail = header.number * values.width(header.value_type) if header.value_type else 0
-            mask = pack(MASKS[case.codec](body[: len(body) - tail], case.context).view(np.bool_))
+        if case.sort == "sums":
+            return with_field(with_field(payload, "number", case.which), "check", 0)
+        if header.kind in {1, 4, 6} and case.sort == "update":
+            count = case.context.tail if header.kind == 6 else header.number
+            behind = count * values.width(header.value_type) if header.value_type else 0
+            mask = pack(MASKS[case.codec](body[: len(body) - behind], case.context).view(np.bool_))
             payload = with_field(payload, "check", zlib.crc32(mask.data))
-            return payload if header.value_type else with_field(payload, "number", count_ones(mask))
+            return payload if header.kind == 4 else with_field(payload, "number", count_ones(mask))
         scalars, body = tuple(np.frombuffer(body[: 8 * case.context.scalars], "<f8").tolist()), body[8 * case.context.scalars :]
-        if header.kind == 2:
+        if header.kind in {2, 7}:
+            tail, body = np.frombuffer(body[: 4 * case.context.tail], "<f4"), body[4 * case.context.tail :]
             decode = votes.decode_float32 if case.codec == "float32" else votes.decode
-            state = Votes(decode(body, case.context.size, header.number), header.number, scalars)
+            state = Votes(decode(body, case.context.size, header.number), header.number, scalars, tail=tail)
         else:
             split = len(body) - 4 * header.number
             kept = entropy.decode(body[:split], case.context).view(np.bool_) if header.kind == 4 else slice(None)
@@ -166,7 +170,7 @@ def judge(case: Case, payload: bytes, tally: RoundRecord, *, fits: bool) -> None
         tally.rejected += 1
         tally.reasons[general(reason)] += 1
         return
-    expect_valid(found, case.context.size)
+    expect_valid(case, found)
     tally.accepted += 1
     if not fits:
         raise AssertionError(f"{case.name}: a damaged payload was let through: {payload.hex()}")
@@ -212,11 +216,11 @@ def fuzz(name: str, mutations: int, seed: int = 0) -> RoundRecord:
 def table(tallies: list[RoundRecord]) -> str:
     """A line a case, then the reasons of all."""
     lines = [
-        f"{'payload':<38} {'mutations':>9} {'rejected':>9} {'accepted':>9} {'recoded':>8} {'slowest ms':>10} {'memory':>7}"
+        f"{'payload':<39} {'mutations':>9} {'rejected':>9} {'accepted':>9} {'recoded':>8} {'slowest ms':>10} {'memory':>7}"
     ]
     for t in tallies:
         counts = f"{t.rejected + t.accepted:>9} {t.rejected:>9} {t.accepted:>9} {t.recoded:>8}"
-        lines.append(f"{t.name:<38} {counts} {1000 * t.slowest:>10.1f} {t.memory:>7.2f}")
+        lines.append(f"{t.name:<39} {counts} {1000 * t.slowest:>10.1f} {t.memory:>7.2f}")
     reasons = sum((t.reasons for t in tallies), Counter())
     return "\n".join([*lines, "", *(f"{count:>9} {reason}" for reason, count in reasons.most_common())])
 

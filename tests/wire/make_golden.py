@@ -7,7 +7,8 @@ number in it has to be drawn again. Masks are strings of 0 and 1 in the order of
 import json
 from pathlib import Path
 
-from wire_cases import Case, cases
+import numpy as np
+from wire_cases import Case, Found, cases
 
 from fedgates.types import State, Update, Votes
 
@@ -21,16 +22,20 @@ def state_as_json(state: State | None) -> dict | None:
         return None
     scalars = {"scalars": list(state.scalars)} if state.scalars else {}
     if isinstance(state, Votes):
-        return {"trials": state.trials, "votes": state.votes.tolist(), **scalars}
+        tail = {"tail": state.tail.tolist()} if len(state.tail) else {}
+        return {"trials": state.trials, "votes": state.votes.tolist(), **scalars, **tail}
     return {"weights": state.values.tolist(), **scalars}
 
 
-def found_as_json(found: Update | tuple[State, int], size: int) -> dict:
+def found_as_json(found: Found, size: int) -> dict:
     """The content of a payload."""
+    if isinstance(found, np.ndarray):
+        return {"sums": found.tolist()}
     if not isinstance(found, Update):
         return {"round": found[1], "state": state_as_json(found[0])}
     mask = None if found.mask is None else "".join(map(str, found.gates(size).tolist()))
-    return {"mask": mask, "values": None if found.values is None else found.values.tolist()}
+    tail = {} if found.tail is None else {"tail": found.tail.tolist()}
+    return {"mask": mask, "values": None if found.values is None else found.values.tolist(), **tail}
 
 
 def case_as_json(case: Case) -> dict:
@@ -47,6 +52,8 @@ def case_as_json(case: Case) -> dict:
         "seed": context.seed,
         "client": context.client,
         **({"scalars": context.scalars} if context.scalars else {}),
+        **({"tail": context.tail} if context.tail else {}),
+        **({"which": case.which, "count": case.count} if case.sort == "sums" else {}),
         "state": state_as_json(context.state),
         "base": case.base and {"round": case.base.server_round, "state": state_as_json(case.base.state)},
         "payload": case.payload.hex(),

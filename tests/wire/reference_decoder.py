@@ -18,7 +18,7 @@ from typing import NamedTuple
 from integer_range_decoder import STATE, WORD, IntegerRangeDecoder, edges
 
 HEADER_SIZE, VERSION = 36, 2
-MASK, VOTES, VALUES, BOTH, RELAY = 1, 2, 3, 4, 5
+MASK, VOTES, VALUES, BOTH, RELAY, MASK_AND_TAIL, VOTES_AND_TAIL, SUMS = range(1, 9)
 NONE, PACKED, ENTROPY, SIDE_INFO, SAMPLED, COUNTS, FLOAT32 = range(7)
 Sort = tuple[int, int, int]
 
@@ -31,6 +31,7 @@ class Votes(NamedTuple):
     votes: list[int]
     trials: int
     scalars: tuple[float, ...] = ()
+    tail: tuple[int, ...] = ()
 
 
 class Weights(NamedTuple):
@@ -41,6 +42,7 @@ class Weights(NamedTuple):
 class Update(NamedTuple):
     mask: list[int] | None
     values: list[int] | None
+    tail: list[int] | None = None
     examples: int = 1
 
 
@@ -53,6 +55,7 @@ class CodingContext:
     seed: int = 0
     client: int = 0
     scalars: int = 0
+    tail: int = 0
 
     @property
     def size(self) -> int:
@@ -304,7 +307,8 @@ def values(body: bytes, count: int, value_type: int) -> list[int]:
 def crc(state: Votes | Weights) -> int:
     trials = state.trials if isinstance(state, Votes) else 0
     scalars = struct.pack(f"<{len(state.scalars)}d", *state.scalars)
-    return zlib.crc32(u32s([trials]) + scalars + u32s(state[0]))
+    tail = state.tail if isinstance(state, Votes) else ()
+    return zlib.crc32(u32s([trials]) + scalars + u32s(tail) + u32s(state[0]))
 
 
 # --- payloads
@@ -328,13 +332,15 @@ def unseal(payload: bytes, context: CodingContext, *sorts: Sort) -> tuple[Header
 
 
 def masked(header: Header, body: bytes, context: CodingContext) -> tuple[list[int], list[int] | None]:
-    _, codec, value_type = header.sort
-    tail = header.number * (0, 4, 2)[value_type]
-    expect(header.number <= context.size and tail <= len(body), "a number")
-    split = len(body) - tail
+    """A mask, and the values behind it: at its ones, or a tail."""
+    kind, codec, value_type = header.sort
+    count = context.tail if kind == MASK_AND_TAIL else header.number
+    width = (0, 4, 2)[value_type]
+    expect(header.number <= context.size and count * width <= len(body), "a number")
+    split = len(body) - count * width
     mask = MASKS[codec](body[:split], context)
     expect(sum(mask) == header.number, "not as many ones")
-    return mask, values(body[split:], header.number, value_type) if value_type else None
+    return mask, values(body[split:], count, value_type) if value_type else None
 
 
 def update_of(header: Header, body: bytes, context: CodingContext) -> Update:
@@ -343,7 +349,7 @@ def update_of(header: Header, body: bytes, context: CodingContext) -> Update:
         return Update(None, values(body, context.size, header.sort[2]))
     mask, found = masked(header, body, context)
     expect(zlib.crc32(packed(mask)) == header.check, "another mask")
-    return Update(mask, found)
+    return Update(mask, None, found) if header.sort[0] == MASK_AND_TAIL else Update(mask, found)
 
 
 def decode_update(payload: bytes, context: CodingContext, sort: Sort) -> Update:
@@ -353,15 +359,17 @@ def decode_update(payload: bytes, context: CodingContext, sort: Sort) -> Update:
 
 
 def decode_state(payload: bytes, context: CodingContext, codec: int) -> tuple[Votes | Weights, int]:
-    header, body = unseal(payload, context, (VOTES, codec, 0), (VALUES, NONE, 1), (BOTH, ENTROPY, 1))
+    bare = (VOTES, codec, 0), (VALUES, NONE, 1), (BOTH, ENTROPY, 1)
+    header, body = unseal(payload, context, *([(VOTES_AND_TAIL, codec, 1)] if context.tail else bare))
     at = 8 * context.scalars
-    expect(len(body) >= at, "scalars")
+    expect(len(body) >= at + 4 * context.tail, "scalars and a tail")
     scalars, body = struct.unpack_from(f"<{context.scalars}d", body), body[at:]
     expect(all(number - number == 0 for number in scalars), "a scalar that is not finite")
+    tail, body = tuple(values(body[: 4 * context.tail], context.tail, 1)), body[4 * context.tail :]
     state: Votes | Weights
-    if header.sort[0] == VOTES:
+    if header.sort[0] in {VOTES, VOTES_AND_TAIL}:
         read = float32s if codec == FLOAT32 else counts
-        state = Votes(read(body, context.size, header.number), header.number, scalars)
+        state = Votes(read(body, context.size, header.number), header.number, scalars, tail)
     elif header.sort[0] == VALUES:
         expect(not header.number, "a number")
         state = Weights(values(body, context.size, 1), scalars)
@@ -374,13 +382,22 @@ def decode_state(payload: bytes, context: CodingContext, codec: int) -> tuple[Vo
     return state, header.round
 
 
+def decode_sums(payload: bytes, context: CodingContext, which: int, count: int) -> list[float]:
+    header, body = unseal(payload, context, (SUMS, NONE, 3))
+    expect(header.round == context.round and header.number == which and not header.check, "other sums")
+    expect(len(body) == 8 * count, "a length")
+    found = list(struct.unpack(f"<{count}d", body))
+    expect(all(number - number == 0 for number in found), "a sum that is not finite")
+    return found
+
+
 Aggregate = Callable[[Votes | Weights, Iterator[Update], int], Votes | Weights]
 
 
 def decode_relay(
-    payload: bytes, base: tuple[Votes | Weights, int], context: CodingContext, codec: int, value_type: int, aggregate: Aggregate
+    payload: bytes, base: tuple[Votes | Weights, int], context: CodingContext, sort: Sort, aggregate: Aggregate
 ) -> tuple[Votes | Weights, int]:
-    header, body = unseal(payload, context, (RELAY, codec, value_type))
+    header, body = unseal(payload, context, (RELAY, *sort[1:]))
     state, at = base[0], 0
 
     def read(form: str) -> tuple[int, ...]:
@@ -390,7 +407,6 @@ def decode_relay(
         return struct.unpack_from(form, body, at - struct.calcsize(form))
 
     expect(header.number == base[1] <= header.round and read("<I") == (crc(state),), "another base")
-    sort = (VALUES if codec == NONE else BOTH if value_type else MASK, codec, value_type)
     for server_round in range(header.number, header.round):
         now, updates = replace(context, round=server_round, state=state), list[Update]()
         changed, number = read("<BI")

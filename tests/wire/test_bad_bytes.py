@@ -40,6 +40,14 @@ M, MV, V, S, C = (
 )
 E, X, R, W = "mask, entropy", "mask, sampled", "relay of mask, packed", "weights"
 VOTES, MANY, FLOAT, NONE, FEW = "votes of 10", "votes of 5000", "votes of 10, float32", "votes, no trials", "weights, a few"
+MT, XT, VT, NT, RT = (
+    "mask and tail, packed, float32",
+    "mask and tail, sampled, float16",
+    "votes of 10, scalars, tail",
+    "votes, no trials, tail",
+    "relay of mask and tail, packed, float16",
+)
+SUMS = "sums of features by class"
 SIZE = sum(LAYERS)
 HEADERS = [
     bad(M, b"", "0 bytes, expected a header of 36"),
@@ -85,6 +93,30 @@ HEADERS = [
     field(R, "server_round", 6, r"\d+ bytes after the last update"),
     field(R, "server_round", 8, r"a relay of \d+ bytes, expected at least"),
     field(R, "check", 1, "the updates do not lead to the server's state"),
+    field(MT, "kind", 4, "a payload of mask and values, packed, float32, expected mask and tail, packed, float32"),
+    field(MT, "kind", 1, "a payload of mask, packed, float32, expected mask and tail, packed, float32"),
+    field(M, "kind", 6, "a payload of mask and tail, packed, expected mask, packed"),
+    field(MT, "value_type", 0, "a payload of mask and tail, packed, expected mask and tail, packed, float32"),
+    field(MT, "value_type", 2, "mask and tail, packed, float16, expected mask and tail, packed, float32"),
+    field(MT, "value_type", 3, "mask and tail, packed, float64, expected mask and tail, packed, float32"),
+    field(MT, "server_round", ROUND - 1, "round 6, expected 7"),
+    field(MT, "number", SIZE + 1, f"a mask with {SIZE + 1} ones in {SIZE} gates"),
+    field(MT, "number", 5, r"the mask has \d+ ones, its header says 5"),
+    field(MT, "check", 1, "the decoded mask does not match its CRC: sender and reader do not have the same state"),
+    field(XT, "check", 1, "the decoded mask does not match its CRC: sender and reader do not have the same state"),
+    field(VT, "kind", 2, "a payload of votes, float32, expected votes and tail, votes, float32"),
+    field(VT, "value_type", 0, "a payload of votes and tail, votes, expected votes and tail, votes, float32"),
+    field(VT, "value_type", 2, "a payload of votes and tail, votes, float16, expected votes and tail, votes, float32"),
+    field(VT, "check", 1, "the decoded state does not match its CRC"),
+    field(RT, "value_type", 1, "a payload of relay, packed, float32, expected relay, packed, float16"),
+    field(RT, "check", 1, "the updates do not lead to the server's state"),
+    field(SUMS, "kind", 3, "a payload of values, float64, expected sums, float64"),
+    field(SUMS, "codec", 1, "a payload of sums, packed, float64, expected sums, float64"),
+    field(SUMS, "value_type", 1, "a payload of sums, float32, expected sums, float64"),
+    field(SUMS, "server_round", ROUND + 1, "round 8, expected 7"),
+    field(SUMS, "number", 1, "sums of batch-norm statistics, expected features by class"),
+    field(SUMS, "number", 3, "sums of number 3, expected features by class"),
+    field(SUMS, "check", 1, "sums with check 00000001 in their header, expected 0"),
     bad(M, SOUND[M].payload[:32] + b"\0\0\0\0" + SOUND[M].payload[36:], "checksum does not match: the payload is damaged"),
 ]
 LAST = SIZE % 8
@@ -154,6 +186,29 @@ BODIES = [
     body(R, lambda b: b + b"\0", "1 bytes after the last update"),
     body(R, lambda b: b[:-1], r"a relay of \d+ bytes, expected at least \d+"),
     body(R, lambda b: b[:-1] + bytes([b[-1] ^ 1]), "the mask (has|is not)"),
+    body(MT, lambda b: b[:-4] + NAN, "a value is not finite"),
+    body(MT, lambda b: b[:-4] + INF, "a value is not finite"),
+    body(MT, lambda b: b[:-4], "a body of 13 bytes, expected 17"),
+    body(MT, lambda b: b + b"\0" * 4, "a body of 21 bytes, expected 17"),
+    body(MT, lambda b: b[:19], "a body of 19 bytes, expected at least 20 for the values"),
+    body(MT, lambda b: b[:16] + bytes([b[16] | 1 << LAST]) + b[17:], "bits beyond the last gate are not zero"),
+    body(XT, lambda b: b[:-2] + b"\0\x7c", "a value is not finite"),
+    body(XT, lambda b: b[:9], "a body of 9 bytes, expected at least 10 for the values"),
+    body(XT, lambda b: b[:11], "a body of 1 bytes, expected"),
+    body(VT, lambda b: b[:43], "a body of 43 bytes, expected it to begin with 3 scalars and a tail of 5 values"),
+    body(VT, lambda b: b[:8] + struct.pack("<d", np.nan) + b[16:], "a scalar is not finite"),
+    body(VT, lambda b: b[:40] + NAN + b[44:], "a value is not finite"),
+    body(VT, lambda b: b[:40] + INF + b[44:], "a value is not finite"),
+    body(VT, lambda b: b[:40] + bytes([b[40] ^ 1]) + b[41:], "the decoded state does not match its CRC"),
+    body(NT, lambda b: b + b"\0" * 4, "a body of 4 bytes, expected 0"),
+    body(NT, lambda b: b[:-4], "a body of 16 bytes, expected it to begin with 0 scalars and a tail of 5 values"),
+    body(RT, lambda b: b[:-2] + b"\0\x7e", "a value is not finite"),
+    body(RT, lambda b: b[:-2] + bytes([b[-2] ^ 1]) + b[-1:], "the updates do not lead to the server's state"),
+    body(RT, lambda b: b[:-1], r"a relay of \d+ bytes, expected at least \d+"),
+    body(SUMS, lambda b: b[:-1], "a body of 47 bytes, expected 48"),
+    body(SUMS, lambda b: b + b"\0" * 8, "a body of 56 bytes, expected 48"),
+    body(SUMS, lambda b: b[:-8] + struct.pack("<d", np.nan), "a sum is not finite"),
+    body(SUMS, lambda b: struct.pack("<d", np.inf) + b[8:], "a sum is not finite"),
 ]
 
 

@@ -242,3 +242,18 @@ def test_a_round_of_more_than_four_bytes_a_gate_is_not_kept():
     server.heard(1)
     server.close(2)  # later rounds are relayed again
     assert peek(server.payload(1)).kind == RELAY
+
+
+def test_a_rounds_updates_have_room_for_their_tails():
+    codec = Codec(WireOptions(uplink="packed", downlink="relay"), LAYERS, DIGEST, "mask and tail", tail=SIZE)
+    state = votes_of(np.random.default_rng(0), SIZE, TRIALS)
+    opened = VersionedState(Votes(state.votes, TRIALS, tail=np.ones(SIZE, np.float32)), 1)
+    broadcast = Broadcast(codec, 256)
+    broadcast.open(opened, codec.pack_state(opened.state, 1))
+    update = Update(np.zeros(-(-SIZE // 8), np.uint8), tail=np.zeros(SIZE, np.float32))
+    payload = codec.pack_update(update, opened, 2)
+    assert 4 * SIZE < len(payload) < 8 * SIZE  # more than four bytes a gate, less than four a gate and a value
+    broadcast.collect(AcceptedUpdate(2, 1, payload))
+    assert len(broadcast._collected) == 1
+    broadcast.collect(AcceptedUpdate(3, 1, payload))
+    assert not broadcast._collected

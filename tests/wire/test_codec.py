@@ -10,6 +10,7 @@ from fedgates.errors import WireError
 from fedgates.types import Update, Votes, pack
 from fedgates.wire import AcceptedUpdate, VersionedState, describe, state_crc
 from fedgates.wire.codec import Codec, WireOptions
+from fedgates.wire.sums import BATCH_NORM
 
 LAYERS = (60 * 30, 30, 30 * 10, 10)
 SIZE = sum(LAYERS)
@@ -17,8 +18,8 @@ OPTIONS = WireOptions(seed=5)
 UPLINKS = ["packed", "entropy", "side-info", "sampled"]
 
 
-def codec(digest=DIGEST, update_kind="mask", **changes):
-    return Codec(replace(OPTIONS, **changes), LAYERS, digest, update_kind)
+def codec(digest=DIGEST, update_kind="mask", tail=0, **changes):
+    return Codec(replace(OPTIONS, **changes), LAYERS, digest, update_kind, tail=tail)
 
 
 def mask_update(state, seed=0):
@@ -124,3 +125,50 @@ def test_a_relay_leads_from_a_known_state_to_the_servers(known, uplink):
     for base in (None, replace(known, server_round=5), VersionedState(state, 4)):
         with pytest.raises(WireError, match="updates since"):
             mine.apply_relay(payload, base, add)
+
+
+@pytest.mark.parametrize("value_type", ["float32", "float16"])
+@pytest.mark.parametrize("uplink", UPLINKS)
+def test_tails_go_up_and_down_and_in_relays(known, uplink, value_type):
+    mine = codec(update_kind="mask and tail", tail=3, uplink=uplink, value_type=value_type, downlink="relay")
+    opened = VersionedState(replace(known.state, tail=np.array([0.1, -0.0, 1e30], np.float32)), 4)
+    snapshot = mine.pack_state(opened.state, 4)
+    assert describe(snapshot) == "votes and tail, votes, float32"
+    assert content((mine.unpack_state(snapshot).state, 4)) == content((opened.state, 4))
+    sent = replace(mask_update(opened.state), tail=np.array([0.5, -2, 8], np.float32))
+    payload = mine.pack_update(sent, opened, 1)
+    assert describe(payload) == f"mask and tail, {uplink}, {value_type}"
+    found = mine.unpack_update(payload, opened, 1)
+    assert found.tail.tolist() == [0.5, -2, 8]
+    assert uplink == "sampled" or found.mask.tobytes() == sent.mask.tobytes()
+
+    def rule(state, updates, server_round):
+        (update,) = updates
+        return replace(add(state, [update], server_round), tail=update.tail)
+
+    state = rule(opened.state, [found], 4)
+    relay = mine.pack_relay((4, state_crc(opened.state)), [[AcceptedUpdate(1, 9, payload)]], VersionedState(state, 5))
+    assert describe(relay) == f"relay, {uplink}, {value_type}"
+    assert content((mine.apply_relay(relay, opened, rule).state, 5)) == content((state, 5))
+
+
+@pytest.mark.parametrize(
+    ("kind", "tail", "message"),
+    [
+        ("mask and tail", 0, 'a tail of 0 values in updates of kind "mask and tail", expected at least 1'),
+        ("mask", 1, 'a tail of 1 values in updates of kind "mask", expected 0, or the kind "mask and tail"'),
+        ("values", 1, 'a tail of 1 values in updates of kind "values", expected 0'),
+    ],
+)
+def test_a_tail_goes_with_one_kind_of_updates(kind, tail, message):
+    with pytest.raises(ValueError, match=message):
+        codec(update_kind=kind, tail=tail)
+
+
+def test_sums_go_there_and_back():
+    payload = codec().pack_sums(np.array([1.5, -2.0]), 7, BATCH_NORM)
+    assert codec().unpack_sums(payload, 7, BATCH_NORM, 2).tolist() == [1.5, -2.0]
+    with pytest.raises(WireError, match="round 7, expected 8"):
+        codec().unpack_sums(payload, 8, BATCH_NORM, 2)
+    with pytest.raises(WireError, match="network digest"):
+        codec(digest=b"othernet").unpack_sums(payload, 7, BATCH_NORM, 2)

@@ -36,18 +36,21 @@ networks = st.lists(st.integers(1, 70), min_size=1, max_size=10).map(tuple)
 
 def to_reference(state):
     if isinstance(state, Votes):
-        return reference.Votes(state.votes.tolist(), state.trials, state.scalars)
+        return reference.Votes(state.votes.tolist(), state.trials, state.scalars, tuple(state.tail.view(np.uint32).tolist()))
     return state and reference.Weights(state.values.view(np.uint32).tolist(), state.scalars)
 
 
 def to_ours(found):
     if isinstance(found, reference.Votes):
-        return Votes(np.array(found.votes, np.uint32), found.trials, found.scalars)
+        return Votes(np.array(found.votes, np.uint32), found.trials, found.scalars, tail=floats_of(found.tail))
     if isinstance(found, reference.Weights):
-        return Weights(np.array(found.values, np.uint32).view(np.float32), found.scalars)
+        return Weights(floats_of(found.values), found.scalars)
     mask = None if found.mask is None else pack(np.array(found.mask, np.bool_))
-    values = None if found.values is None else np.array(found.values, np.uint32).view(np.float32)
-    return Update(mask, values, num_examples=found.examples)
+    return Update(mask, floats_of(found.values), floats_of(found.tail), num_examples=found.examples)
+
+
+def floats_of(bits):
+    return None if bits is None else np.array(bits, np.uint32).view(np.float32)
 
 
 def rule(state, updates, server_round):
@@ -57,8 +60,10 @@ def rule(state, updates, server_round):
 def read_by_reference(case, payload):
     context, own = case.context, to_reference(case.context.state)
     here = reference.CodingContext(
-        context.digest, context.layers, context.server_round, own, context.seed, context.client, context.scalars
+        context.digest, context.layers, context.server_round, own, context.seed, context.client, context.scalars, context.tail
     )
+    if case.sort == "sums":
+        return np.array(reference.decode_sums(payload, here, case.which, case.count))
     if case.sort == "state":
         state, server_round = reference.decode_state(payload, here, CODECS["float32" if case.codec == "float32" else "votes"])
         return to_ours(state), server_round
@@ -66,7 +71,7 @@ def read_by_reference(case, payload):
     if case.sort == "update":
         return to_ours(reference.decode_update(payload, here, sort))
     base = to_reference(case.base.state), case.base.server_round
-    state, server_round = reference.decode_relay(payload, base, here, *sort[1:], rule)
+    state, server_round = reference.decode_relay(payload, base, here, sort, rule)
     return to_ours(state), server_round
 
 
@@ -214,7 +219,7 @@ def test_another_base_round_network_or_sort_is_refused_by_both():
             replace(case, context=replace(context, digest=bytes(8))),
             replace(case, context=replace(context, layers=(130, 1))),
         ]
-        others += [replace(case, context=replace(context, server_round=1))] if case.sort == "update" else []
+        others += [replace(case, context=replace(context, server_round=1))] if case.sort in {"update", "sums"} else []
         others += [replace(case, base=known)] if case.sort == "relay" else []
         for other in others:
             expect_same(other, case.payload)
@@ -261,17 +266,17 @@ def test_numbers_of_the_header_are_those_of_the_code():
     assert f"a header of {header.HEADER_SIZE} bytes" in FORMAT
     assert f"| `{header.MAGIC.decode()}` |" in FORMAT
     assert f"`{STYPE}`" in FORMAT
-    for field, names in {"kind": header.KINDS, "codec": header.CODECS}.items():
+    for field, names in {"kind": header.KINDS, "codec": header.CODECS, "value type": header.VALUE_TYPES}.items():
         (row,) = re.findall(rf"\| {field} \| u8 \| (.*) \|", FORMAT)
         assert row == ", ".join(f"{number} {name}" for number, name in names.items())
     assert (reference.HEADER_SIZE, reference.VERSION) == (header.HEADER_SIZE, header.VERSION)
 
 
 def test_the_table_of_payloads_names_every_sort_there_is():
-    rows = re.findall(r"^\| (?:update|state|relay)[^|]*\| (\d), (\S+), (\S+) \|", FORMAT, re.MULTILINE)
+    rows = re.findall(r"^\| (?:update|state|relay|sums)[^|]*\| (\d), (\S+), (\S+) \|", FORMAT, re.MULTILINE)
     ranges = [[range(int(part[0]), int(part[-1]) + 1) for part in row] for row in rows]
     named = {(k, c, v) for kinds, codecs, types in ranges for k in kinds for c in codecs for v in types}
-    assert len(rows) == 6
+    assert len(rows) == 9
     assert named == {(p[5], p[6], p[7]) for p in (case.payload for case in CASES.values()) if p[5] != header.RELAY}
 
 

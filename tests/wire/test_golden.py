@@ -24,7 +24,8 @@ def state_from_json(found: dict | None) -> State | None:
         return None
     scalars = tuple(found.get("scalars", ()))
     if "votes" in found:
-        return Votes(np.array(found["votes"], np.uint32), found["trials"], scalars)
+        tail = np.array(found.get("tail", ()), np.float32)
+        return Votes(np.array(found["votes"], np.uint32), found["trials"], scalars, tail=tail)
     return Weights(np.array(found["weights"], np.float32), scalars)
 
 
@@ -33,9 +34,20 @@ def case_from_json(entry: dict) -> Case:
     digest, layers = bytes.fromhex(entry["digest"]), tuple(entry["layers"])
     return Case(
         **{key: entry[key] for key in ("name", "sort", "kind", "codec", "value_type")},
-        context=CodingContext(digest, layers, entry["round"], state, entry["seed"], entry["client"], entry.get("scalars", 0)),
+        context=CodingContext(
+            digest,
+            layers,
+            entry["round"],
+            state,
+            entry["seed"],
+            entry["client"],
+            entry.get("scalars", 0),
+            entry.get("tail", 0),
+        ),
         payload=bytes.fromhex(entry["payload"]),
         base=base and VersionedState(state_from_json(base["state"]), base["round"]),
+        which=entry.get("which", 0),
+        count=entry.get("count", 0),
     )
 
 

@@ -56,7 +56,9 @@ def test_header_is_as_the_table_says_and_its_checksum_covers_everything(case):
     assert (magic, version, size, server_round, digest) == (b"FGTS", 2, case.context.size, ROUND, DIGEST)
     assert crc == zlib.crc32(payload[:32] + payload[36:])
     assert (kind, codec, value_type) == peek(payload)[2:5]
-    if case.sort == "update":
+    if case.sort == "sums":
+        assert (number, check) == (case.which, 0)
+    elif case.sort == "update":
         ones = 0 if found.mask is None else int(found.gates(size).sum())
         assert (number, check) == (ones, 0 if found.mask is None else zlib.crc32(content(found)[0]))
     else:
@@ -64,7 +66,8 @@ def test_header_is_as_the_table_says_and_its_checksum_covers_everything(case):
         trials = state.trials if isinstance(state, Votes) else 0
         array = state.votes if isinstance(state, Votes) else state.values
         scalars = struct.pack(f"<{len(state.scalars)}d", *state.scalars)
-        assert check == zlib.crc32(struct.pack("<I", trials) + scalars + array.tobytes())
+        tail = state.tail.tobytes() if isinstance(state, Votes) else b""
+        assert check == zlib.crc32(struct.pack("<I", trials) + scalars + tail + array.tobytes())
 
 
 @pytest.mark.parametrize(
@@ -83,6 +86,12 @@ def test_header_is_as_the_table_says_and_its_checksum_covers_everything(case):
         ("weights, a few", "mask and values, entropy, float32", (4, 2, 1)),
         ("relay of mask, side-info", "relay, side-info", (5, 3, 0)),
         ("relay of values, side-info", "relay, float32", (5, 0, 1)),
+        ("mask and tail, side-info, float32", "mask and tail, side-info, float32", (6, 3, 1)),
+        ("mask and tail, sampled, float16", "mask and tail, sampled, float16", (6, 4, 2)),
+        ("votes of 10, tail", "votes and tail, votes, float32", (7, 5, 1)),
+        ("votes of 10, float32, tail", "votes and tail, float32", (7, 6, 1)),
+        ("relay of mask and tail, sampled", "relay, sampled, float32", (5, 4, 1)),
+        ("sums of features by class", "sums, float64", (8, 0, 3)),
     ],
 )
 def test_payloads_say_what_they_are(name, words, numbers):
@@ -92,7 +101,7 @@ def test_payloads_say_what_they_are(name, words, numbers):
 
 
 def test_unknown_numbers_are_described_as_numbers():
-    assert describe(seal(9, 77, 3, CONTEXT, 0, 0, b"")) == "kind 9, codec 77, value type 3"
+    assert describe(seal(99, 77, 9, CONTEXT, 0, 0, b"")) == "kind 99, codec 77, value type 9"
 
 
 def test_unseal_gives_back_what_was_sealed():
@@ -124,7 +133,8 @@ def test_peek_refuses_what_is_not_ours(data, message):
 def test_cases_are_of_every_kind_and_codec():
     found = {tuple(case.payload[5:8]) for case in cases(LAYERS).values()}
     lossless = {(1, codec, 0) for codec in (1, 2, 3, 4)} | {(4, codec, v) for codec in (1, 2, 3) for v in (1, 2)}
-    relays = {(5, 1, 0), (5, 3, 0), (5, 4, 0), (5, 2, 1), (5, 0, 1)}
-    assert found == lossless | relays | {(3, 0, 1), (3, 0, 2), (2, 5, 0), (2, 6, 0)}
+    tails = {(6, codec, v) for codec in (1, 2, 3, 4) for v in (1, 2)} | {(7, 5, 1), (7, 6, 1)}
+    relays = {(5, 1, 0), (5, 3, 0), (5, 4, 0), (5, 2, 1), (5, 0, 1), (5, 3, 1), (5, 4, 1), (5, 1, 2)}
+    assert found == lossless | tails | relays | {(3, 0, 1), (3, 0, 2), (2, 5, 0), (2, 6, 0), (8, 0, 3)}
     assert {cases()[f"mask, side-info, {how}"].payload[HEADER_SIZE] for how in ("coins", "no coins")} == {0, 1}
     assert cases()["mask, side-info, layers apart"].payload[HEADER_SIZE + 1]  # layers with groups of their own

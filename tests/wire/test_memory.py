@@ -2,6 +2,7 @@
 
 import struct
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -65,6 +66,25 @@ def test_masks_with_values(codec, value_type):
 
 
 @pytest.mark.parametrize("value_type", ["float32", "float16"])
+@pytest.mark.parametrize("codec", ["packed", "side-info", "sampled"])
+def test_a_tail_as_long_as_the_mask_takes_less_than_a_gate_a_value(codec, value_type):
+    random = np.random.default_rng(2)
+    alone, tailed = shared_of(random, 10), replace(shared_of(random, 10), tail=SIZE)
+    peaks = []
+    for kind, context in [("mask", alone), ("mask and tail", tailed)]:
+        payload = pack_update(update_of(random, kind, context), context, codec, value_type=value_type)
+        peaks.append(peak_of(Case("", "update", kind, codec, value_type, context, payload)))
+    assert peaks[1] - peaks[0] < 6 * SIZE
+
+
+def test_a_tail_of_a_state_takes_less_than_a_gate_a_value():
+    state = replace(votes_of(np.random.default_rng(2), SIZE, 10), tail=np.ones(SIZE, np.float32))
+    bare = CodingContext(DIGEST, LAYERS, ROUND, tail=SIZE)
+    case = Case("", "state", "mask and tail", "votes", "float32", bare, pack_state(state, bare))
+    assert peak_of(case) - peak_of(state_case(replace(state, tail=np.empty(0, np.float32)))) < 12 * SIZE
+
+
+@pytest.mark.parametrize("value_type", ["float32", "float16"])
 def test_values(value_type):
     expect_little(update_case("values", "side-info", 10, value_type))
 
@@ -88,6 +108,17 @@ def test_a_relay_takes_no_more_for_more_updates(kind, codec):
     context = shared_of(random, 10)
     few, many = (relay_case(random, context, kind, codec, [[5], list(range(count))])[0] for count in (1, 8))
     peaks = [expect_little(case) for case in (few, many)]
+    assert peaks[1] < 1.1 * peaks[0]
+
+
+def test_a_relay_with_a_long_tail_takes_no_more_for_more_updates():
+    random = np.random.default_rng(2)
+    peaks = []
+    for count in (1, 8):
+        clients = [[5], list(range(count))]
+        case, _ = relay_case(random, shared_of(random, 10), "mask and tail", "packed", clients, tail=3 * SIZE)
+        peaks.append(peak_of(case))
+        assert peaks[-1] < DECODE_BYTES_A_GATE * 4 * SIZE + SLACK  # each value counts as a gate
     assert peaks[1] < 1.1 * peaks[0]
 
 

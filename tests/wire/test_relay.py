@@ -7,7 +7,7 @@ import pytest
 from effort import examples
 from hypothesis import given
 from hypothesis import strategies as st
-from wire_cases import DIGEST, ROUND, SEED, content, relay_case
+from wire_cases import DIGEST, ROUND, SEED, TAIL, aggregate, content, relay_case
 
 from fedgates.errors import WireError
 from fedgates.types import Votes
@@ -24,6 +24,9 @@ SORTS = [
     ("mask and values", "entropy"),
     ("mask and values", "side-info"),
     ("values", "side-info"),
+    ("mask and tail", "packed"),
+    ("mask and tail", "side-info"),
+    ("mask and tail", "sampled"),
 ]
 SIDE_INFO = ("mask", "side-info")
 
@@ -111,6 +114,40 @@ def reseal(payload):
     return bytes(payload)
 
 
+def test_the_tail_of_an_update_is_behind_its_mask_and_leads_to_the_states():
+    case, state = make("mask and tail", "packed", [[5]])
+    (update,) = (read_update(case, 5),)
+    assert case.payload[-4 * TAIL :] == update.tail.astype("<f4").tobytes()
+    assert state.tail.tobytes() == update.tail.tobytes()  # the average of one
+    assert case.read(case.payload)[0].tail.tobytes() == state.tail.tobytes()
+    for bad, message in [(b"\0\0\xc0\x7f", "a value is not finite"), (b"\0\0\xc0\x40", "the updates do not lead to")]:
+        with pytest.raises(WireError, match=message):
+            case.read(reseal(bytearray(case.payload[:-4] + bad)))
+
+
+def read_update(case, client):
+    """The only update of a relay of one round."""
+    seen = []
+
+    def rule(state, updates, server_round):
+        seen.extend(updates)
+        return aggregate(state, seen, server_round)
+
+    apply_relay(case.payload, case.base, case.context, payload_type(case.kind, case.codec, "float32"), rule)
+    (update,) = seen
+    assert (update.client, update.values) == (client, None)
+    return update
+
+
+def test_a_base_with_another_tail_is_refused():
+    case, _ = make("mask and tail", "packed", [[5]])
+    tail = case.base.state.tail.copy()
+    tail[-1] = np.nextafter(tail[-1], np.float32(9))
+    other = replace(case, base=VersionedState(replace(case.base.state, tail=tail), case.base.server_round))
+    with pytest.raises(WireError, match="updates since another state of round 6 than the one that this client has"):
+        other.read(case.payload)
+
+
 # --- other ends than the one it was made for
 
 
@@ -165,6 +202,7 @@ def test_a_rule_that_leads_elsewhere_is_noticed():
         ("mask", "packed", "float32", "a payload of relay, side-info, expected relay, packed"),
         ("values", "side-info", "float32", "a payload of relay, side-info, expected relay, float32"),
         ("mask and values", "side-info", "float16", "expected relay, side-info, float16"),
+        ("mask and tail", "side-info", "float32", "expected relay, side-info, float32"),
     ],
 )
 def test_a_relay_of_another_sort_is_refused(kind, codec, value_type, message):

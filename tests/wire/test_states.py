@@ -19,6 +19,7 @@ rounds = st.integers(0, 2**32 - 1)
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
 trials = st.one_of(st.integers(0, 40), st.sampled_from([4094, 4095, 4096, 5000, 2**20, 2**23, 2**31, 2**32 - 1]))
 CONTEXT = CodingContext(DIGEST, (4, 5), ROUND)
+NINE_VOTES = votes_of(np.random.default_rng(1), 9, 10)
 
 
 def there_and_back(state, context=CONTEXT, downlink="votes"):
@@ -169,3 +170,55 @@ def test_unsound_scalars_are_refused(body, reason):
     context = replace(CONTEXT, scalars=1)
     with pytest.raises(WireError, match=reason):
         unpack_state(seal(VALUES, NONE, 1, context, 0, 0, body), context)
+
+
+@given(layers, trials, st.lists(finite, min_size=1, max_size=50), st.booleans(), st.sampled_from(["votes", "float32"]))
+@settings(deadline=None)
+def test_a_tail_comes_back_to_the_bit_and_costs_four_bytes_a_value(sizes, number, tail, scalars, downlink):
+    number = min(number, 2**23) if downlink == "float32" else number
+    state = replace(votes_of(np.random.default_rng(1), sum(sizes), number), scalars=(0.5,) * scalars)
+    bare = CodingContext(DIGEST, sizes, ROUND, scalars=len(state.scalars))
+    context = replace(bare, tail=len(tail))
+    payload, alone = pack_state(replace(state, tail=floats(tail)), context, downlink), pack_state(state, bare, downlink)
+    start = HEADER_SIZE + 8 * scalars
+    assert payload[start : start + 4 * len(tail)] == struct.pack(f"<{len(tail)}f", *tail)
+    assert payload[HEADER_SIZE:start] + payload[start + 4 * len(tail) :] == alone[HEADER_SIZE:]
+    found, _ = unpack_state(payload, context, downlink)
+    assert (found.tail.dtype, found.tail.tobytes()) == (np.float32, floats(tail).tobytes())
+    assert (found.votes.tolist(), found.trials, found.scalars) == (state.votes.tolist(), number, state.scalars)
+    found.tail[:] = 0  # a reader may work in place on its own state
+
+
+def test_a_tail_is_part_of_what_a_state_is():
+    state = Votes(np.array([1, 2], np.uint32), 3, (0.5,), tail=floats([0.25, -0.0]))
+    assert state_crc(state) == zlib.crc32(struct.pack("<IdffII", 3, 0.5, 0.25, -0.0, 1, 2))
+    assert state_crc(state) != state_crc(replace(state, tail=floats([0.25, 0.0])))
+    assert state_crc(replace(state, tail=floats([]))) == zlib.crc32(struct.pack("<IdII", 3, 0.5, 1, 2))
+
+
+@pytest.mark.parametrize(
+    ("state", "tail", "message"),
+    [
+        (NINE_VOTES, 2, "a tail of 0 values, expected 2 finite ones"),
+        (Weights(floats(range(9))), 2, "a tail of 0 values, expected 2 finite ones"),
+        (replace(NINE_VOTES, tail=floats([1])), 2, "a tail of 1 values, expected 2 finite ones"),
+        (replace(NINE_VOTES, tail=floats([1, 2])), 0, "a tail of 2 values, expected 0 finite ones"),
+        (replace(NINE_VOTES, tail=floats([1, np.nan])), 2, "a tail of 2 values, expected 2 finite ones"),
+        (replace(NINE_VOTES, tail=floats([1, -np.inf])), 2, "a tail of 2 values, expected 2 finite ones"),
+    ],
+)
+def test_other_tails_than_the_method_has_are_not_sent(state, tail, message):
+    with pytest.raises(ValueError, match=message):
+        pack_state(state, replace(CONTEXT, tail=tail))
+
+
+def test_a_state_with_a_tail_and_one_without_are_not_taken_for_each_other():
+    tailed = replace(CONTEXT, tail=2)
+    with pytest.raises(WireError, match="a payload of votes, expected votes and tail, votes, float32"):
+        unpack_state(pack_state(NINE_VOTES, CONTEXT), tailed)
+    with pytest.raises(WireError, match="a payload of values, float32, expected votes and tail, votes, float32"):
+        unpack_state(pack_state(Weights(floats(range(9))), CONTEXT), tailed)
+    with pytest.raises(WireError, match="a payload of votes and tail, votes, float32, expected votes or values"):
+        unpack_state(pack_state(replace(NINE_VOTES, tail=floats([1, 2])), tailed), CONTEXT)
+    with pytest.raises(WireError, match=r"a body of \d+ bytes, expected"):
+        unpack_state(pack_state(replace(NINE_VOTES, tail=floats([1, 2])), tailed), replace(CONTEXT, tail=20))

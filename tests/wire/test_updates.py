@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from effort import examples
@@ -14,6 +16,8 @@ layers = st.lists(st.integers(1, 100), min_size=1, max_size=5).filter(lambda siz
 seeds = st.integers(0, 2**32 - 1)
 densities = st.sampled_from([0.0, 0.01, 0.3, 0.5, 0.9, 1.0])
 trials = st.sampled_from([0, 1, 2, 10, 31, 40, 1000, 5000, 2**20, 2**31])
+finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
+MASK = pack(np.array([1, 0, 1, 1, 0, 0, 0, 0, 1], dtype=bool))
 
 
 @st.composite
@@ -96,6 +100,64 @@ def test_sampled_sends_the_gates_that_its_encoder_chose(context, seed, extra_bit
     assert unpack_update(payload, context, "sampled").gates(context.size).tolist() == gates.tolist()
 
 
+@given(
+    shareds(),
+    st.sampled_from([*LOSSLESS, "sampled"]),
+    densities,
+    st.lists(finite, min_size=1, max_size=40),
+    st.sampled_from(["float32", "float16"]),
+)
+@examples(200)
+def test_tails_come_back_beside_the_mask_that_is_sent_without_one(context, uplink, density, tail, value_type):
+    random = np.random.default_rng(len(tail))
+    theta = random.random(context.size, np.float32)
+    update = Update(mask=pack(random.random(context.size) < density), theta=theta)
+    alone = pack_update(update, context, uplink)
+    tail = floats(np.clip(tail, -65504, 65504)).astype(value_type).astype(np.float32)
+    tailed = replace(context, tail=len(tail))
+    payload = pack_update(replace(update, tail=tail), tailed, uplink, value_type=value_type)
+    width = 4 if value_type == "float32" else 2
+    assert payload[HEADER_SIZE : len(alone)] == alone[HEADER_SIZE:]
+    assert payload[len(alone) :] == tail.astype(f"<f{width}").tobytes()
+    assert payload[5:8] == bytes([6, alone[6], {4: 1, 2: 2}[width]])
+    assert payload[8:32] == alone[8:32]  # its ones and the CRC of the mask are not those of the tail
+    found = unpack_update(payload, tailed, uplink, "mask and tail", value_type=value_type)
+    assert found.mask.tolist() == unpack_update(alone, context, uplink).mask.tolist()
+    assert (found.tail.dtype, found.tail.tobytes(), found.values) == (np.float32, tail.tobytes(), None)
+
+
+def test_a_tail_of_float16_rounds_and_holds_what_is_beyond_its_range():
+    context = CodingContext(DIGEST, (9,), ROUND, tail=5)
+    payload = pack_update(Update(MASK, tail=floats([1 / 3, 1e9, -1e9, 65504, 1e-9])), context, value_type="float16")
+    found = unpack_update(payload, context, kind="mask and tail", value_type="float16")
+    assert found.tail.tolist() == [0.333251953125, 65504, -65504, 65504, 0]
+    found.tail[:] = 0  # a reader may work in place on its own tail
+    assert unpack_update(payload, context, kind="mask and tail", value_type="float16").tail.any()
+
+
+def test_a_tail_of_another_size_than_the_readers_is_refused():
+    context = CodingContext(DIGEST, (9,), ROUND, tail=3)
+    payload = pack_update(Update(MASK, tail=floats([1, 2, 3])), context, "packed")
+    for tail, message in [(2, "a body of 6 bytes, expected 2"), (4, "a body of 14 bytes, expected at least 16")]:
+        with pytest.raises(WireError, match=message):
+            unpack_update(payload, replace(context, tail=tail), "packed", "mask and tail")
+
+
+@pytest.mark.parametrize(
+    ("kind", "tail", "message"),
+    [
+        ("mask and tail", 0, 'a tail of 0 values in updates of kind "mask and tail", expected at least 1'),
+        ("mask", 2, 'a tail of 2 values in updates of kind "mask", expected 0, or the kind "mask and tail"'),
+        ("values", 2, 'a tail of 2 values in updates of kind "values", expected 0'),
+        ("mask and values", 2, 'a tail of 2 values in updates of kind "mask and values", expected 0'),
+    ],
+)
+def test_kinds_that_do_not_fit_a_tail_are_not_read(kind, tail, message):
+    context = CodingContext(DIGEST, (9,), ROUND)
+    with pytest.raises(ValueError, match=message):
+        unpack_update(pack_update(Update(MASK), context), replace(context, tail=tail), kind=kind)
+
+
 def test_float16_rounds_and_holds_what_is_beyond_its_range():
     context = CodingContext(DIGEST, (5,), ROUND)
     update = Update(mask=None, values=floats([1 / 3, 1e9, -1e9, 65504, 1e-9]))
@@ -134,6 +196,8 @@ def test_packed_and_entropy_need_no_more_than_the_layers(changed):
         ("values", "side-info", "float32", (3, 0, 1)),
         ("values", "packed", "float16", (3, 0, 2)),
         ("mask and values", "entropy", "float16", (4, 2, 2)),
+        ("mask and tail", "side-info", "float32", (6, 3, 1)),
+        ("mask and tail", "sampled", "float16", (6, 4, 2)),
     ],
 )
 def test_sorts_by_their_numbers(kind, uplink, value_type, numbers):
@@ -143,9 +207,6 @@ def test_sorts_by_their_numbers(kind, uplink, value_type, numbers):
 def test_there_is_no_sort_of_sampled_masks_with_values():
     with pytest.raises(ValueError, match="uplink sampled draws a new mask: expected updates without values"):
         payload_type("mask and values", "sampled", "float32")
-
-
-MASK = pack(np.array([1, 0, 1, 1, 0, 0, 0, 0, 1], dtype=bool))
 
 
 @pytest.mark.parametrize(
@@ -166,3 +227,20 @@ MASK = pack(np.array([1, 0, 1, 1, 0, 0, 0, 0, 1], dtype=bool))
 def test_updates_that_do_not_fit_are_not_sent(update, uplink, message):
     with pytest.raises(ValueError, match=message):
         pack_update(update, CodingContext(DIGEST, (4, 5), ROUND), uplink)
+
+
+@pytest.mark.parametrize(
+    ("update", "tail", "message"),
+    [
+        (Update(mask=MASK), 2, "an update without a tail, expected one of 2 values"),
+        (Update(mask=None, values=floats([1] * 9)), 2, "an update without a tail, expected one of 2 values"),
+        (Update(mask=MASK, tail=floats([1])), 2, "a tail of 1 values, expected 2"),
+        (Update(mask=MASK, tail=floats([1])), 0, "a tail of 1 values, expected no tail"),
+        (Update(mask=MASK, tail=floats([])), 0, "a tail of 0 values, expected no tail"),
+        (Update(mask=MASK, values=floats([1] * 4), tail=floats([1, 2])), 2, "a tail beside values"),
+        (Update(mask=None, tail=floats([1, 2])), 2, "expected a tail beside a mask alone"),
+    ],
+)
+def test_tails_that_do_not_fit_are_not_sent(update, tail, message):
+    with pytest.raises(ValueError, match=message):
+        pack_update(update, CodingContext(DIGEST, (4, 5), ROUND, tail=tail), "packed")

@@ -17,10 +17,13 @@ from fedgates.wire import (
     apply_relay,
     pack_relay,
     pack_state,
+    pack_sums,
     pack_update,
     payload_type,
     state_crc,
+    sums,
     unpack_state,
+    unpack_sums,
     unpack_update,
 )
 
@@ -28,6 +31,9 @@ DIGEST = bytes.fromhex("0123456789abcdef")
 SEED, ROUND, CLIENT = 11, 7, 3
 LAYERS = (7, 70, 40, 1, 12)
 LOSSLESS = ("packed", "entropy", "side-info")
+TAIL = 5
+Found = Update | tuple[State, int] | NDArray[np.float64]
+"""What a payload is read to: an update, a state and its round, or sums."""
 
 
 def floats(values) -> NDArray[np.float32]:
@@ -60,16 +66,22 @@ def update_of(random: np.random.Generator, kind: str, context: CodingContext) ->
     values = floats(random.normal(size=context.size))
     if kind == "mask":
         return Update(mask=pack(mask), theta=theta)
+    if kind == "mask and tail":
+        return Update(mask=pack(mask), theta=theta, tail=floats(random.normal(size=context.tail)))
     return Update(mask=None, values=values) if kind == "values" else Update(mask=pack(mask), values=values[mask])
 
 
 def aggregate(state: State, updates: Iterable[Update], server_round: int) -> State:
-    """The server's rule of both sorts of methods: votes are added, weights averaged by examples."""
+    """The server's rule of both sorts of methods: votes are added, weights and tails averaged by examples."""
     if isinstance(state, Votes):
         votes, trials = state.votes.copy(), state.trials
+        tails, examples = np.zeros(len(state.tail)), 0
         for update in updates:
             votes, trials = votes + update.gates(state.size), trials + 1
-        return replace(state, votes=votes, trials=trials)
+            if update.tail is not None:
+                tails, examples = tails + update.num_examples * update.tail.astype(float), examples + update.num_examples
+        tail = (tails / examples).astype(np.float32) if examples else state.tail
+        return replace(state, votes=votes, trials=trials, tail=tail)
     total, examples = np.zeros(state.size), 0
     for update in updates:
         total, examples = total + update.num_examples * update.dense(state.size).astype(float), examples + update.num_examples
@@ -82,7 +94,7 @@ class Case:
 
     name: str
     sort: str
-    """update, state or relay"""
+    """update, state, relay or sums"""
     kind: str
     """Of the update, or of a relay's updates."""
     codec: str
@@ -91,37 +103,54 @@ class Case:
     context: CodingContext
     payload: bytes = b""
     base: VersionedState | None = None
+    which: int = 0
+    """Which sums."""
+    count: int = 0
+    """Number of sums."""
 
-    def read(self, payload: bytes) -> Update | tuple[State, int]:
+    def read(self, payload: bytes) -> Found:
+        if self.sort == "sums":
+            return unpack_sums(payload, self.context, self.which, self.count)
         if self.sort == "update":
             return unpack_update(payload, self.context, self.codec, self.kind, value_type=self.value_type)
         if self.sort == "state":
             return unpack_state(payload, self.context, self.codec)
         return apply_relay(payload, self.base, self.context, payload_type(self.kind, self.codec, self.value_type), aggregate)
 
-    def write(self, found: Update | tuple[State, int]) -> bytes | None:
+    def write(self, found: Found) -> bytes | None:
         """The bytes of what was read; None where they do not follow from it."""
         if self.sort == "relay" or self.codec == "sampled":
             return None
+        if isinstance(found, np.ndarray):
+            return pack_sums(found, self.context, self.which)
         if isinstance(found, Update):
             return pack_update(found, self.context, self.codec, value_type=self.value_type)
         return pack_state(found[0], replace(self.context, server_round=found[1]), self.codec)
 
 
-def content(found: Update | tuple[State, int]) -> tuple:
+def content(found: Found) -> tuple:
     """What a reader has in hand, bit for bit."""
+    if isinstance(found, np.ndarray):
+        return found.shape, found.tobytes()
     if isinstance(found, Update):
-        return tuple(None if part is None else part.tobytes() for part in (found.mask, found.values))
+        return tuple(None if part is None else part.tobytes() for part in (found.mask, found.values, found.tail))
     state, server_round = found
     scalars = np.array(state.scalars).tobytes()
     if isinstance(state, Votes):
-        return server_round, state.trials, scalars, state.votes.tobytes()
+        return server_round, state.trials, scalars, state.tail.tobytes(), state.votes.tobytes()
     return server_round, scalars, state.values.tobytes()
 
 
-def expect_valid(found: Update | tuple[State, int], size: int) -> None:
+def expect_valid(case: Case, found: Found) -> None:
     """What every reader promises of everything that it lets through."""
+    size, tail = case.context.size, None
+    if isinstance(found, np.ndarray):
+        assert (found.dtype, found.shape) == (np.float64, (case.count,))
+        assert np.isfinite(found).all()
+        return
     if isinstance(found, Update):
+        tail = found.tail
+        assert (tail is None) == (case.context.tail == 0)
         ones = int(found.gates(size).sum())
         if found.mask is not None:
             assert (found.mask.dtype, found.mask.shape) == (np.uint8, (-(-size // 8),))
@@ -129,7 +158,7 @@ def expect_valid(found: Update | tuple[State, int], size: int) -> None:
         values = found.values
         assert values is None or values.shape == (ones,)
     elif isinstance(found[0], Votes):
-        votes, values = found[0].votes, None
+        votes, tail, values = found[0].votes, found[0].tail, None
         assert np.isfinite(found[0].scalars).all()
         assert (votes.dtype, votes.shape) == (np.uint32, (size,))
         assert int(votes.max()) <= found[0].trials < 2**32
@@ -137,7 +166,9 @@ def expect_valid(found: Update | tuple[State, int], size: int) -> None:
         values = found[0].values
         assert np.isfinite(found[0].scalars).all()
         assert values.shape == (size,)
-    assert values is None or (values.dtype == np.float32 and np.isfinite(values).all())
+    assert tail is None or tail.shape == (case.context.tail,)
+    for floats32 in (values, tail):
+        assert floats32 is None or (floats32.dtype == np.float32 and np.isfinite(floats32).all())
 
 
 def _update_cases(random: np.random.Generator, context: CodingContext) -> Iterable[Case]:
@@ -208,29 +239,34 @@ def relay_case(
     clients: Sequence[Sequence[int] | None],
     name: str = "",
     scalars: tuple[float, ...] = (),
+    value_type: str = "float32",
+    tail: int = TAIL,
 ) -> tuple[Case, State]:
     """A relay over as many rounds as `clients` has entries, up to the round of `context`; and the server's state."""
-    bare = CodingContext(context.digest, context.layers, seed=context.seed, scalars=len(scalars))
+    tail = tail if kind == "mask and tail" else 0
+    bare = CodingContext(context.digest, context.layers, seed=context.seed, scalars=len(scalars), tail=tail)
     first = context.server_round - len(clients)
-    start: State = votes_of(random, context.size, 4) if kind == "mask" else weights_of(random, context.size)
+    start: State = weights_of(random, context.size) if "values" in kind else votes_of(random, context.size, 4)
+    if tail:
+        start = replace(start, tail=floats(random.normal(size=tail)))
     state = base = replace(start, scalars=scalars)
     rounds: list[list[AcceptedUpdate] | None] = []
     for server_round, names in enumerate(clients, first):
         now = [replace(bare, server_round=server_round, state=state, client=client) for client in names or ()]
-        payloads = [pack_update(update_of(random, kind, one), one, codec) for one in now]
+        payloads = [pack_update(update_of(random, kind, one), one, codec, value_type=value_type) for one in now]
         counted = [
             AcceptedUpdate(one.client, 10 + i, payload) for i, (one, payload) in enumerate(zip(now, payloads, strict=True))
         ]
         rounds.append(None if names is None else counted)
         updates = [
-            replace(unpack_update(sent.payload, one, codec, kind), num_examples=sent.num_examples)
+            replace(unpack_update(sent.payload, one, codec, kind, value_type=value_type), num_examples=sent.num_examples)
             for one, sent in zip(now, counted, strict=True)
         ]
         state = state if names is None else aggregate(state, updates, server_round)
-    sort = payload_type(kind, codec, "float32")
+    sort = payload_type(kind, codec, value_type)
     payload = pack_relay(first, state_crc(base), rounds, state, replace(bare, server_round=context.server_round), sort)
     name = name or f"relay of {kind}, {codec}"
-    return Case(name, "relay", kind, codec, "float32", bare, payload, VersionedState(base, first)), state
+    return Case(name, "relay", kind, codec, value_type, bare, payload, VersionedState(base, first)), state
 
 
 def _relay_cases(random: np.random.Generator, context: CodingContext) -> Iterable[Case]:
@@ -239,10 +275,41 @@ def _relay_cases(random: np.random.Generator, context: CodingContext) -> Iterabl
     yield relay_case(random, context, "values", "side-info", [[5, 9]])[0]
 
 
+def _tail_cases(random: np.random.Generator, context: CodingContext) -> Iterable[Case]:
+    bare = CodingContext(context.digest, context.layers, context.server_round, tail=TAIL)
+    state = replace(context.state, tail=floats(random.normal(size=TAIL)))
+    kind, tailed = "mask and tail", replace(context, state=state, tail=TAIL)
+    update = update_of(random, kind, tailed)
+    for codec in (*LOSSLESS, "sampled"):
+        for value_type in ("float32", "float16"):
+            payload = pack_update(update, tailed, codec, value_type=value_type)
+            yield Case(f"{kind}, {codec}, {value_type}", "update", kind, codec, value_type, tailed, payload)
+    for name, downlink in [("votes of 10, tail", "votes"), ("votes of 10, float32, tail", "float32")]:
+        yield Case(name, "state", kind, downlink, "float32", bare, pack_state(state, bare, downlink))
+    empty = Votes(np.zeros(context.size, np.uint32), 0, tail=state.tail)
+    yield Case("votes, no trials, tail", "state", kind, "votes", "float32", bare, pack_state(empty, bare))
+    both = replace(bare, scalars=len(SCALARS))
+    payload = pack_state(replace(state, scalars=SCALARS), both)
+    yield Case("votes of 10, scalars, tail", "state", kind, "votes", "float32", both, payload)
+    clients = [[5, 1 << 40], None, [CLIENT]]
+    yield relay_case(random, context, kind, "side-info", clients)[0]
+    yield relay_case(random, context, kind, "sampled", clients, scalars=SCALARS)[0]
+    yield relay_case(random, context, kind, "packed", clients, f"relay of {kind}, packed, float16", value_type="float16")[0]
+
+
+def _sums_cases(random: np.random.Generator, context: CodingContext) -> Iterable[Case]:
+    bare = CodingContext(context.digest, context.layers, context.server_round)
+    for which, name in sums.NAMES.items():
+        found = random.normal(size=6) * 1e100
+        payload = pack_sums(found, bare, which)
+        yield Case(f"sums of {name}", "sums", "", "none", "float64", bare, payload, which=which, count=6)
+
+
 def cases(layers: tuple[int, ...] = LAYERS, seed: int = SEED) -> dict[str, Case]:
     """All sorts of payloads over these layers, by name."""
     random = np.random.default_rng(seed)
     context = CodingContext(DIGEST, layers, ROUND, votes_of(random, sum(layers), 10), SEED, CLIENT)
     every = [*_update_cases(random, context), *_state_cases(random, context), *_relay_cases(random, context)]
     every += _scalar_cases(random, context)
+    every += [*_tail_cases(random, context), *_sums_cases(random, context)]
     return {case.name: case for case in every}
