@@ -1,4 +1,6 @@
-"""Write the golden payloads; run by hand, when the format gets another version: ``uv run python tests/wire/make_golden.py``.
+"""Write the golden payloads: ``uv run python tests/wire/make_golden.py``.
+
+It is run by hand when the format gets another version, or a kind of payload more, which leaves those of the others as they are.
 
 Each file holds a list of payloads over one network with all that a reader needs and all that it must find, in plain JSON: no
 number in it has to be drawn again. Masks are strings of 0 and 1 in the order of the gates; values are decimal and exact.
