@@ -30,6 +30,10 @@ _Network = Annotated[
         show_default=False,
     ),
 ]
+_Weights = Annotated[
+    Path | None,
+    typer.Option("--weights", help="The safetensors file that the network's first weights came from.", show_default=False),
+]
 _MaxGates = Annotated[int, typer.Option("--max-gates", min=1, help="Refuse networks with more parameters.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 _LONGEST_LINE, _MOST_REASONS = 1000, 20
@@ -67,6 +71,7 @@ def predict(
     images: Annotated[str, typer.Argument(metavar="IMAGE|FOLDER|NPZ", help="Images, or arrays of images.", show_default=False)],
     top: Annotated[int, typer.Option(min=1, help="Number of labels per image.")] = 1,
     network: _Network = None,
+    weights: _Weights = None,
     max_gates: _MaxGates = _MOST_GATES,
     *,
     resize: Annotated[bool, typer.Option("--resize", help="Scale images (not arrays) of another size.")] = False,
@@ -83,7 +88,7 @@ def predict(
 
     if not images:  # not the current folder, which is what a path of no characters would be
         _refuse("IMAGE = '': expected an image, or a folder of them")
-    loaded = _loaded(_file(model), network, max_gates)
+    loaded = _loaded(_file(model), network, weights, max_gates)
     try:
         read = read_images(folder(images), loaded.facts.input_shape, resize=resize)
     except ImageError as error:
@@ -112,6 +117,7 @@ def export(
     ],
     out: Annotated[Path | None, typer.Option(help="The file.", show_default="named like the model, beside it")] = None,
     network: _Network = None,
+    weights: _Weights = None,
     max_gates: _MaxGates = _MOST_GATES,
     *,
     as_json: _Json = False,
@@ -127,7 +133,7 @@ def export(
 
     file = _file(model)
     target = _target(file, out, to)
-    loaded = _loaded(file, network, max_gates)
+    loaded = _loaded(file, network, weights, max_gates)
     try:
         size = (write_onnx if to is Form.ONNX else write_safetensors)(loaded, target)
     except ExportError as error:
@@ -168,12 +174,13 @@ def _target(file: Path, out: Path | None, to: Form) -> Path:
     return target
 
 
-def _loaded(path: Path, network: str | None, max_gates: int) -> "Model":
+def _loaded(path: Path, network: str | None, weights: Path | None, max_gates: int) -> "Model":
     from fedgates.errors import ModelFileError  # noqa: PLC0415
     from fedgates.model_file import load  # noqa: PLC0415
 
     try:
-        return load(path, network=None if network is None else _builder(network), max_gates=max_gates)
+        own = None if network is None else _builder(network)
+        return load(path, network=own, weights=weights, max_gates=max_gates)
     except ModelFileError as error:
         _refuse(f"MODEL = {error}")
 

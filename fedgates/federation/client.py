@@ -172,7 +172,7 @@ class Client:
             method.load_tail(state.state)
             method.network.weights.copy_(method.weights(state.state))
             sums = measure.sums(method.network, task, self.config.precision)
-        payload = method.codec.pack_sums(sums, measure.number, state.server_round)
+        payload = method.codec.pack_sums(sums, state.server_round, measure.number)
         return Reply(request.node, payload, len(task.y), size=len(payload))
 
     @property

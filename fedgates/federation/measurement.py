@@ -23,7 +23,9 @@ _PATIENCE = 600.0
 """Seconds to wait for clients, at most: a run does not end before they answer."""
 
 
-def measured(server: Server[Any], transport: Transport, kind: Measurement, state: State, server_round: int) -> NDArray[np.float64]:
+def measured(
+    server: Server[Any], transport: Transport, kind: Measurement, state: State, server_round: int
+) -> NDArray[np.float64]:
     """Ask all available clients for sums under a state, and return the sum over the clients.
 
     A client's sums count with at most `server.max-examples` times the median number of examples; one that cannot be used is
@@ -60,7 +62,7 @@ def measured(server: Server[Any], transport: Transport, kind: Measurement, state
         try:
             if reply.failure or reply.malformed:
                 raise WireError(reply.failure or reply.malformed)  # noqa: TRY301
-            sums = server.codec.unpack_sums(reply.payload, measure.number, measure.size(network), server_round)
+            sums = server.codec.unpack_sums(reply.payload, server_round, measure.number, measure.size(network))
             if problem := measure.problem(network, sums):
                 raise WireError(problem)  # noqa: TRY301
         except WireError as error:

@@ -4,19 +4,22 @@ import base64
 import io
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from fedgates import __version__, model_file, rng
 from fedgates.config import is_reference
 from fedgates.data import Dataset, to_tensors
 from fedgates.federation.callbacks import BaseCallback, Record
 from fedgates.federation.server import Server
+from fedgates.nn.batch_norms import norms_of, statistics_of
 from fedgates.runs import checkpoint
 from fedgates.runs.folder import MODEL, MODEL_BEST, PREDICTIONS, RunFolder
 from fedgates.runs.round_log import read_rounds
@@ -26,6 +29,8 @@ from fedgates.util.files import write_atomically
 from fedgates.util.text import error_line
 
 log = logging.getLogger("fedgates")
+NormSums = Callable[[State, int], NDArray[np.float64]]
+"""From a state and the round that it opens to the sums of batch norms over all clients."""
 _SAMPLES, _TRIED, _BATCH = 24, 2000, 500
 """Images to show, images to look for wrong predictions among, and images at a time."""
 
@@ -36,8 +41,8 @@ class ModelCallback(BaseCallback):
     An error is logged in one line: it takes nothing from the run.
     """
 
-    def __init__(self, run: RunFolder, dataset: Dataset) -> None:
-        self._run, self._dataset = run, dataset
+    def __init__(self, run: RunFolder, dataset: Dataset, norm_sums: NormSums) -> None:
+        self._run, self._dataset, self._norm_sums = run, dataset, norm_sums
         self._last: Record = {}
 
     def on_start(self, server: Server[Any], first_round: int, *, resumed: bool) -> None:  # noqa: ARG002
@@ -77,16 +82,27 @@ class ModelCallback(BaseCallback):
     def _save(self, server: Server[Any], name: str, state: State, line: Record) -> None:
         """Write the model of a state, described by the line of its round."""
         method, path = server.method, self._run.path / name
-        images, _ = to_tensors(self._dataset.test, method.network.device)
+        statistics = self._statistics(method.network.module, state, int(line.get("round", 0)) + 1)
+        method.load_tail(state)
         size = model_file.save(
             path,
             method.network,
             _facts(server, self._dataset, line),
             method.weights(state),
             gates=getattr(method, "gates", None),
-            images=images[:_TRIED] if len(images) else None,
+            statistics=statistics,
         )
         log.info("model: %s bytes, %s", f"{size:,}", path)
+
+    def _statistics(self, module: nn.Module, state: State, server_round: int) -> NDArray[np.float32] | None:
+        """Return statistics of batch norms over all clients' examples; None without norms, or if no client measured them."""
+        if not norms_of(module):
+            return None
+        sums = self._norm_sums(state, server_round)
+        if not sums.any():
+            log.warning("no client measured the batch norms: the model's continue to use the statistics of a batch")
+            return None
+        return statistics_of(module, sums)
 
 
 def _facts(server: Server[Any], dataset: Dataset, last: Mapping[str, Any]) -> model_file.Facts:
@@ -99,6 +115,8 @@ def _facts(server: Server[Any], dataset: Dataset, last: Mapping[str, Any]) -> mo
         seed=config.seed,
         weight_scale="",
         digest="",
+        weights=PurePath(config.weights).name,
+        fresh=config.fresh,
         training={
             "strategy": config.strategy,
             "dataset": config.dataset,
@@ -113,7 +131,10 @@ def _write_predictions(server: Server[Any], dataset: Dataset, run: RunFolder) ->
     """Write the predictions of the model, loaded from its file, for test images: up to half of them wrong ones."""
     module = server.method.network.module if is_reference(server.config.model) else None
     model = model_file.load(
-        run.path / MODEL, network=None if module is None else lambda *_: deepcopy(module), max_gates=server.method.network.size
+        run.path / MODEL,
+        network=None if module is None else lambda *_: deepcopy(module),
+        max_gates=server.method.network.size,
+        weights=server.config.weights or None,
     )
     order = np.argsort(rng.words(len(dataset.test), server.config.seed, "samples"), kind="stable")[:_TRIED]
     tried = dataset.test.take(order)

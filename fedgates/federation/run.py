@@ -19,14 +19,15 @@ from fedgates.federation.callbacks import (
     ProgressCallback,
     running,
 )
-from fedgates.federation.messages import Problem, comparable
 from fedgates.federation.measurement import measured
+from fedgates.federation.messages import Problem, comparable
 from fedgates.federation.model_callback import ModelCallback, NormSums
 from fedgates.federation.rounds import Transport, run_rounds, wait_for_clients
 from fedgates.federation.server import Server
 from fedgates.methods.masks import MaskMethod
 from fedgates.methods.randomized_response import epsilon
 from fedgates.methods.registry import AnyMethod, Methods, build, configure
+from fedgates.nn.network import Network
 from fedgates.report.callback import ReportCallback
 from fedgates.runs import checkpoint
 from fedgates.runs.best_round import round_results
@@ -218,7 +219,9 @@ def _run(
         with running(everything, server, first_round, resumed=bool(config.resume)):
             if first_round == 1 and isinstance(method, MaskMethod) and config.gates.sent_start == "class-means":
                 wait_for_clients(server, transport)
-                server.state = method.start_at_class_means(server.state, measured(server, transport, "features", server.state, 1))
+                server.state = method.start_at_class_means(
+                    server.state, measured(server, transport, "features", server.state, 1)
+                )
             run_rounds(server, transport, range(first_round, config.num_server_rounds + 1), everything, evaluate, results)
     except QuorumError as error:
         raise QuorumError(f"{error}; {_to_resume(run)}") from None
@@ -271,6 +274,16 @@ def resume(server: Server[Any], setup: Setup, run: RunFolder) -> int:
     return done + 1
 
 
+def _roles(network: Network) -> str:
+    """Return which parameters are not in the vector that is trained; empty if all are."""
+    parts = []
+    if len(network.tail):
+        parts.append(f"{len(network.tail):,} sent as values ({name_list([each.name for each in network.tail.slices])})")
+    if network.fixed:
+        parts.append(f"{len(network.fixed)} parameters fixed ({name_list(network.fixed)})")
+    return f"beside {network.size:,} parameters: {', '.join(parts)}" if parts else ""
+
+
 def log_summary(server: Server[Any]) -> None:
     """Log what is about to run."""
     config, method = server.config, server.method
@@ -279,6 +292,8 @@ def log_summary(server: Server[Any]) -> None:
     log.info("%s on %s, %s with %s parameters, network %s", *what)
     if different := {key: value for key, value in changed(config).items() if key not in {"strategy", "output-dir"}}:
         log.info("changed: %s", " ".join(as_pair(key, value) for key, value in different.items()))
+    if roles := _roles(method.network):
+        log.info("%s", roles)
     if config.gates.personal:
         names = name_list([each.name for each in method.network.head.slices])
         text = "%s are personal, %s parameters stay on clients: the server evaluates no model and writes no model file"

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache, partial
+from pathlib import PurePath
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, Context, Message
@@ -31,10 +32,13 @@ from fedgates.flower.records import (
 from fedgates.flower.startup import wait_for_check
 from fedgates.methods.registry import AnyMethod, Methods, build, configure
 from fedgates.types import Value
+from fedgates.util.text import one_line
 from fedgates.wire import VersionedState
 
 _OWN_DATA = "data-path"
 """The key of a node config with the path of a device's own data."""
+_OWN_WEIGHTS = "weights-path"
+"""The key of a node config with the path of a device's copy of the run's `weights`."""
 SNAPSHOT, MEMORY, HEAD = "known", "memory", "personal"
 """Names of the records in a client's own state."""
 
@@ -132,8 +136,26 @@ def _array(values: NDArray[np.float32]) -> Array:
 
 def _key(own: tuple[tuple[str, str], ...], message: Message, context: Context) -> _Key:
     """Return what this client's method is a function of; a device may have lower limits of its own."""
-    raw = merged(context.run_config, _own_limits(context))
+    raw = merged(context.run_config, _own_limits(context), _own_weights(context))
     return own, tuple(sorted(raw.items())), read_problem(message.content)
+
+
+def _own_weights(context: Context) -> Mapping[str, Value]:
+    """Return the path of a device's own copy of the run's `weights`.
+
+    Raises
+    ------
+    ConfigError
+        The run has weights, and the device has no copy: the path of the server is not the device's.
+    """
+    wanted = context.run_config.get("weights")
+    if not wanted or _OWN_DATA not in context.node_config:
+        return {}
+    own = context.node_config.get(_OWN_WEIGHTS)
+    if own is None:
+        name = PurePath(str(wanted)).name
+        raise ConfigError(_OWN_WEIGHTS, own, f"a node config with the path of this device's copy of {one_line(name, 80)}")
+    return {"weights": str(own)}
 
 
 def _own_limits(context: Context) -> Mapping[str, Value]:

@@ -1,9 +1,8 @@
 """The start of a last layer from class means: one upload of feature sums, before the first round.
 
-The layer's inputs f of each class c are taken as Gaussian with the mean mu_c over all clients and one variance v for all classes
-and features, so the log odds of the classes are ``mu_c f / v - |mu_c|^2 / (2 v)``, a linear layer: the nearest class mean (as in
-Mensink et al., Distance-Based Image Classification, PAMI 2013; in federated learning Legate et al., Guiding The Last Layer in
-Federated Learning with Pre-Trained Models, NeurIPS 2023, arXiv 2306.03937).
+The inputs f of the layer are taken as Gaussian in each class c, with the mean mu_c over all clients and one variance v for all
+classes and features. The logits are then ``mu_c f / v - |mu_c|^2 / (2 v)``, a linear layer that finds the nearest class mean
+(Legate et al.: Guiding The Last Layer in Federated Learning with Pre-Trained Models, NeurIPS 2023, arXiv 2306.03937).
 """
 
 import numpy as np
@@ -32,6 +31,9 @@ def check_class_means(network: Network, config: MaskConfig) -> None:
     layer = network.module.get_submodule(name)
     sent = {each.name for each in network.tail.slices}
     own = {f"{name}.{key}" for key, _ in layer.named_parameters(recurse=False)}
+    if config.gates.frozen != "given":
+        expected = "initial, or gates.frozen = given: random weights at theta 0.5 have no features yet"
+        raise ConfigError(KEY, config.gates.sent_start, expected)
     if network.task != "classes":
         raise ConfigError(KEY, config.gates.sent_start, f"initial: the task is {network.task}, and only classes have means")
     if not isinstance(layer, nn.Linear) or not own <= sent:
@@ -98,6 +100,5 @@ def _split(network: Network, sums: NDArray[np.float64]) -> tuple[NDArray[np.floa
 
 
 def _shape(network: Network) -> tuple[int, int]:
-    layer = network.module.get_submodule(last_layer(network.module))
-    classes, features = layer.weight.shape
+    classes, features = network.module.get_parameter(f"{last_layer(network.module)}.weight").shape
     return classes, features

@@ -116,15 +116,18 @@ def configure(raw: Mapping[str, Value], own: Methods | None = None) -> tuple[typ
             config.fraction_evaluate,
             f"a share above 0 with gates.personal = {config.gates.personal}: only clients can evaluate the whole network",
         )
-    if isinstance(config, MaskConfig) and not config.gates.sent:
-        _expect_no_values(config)
+    _expect_used(config)
     if 0 < config.server.max_norm < 1:  # half of the honest updates would be rejected
         raise ConfigError("server.max-norm", config.server.max_norm, "0, or a number of at least 1")
     return method, config
 
 
-def _expect_no_values(config: MaskConfig) -> None:
-    """Check that no key of values that are sent is set in a run without any.
+_OF_VALUES = ("wire.value-type", "server.max-norm", "gates.sent-learning-rate", "gates.sent-start")
+"""Keys of values that are sent."""
+
+
+def _expect_used(config: RunConfig) -> None:
+    """Check that no key is set that another one makes useless.
 
     Raises
     ------
@@ -132,10 +135,17 @@ def _expect_no_values(config: MaskConfig) -> None:
         One is.
     """
     values, defaults = to_dict(config), to_dict(type(config)())
-    for name in ("wire.value-type", "server.max-norm", "gates.sent-learning-rate", "gates.sent-start"):
+    useless = dict[str, str]()
+    given = isinstance(config, MaskConfig) and config.gates.frozen == "given"
+    if isinstance(config, MaskConfig) and not config.gates.sent:
+        useless |= dict.fromkeys(_OF_VALUES, f"strategy {config.strategy} sends no values without gates.sent")
+    if isinstance(config, MaskConfig) and not given:
+        useless["gates.initial-theta"] = "gates on random weights start at 0.5 (gates.frozen)"
+    if not config.weights and not given:
+        useless["fresh"] = "all parameters are fresh without weights and without gates.frozen = given"
+    for name, why in useless.items():
         if values[name] != defaults[name]:
-            expected = f"{defaults[name]!r}: strategy {config.strategy} sends no values without gates.sent"
-            raise ConfigError(name, values[name], expected)
+            raise ConfigError(name, values[name], f"{defaults[name]!r}: {why}")
 
 
 def build(method: type[AnyMethod], config: RunConfig, input_shape: tuple[int, int, int], num_classes: int) -> AnyMethod:

@@ -1,52 +1,15 @@
-"""Statistics of batch norms without running statistics: measured once, then fixed."""
+"""Fixed statistics of batch norms in a finished model."""
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from fedgates.data.tensors import normalise
 from fedgates.errors import ModelFileError
-
-_BATCH = 64
-
-
-def measure_statistics(module: nn.Module, images: Tensor) -> bytes:
-    """Return mean and variance of the input of each batch norm, float32, averaged over batches of 64.
-
-    Each batch is normalised by its own statistics meanwhile.
-
-    Raises
-    ------
-    ValueError
-        A statistic is not finite.
-    """
-    norms = _norms(module)
-    if not norms:
-        return b""
-    sums = [torch.zeros(2, norm.num_features, dtype=torch.float64) for _, norm in norms]
-    places = {id(norm): total for (_, norm), total in zip(norms, sums, strict=True)}
-
-    def record(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        of_channels = inputs[0].transpose(0, 1).flatten(1).double()
-        places[id(norm)] += torch.stack([of_channels.mean(1), of_channels.var(1, unbiased=False)]).cpu()
-
-    handles = [norm.register_forward_pre_hook(record) for _, norm in norms]
-    batches = torch.split(images[: max(_BATCH, len(images) // _BATCH * _BATCH)], _BATCH)
-    try:
-        with torch.no_grad():
-            for batch in batches:
-                module(normalise(batch))
-    finally:
-        for handle in handles:
-            handle.remove()
-    means = torch.cat([total.flatten() for total in sums]).div_(len(batches)).float()
-    if not bool(means.isfinite().all()):
-        raise ValueError("the statistics of a batch norm are not finite")
-    return means.numpy().astype("<f4").tobytes()
+from fedgates.nn.batch_norms import norms_of
 
 
 def fix_statistics(module: nn.Module, statistics: bytes) -> None:
-    """Replace each batch norm, in place, by one with these running statistics; do nothing if there are none.
+    """Give each batch norm these running statistics, in place; do nothing if there are none.
 
     Raises
     ------
@@ -55,7 +18,7 @@ def fix_statistics(module: nn.Module, statistics: bytes) -> None:
     """
     if not statistics:
         return
-    norms = _norms(module)
+    norms = norms_of(module)
     wanted = sum(2 * layer.num_features for _, layer in norms)
     if len(statistics) != 4 * wanted:
         raise ModelFileError(f"{len(statistics)} bytes of statistics, expected {4 * wanted}")
@@ -64,17 +27,9 @@ def fix_statistics(module: nn.Module, statistics: bytes) -> None:
         raise ModelFileError("its statistics are not finite")
     at = 0
     for name, layer in norms:
-        fixed = nn.BatchNorm2d(layer.num_features, eps=layer.eps, affine=False)
-        fixed.running_mean = values[at : at + layer.num_features].clone()
-        fixed.running_var = values[at + layer.num_features : at + 2 * layer.num_features].clone()
-        if bool((fixed.running_var < 0).any()):
+        layer.running_mean = values[at : at + layer.num_features].clone()
+        layer.running_var = values[at + layer.num_features : at + 2 * layer.num_features].clone()
+        layer.num_batches_tracked, layer.track_running_stats = torch.tensor(0), True
+        if bool((layer.running_var < 0).any()):
             raise ModelFileError(f"a variance of the batch norm {name!r} is below zero")
         at += 2 * layer.num_features
-        parent, _, last = name.rpartition(".")
-        setattr(module.get_submodule(parent), last, fixed)
-
-
-def _norms(module: nn.Module) -> list[tuple[str, nn.BatchNorm2d]]:
-    """Return the batch norms without running statistics or parameters, with their names."""
-    every = module.named_modules()
-    return [(name, m) for name, m in every if isinstance(m, nn.BatchNorm2d) and m.running_mean is None and not m.affine]

@@ -69,10 +69,13 @@ def nonzero(facts: Facts, payload: bytes, max_gates: int) -> NDArray[np.bool_]:
     if parameters != size:
         raise ModelFileError(f"its layers have {parameters:,} parameters, and its weights are {size:,}")
     try:
-        context = CodingContext(bytes.fromhex(facts.digest), tuple(layer.size for layer in facts.layers))
+        tail = sum(layer.size for layer in facts.tail)
+        if tail > max_gates:
+            raise ModelFileError(f"{tail:,} values beside the mask, expected at most {max_gates:,} (max_gates, or --max-gates)")
+        context = CodingContext(bytes.fromhex(facts.digest), tuple(layer.size for layer in facts.layers), tail=tail)
     except ValueError:
         raise ModelFileError(f"its digest is {facts.digest[:32]!r}, expected a number in hexadecimal") from None
-    values = decode_mask(payload, context) if facts.weight_scale else decode_weights(payload, context)
+    values = decode_mask(payload, context)[0] if facts.weight_scale else decode_weights(payload, context)
     return np.not_equal(values, 0, dtype=np.bool_)
 
 
@@ -90,10 +93,11 @@ def expected_size(payload: bytes, max_gates: int) -> int:
     return size
 
 
-def decode_mask(payload: bytes, context: CodingContext) -> NDArray[np.uint8]:
-    """Decode the mask of frozen weights, 0 and 1 ``[d]``; any other payload raises :class:`WireError`."""
+def decode_mask(payload: bytes, context: CodingContext) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Decode the mask of frozen weights, 0 and 1 ``[d]``, and the values beside it; others raise :class:`WireError`."""
     codec = "packed" if peek(payload).codec == PACKED else "entropy"
-    return unpack_update(payload, context, codec).gates(sum(context.layers))
+    update = unpack_update(payload, context, codec, "mask and tail" if context.tail else "mask")
+    return update.gates(context.size), np.empty(0, np.float32) if update.tail is None else update.tail
 
 
 def decode_weights(payload: bytes, context: CodingContext) -> NDArray[np.float32]:

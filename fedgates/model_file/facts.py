@@ -56,7 +56,16 @@ class Facts:
     normalisation : tuple of float
         Mean and standard deviation: the input of the network is (pixels from 0 to 1 - mean) / std.
     layers : tuple of Layer
-        Parameters in the order of the payload; a reader that builds the network compares them with its own.
+        Parameters with gates, or trained as a whole, in the order of the payload; a reader that builds the network compares
+        them with its own. Parameters that are in neither list are those that the network came with.
+    tail : tuple of Layer
+        Parameters whose values are beside the mask, in their order.
+    given : tuple of str
+        Names of the parameters whose frozen weights are those that the network came with.
+    weights : str
+        Name of the file that the network's first weights came from; empty if its function made them.
+    fresh : str
+        Patterns of the parameters that did not come from that file.
     whole, slim : NetworkSize or None
         Size of the whole network, and of the network without dead units; None if the network is not a chain or could not be
         run.
@@ -71,6 +80,10 @@ class Facts:
     training: Mapping[str, str | int | float | None]
     normalisation: tuple[float, float] = NORMALISATION
     layers: tuple[Layer, ...] = ()
+    tail: tuple[Layer, ...] = ()
+    given: tuple[str, ...] = ()
+    weights: str = ""
+    fresh: str = ""
     whole: NetworkSize | None = None
     slim: NetworkSize | None = None
 
@@ -85,7 +98,8 @@ def to_json(facts: Facts) -> bytes:
     values = asdict(facts)
     values["weight_scale"] = WEIGHT_SCALE_IDS[facts.weight_scale] if facts.weight_scale else ""
     values["training"] = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in facts.training.items()}
-    values["layers"] = [[layer.name, layer.kind, list(layer.shape)] for layer in facts.layers]
+    for key, layers in (("layers", facts.layers), ("tail", facts.tail)):
+        values[key] = [[layer.name, layer.kind, list(layer.shape)] for layer in layers]
     return json.dumps(values, separators=(",", ":"), allow_nan=False).encode()
 
 
@@ -107,6 +121,8 @@ def from_json(text: bytes) -> Facts:
                 "class_names": tuple(values["class_names"]),
                 "normalisation": tuple(values["normalisation"]),
                 "layers": tuple(Layer(name, kind, tuple(shape)) for name, kind, shape in values["layers"]),
+                "tail": tuple(Layer(name, kind, tuple(shape)) for name, kind, shape in values["tail"]),
+                "given": tuple(values["given"]),
                 "whole": _size(values["whole"]),
                 "slim": _size(values["slim"]),
             }
@@ -115,12 +131,14 @@ def from_json(text: bytes) -> Facts:
             len(facts.input_shape) == 3
             and _is_shape(facts.input_shape, _MOST_PIXELS)
             and all(isinstance(name, str) for name in (facts.model, facts.digest, *facts.class_names))
+            and all(isinstance(name, str) for name in (facts.weights, facts.fresh, *facts.given))
             and type(facts.seed) is int
             and 0 <= facts.seed < 2**63
             and _is_normalisation(facts.normalisation)
             and isinstance(facts.training, dict)
             and all(_is_plain(value) for value in facts.training.values())
-            and all(_is_layer(layer) for layer in facts.layers)
+            and all(_is_layer(layer) for layer in (*facts.layers, *facts.tail))
+            and (not facts.tail or bool(facts.weight_scale))
         )
     except (ValueError, TypeError, KeyError, RecursionError):
         sound = False

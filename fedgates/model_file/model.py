@@ -1,10 +1,12 @@
 """A finished model as a torch module."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
 from fedgates.model_file.facts import Facts, Layer
-from fedgates.nn.network import Network
+from fedgates.nn.network import Network, ParameterSlice
 
 
 class Model(nn.Module):
@@ -43,7 +45,7 @@ class Model(nn.Module):
         return logits
 
 
-def layers_of(network: Network) -> tuple[Layer, ...]:
-    """Return a network's layers as in the facts of its file."""
+def layers_of(network: Network, slices: Iterable[ParameterSlice]) -> tuple[Layer, ...]:
+    """Return some of a network's parameters as in the facts of its file."""
     modules = dict(network.module.named_modules())
-    return tuple(Layer(part.name, type(modules[part.name.rpartition(".")[0]]).__name__, part.shape) for part in network.slices)
+    return tuple(Layer(part.name, type(modules[part.name.rpartition(".")[0]]).__name__, part.shape) for part in slices)

@@ -1,6 +1,6 @@
 """Load a model file: the result is a model or, whatever the file contains, an error of one line."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -13,20 +13,31 @@ from fedgates.config.names import MODELS, is_reference
 from fedgates.errors import ConfigError, ModelFileError, NetworkError, WireError
 from fedgates.model_file.batch_norms import fix_statistics
 from fedgates.model_file.contents import MOST_GATES, decode_mask, decode_weights, expected_size
-from fedgates.model_file.facts import Facts, from_json
+from fedgates.model_file.facts import Facts, Layer, from_json
 from fedgates.model_file.layout import read_bytes, split
 from fedgates.model_file.model import Model, layers_of
+from fedgates.models.batch_norm import drop_running_statistics
+from fedgates.models.pretrained import load_weights
 from fedgates.models.shapes import Shape
 from fedgates.nn.gates import Gates
 from fedgates.nn.network import Network
+from fedgates.nn.roles import Role, matching
 from fedgates.util.text import error_line, one_line
 from fedgates.wire import CodingContext
 
 _LONGEST_LINE = 600
+_MOST_PER_GATE = 1000
+"""Parameters of a built-in network for each that its file has weights of; checked before memory is allocated."""
 _Builder = Callable[[Shape, int], nn.Module]
 
 
-def load(path: str | Path, *, network: _Builder | None = None, max_gates: int = MOST_GATES) -> Model:
+def load(
+    path: str | Path,
+    *,
+    network: _Builder | None = None,
+    weights: str | Path | None = None,
+    max_gates: int = MOST_GATES,
+) -> Model:
     """Load a model file.
 
     Parameters
@@ -36,6 +47,8 @@ def load(path: str | Path, *, network: _Builder | None = None, max_gates: int = 
     network : callable, optional
         For a network of your own, the function of (input_shape, num_outputs) that builds it. A file has only its name, which is
         never imported.
+    weights : str or Path, optional
+        For a network whose first weights came from a file, that file (:func:`fedgates.models.pretrained.load_weights`).
     max_gates : int
         Largest number of parameters to accept.
 
@@ -53,9 +66,11 @@ def load(path: str | Path, *, network: _Builder | None = None, max_gates: int = 
         packed, statistics, payload = split(read_bytes(path, max_gates))
         facts = from_json(packed)
         built = _built(facts, network, expected_size(payload, max_gates))
-        flat = Network(built)
-        values = _weights(flat, facts, payload)
+        _load_first_weights(built, facts, weights)
+        flat = Network(built, roles=_roles(built, facts))
+        values, tail = _weights(flat, facts, payload)
         flat.weights.copy_(torch.from_numpy(values))
+        flat.tail.values.copy_(torch.from_numpy(tail))
         with torch.no_grad():
             for parameter in built.parameters():
                 parameter.grad = None
@@ -70,7 +85,8 @@ def _built(facts: Facts, own: _Builder | None, size: int) -> nn.Module:
     """Return the network with any weights; the size of a built-in network is checked before memory is allocated."""
     if own is not None:
         built = _called(own, facts)
-        _expect_size("the network passed as network", sum(parameter.numel() for parameter in built.parameters()), size)
+        found = sum(parameter.numel() for name, parameter in built.named_parameters() if name in _names(facts.layers))
+        _expect_size("the network passed as network", found, size)
         return built
     if is_reference(facts.model):
         raise NetworkError(
@@ -80,7 +96,9 @@ def _built(facts: Facts, own: _Builder | None, size: int) -> nn.Module:
     if facts.model not in MODELS:
         raise NetworkError(f"its network is {facts.model!r}, expected one of {', '.join(MODELS)}, or a newer fedgates")
     classes = len(facts.class_names)
-    _expect_size(f"{facts.model} with its shapes", models.count(facts.model, facts.input_shape, classes) or 0, size)
+    whole = models.count(facts.model, facts.input_shape, classes) or 0
+    if whole > _MOST_PER_GATE * size:  # fixed parameters are not in the file
+        _expect_size(f"{facts.model} with its shapes", whole, size)
     return models.build(facts.model, facts.input_shape, classes, seed=facts.seed)
 
 
@@ -107,18 +125,51 @@ def _name(function: object) -> str:
     return getattr(function, "__name__", type(function).__name__)
 
 
+def _names(layers: Iterable[Layer]) -> set[str]:
+    return {layer.name for layer in layers}
+
+
+def _load_first_weights(module: nn.Module, facts: Facts, weights: str | Path | None) -> None:
+    """Load the weights that the network was trained from, if they came from a file."""
+    if not facts.weights:
+        if weights is not None:
+            raise NetworkError(
+                f"weights = {str(weights)!r}: expected none, because its network's own function made its weights"
+            )
+        return
+    if weights is None:
+        raise NetworkError(
+            f"its network starts from the weights in {facts.weights}, which are not in it: pass that file, as"
+            " load(..., weights=) or as --weights"
+        )
+    drop_running_statistics(module)
+    load_weights(module, weights, matching("fresh", facts.fresh, module))
+
+
+def _roles(module: nn.Module, facts: Facts) -> dict[str, Role]:
+    """Return the role of each parameter: what the file has nothing of is fixed."""
+    roles: dict[str, Role] = {name: "fixed" for name, _ in module.named_parameters()}
+    for role, layers in (("gated", facts.layers), ("sent", facts.tail)):
+        for name in _names(layers):
+            if name not in roles:
+                raise NetworkError(f"another network than the file's {facts.model}: it has no parameter {one_line(name, 60)!r}")
+            roles[name] = role  # type: ignore[assignment]
+    return roles
+
+
 def _expect_size(name: str, parameters: int, size: int) -> None:
     if parameters != size:
         raise NetworkError(f"{name} has {parameters:,} parameters, expected {size:,} as the file's weights")
 
 
-def _weights(network: Network, facts: Facts, payload: bytes) -> NDArray[np.float32]:
+def _weights(network: Network, facts: Facts, payload: bytes) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the weights ``[d]``, and the values beside them."""
     if not facts.weight_scale:
-        return decode_weights(payload, _context(network, facts, network.digest()))
-    gates = Gates(network, facts.seed, facts.weight_scale)
-    mask = decode_mask(payload, _context(network, facts, gates.digest))
+        return decode_weights(payload, _context(network, facts, network.digest())), np.empty(0, np.float32)
+    gates = Gates(network, facts.seed, facts.weight_scale, facts.given)
+    mask, tail = decode_mask(payload, _context(network, facts, gates.digest))
     weights: NDArray[np.float32] = gates.frozen.numpy() * mask.astype(np.float32)
-    return weights
+    return weights, tail
 
 
 def _context(network: Network, facts: Facts, digest: bytes) -> CodingContext:
@@ -127,6 +178,7 @@ def _context(network: Network, facts: Facts, digest: bytes) -> CodingContext:
         raise NetworkError(
             f"another network than the file's {facts.model}: digest {digest.hex()}, expected {one_line(facts.digest, 16)}"
         )
-    if layers_of(network) != facts.layers:
+    found = layers_of(network, network.slices), layers_of(network, network.tail.slices)
+    if found != (facts.layers, facts.tail):
         raise NetworkError(f"another network than the file's {facts.model}: its layers differ")
-    return CodingContext(digest, tuple(part.size for part in network.slices))
+    return CodingContext(digest, tuple(part.size for part in network.slices), tail=len(network.tail))

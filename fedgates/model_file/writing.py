@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from fedgates.model_file.batch_norms import measure_statistics
 from fedgates.model_file.facts import Facts, to_json
 from fedgates.model_file.layout import LONGEST_FACTS, join
 from fedgates.model_file.model import layers_of
@@ -20,7 +20,13 @@ from fedgates.wire import CodingContext, pack_state, pack_update
 
 
 def save(
-    path: Path, network: Network, facts: Facts, weights: Tensor, *, gates: Gates | None = None, images: Tensor | None = None
+    path: Path,
+    network: Network,
+    facts: Facts,
+    weights: Tensor,
+    *,
+    gates: Gates | None = None,
+    statistics: NDArray[np.float32] | None = None,
 ) -> int:
     """Write a model file and return its size in bytes. Weights of dead units are left out (:mod:`fedgates.nn.dead_units`).
 
@@ -29,42 +35,44 @@ def save(
     path : Path
         The file, which is replaced atomically.
     network : Network
-        The network; its weights are overwritten.
+        The network, with the values of its tail; its weights are overwritten.
     facts : Facts
-        Description; `weight_scale` and all fields after it except `training` and `normalisation` are set here.
+        Description; `weight_scale` and `digest`, layers and sizes are set here.
     weights : Tensor
         Weights of the model, float32 ``[d]``; 0 for a dropped weight.
     gates : Gates, optional
         Frozen weights. If `weights` are these under a mask, the file contains only the mask.
-    images : Tensor, optional
-        Uint8 ``[n, C, H, W]``, to measure the statistics of batch norms; without images these continue to use the batch.
+    statistics : numpy.ndarray, optional
+        Of the batch norms (:func:`fedgates.nn.batch_norms.statistics_of`); without them these continue to use the batch.
 
     Raises
     ------
     ValueError
-        A weight or a statistic of a batch norm is not finite, so that no reader would accept the file.
+        A weight is not finite, so that no reader would accept the file.
     """
     from fedgates.util.files import write_atomically  # noqa: PLC0415  # needs Unix; reading a model does not
 
     if not bool(weights.isfinite().all()):
         raise ValueError("the weights are not finite")
     network.weights.copy_(weights)
-    zero_dead_units(network.module)
-    statistics = b"" if images is None else measure_statistics(network.module, images)
+    if not network.fixed:  # which keep their values, zero or not
+        zero_dead_units(network.module)
     scale, context, payload = _packed(network, gates)
     small = remove_dead_units(network.module)
     complete = replace(
         facts,
         weight_scale=scale,
         digest=context.digest.hex(),
-        layers=layers_of(network),
+        layers=layers_of(network, network.slices),
+        tail=layers_of(network, network.tail.slices),
+        given=tuple(each.name for each in network.slices if bool(gates.given[each.part].any())) if gates and scale else (),
         whole=network_size(network.module, facts.input_shape),
         slim=None if small is None else network_size(small, facts.input_shape),
     )
     text = to_json(complete)
     if len(text) > LONGEST_FACTS:
         raise ValueError(f"facts of {len(text):,} bytes, expected at most {LONGEST_FACTS:,}")
-    whole = join(text, statistics, payload)
+    whole = join(text, b"" if statistics is None else statistics.astype("<f4").tobytes(), payload)
     write_atomically(path, whole)
     return len(whole)
 
@@ -76,8 +84,9 @@ def _packed(network: Network, gates: Gates | None) -> tuple[str, CodingContext, 
     mask = values != 0
     layers = tuple(part.size for part in network.slices)
     if gates is not None and torch.equal(gates.frozen * torch.from_numpy(mask).to(gates.frozen.device), weights):
-        context = CodingContext(gates.digest, layers)
-        coded = (pack_update(Update(pack(mask)), context, uplink) for uplink in ("entropy", "packed"))
+        context = CodingContext(gates.digest, layers, tail=len(network.tail))
+        update = Update(pack(mask), tail=network.tail.values.cpu().numpy() if len(network.tail) else None)
+        coded = (pack_update(update, context, uplink) for uplink in ("entropy", "packed"))
         return gates.scale, context, min(coded, key=len)
     context = CodingContext(network.digest(), layers)
     return "", context, pack_state(Weights(values), context, "votes")

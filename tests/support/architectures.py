@@ -31,7 +31,7 @@ def mobilenet_v2(shape, outputs):
 
 
 def mobilenet_v3(shape, outputs):
-    blocks = [tv.mobilenetv3.InvertedResidualConfig(8, 3, 16, 8, True, "RE", 2, 1, 1)]  # noqa: FBT003  # torchvision's signature
+    blocks = [tv.mobilenetv3.InvertedResidualConfig(8, 3, 16, 8, True, "RE", 2, 1, 1)]
     return tv.MobileNetV3(blocks, 32, num_classes=outputs)
 
 
@@ -216,7 +216,12 @@ class TiedLanguageModel(nn.Module):
 
 def cnn_1d(shape, outputs):
     return nn.Sequential(
-        nn.Conv1d(shape[0], 8, 5, 2), nn.BatchNorm1d(8), nn.ReLU(), nn.AdaptiveAvgPool1d(2), nn.Flatten(), nn.Linear(16, outputs)
+        nn.Conv1d(shape[0], 8, 5, 2),
+        nn.BatchNorm1d(8),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool1d(2),
+        nn.Flatten(),
+        nn.Linear(16, outputs),
     )
 
 
