@@ -57,9 +57,11 @@ class Facts:
         Mean and standard deviation: the input of the network is (pixels from 0 to 1 - mean) / std.
     layers : tuple of Layer
         Parameters with gates, or trained as a whole, in the order of the payload; a reader that builds the network compares
-        them with its own. Parameters that are in neither list are those that the network came with.
+        them with its own.
     tail : tuple of Layer
         Parameters whose values are beside the mask, in their order.
+    fixed : tuple of Layer
+        Parameters that are not in the file: they have the values that the network came with.
     given : tuple of str
         Names of the parameters whose frozen weights are those that the network came with.
     weights : str
@@ -81,6 +83,7 @@ class Facts:
     normalisation: tuple[float, float] = NORMALISATION
     layers: tuple[Layer, ...] = ()
     tail: tuple[Layer, ...] = ()
+    fixed: tuple[Layer, ...] = ()
     given: tuple[str, ...] = ()
     weights: str = ""
     fresh: str = ""
@@ -98,7 +101,7 @@ def to_json(facts: Facts) -> bytes:
     values = asdict(facts)
     values["weight_scale"] = WEIGHT_SCALE_IDS[facts.weight_scale] if facts.weight_scale else ""
     values["training"] = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in facts.training.items()}
-    for key, layers in (("layers", facts.layers), ("tail", facts.tail)):
+    for key, layers in (("layers", facts.layers), ("tail", facts.tail), ("fixed", facts.fixed)):
         values[key] = [[layer.name, layer.kind, list(layer.shape)] for layer in layers]
     return json.dumps(values, separators=(",", ":"), allow_nan=False).encode()
 
@@ -120,8 +123,10 @@ def from_json(text: bytes) -> Facts:
                 "input_shape": tuple(values["input_shape"]),
                 "class_names": tuple(values["class_names"]),
                 "normalisation": tuple(values["normalisation"]),
-                "layers": tuple(Layer(name, kind, tuple(shape)) for name, kind, shape in values["layers"]),
-                "tail": tuple(Layer(name, kind, tuple(shape)) for name, kind, shape in values["tail"]),
+                **{
+                    key: tuple(Layer(name, kind, tuple(shape)) for name, kind, shape in values[key])
+                    for key in ("layers", "tail", "fixed")
+                },
                 "given": tuple(values["given"]),
                 "whole": _size(values["whole"]),
                 "slim": _size(values["slim"]),
@@ -137,7 +142,7 @@ def from_json(text: bytes) -> Facts:
             and _is_normalisation(facts.normalisation)
             and isinstance(facts.training, dict)
             and all(_is_plain(value) for value in facts.training.values())
-            and all(_is_layer(layer) for layer in (*facts.layers, *facts.tail))
+            and all(_is_layer(layer) for layer in (*facts.layers, *facts.tail, *facts.fixed))
             and (not facts.tail or bool(facts.weight_scale))
         )
     except (ValueError, TypeError, KeyError, RecursionError):

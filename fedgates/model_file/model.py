@@ -1,12 +1,13 @@
 """A finished model as a torch module."""
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from fedgates.model_file.facts import Facts, Layer
-from fedgates.nn.network import Network, ParameterSlice
+from fedgates.nn.network import Network
 
 
 class Model(nn.Module):
@@ -45,7 +46,22 @@ class Model(nn.Module):
         return logits
 
 
-def layers_of(network: Network, slices: Iterable[ParameterSlice]) -> tuple[Layer, ...]:
-    """Return some of a network's parameters as in the facts of its file."""
-    modules = dict(network.module.named_modules())
-    return tuple(Layer(part.name, type(modules[part.name.rpartition(".")[0]]).__name__, part.shape) for part in slices)
+class Parameters(NamedTuple):
+    """A network's parameters by their place in a file: coded as the payload's vector, beside it, or not in the file."""
+
+    layers: tuple[Layer, ...]
+    tail: tuple[Layer, ...]
+    fixed: tuple[Layer, ...]
+
+
+def parameters_of(network: Network) -> Parameters:
+    """Return a network's parameters as in the facts of its file."""
+    parameters, modules = dict(network.module.named_parameters()), dict(network.module.named_modules())
+
+    def layers(names: Iterable[str]) -> tuple[Layer, ...]:
+        return tuple(
+            Layer(name, type(modules[name.rpartition(".")[0]]).__name__, tuple(parameters[name].shape)) for name in names
+        )
+
+    sent = layers(each.name for each in network.tail.slices)
+    return Parameters(layers(each.name for each in network.slices), sent, layers(network.fixed))

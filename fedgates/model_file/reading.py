@@ -1,6 +1,6 @@
 """Load a model file: the result is a model or, whatever the file contains, an error of one line."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +13,9 @@ from fedgates.config.names import MODELS, is_reference
 from fedgates.errors import ConfigError, ModelFileError, NetworkError, WireError
 from fedgates.model_file.batch_norms import fix_statistics
 from fedgates.model_file.contents import MOST_GATES, decode_mask, decode_weights, expected_size
-from fedgates.model_file.facts import Facts, Layer, from_json
+from fedgates.model_file.facts import Facts, from_json
 from fedgates.model_file.layout import read_bytes, split
-from fedgates.model_file.model import Model, layers_of
+from fedgates.model_file.model import Model, parameters_of
 from fedgates.models.batch_norm import drop_running_statistics
 from fedgates.models.pretrained import load_weights
 from fedgates.models.shapes import Shape
@@ -26,8 +26,6 @@ from fedgates.util.text import error_line, one_line
 from fedgates.wire import CodingContext
 
 _LONGEST_LINE = 600
-_MOST_PER_GATE = 1000
-"""Parameters of a built-in network for each that its file has weights of; checked before memory is allocated."""
 _Builder = Callable[[Shape, int], nn.Module]
 
 
@@ -85,8 +83,8 @@ def _built(facts: Facts, own: _Builder | None, size: int) -> nn.Module:
     """Return the network with any weights; the size of a built-in network is checked before memory is allocated."""
     if own is not None:
         built = _called(own, facts)
-        found = sum(parameter.numel() for name, parameter in built.named_parameters() if name in _names(facts.layers))
-        _expect_size("the network passed as network", found, size)
+        beside = sum(layer.size for layer in (*facts.tail, *facts.fixed))
+        _expect_size("the network passed as network", sum(p.numel() for p in built.parameters()), size + beside)
         return built
     if is_reference(facts.model):
         raise NetworkError(
@@ -96,9 +94,8 @@ def _built(facts: Facts, own: _Builder | None, size: int) -> nn.Module:
     if facts.model not in MODELS:
         raise NetworkError(f"its network is {facts.model!r}, expected one of {', '.join(MODELS)}, or a newer fedgates")
     classes = len(facts.class_names)
-    whole = models.count(facts.model, facts.input_shape, classes) or 0
-    if whole > _MOST_PER_GATE * size:  # fixed parameters are not in the file
-        _expect_size(f"{facts.model} with its shapes", whole, size)
+    beside = sum(layer.size for layer in (*facts.tail, *facts.fixed))
+    _expect_size(f"{facts.model} with its shapes", models.count(facts.model, facts.input_shape, classes) or 0, size + beside)
     return models.build(facts.model, facts.input_shape, classes, seed=facts.seed)
 
 
@@ -125,10 +122,6 @@ def _name(function: object) -> str:
     return getattr(function, "__name__", type(function).__name__)
 
 
-def _names(layers: Iterable[Layer]) -> set[str]:
-    return {layer.name for layer in layers}
-
-
 def _load_first_weights(module: nn.Module, facts: Facts, weights: str | Path | None) -> None:
     """Load the weights that the network was trained from, if they came from a file."""
     if not facts.weights:
@@ -146,15 +139,12 @@ def _load_first_weights(module: nn.Module, facts: Facts, weights: str | Path | N
     load_weights(module, weights, matching("fresh", facts.fresh, module))
 
 
-def _roles(module: nn.Module, facts: Facts) -> dict[str, Role]:
-    """Return the role of each parameter: what the file has nothing of is fixed."""
-    roles: dict[str, Role] = {name: "fixed" for name, _ in module.named_parameters()}
-    for role, layers in (("gated", facts.layers), ("sent", facts.tail)):
-        for name in _names(layers):
-            if name not in roles:
-                raise NetworkError(f"another network than the file's {facts.model}: it has no parameter {one_line(name, 60)!r}")
-            roles[name] = role  # type: ignore[assignment]
-    return roles
+def _roles(module: nn.Module, facts: Facts) -> dict[str, Role] | None:
+    """Return the role of each parameter; None if the network has others than the file."""
+    roles: dict[str, Role] = {layer.name: "gated" for layer in facts.layers}
+    roles.update({layer.name: "sent" for layer in facts.tail})
+    roles.update({layer.name: "fixed" for layer in facts.fixed})
+    return roles if set(roles) == {name for name, _ in module.named_parameters()} else None
 
 
 def _expect_size(name: str, parameters: int, size: int) -> None:
@@ -178,7 +168,6 @@ def _context(network: Network, facts: Facts, digest: bytes) -> CodingContext:
         raise NetworkError(
             f"another network than the file's {facts.model}: digest {digest.hex()}, expected {one_line(facts.digest, 16)}"
         )
-    found = layers_of(network, network.slices), layers_of(network, network.tail.slices)
-    if found != (facts.layers, facts.tail):
+    if parameters_of(network) != (facts.layers, facts.tail, facts.fixed):
         raise NetworkError(f"another network than the file's {facts.model}: its layers differ")
     return CodingContext(digest, tuple(part.size for part in network.slices), tail=len(network.tail))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fedgates.model_file.facts import Facts, to_json
 from fedgates.model_file.layout import LONGEST_FACTS, join
-from fedgates.model_file.model import layers_of
+from fedgates.model_file.model import parameters_of
 from fedgates.nn.dead_units import remove_dead_units, zero_dead_units
 from fedgates.nn.gates import Gates
 from fedgates.nn.network import Network
@@ -58,13 +58,15 @@ def save(
     if not network.fixed:  # which keep their values, zero or not
         zero_dead_units(network.module)
     scale, context, payload = _packed(network, gates)
+    parameters = parameters_of(network)
     small = remove_dead_units(network.module)
     complete = replace(
         facts,
         weight_scale=scale,
         digest=context.digest.hex(),
-        layers=layers_of(network, network.slices),
-        tail=layers_of(network, network.tail.slices),
+        layers=parameters.layers,
+        tail=parameters.tail,
+        fixed=parameters.fixed,
         given=tuple(each.name for each in network.slices if bool(gates.given[each.part].any())) if gates and scale else (),
         whole=network_size(network.module, facts.input_shape),
         slim=None if small is None else network_size(small, facts.input_shape),
