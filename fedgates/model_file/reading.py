@@ -17,6 +17,7 @@ from fedgates.model_file.facts import Facts, from_json
 from fedgates.model_file.layout import read_bytes, split
 from fedgates.model_file.model import Model, parameters_of
 from fedgates.models.batch_norm import drop_running_statistics
+from fedgates.models.modes import keeping_modes
 from fedgates.models.pretrained import load_weights
 from fedgates.models.shapes import Shape
 from fedgates.nn.gates import Gates
@@ -111,7 +112,7 @@ def _called(own: _Builder, facts: Facts) -> nn.Module:
         raise NetworkError(f"network = {_name(own)}: expected {asked}; it returned {type(built).__name__}")
     if any(isinstance(parameter, nn.UninitializedParameter) for parameter in built.parameters()):
         try:
-            with torch.no_grad():  # an image sets the shapes of lazy layers, as in training
+            with torch.no_grad(), keeping_modes(built):  # an image sets the shapes of lazy layers, as in training
                 built.eval()(torch.zeros(2, *facts.input_shape))
         except Exception as error:
             raise NetworkError(f"network = {_name(own)}: expected {asked}; it raised {error_line(error)}") from error

@@ -7,6 +7,7 @@ from torch import nn
 
 from fedgates.config.names import MODELS, is_reference
 from fedgates.errors import ConfigError
+from fedgates.models.modes import keeping_modes
 from fedgates.models.shapes import Shape
 from fedgates.util.references import find
 from fedgates.util.text import error_line
@@ -44,13 +45,12 @@ def _find(reference: str) -> Callable[[Shape, int], object]:
 
 def _check_output(reference: str, model: nn.Module, input_shape: Shape, num_outputs: int) -> None:
     wanted = f"a network that maps [2, {', '.join(map(str, input_shape))}] to [2, {num_outputs}]"
-    model.eval()  # a layer with running statistics must not learn from the probe
     try:
-        with torch.no_grad():
+        with torch.no_grad(), keeping_modes(model):
+            model.eval()  # a layer with running statistics must not learn from the probe
             output = model(torch.zeros(2, *input_shape))
     except Exception as error:  # the user's code may raise anything
         raise ConfigError("model", reference, f"{wanted}; it raised {error_line(error)}") from error
-    model.train()
     if not isinstance(output, torch.Tensor):
         raise ConfigError("model", reference, f"{wanted}; it gave {type(output).__name__}")
     if tuple(output.shape) != (2, num_outputs):

@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fedgates.errors import ConfigError
+from fedgates.models.batch_norm import drop_running_statistics
+from fedgates.models.modes import parts_in_evaluation_mode, set_mode
 from fedgates.models.shapes import Shape
 from fedgates.util.text import error_line, one_line
 
@@ -32,21 +34,17 @@ def probe(reference: str, build: Callable[[], nn.Module], input_shape: Shape, nu
     ------
     ConfigError
         The network raises; its output is not one tensor of finite logits for each image, or has no gradient; it ends in a
-        softmax; a parameter is not trained; training changes a buffer, or two processes would have different networks. Names
+        softmax; training changes a buffer, or two processes would have different networks. Names
         `model`.
     """
     network, other = build(), build()
-    problem = _untrained(network) or _difference(network, other) or _failure(network, input_shape, num_classes)
+    fixed = parts_in_evaluation_mode(network)
+    for each in (network, other):  # as training does
+        drop_running_statistics(each)
+    problem = _difference(network, other) or _failure(network, input_shape, num_classes, fixed)
     problem = problem or _other_outputs(network, other, input_shape)
     if problem:
         raise ConfigError("model", reference, problem)
-
-
-def _untrained(network: nn.Module) -> str:
-    names = [name for name, parameter in network.named_parameters() if not parameter.requires_grad]
-    if not names:
-        return ""
-    return f"a network whose parameters are all trained; {one_line(names[0])!r} has requires_grad=False"
 
 
 def _difference(network: nn.Module, other: nn.Module) -> str:
@@ -78,7 +76,7 @@ def _other_outputs(network: nn.Module, other: nn.Module, input_shape: Shape) -> 
     return f"{wanted}; a second call of the function gave other outputs with the same weights"
 
 
-def _failure(network: nn.Module, input_shape: Shape, num_classes: int) -> str:
+def _failure(network: nn.Module, input_shape: Shape, num_classes: int, fixed: set[nn.Module]) -> str:
     """Return what is wrong with the network's outputs, gradients or buffers; empty if nothing is."""
     shares = []
     with torch.random.fork_rng(devices=[]):
@@ -88,7 +86,7 @@ def _failure(network: nn.Module, input_shape: Shape, num_classes: int) -> str:
             x = 2 * torch.rand(images, *input_shape) - 1
             for training in (False, True):
                 before = _buffers(network)
-                output = _output(network, x, num_classes or 1, training=training)
+                output = _output(network, x, num_classes or 1, training=training, fixed=fixed)
                 if isinstance(output, str):
                     return output
                 problem = _gradient_problem(network, output, num_classes) if training else ""
@@ -99,11 +97,11 @@ def _failure(network: nn.Module, input_shape: Shape, num_classes: int) -> str:
     return "logits, without a softmax at the end: the loss is the cross-entropy of logits" if all(shares) else ""
 
 
-def _output(network: nn.Module, x: Tensor, outputs: int, *, training: bool) -> Tensor | str:
+def _output(network: nn.Module, x: Tensor, outputs: int, *, training: bool, fixed: set[nn.Module]) -> Tensor | str:
     """Return the network's output, or what is wrong with it."""
     mode = "in training mode" if training else "in evaluation mode"
     wanted = f"a network that maps {list(x.shape)} to {[len(x), outputs]}, {mode}, too"
-    network.train(training)
+    set_mode(network, training=training, fixed=fixed)
     try:
         with torch.set_grad_enabled(training):
             output = network(x)
@@ -140,9 +138,8 @@ def _are_shares(output: Tensor) -> bool:
 
 
 def _buffers(network: nn.Module) -> dict[str, Tensor]:
-    """Return copies of the buffers; running statistics of batch norms have an error of their own."""
-    norms = {name for name, layer in network.named_modules() if getattr(layer, "running_mean", None) is not None}
-    return {name: b.clone() for name, b in network.named_buffers() if name.rpartition(".")[0] not in norms}
+    """Return copies of the buffers."""
+    return {name: buffer.clone() for name, buffer in network.named_buffers()}
 
 
 def _moved(network: nn.Module, before: dict[str, Tensor]) -> str:

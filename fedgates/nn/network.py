@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from fedgates.errors import NetworkError
 from fedgates.models.batch_norm import drop_running_statistics
+from fedgates.models.modes import parts_in_evaluation_mode, set_mode
 from fedgates.nn.roles import Role, fan_in, layers_of, roles_of
 
 
@@ -114,7 +115,7 @@ class Network:
         roles: Mapping[str, Role] | None = None,
         task: str = "classes",
     ) -> None:
-        self._evaluating = [layer for layer in module.modules() if not layer.training] if module.training else []
+        self._evaluating = parts_in_evaluation_mode(module)
         drop_running_statistics(module)
         self.module, self.task = module.to(device), task
         self.device = torch.device(device)
@@ -147,9 +148,7 @@ class Network:
 
     def train(self, mode: bool = True) -> None:  # noqa: FBT001, FBT002  # as torch's
         """Put the module into training mode, but for the layers that its function has put into evaluation mode."""
-        self.module.train(mode)
-        for layer in self._evaluating:
-            layer.training = False
+        set_mode(self.module, training=mode, fixed=self._evaluating)
 
     def eval(self) -> None:
         """Put the module into evaluation mode."""

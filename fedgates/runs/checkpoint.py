@@ -26,6 +26,8 @@ FILE_NAMES = "checkpoint-*.safetensors"
 BEST = "checkpoint-best.safetensors"
 _MEMORY = "server_memory."
 """Prefix of the names of the arrays that only the server has."""
+_TAIL = "tail"
+"""Name of the array of the values that are sent beside masks."""
 _KEEP = 2
 """Checkpoints left on disk; the one before the last is used if the last is damaged."""
 
@@ -55,6 +57,8 @@ def load_best(folder: Path, digest: bytes) -> tuple[State, int] | None:
 
 def _write(target: Path, state: State, server_round: int, digest: bytes) -> None:
     arrays: dict[str, NDArray[Any]] = {"votes": state.votes} if isinstance(state, Votes) else {"weights": state.values}
+    if isinstance(state, Votes) and len(state.tail):
+        arrays[_TAIL] = state.tail
     arrays |= {_MEMORY + name: array for name, array in state.server_memory.items()}
     trials = state.trials if isinstance(state, Votes) else 0
     facts = {
@@ -102,7 +106,8 @@ def _read(path: Path) -> tuple[State, int, str] | None:
         memory = {name.removeprefix(_MEMORY): array for name, array in arrays.items() if name.startswith(_MEMORY)}
         state: State
         if "votes" in arrays:
-            state = Votes(arrays["votes"], facts["trials"], scalars, memory)
+            tail = arrays.get(_TAIL, np.empty(0, np.float32))
+            state = Votes(arrays["votes"], facts["trials"], scalars, memory, tail=tail)
         else:
             state = Weights(arrays["weights"], scalars, memory)
         return state, facts["round"], facts["digest"]

@@ -74,7 +74,7 @@ class Noting(LoopbackGrid):
         self.states, self.evaluated, self.sent = {}, {}, {}
 
     def deliver(self, message):
-        if message.metadata.message_type != "query":
+        if message.metadata.message_type in ("train", "evaluate"):
             payload = state_payload(message)
             notes = self.states if message.metadata.message_type == "train" else self.evaluated
             key = peek(payload).server_round, client_of(message)
