@@ -68,11 +68,17 @@ def weights_by_numpy(shape, out):
     return net
 
 
-# --- networks that do not
-
-
 def norm_by_batch(shape, out):
     return _mlp(shape, out, nn.BatchNorm1d(16, affine=False, track_running_stats=False))
+
+
+def frozen_part(shape, out):
+    net = _mlp(shape, out)
+    net[1].requires_grad_(False)
+    return net
+
+
+# --- networks that do not
 
 
 class Squeezed(Wrapped):
@@ -174,9 +180,3 @@ def any_width(shape, out):
 
 def softmax(shape, out):
     return nn.Sequential(*_mlp(shape, out), nn.Softmax(1))
-
-
-def frozen_part(shape, out):
-    net = _mlp(shape, out)
-    net[1].requires_grad_(False)
-    return net
