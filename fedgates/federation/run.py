@@ -18,7 +18,7 @@ from fedgates.federation.callbacks import (
     ProgressCallback,
     running,
 )
-from fedgates.federation.messages import Problem, comparable
+from fedgates.federation.messages import comparable
 from fedgates.federation.model_callback import ModelCallback
 from fedgates.federation.rounds import Transport, run_rounds
 from fedgates.federation.server import Server
@@ -30,7 +30,7 @@ from fedgates.runs.best_round import round_results
 from fedgates.runs.config_file import run_values, write_config
 from fedgates.runs.folder import RunFolder, open_run
 from fedgates.trackers.callback import TrackerCallback
-from fedgates.types import Value
+from fedgates.types import Problem, Value
 from fedgates.util.text import one_line
 
 log = logging.getLogger("fedgates")
@@ -52,7 +52,7 @@ class Setup:
     @property
     def problem(self) -> Problem:
         """The problem that clients' data must fit."""
-        return Problem(self.dataset.input_shape, self.dataset.num_classes)
+        return self.dataset.problem
 
 
 def prepare(raw: Mapping[str, Value], methods: Methods | None, count_clients: Callable[[], int | None]) -> Setup:
@@ -81,8 +81,8 @@ def prepare(raw: Mapping[str, Value], methods: Methods | None, count_clients: Ca
         check_partition(config, dataset, num_clients)
     else:
         refuse_dropout(config)
-    setup = Setup(build(method, config, dataset.input_shape, dataset.num_classes), dataset, num_clients)
-    models.check(config.model, dataset.input_shape, dataset.num_classes, seed=config.seed)
+    setup = Setup(build(method, config, dataset.problem), dataset, num_clients)
+    models.check(config.model, dataset.problem, seed=config.seed)
     return setup
 
 

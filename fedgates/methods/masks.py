@@ -13,7 +13,7 @@ from fedgates import rng
 from fedgates.config import MaskConfig
 from fedgates.methods.base import Method, Spec
 from fedgates.methods.randomized_response import restored
-from fedgates.methods.training import Task, predict, score
+from fedgates.methods.training import Inputs, Task, predict, score
 from fedgates.methods.trimming import trimmed
 from fedgates.nn.gates import Gates, sample, sample_with
 from fedgates.nn.network import Network
@@ -99,7 +99,7 @@ class MaskMethod(Method[MaskCfg, Votes], Generic[MaskCfg]):
             metrics[f"{headline}_{name}"] = value
         return metrics
 
-    def _predict(self, gate: Tensor, x: Tensor) -> Tensor:
+    def _predict(self, gate: Tensor, x: Inputs) -> Tensor:
         self.gates.load(gate)
         return predict(self.network, x, self.config.precision)
 

@@ -14,7 +14,7 @@ from fedgates.config.suggestions import did_you_mean
 from fedgates.errors import ConfigError, NetworkError
 from fedgates.methods.base import Method
 from fedgates.nn.network import Network
-from fedgates.types import Value
+from fedgates.types import Problem, Value
 from fedgates.util.references import find
 from fedgates.util.text import error_line
 from fedgates.wire.codec import DECODE_BYTES_A_GATE
@@ -119,7 +119,7 @@ def configure(raw: Mapping[str, Value], own: Methods | None = None) -> tuple[typ
     return method, config
 
 
-def build(method: type[AnyMethod], config: RunConfig, input_shape: tuple[int, int, int], num_classes: int) -> AnyMethod:
+def build(method: type[AnyMethod], config: RunConfig, problem: Problem) -> AnyMethod:
     """Return the method for the network that the config names, the same on both ends; on a GPU if the process has one.
 
     Raises
@@ -127,15 +127,15 @@ def build(method: type[AnyMethod], config: RunConfig, input_shape: tuple[int, in
     ConfigError, NetworkError
         There is no such network, it cannot be federated, or it is beyond the limits of this end.
     """
-    if config.logit_adjustment and not num_classes:
-        raise ConfigError("logit-adjustment", config.logit_adjustment, "0: the data set is a regression, without classes")
+    if config.logit_adjustment and not problem.num_classes:
+        raise ConfigError("logit-adjustment", config.logit_adjustment, f"0: the task is {problem.task}, not classes")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    size = models.count(config.model, input_shape, num_classes)
+    size = models.count(config.model, problem)
     if size is not None:  # before it takes any memory
         _expect_size(size, method, config)
-    personal_outputs = (num_classes or 1) if config.personal == "last" else 0
-    module = models.build(config.model, input_shape, num_classes, seed=config.seed)
-    network = Network(module, device, personal_outputs=personal_outputs)
+    personal_outputs = problem.outputs if config.personal == "last" else 0
+    module = models.build(config.model, problem, seed=config.seed)
+    network = Network(module, device, personal_outputs=personal_outputs, task=problem.task)
     _expect_size(network.size, method, config)
     try:
         return method(config, network)

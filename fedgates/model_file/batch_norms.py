@@ -4,13 +4,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fedgates.data.inputs import count, take
 from fedgates.data.tensors import normalise
 from fedgates.errors import ModelFileError
+from fedgates.models.probe import Inputs, run
 
 _BATCH = 64
 
 
-def measure_statistics(module: nn.Module, images: Tensor) -> bytes:
+def measure_statistics(module: nn.Module, examples: Inputs) -> bytes:
     """Return mean and variance of the input of each batch norm, float32, averaged over batches of 64.
 
     Each batch is normalised by its own statistics meanwhile.
@@ -31,11 +33,14 @@ def measure_statistics(module: nn.Module, images: Tensor) -> bytes:
         places[id(norm)] += torch.stack([of_channels.mean(1), of_channels.var(1, unbiased=False)]).cpu()
 
     handles = [norm.register_forward_pre_hook(record) for _, norm in norms]
-    batches = torch.split(images[: max(_BATCH, len(images) // _BATCH * _BATCH)], _BATCH)
+    used = max(_BATCH, count(examples) // _BATCH * _BATCH)
+    batches = [
+        take(examples, slice(start, min(start + _BATCH, used))) for start in range(0, min(used, count(examples)), _BATCH)
+    ]
     try:
         with torch.no_grad():
             for batch in batches:
-                module(normalise(batch))
+                run(module, normalise(batch))
     finally:
         for handle in handles:
             handle.remove()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fedgates.errors import ModelFileError
 
-MAGIC, VERSION = b"FGMD", 3
+MAGIC, VERSION = b"FGMD", 4
 _OPENING = struct.Struct("<4sHI")
 """Magic, version, length of the facts."""
 _LENGTH = struct.Struct("<I")

@@ -11,6 +11,7 @@ from fedgates.model_file.batch_norms import measure_statistics
 from fedgates.model_file.facts import Facts, to_json
 from fedgates.model_file.layout import LONGEST_FACTS, join
 from fedgates.model_file.model import layers_of
+from fedgates.models.probe import Inputs
 from fedgates.nn.dead_units import remove_dead_units, zero_dead_units
 from fedgates.nn.gates import Gates
 from fedgates.nn.network import Network
@@ -20,7 +21,7 @@ from fedgates.wire import CodingContext, pack_state, pack_update
 
 
 def save(
-    path: Path, network: Network, facts: Facts, weights: Tensor, *, gates: Gates | None = None, images: Tensor | None = None
+    path: Path, network: Network, facts: Facts, weights: Tensor, *, gates: Gates | None = None, examples: Inputs | None = None
 ) -> int:
     """Write a model file and return its size in bytes. Weights of dead units are left out (:mod:`fedgates.nn.dead_units`).
 
@@ -31,13 +32,13 @@ def save(
     network : Network
         The network; its weights are overwritten.
     facts : Facts
-        Description; `weight_scale` and all fields after it except `training` and `normalisation` are set here.
+        Description; `weight_scale` and all fields after it except `training` are set here.
     weights : Tensor
         Weights of the model, float32 ``[d]``; 0 for a dropped weight.
     gates : Gates, optional
         Frozen weights. If `weights` are these under a mask, the file contains only the mask.
-    images : Tensor, optional
-        Uint8 ``[n, C, H, W]``, to measure the statistics of batch norms; without images these continue to use the batch.
+    examples : Tensor or mapping, optional
+        Inputs ``[n, ...]``, to measure the statistics of batch norms; without any these continue to use the batch.
 
     Raises
     ------
@@ -50,7 +51,7 @@ def save(
         raise ValueError("the weights are not finite")
     network.weights.copy_(weights)
     zero_dead_units(network.module)
-    statistics = b"" if images is None else measure_statistics(network.module, images)
+    statistics = b"" if examples is None else measure_statistics(network.module, examples)
     scale, context, payload = _packed(network, gates)
     small = remove_dead_units(network.module)
     complete = replace(
@@ -58,8 +59,8 @@ def save(
         weight_scale=scale,
         digest=context.digest.hex(),
         layers=layers_of(network),
-        whole=network_size(network.module, facts.input_shape),
-        slim=None if small is None else network_size(small, facts.input_shape),
+        whole=network_size(network.module, facts.problem),
+        slim=None if small is None else network_size(small, facts.problem),
     )
     text = to_json(complete)
     if len(text) > LONGEST_FACTS:

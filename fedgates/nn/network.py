@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from fedgates.errors import NetworkError
+from fedgates.types import TaskKind
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class Network:
         Device of the parameters.
     personal_outputs : int
         Number of outputs of the last layer, if it is personal; 0 if no layer is.
+    task : str
+        What the outputs are for: logits of classes, logits of labels that are on or off, or numbers.
 
     Attributes
     ----------
@@ -74,14 +77,16 @@ class Network:
         because only parameters are federated); or its last layer cannot be personal.
     """
 
-    def __init__(self, module: nn.Module, device: torch.device | str = "cpu", *, personal_outputs: int = 0) -> None:
+    def __init__(
+        self, module: nn.Module, device: torch.device | str = "cpu", *, personal_outputs: int = 0, task: TaskKind = "classes"
+    ) -> None:
         for name, layer in module.named_modules():
             if getattr(layer, "running_mean", None) is not None:
                 raise NetworkError(
                     f"layer {name or 'network'!r} ({type(layer).__name__}) keeps running statistics, which are not "
                     "federated; use fedgates.models.batch_norm.BatchNorm"
                 )
-        self.module = module.to(device)
+        self.module, self.task = module.to(device), task
         self.device = torch.device(device)
         slices = _slices(module)
         if not sum(part.size for part in slices):
@@ -106,10 +111,10 @@ class Network:
             for parameter in trained:
                 parameter.requires_grad_(True)  # noqa: FBT003
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """Return the logits ``[n, classes]`` of inputs ``[n, C, H, W]`` with the current weights."""
-        logits: Tensor = self.module(x)
-        return logits
+    def __call__(self, x: Tensor | Mapping[str, Tensor]) -> Tensor:
+        """Return the outputs for inputs ``[n, ...]``, several by name, with the current weights: logits, or numbers."""
+        outputs: Tensor = self.module(**x) if isinstance(x, Mapping) else self.module(x)
+        return outputs
 
     def digest(self, *extra: bytes) -> bytes:
         """Return eight bytes that identify the network.
