@@ -31,7 +31,7 @@ from fedgates.flower.loopback import LoopbackGrid
 from fedgates.flower.records import STATE, UPDATE, from_record, to_record
 from fedgates.flower.server_app import run_on_grid
 from fedgates.methods.registry import AnyMethod, build, configure
-from fedgates.types import Value, pack
+from fedgates.types import Problem, Value, pack
 
 Gates = NDArray[np.uint8]
 LIES = ("inverse", "random", "ones")
@@ -129,7 +129,7 @@ def run(job: tuple[Case, int]) -> list[Line]:
 @lru_cache(maxsize=1)
 def method(raw: tuple[tuple[str, Value], ...]) -> AnyMethod:
     """The run's method for the digits, whose codec the liars use."""
-    return build(*configure(dict(raw), load_app(ROOT).server.methods), (1, 8, 8), 10)
+    return build(*configure(dict(raw), load_app(ROOT).server.methods), Problem.of_images((1, 8, 8), 10))
 
 
 def federations(cases: Iterable[Case], seeds: int, workers: int) -> dict[Case, list[list[Line]]]:

@@ -92,7 +92,7 @@ def speed(model: fedgates.Model) -> float:
     small = remove_dead_units(model.network)
     if small is None:
         return 1.0
-    images = torch.rand(256, *model.facts.input_shape)
+    images = torch.rand(256, *model.facts.problem.inputs[0].shape)
     took: dict[str, list[float]] = {"whole": [], "small": []}
     with torch.no_grad():
         for _ in range(15):

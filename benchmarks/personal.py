@@ -27,7 +27,7 @@ from fedgates import data
 from fedgates.federation import partition_data
 from fedgates.methods.registry import AnyMethod, build, configure
 from fedgates.methods.training import Task
-from fedgates.types import Update, Value
+from fedgates.types import Problem, Update, Value
 
 CLIENTS, SHARE, LOCAL_EPOCHS = 20, 0.2, 3
 SAMPLES, FEW = "data.samples-per-client", 25
@@ -45,7 +45,7 @@ def local(job: tuple[str, int, int, int]) -> list[float]:
     strategy, samples, epochs, seed = job
     torch.set_num_threads(1)
     raw = {**BASE, SAMPLES: samples, "strategy": strategy, "seed": seed, "local-epochs": epochs}
-    method = build(*configure(raw), (1, 8, 8), 10)
+    method = build(*configure(raw), Problem.of_images((1, 8, 8), 10))
     found = []
     for client in range(CLIENTS):
         examples = partition_data(method.config, client, CLIENTS)

@@ -56,7 +56,7 @@ class Federation:
     def __init__(self, raw: Mapping[str, Any], clients: int) -> None:
         kind, config = configure(raw)
         dataset = data.load(config)
-        method = build(kind, config, dataset.input_shape, dataset.num_classes)
+        method = build(kind, config, dataset.problem)
         if not isinstance(method, FedPM):
             raise TypeError(f"{config.strategy} is not FedPM")
         self.method, self.config, self.clients = method, config, clients

@@ -88,7 +88,7 @@ def last_round(job: tuple[Settings, int]) -> dict[str, float]:
     import torch
 
     from fedgates import data
-    from fedgates.federation import Client, Problem, Server
+    from fedgates.federation import Client, Server
     from fedgates.federation.client_data import partition_data
     from fedgates.methods.registry import build, configure
 
@@ -96,10 +96,10 @@ def last_round(job: tuple[Settings, int]) -> dict[str, float]:
     raw, count = job
     kind, config = configure(raw)
     dataset = data.load_once(config)
-    method = build(kind, config, dataset.input_shape, dataset.num_classes)
+    method = build(kind, config, dataset.problem)
     if dataset.support is not None and len(dataset.support) == method.network.size:
         method.support = dataset.support
-    server: Server[Any] = Server(method, Problem(dataset.input_shape, dataset.num_classes))
+    server: Server[Any] = Server(method, dataset.problem)
     clients = {name: Client(method, name, partition_data(config, name, count)) for name in range(count)}
     nodes = {name: name for name in clients}
     try:

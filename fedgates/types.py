@@ -1,18 +1,154 @@
-"""States of a server and updates of clients: the arguments and results of methods.
+"""States of a server and updates of clients, the arguments and results of methods; and the problem that they solve.
 
 Masks are packed bits, ``uint8 [ceil(d/8)]``, bit i of the mask being bit ``i % 8`` (least first) of byte ``i // 8``;
 bits beyond d are zero.
 """
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 Value = bool | int | float | str
 """A value of a configuration key."""
+
+Dtype = Literal["uint8", "float32", "int64"]
+"""Type of the values of an input."""
+TaskKind = Literal["classes", "regression", "multi-label", "positions"]
+"""What is predicted for an example: a class, numbers, labels that are on or off, or a class for each position."""
+PIXELS = (0.5,), (0.5,)
+"""Mean and standard deviation by which uint8 values, scaled to 0..1, are normalised."""
+_MOST_VALUES, _MOST_INPUTS = 1 << 24, 64
+"""Largest numbers of values of one example in an input, and of inputs."""
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """One input of a network."""
+
+    name: str
+    """Keyword argument of the network where it has several inputs; "x" where it has one."""
+    shape: tuple[int, ...]
+    """Shape of the tensor of one example: (C, H, W) of an image."""
+    dtype: Dtype
+    mean: tuple[float, ...] = ()
+    """Subtracted before the network: one number, or one for each feature; uint8 values are first scaled to 0..1. Empty: nothing
+    is subtracted."""
+    std: tuple[float, ...] = ()
+    """Divisor after `mean`, above 0, as many numbers."""
+
+    @property
+    def is_image(self) -> bool:
+        """Whether this is an image: three dimensions, uint8 or float32. Data sets have its channels last."""
+        return len(self.shape) == 3 and self.dtype != "int64"
+
+    @property
+    def features(self) -> int:
+        """Number of features: channels of an image, length of the last axis otherwise."""
+        return self.shape[0] if self.is_image else self.shape[-1]
+
+    @property
+    def size(self) -> int:
+        """Number of values of one example."""
+        return math.prod(self.shape)
+
+    @property
+    def kind(self) -> str:
+        """Dtype and shape for a message: ``uint8 (C, H, W) = (1, 8, 8)``."""
+        return f"{self.dtype} {'(C, H, W) = ' if self.is_image else ''}{self.shape}"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Inputs and outputs of the networks of a run, which the data of every client must fit."""
+
+    inputs: tuple[InputSpec, ...]
+    task: TaskKind
+    outputs: int
+    """Number of classes, of predicted numbers, or of labels."""
+    positions: tuple[int, ...] = ()
+    """Shape of an example's labels in the task "positions", whose output is ``[n, outputs, *positions]``; empty in others."""
+
+    @classmethod
+    def of_images(cls, shape: tuple[int, int, int], classes: int) -> "Problem":
+        """Return the problem of uint8 images (C, H, W) with so many classes; with 0 a regression of one number."""
+        inputs = (InputSpec("x", shape, "uint8", *PIXELS),)
+        return cls(inputs, "classes" if classes else "regression", classes or 1)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes of an example; 0 where examples are not of one class each."""
+        return self.outputs if self.task == "classes" else 0
+
+    @property
+    def shape(self) -> tuple[int, ...] | dict[str, tuple[int, ...]]:
+        """The first argument of a function that builds a network: the input's shape, or shapes by name for several."""
+        if len(self.inputs) == 1:
+            return self.inputs[0].shape
+        return {each.name: each.shape for each in self.inputs}
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of the network's output for one example."""
+        return (self.outputs, *self.positions)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Any) -> "Problem":  # noqa: ANN401  # whatever was received
+        """Return the problem of plain values; the inverse of :meth:`to_dict`.
+
+        Raises
+        ------
+        ValueError
+            The values are not a problem.
+        """
+        try:
+            inputs = tuple(_read_input(each) for each in values["inputs"])
+            found = cls(**{**values, "inputs": inputs, "positions": tuple(values["positions"])})
+            sound = (
+                1 <= len(inputs) <= _MOST_INPUTS
+                and len({each.name for each in inputs}) == len(inputs)
+                and all(_is_input(each) for each in inputs)
+                and found.task in get_args(TaskKind)
+                and _is_shape((found.outputs,))
+                and _is_shape(found.positions)
+                and bool(found.positions) == (found.task == "positions")
+            )
+        except (TypeError, KeyError, ValueError, AttributeError):
+            sound = False
+        if not sound:
+            raise ValueError("not a problem: inputs, task, outputs and positions")
+        return found
+
+
+def _read_input(values: Mapping[str, Any]) -> InputSpec:
+    return InputSpec(**{**values, **{key: tuple(values[key]) for key in ("shape", "mean", "std")}})
+
+
+def _is_input(spec: InputSpec) -> bool:
+    numbers = [n for n in (*spec.mean, *spec.std) if isinstance(n, float) and math.isfinite(n)]
+    return (
+        isinstance(spec.name, str)
+        and spec.name.isidentifier()
+        and spec.dtype in get_args(Dtype)
+        and bool(spec.shape)
+        and _is_shape(spec.shape)
+        and len(numbers) == 2 * len(spec.mean) == 2 * len(spec.std)
+        and len(spec.mean) in {0, 1, spec.features}
+        and all(std > 0 for std in spec.std)
+    )
+
+
+def _is_shape(sizes: tuple[object, ...]) -> bool:
+    """Return whether these are at most 16 whole numbers of at least 1 with a product of at most 16,777,216."""
+    whole = [n for n in sizes if type(n) is int and n >= 1]
+    return len(whole) == len(sizes) <= 16 and math.prod(whole) <= _MOST_VALUES
 
 
 @dataclass(frozen=True)

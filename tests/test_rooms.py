@@ -42,7 +42,7 @@ from fedgates.types import Update, pack
 from fedgates.methods.training import Task, backward, predict
 digits = data.load(RunConfig())
 x, y = data.to_tensors(digits.test, "cpu")
-gates = Gates(Network(models.build("cnn", digits.input_shape, digits.num_classes)), seed=1)
+gates = Gates(Network(models.build("cnn", digits.problem)), seed=1)
 scores = torch.zeros(gates.network.size)
 gates.load_sample(scores, rng.generator(1, "masks"))
 backward(gates.network, Task(x, y, 1, 0), torch.arange(16), "float32")

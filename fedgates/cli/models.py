@@ -90,7 +90,7 @@ def predict(
         _refuse("IMAGE = '': expected an image, or a folder of them")
     loaded = _loaded(_file(model), network, weights, max_gates)
     try:
-        read = read_images(folder(images), loaded.facts.input_shape, resize=resize)
+        read = read_images(folder(images), loaded.facts.problem, resize=resize)
     except ImageError as error:
         _refuse(error)
     results = predictions(loaded, read, top)

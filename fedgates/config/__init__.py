@@ -19,7 +19,6 @@ from fedgates.config.names import (
     TRACKERS,
     UPLINKS,
     WEIGHT_SCALES,
-    devices_shape,
     folder,
     is_reference,
     split_trackers,
@@ -28,6 +27,7 @@ from fedgates.config.names import (
 if TYPE_CHECKING:
     from fedgates.config.aliases import current_name, current_names, merged
     from fedgates.config.app import AppConfig, as_pair, read_app, read_overrides
+    from fedgates.config.devices import devices_problem
     from fedgates.config.fields import key
     from fedgates.config.flat import flatten
     from fedgates.config.keys import keys_of
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 _LAZY = {
     "fedgates.config.aliases": ("current_name", "current_names", "merged"),
     "fedgates.config.app": ("AppConfig", "as_pair", "read_app", "read_overrides"),
+    "fedgates.config.devices": ("devices_problem",),
     "fedgates.config.fields": ("key",),
     "fedgates.config.flat": ("flatten",),
     "fedgates.config.keys": ("keys_of",),
@@ -90,7 +91,7 @@ __all__ = [
     "changed",
     "current_name",
     "current_names",
-    "devices_shape",
+    "devices_problem",
     "flatten",
     "folder",
     "is_reference",

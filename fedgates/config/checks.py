@@ -4,13 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedgates.config.devices import devices_problem
 from fedgates.config.names import (
     DATASETS,
     DEVICES,
     MODELS,
     OWN_DATASETS,
     TRACKERS,
-    devices_shape,
     is_reference,
     split_trackers,
 )
@@ -42,7 +42,7 @@ def _is_path(value: str) -> bool:
 def _is_dataset(value: str) -> bool:
     kind, colon, rest = value.partition(":")
     if kind == DEVICES:
-        return devices_shape(value) is not None
+        return devices_problem(value) is not None
     return value in DATASETS or (bool(colon) and kind in ("npz", "folder") and _is_path(rest))
 
 

@@ -11,7 +11,7 @@ SYNTHETIC = ("synthetic-linear", "synthetic-logistic")
 DEVICES = "devices"
 """The data set of a server that has none: the devices' own, of the shape that its name says."""
 DATASETS = ("digits", *SYNTHETIC, "mnist", "fashion-mnist", "emnist", "cifar10", "cifar100")
-OWN_DATASETS = '"npz:/abs/file.npz", "folder:/abs/dir" or "devices:HxWxC:classes"'
+OWN_DATASETS = '"npz:/abs/file.npz", "folder:/abs/dir" or "devices:SHAPE:OUTPUT"'
 MODELS = ("mlp", "cnn", "conv4", "conv6", "conv10", "leaf-cnn", "resnet8", "resnet18", "vgg11", "linear", "logistic")
 WEIGHT_SCALE_IDS = {"kaiming": "kaiming", "authors-code": "released", "density": "density"}
 """Name of each weight scale to its name in digests and model files, which do not change when a scale is renamed."""
@@ -30,18 +30,6 @@ def is_reference(value: str) -> bool:
     """Whether a value has the form "module:name"."""
     module, colon, name = value.partition(":")
     return bool(colon) and name.isidentifier() and all(part.isidentifier() for part in module.split("."))
-
-
-def devices_shape(value: str) -> tuple[tuple[int, int, int], int] | None:
-    """Input shape (C, H, W) and number of classes of a data set "devices:HxWxC:classes"; None of any other value."""
-    kind, *rest = value.split(":")
-    if kind != DEVICES or len(rest) != 2:
-        return None
-    sizes = [*rest[0].split("x"), rest[1]]
-    if len(sizes) != 4 or not all(size.isdecimal() and size.isascii() and len(size) <= 5 for size in sizes):
-        return None
-    height, width, channels, classes = map(int, sizes)
-    return ((channels, height, width), classes) if min(height, width, channels) >= 1 and classes >= 2 else None
 
 
 def split_trackers(value: str) -> list[tuple[str, str]]:

@@ -1,67 +1,110 @@
-"""Data sets in memory: images with labels or targets, validated once."""
+"""Data sets in memory: inputs with labels or targets, validated once."""
 
 import hashlib
 import json
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fedgates.data.inputs import by_name, take
+from fedgates.types import PIXELS, InputSpec, Problem, TaskKind
 from fedgates.util.text import one_line
 
 DECILES = 10
+IGNORED = -100
+"""Label of a position that is left out of loss and metrics, as in torch."""
+Array = NDArray[Any]
+"""An array of uint8, float32 or int64."""
 
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Images with labels, or with targets in a regression.
+    """Inputs with labels, or with targets in a regression.
 
     Attributes
     ----------
-    x : numpy.ndarray
-        Shape ``[n, H, W, C]``, dtype uint8.
+    x : numpy.ndarray or mapping
+        ``[n, ...]``, dtype uint8, float32 (finite) or int64; images are uint8 or float32 ``[n, H, W, C]``. Several inputs are a
+        mapping of names to arrays.
     y : numpy.ndarray
-        Shape ``[n]``: int64 labels, none negative, or float32 targets, all finite.
+        The task follows from its dtype and shape. Classes: int64 ``[n]``, none negative. Regression: float32 ``[n]`` or
+        ``[n, k]``, finite. Multi-label: uint8 ``[n, k]``, each 0 or 1. Positions: int64 ``[n, *positions]``, -100 where a
+        position is ignored.
 
     Raises
     ------
     ValueError
-        A shape or dtype is wrong, lengths differ, a label is negative, or a target is not finite. The message continues a line
-        that ends with "expected".
+        A shape or dtype is wrong, lengths differ, or a value is out of range. The message continues a line that ends with
+        "expected".
     """
 
-    x: NDArray[np.uint8]
-    y: NDArray[np.int64] | NDArray[np.float32]
+    x: Array | Mapping[str, Array]
+    y: Array
 
     def __post_init__(self) -> None:
-        if self.x.dtype != np.uint8 or self.x.ndim != 4 or 0 in self.x.shape[1:]:
-            raise ValueError(f"uint8 images [n, H, W, C], not {describe(self.x)}")
-        if self.y.dtype not in (np.int64, np.float32) or self.y.ndim != 1:
-            raise ValueError(f"int64 labels [n] or float32 targets [n], not {describe(self.y)}")
-        if len(self.x) != len(self.y):
-            raise ValueError(f"as many images as labels, not {len(self.x)} and {len(self.y)}")
-        if self.y.dtype == np.float32 and not np.isfinite(self.y).all():
-            raise ValueError("finite targets, and some are not")
-        if self.y.dtype == np.int64 and len(self.y) and self.y.min() < 0:
-            raise ValueError(f"labels from 0 up, not {self.y.min()}")
+        for name, array in by_name(self.x).items():
+            if array.dtype not in (np.uint8, np.float32, np.int64) or array.ndim < 2 or 0 in array.shape[1:]:
+                raise ValueError(f"uint8, float32 or int64 [n, ...] in {name}, images [n, H, W, C], not {describe(array)}")
+            if len(array) != len(self.y):
+                raise ValueError(f"as many examples in {name} as labels, not {len(array)} and {len(self.y)}")
+            if array.dtype == np.float32 and not np.isfinite(array).all():
+                raise ValueError(f"finite numbers in {name}, and some are not")
+        _check_labels(self.y)
 
     def __len__(self) -> int:
         return len(self.y)
 
+    @property
+    def task(self) -> TaskKind:
+        """What is predicted for an example, by dtype and shape of `y`."""
+        if self.y.dtype == np.int64:
+            return "classes" if self.y.ndim == 1 else "positions"
+        return "regression" if self.y.dtype == np.float32 else "multi-label"
+
     def take(self, indices: NDArray[np.int64]) -> "Examples":
         """Return a copy of the examples at these indices, in this order."""
-        return Examples(self.x[indices], self.y[indices])
+        return Examples(take(self.x, indices), self.y[indices])
 
     @property
     def strata(self) -> NDArray[np.int64]:
-        """Strata of a partition, ``[n]``: the labels, or the decile of each target, 0 to 9."""
-        if self.y.dtype == np.int64:
+        """Strata of a partition, ``[n]``: the labels, or the decile (0 to 9) of each (first) target; else all 0."""
+        if self.task == "classes":
             return self.y.astype(np.int64, copy=False)
-        ranks = np.empty(len(self), np.int64)
-        ranks[np.argsort(self.y, kind="stable")] = np.arange(len(self))
+        ranks = np.zeros(len(self), np.int64)
+        if self.task == "regression":
+            first = self.y if self.y.ndim == 1 else self.y[:, 0]
+            ranks[np.argsort(first, kind="stable")] = np.arange(len(self))
         return ranks * DECILES // max(1, len(self))
+
+    @property
+    def largest_label(self) -> int:
+        """The largest label of a class; -1 if there is none."""
+        return int(self.y.max()) if self.y.dtype == np.int64 and self.y.size else -1
+
+
+def _check_labels(y: Array) -> None:
+    kind, ndim = y.dtype, y.ndim
+    if kind not in (np.int64, np.float32, np.uint8) or not ndim or (kind == np.uint8 and ndim != 2):
+        raise ValueError(
+            "int64 labels [n], float32 targets [n] or [n, k], uint8 labels [n, k] of 0 and 1, or int64 labels of positions"
+            f" [n, ...], not {describe(y)}"
+        )
+    if 0 in y.shape[1:] or (kind == np.float32 and ndim > 2):
+        raise ValueError(f"labels or targets of at least one and, if they are numbers, at most two axes, not {describe(y)}")
+    if kind == np.float32 and not np.isfinite(y).all():
+        raise ValueError("finite targets, and some are not")
+    if kind == np.uint8 and y.size and y.max() > 1:
+        raise ValueError(f"labels 0 and 1, not {y.max()}")
+    if kind == np.int64 and y.size:
+        counted = y if ndim == 1 else y[y != IGNORED]
+        if counted.size and counted.min() < 0:
+            more = "" if ndim == 1 else f", or {IGNORED} for a position to ignore"
+            raise ValueError(f"labels from 0 up{more}, not {counted.min()}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,20 +118,21 @@ class Dataset:
     train, test : Examples
         At least one training example, unless both are empty; a device's own data may have no test examples.
     num_classes : int
-        Number of classes; 0 in a regression, whose examples have targets.
+        Number of classes, or of the labels of an example with several; 0 in a regression, whose examples have targets.
     class_names : tuple of str
-        One name per class, all different.
+        One name per class or label, all different.
     support : numpy.ndarray or None
-        Features with a nonzero true weight, ``[C*H*W]`` bool, in the order of a flattened image; None if unknown.
+        Features with a nonzero true weight, ``[features]`` bool, in the order of a flattened input; None if unknown.
     named : bool
         Whether the data themselves name their classes, so that the names of two data sets can be compared.
+    standardised : mapping
+        For each float32 input by whose mean and standard deviation it was standardised: both.
 
     Raises
     ------
     ValueError
-        There is no training example, images have two shapes, a regression has labels or a classification targets, a label is
-        out of range, the number of names is wrong, a name occurs twice, or the
-        support has another shape. The message continues a line that ends with "expected".
+        There is no training example, the two parts differ in inputs or task, a label is out of range, the number of names is
+        wrong, a name occurs twice, or the support has another shape. The message continues a line that ends with "expected".
     """
 
     name: str
@@ -98,25 +142,26 @@ class Dataset:
     class_names: tuple[str, ...]
     support: NDArray[np.bool_] | None = None
     named: bool = False
+    standardised: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not len(self.train) and len(self.test):
             raise ValueError("at least one training example, and there is none")
-        if self.train.x.shape[1:] != self.test.x.shape[1:]:
-            shapes = f"{list(self.train.x.shape[1:])} and {list(self.test.x.shape[1:])}"
-            raise ValueError(f"training and test images of one shape, not {shapes}")
-        kind, wanted = (np.int64, "int64 labels") if self.num_classes else (np.float32, "float32 targets, without classes")
-        for part in (self.train, self.test):
-            if part.y.dtype != kind:
-                raise ValueError(f"{wanted}, not {describe(part.y)}")
-        largest = max((int(part.y.max()) for part in (self.train, self.test) if len(part)), default=0)
-        if self.num_classes and largest >= self.num_classes:
+        _check_alike(self.train, self.test)
+        if bool(self.num_classes) == (self.train.task == "regression"):
+            wanted = "labels" if self.num_classes else "float32 targets, without classes"
+            raise ValueError(f"{wanted}, not {describe(self.train.y)}")
+        largest = max(self.train.largest_label, self.test.largest_label)
+        if largest >= self.num_classes > 0:
             raise ValueError(f"labels below {self.num_classes}, the number of classes, not {largest}")
-        if self.support is not None and (self.support.dtype != np.bool_ or self.support.shape != (self.train.x[0].size,)):
-            raise ValueError(f"a support of dtype bool, [{self.train.x[0].size}], not {describe(self.support)}")
+        if self.train.task == "multi-label" and self.train.y.shape[1] != self.num_classes:
+            raise ValueError(f"{self.num_classes} labels an example, not {self.train.y.shape[1]}")
+        features = sum(spec.size for spec in self.problem.inputs)
+        if self.support is not None and (self.support.dtype != np.bool_ or self.support.shape != (features,)):
+            raise ValueError(f"a support of dtype bool, [{features}], not {describe(self.support)}")
         if len(self.class_names) != self.num_classes:
             raise ValueError(f"{self.num_classes} names of classes, not {len(self.class_names)}")
-        if twice := [name for name, count in Counter(self.class_names).items() if count > 1]:
+        if twice := [name for name, times in Counter(self.class_names).items() if times > 1]:
             raise ValueError(f"a name of its own for each class, and two have the name {one_line(twice[0], 40)}")
 
     @cached_property
@@ -125,18 +170,79 @@ class Dataset:
         if not len(self.train):
             return ""
         found = hashlib.sha256(json.dumps([self.num_classes, self.class_names]).encode())
-        for array in (self.train.x, self.train.y, self.test.x, self.test.y):
-            found.update(f"{array.dtype.str} {array.shape} ".encode())
-            found.update(np.ascontiguousarray(array).data)
+        for part in (self.train, self.test):
+            for array in (*by_name(part.x).values(), part.y):
+                found.update(f"{array.dtype.str} {array.shape} ".encode())
+                found.update(np.ascontiguousarray(array).data)
         return found.hexdigest()[:16]
 
-    @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """Shape (C, H, W) of one image."""
-        height, width, channels = self.train.x.shape[1:]
-        return channels, height, width
+    @cached_property
+    def problem(self) -> Problem:
+        """The problem of this data set."""
+        task, y = self.train.task, self.train.y
+        numbers = y.shape[1] if y.ndim == 2 else 1
+        positions = y.shape[1:] if task == "positions" else ()
+        inputs = tuple(self._spec(name, array) for name, array in by_name(self.train.x).items())
+        return Problem(inputs, task, self.num_classes or numbers, positions)
+
+    def _spec(self, name: str, array: Array) -> InputSpec:
+        shape = array.shape[1:]
+        if is_image(array):
+            shape = (shape[2], *shape[:2])
+        mean, std = PIXELS if array.dtype == np.uint8 else self.standardised.get(name, ((), ()))
+        return InputSpec(name, shape, array.dtype.name, mean, std)  # type: ignore[arg-type]  # one of the three
 
 
-def describe(array: NDArray[np.generic]) -> str:
+def _check_alike(train: Examples, test: Examples) -> None:
+    shapes = [{name: (a.dtype, a.shape[1:]) for name, a in by_name(part.x).items()} for part in (train, test)]
+    for name in shapes[0] | shapes[1]:
+        if shapes[0].get(name) != shapes[1].get(name):
+            found = " and ".join(f"{each[name][0]} {list(each[name][1])}" if name in each else "none" for each in shapes)
+            raise ValueError(f"training and test examples of one shape, not {found} ({name})")
+    if train.task != test.task or train.y.shape[1:] != test.y.shape[1:]:
+        raise ValueError(f"training and test labels of one kind, not {describe(train.y)} and {describe(test.y)}")
+
+
+def standardise(dataset: Dataset, inputs: tuple[InputSpec, ...] = ()) -> Dataset:
+    """Return the data set with each float32 input ``(x - mean) / std``.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        It is not changed.
+    inputs : tuple of InputSpec
+        Mean and standard deviation to use; without any those of each feature over the training examples. A feature is an entry
+        of the last axis; one that is constant has a standard deviation of 1 here.
+    """
+    given = {spec.name: (spec.mean, spec.std) for spec in inputs if spec.dtype == "float32"}
+    used = given if inputs else {n: _moments(a) for n, a in by_name(dataset.train.x).items() if a.dtype == np.float32}
+    used = {name: both for name, both in used.items() if both[0]}
+    if not used:
+        return dataset
+    parts = [Examples(_shifted(part.x, used), part.y) for part in (dataset.train, dataset.test)]
+    return replace(dataset, train=parts[0], test=parts[1], standardised=used)
+
+
+def _moments(array: Array) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    rows = array.reshape(-1, array.shape[-1])
+    mean, std = rows.mean(0, dtype=np.float64), rows.std(0, dtype=np.float64)
+    std[std < 1e-12 * np.maximum(1, np.abs(mean))] = 1
+    return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def _shifted(x: Any, used: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]]) -> Any:  # noqa: ANN401  # as Examples.x
+    arrays = {
+        name: ((a - np.array(used[name][0])) / np.array(used[name][1])).astype(np.float32) if name in used else a
+        for name, a in by_name(x).items()
+    }
+    return arrays if isinstance(x, Mapping) else next(iter(arrays.values()))
+
+
+def is_image(array: NDArray[Any]) -> bool:
+    """Return whether an array ``[n, ...]`` is of images ``[n, H, W, C]``: uint8 or float32 with four axes."""
+    return array.ndim == 4 and array.dtype in (np.uint8, np.float32)
+
+
+def describe(array: NDArray[Any]) -> str:
     """Return an array's dtype and shape for a message."""
     return f"{array.dtype} {list(array.shape)}"

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedgates.config.names import DATASETS, OWN_DATASETS, SYNTHETIC, devices_shape, folder
-from fedgates.data.dataset import Dataset, Examples
+from fedgates.config.devices import devices_problem
+from fedgates.config.names import DATASETS, OWN_DATASETS, SYNTHETIC, folder
+from fedgates.data.dataset import Dataset, Examples, standardise
 from fedgates.data.digits import digits
 from fedgates.data.folders import read_folder
+from fedgates.data.inputs import SINGLE
 from fedgates.data.npz import read_npz
 from fedgates.data.public import PUBLIC, public
 from fedgates.data.synthetic import synthetic
 from fedgates.errors import ConfigError
+from fedgates.types import InputSpec, Problem
 from fedgates.util.libraries import expect_libraries
 from fedgates.util.text import name_list, one_line
 
@@ -47,7 +50,7 @@ def load(config: "RunConfig") -> Dataset:
         Its ``dataset``: ``digits`` (inside the package); ``synthetic-linear`` or ``synthetic-logistic``, drawn as ``data.seed``
         and the ``synthetic-*`` keys say; ``mnist``, ``fashion-mnist``, ``emnist`` (62 classes), ``cifar10`` or ``cifar100``,
         from ``data-dir`` and downloaded if absent; ``"npz:/abs/file.npz"`` or ``"folder:/abs/dir"``;
-        ``"devices:HxWxC:classes"``, of which nothing is here.
+        ``"devices:SHAPE:OUTPUT"`` (:func:`fedgates.config.devices_problem`), of which nothing is here.
 
     Returns
     -------
@@ -63,8 +66,8 @@ def load(config: "RunConfig") -> Dataset:
     dataset = config.dataset
     if dataset == "digits":
         return digits()
-    if (shape := devices_shape(dataset)) is not None:
-        return _absent(dataset, *shape)
+    if (problem := devices_problem(dataset)) is not None:
+        return _absent(dataset, problem)
     if dataset in SYNTHETIC:
         return synthetic(config)
     if dataset in PUBLIC:
@@ -77,16 +80,21 @@ def load(config: "RunConfig") -> Dataset:
         loaded = _READERS[kind](dataset, folder(path))
     if not len(loaded.test):
         raise ConfigError("dataset", dataset, "at least one test example, and there is none")
-    if loaded.num_classes < 2:  # a network with one output is a regression
+    if loaded.num_classes == 1 and loaded.train.task != "multi-label":  # a network with one output is a regression
         raise ConfigError("dataset", dataset, "at least two classes, and there is one")
     return loaded
 
 
-def _absent(name: str, input_shape: tuple[int, int, int], num_classes: int) -> Dataset:
-    """Return a data set without examples, of the shape that the devices' own data must have."""
-    channels, height, width = input_shape
-    none = Examples(np.empty((0, height, width, channels), np.uint8), np.empty(0, np.int64))
-    return Dataset(name, none, none, num_classes, tuple(map(str, range(num_classes))))
+def _absent(name: str, problem: Problem) -> Dataset:
+    """Return a data set without examples, of the problem that the devices' own data must fit."""
+    (spec,) = problem.inputs
+    shape = (*spec.shape[1:], spec.shape[0]) if spec.is_image else spec.shape
+    labels = {"classes": (), "regression": (problem.outputs,) if problem.outputs > 1 else (), "multi-label": (problem.outputs,)}
+    dtypes = {"regression": np.float32, "multi-label": np.uint8}
+    y = np.empty((0, *labels.get(problem.task, problem.positions)), dtypes.get(problem.task, np.int64))
+    none = Examples(np.empty((0, *shape), spec.dtype), y)
+    classes = 0 if problem.task == "regression" else problem.outputs
+    return Dataset(name, none, none, classes, tuple(map(str, range(classes))))
 
 
 _last = lru_cache(maxsize=1)(load)
@@ -97,7 +105,7 @@ def load_once(config: "RunConfig") -> Dataset:
     return _last(source(config))
 
 
-def own(path: str, input_shape: tuple[int, int, int], num_classes: int) -> Dataset:
+def own(path: str, problem: Problem) -> Dataset:
     """Load a device's own data from the ``data-path`` of its node config.
 
     Parameters
@@ -105,10 +113,8 @@ def own(path: str, input_shape: tuple[int, int, int], num_classes: int) -> Datas
     path : str
         An ``.npz`` file or an image folder, absolute or under ``~``. A folder needs one class folder for each class,
         empty where the device has no image of it: a class folder's place among its siblings is the label.
-    input_shape : tuple of int
-        (C, H, W) of the images that the run's network takes.
-    num_classes : int
-        Classes of the run; a regression, which has none, takes no data of a device's own.
+    problem : Problem
+        The problem of the run, which the data must fit.
 
     Returns
     -------
@@ -120,25 +126,47 @@ def own(path: str, input_shape: tuple[int, int, int], num_classes: int) -> Datas
     ConfigError
         The data is absent, cannot be used, or does not fit the run.
     """
-    if not num_classes:
-        raise ConfigError("data-path", path, "none: the run's data set is a regression, which has no data of a device's own")
     place = folder(path)
     if not place.is_absolute():
         raise ConfigError("data-path", path, "an absolute path, or one under ~ (the app's working directory is not yours)")
     with _refusing("data-path", path):
         is_folder = place.is_dir()
         loaded = (read_folder if is_folder else read_npz)(path, place, complete=False)
-    found = len(loaded.class_names)
-    if loaded.named and found != num_classes:  # one missing, and all labels after it would be another class's
+    found, classes = len(loaded.class_names), 0 if problem.task == "regression" else problem.outputs
+    if loaded.named and classes and found != classes:  # one missing, and all labels after it would be another class's
         kind = "class folders in train/, empty where there is no image" if is_folder else "names in classes"
-        raise ConfigError("data-path", path, f"{num_classes} {kind}, not {found}: {name_list(loaded.class_names)}")
-    if loaded.input_shape != input_shape:
-        expected = f"images of shape (C, H, W) = {input_shape}, not {loaded.input_shape}"
-        raise ConfigError("data-path", path, expected)
+        raise ConfigError("data-path", path, f"{classes} {kind}, not {found}: {name_list(loaded.class_names)}")
+    if misfit := _misfit(loaded.problem, problem):
+        raise ConfigError("data-path", path, misfit)
     # the labels of a file may leave the last classes out
-    names = loaded.class_names if found == num_classes else tuple(map(str, range(num_classes)))
+    names = loaded.class_names if found == classes else tuple(map(str, range(classes)))
     with _refusing("data-path", path):
-        return Dataset(path, loaded.train, loaded.test, num_classes, names, named=loaded.named)
+        fitting = Dataset(path, loaded.train, loaded.test, classes, names, named=loaded.named)
+        return standardise(fitting, problem.inputs)
+
+
+def _misfit(own: Problem, wanted: Problem) -> str:
+    """Return how the data of a device differ from those of the run, after "expected"; empty if they fit."""
+    mine, theirs = ({spec.name: spec for spec in each.inputs} for each in (own, wanted))
+    if set(mine) != set(theirs):
+        return f"inputs {name_list(list(theirs))}, not {name_list(list(mine))}"
+    differences = [_difference(mine[name], spec) for name, spec in theirs.items()]
+    if own.task != wanted.task:
+        differences.append(f"labels of the task {wanted.task}, not {own.task}")
+    if own.positions != wanted.positions:
+        differences.append(f"labels of the shape {list(wanted.positions)} in an example, not {list(own.positions)}")
+    if wanted.task == "regression" and own.outputs != wanted.outputs:
+        differences.append(f"{wanted.outputs} targets an example, not {own.outputs}")
+    return next(filter(None, differences), "")
+
+
+def _difference(own: InputSpec, wanted: InputSpec) -> str:
+    if (own.dtype, own.shape) == (wanted.dtype, wanted.shape):
+        return ""
+    if wanted.is_image and own.is_image and own.dtype == wanted.dtype:
+        return f"images of shape (C, H, W) = {wanted.shape}, not {own.shape}"
+    what = "images" if wanted.is_image else "examples" if wanted.name == SINGLE else f"an input {wanted.name}"
+    return f"{what} of {wanted.kind}, not {own.kind}"
 
 
 @contextmanager

@@ -118,7 +118,8 @@ def _values() -> NDArray[np.float64]:
     """What a network sees of each byte, ``[256]``."""
     import torch  # noqa: PLC0415  # a second, and only these data sets need it
 
-    return normalise(torch.arange(256, dtype=torch.uint8)).numpy().astype(np.float64)
+    values: NDArray[np.float64] = normalise(torch.arange(256, dtype=torch.uint8)).numpy().astype(np.float64)
+    return values
 
 
 def _variance() -> float:

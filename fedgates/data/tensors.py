@@ -1,36 +1,53 @@
-"""Tensors of examples, and the normalisation of images."""
+"""Tensors of examples, and the normalisation of pixels."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fedgates.data.dataset import Examples
+from fedgates.data.dataset import Examples, is_image
+from fedgates.data.inputs import mapped
+from fedgates.types import PIXELS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import torch
 
+    Tensors = torch.Tensor | Mapping[str, torch.Tensor]
+    """A single input of a network, or several by name."""
 
-NORMALISATION = (0.5, 0.5)
-"""Mean and standard deviation by which pixels from 0 to 1 are normalised, for every network and data set."""
 
-
-def to_tensors(examples: Examples, device: "torch.device | str") -> "tuple[torch.Tensor, torch.Tensor]":
+def to_tensors(examples: Examples, device: "torch.device | str") -> "tuple[Tensors, torch.Tensor]":
     """Copy examples to a device; images stay uint8, a quarter of the memory of float32.
 
     Returns
     -------
-    x : torch.Tensor
-        Shape ``[n, C, H, W]``, dtype uint8, contiguous.
+    x : torch.Tensor or dict
+        An input of the dtype that it has, contiguous, images ``[n, C, H, W]``; or several by name.
     y : torch.Tensor
-        Shape ``[n]``, dtype int64 or, in a regression, float32.
+        As ``Examples.y``, of its dtype.
     """
     import torch  # noqa: PLC0415  # a second, and who only counts labels has no use for it
 
-    x = np.array(examples.x.transpose(0, 3, 1, 2), order="C")
-    return torch.from_numpy(x).to(device), torch.from_numpy(examples.y.copy()).to(device)
+    x = mapped(examples.x, lambda each: torch.from_numpy(channels_first(each)).to(device))
+    return x, torch.from_numpy(examples.y.copy()).to(device)
 
 
-def normalise(x: "torch.Tensor") -> "torch.Tensor":
-    """Map bytes 0..255 to float32 -1..1: ``(x / 255 - mean) / std`` of :data:`NORMALISATION`, of the same shape."""
-    mean, std = NORMALISATION
+def channels_first(array: NDArray[Any]) -> NDArray[Any]:
+    """Return a contiguous copy of an input as a network takes it: images ``[n, H, W, C]`` become ``[n, C, H, W]``."""
+    return np.array(array.transpose(0, 3, 1, 2) if is_image(array) else array, order="C")
+
+
+def normalise(x: "Tensors") -> Any:  # noqa: ANN401  # as x
+    """Return the input of a network: uint8 becomes float32 ``(x / 255 - .5) / .5``, -1..1; others stay as they are."""
+    return mapped(x, _normalised)
+
+
+def _normalised(x: "torch.Tensor") -> "torch.Tensor":
+    import torch  # noqa: PLC0415  # as above
+
+    if x.dtype != torch.uint8:
+        return x
+    (mean,), (std,) = PIXELS
     return x.float().div_(255).sub_(mean).div_(std)

@@ -4,9 +4,10 @@ from fedgates.federation.callbacks import BaseCallback, Callback
 from fedgates.federation.client import Client, ClientStore
 from fedgates.federation.client_data import ClientData, device_data, partition_data
 from fedgates.federation.membership import Membership, sample_clients
-from fedgates.federation.messages import Problem, Reply, Request
+from fedgates.federation.messages import Reply, Request
 from fedgates.federation.rounds import Transport, run_rounds
 from fedgates.federation.server import Server
+from fedgates.types import Problem
 
 __all__ = [
     "BaseCallback",

@@ -147,10 +147,10 @@ class Client:
         examples = self.examples
         if not len(examples.held_out):
             raise ValueError(
-                f"none of {len(examples.train)} images is held out for evaluation: it takes {HELD_OUT_EVERY} to hold out one"
+                f"none of {len(examples.train)} examples is held out for evaluation: it takes {HELD_OUT_EVERY} to hold out one"
             )
         x, y = data.to_tensors(examples.held_out, self.method.network.device)
-        own_classes = () if y.is_floating_point() else tuple(np.unique(examples.train.y).tolist())
+        own_classes = tuple(np.unique(examples.train.y).tolist()) if examples.train.task == "classes" else ()
         task = Task(x, y, state.server_round - 1, self.name, self.store.memory, own_classes=own_classes)
         with self._seeded("evaluation", state.server_round):
             self.method.load_tail(state.state)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from fedgates import data
 from fedgates.config import RunConfig
 from fedgates.errors import ConfigError
-from fedgates.federation.messages import Problem
+from fedgates.types import Problem
 
 HELD_OUT_EVERY = 5
 """With `fraction-evaluate`, every fifth of a client's examples is held out, unless a device has a test part."""
@@ -35,7 +35,7 @@ def device_data(path: str, problem: Problem, config: RunConfig) -> ClientData:
     ConfigError
         The data is absent, cannot be read, or does not fit the problem.
     """
-    own = _own_data(path, problem.input_shape, problem.num_classes)
+    own = _own_data(path, problem)
     mine = np.arange(len(own.train))[: config.data.samples_per_client or None]
     found = _split(own.train, mine, config) if not len(own.test) else ClientData(own.train.take(mine), own.test)
     return replace(found, class_names=own.class_names) if own.named else found

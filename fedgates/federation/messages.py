@@ -6,21 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from fedgates.types import Problem
+
 MAX_CLASS_NAMES = 8192
 """Characters of all names of classes in an introduction."""
 Measurement = Literal["norms", "features"]
 """What a client measures (:mod:`fedgates.methods.measurements`)."""
 Kind = Literal["train", "evaluate", "norms", "features"]
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Shape of the problem, which the data of every client must fit."""
-
-    input_shape: tuple[int, int, int]
-    """(C, H, W) of an image."""
-    num_classes: int
-    """0 for regression."""
 
 
 def comparable(class_names: Sequence[str]) -> tuple[str, ...]:

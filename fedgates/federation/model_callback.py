@@ -16,7 +16,8 @@ from torch import nn
 
 from fedgates import __version__, model_file, rng
 from fedgates.config import is_reference
-from fedgates.data import Dataset, to_tensors
+from fedgates.data import Dataset, normalise, to_tensors
+from fedgates.data.inputs import take
 from fedgates.federation.callbacks import BaseCallback, Record
 from fedgates.federation.server import Server
 from fedgates.nn.batch_norms import norms_of, statistics_of
@@ -24,7 +25,7 @@ from fedgates.runs import checkpoint
 from fedgates.runs.folder import MODEL, MODEL_BEST, PREDICTIONS, RunFolder
 from fedgates.runs.round_log import read_rounds
 from fedgates.runs.totals import has_quorum
-from fedgates.types import State
+from fedgates.types import Problem, State
 from fedgates.util.files import write_atomically
 from fedgates.util.text import error_line
 
@@ -64,7 +65,7 @@ class ModelCallback(BaseCallback):
                 log.warning("no %s: %s", MODEL_BEST, error_line(error))
         try:
             self._save(server, MODEL, server.state, self._last)
-            if len(self._dataset.test) and self._dataset.num_classes:
+            if len(self._dataset.test) and server.problem.num_classes and _is_drawn(server.problem):
                 _write_predictions(server, self._dataset, self._run)
         except Exception as error:  # noqa: BLE001
             log.warning("no model file: %s", error_line(error))
@@ -110,7 +111,7 @@ def _facts(server: Server[Any], dataset: Dataset, last: Mapping[str, Any]) -> mo
     reached = {key: last[key] for key in ("accuracy", "client_accuracy", "r2", "loss") if last.get(key) is not None}
     return model_file.Facts(
         model=config.model,
-        input_shape=server.problem.input_shape,
+        problem=server.problem,
         class_names=dataset.class_names,
         seed=config.seed,
         weight_scale="",
@@ -140,7 +141,9 @@ def _write_predictions(server: Server[Any], dataset: Dataset, run: RunFolder) ->
     tried = dataset.test.take(order)
     images, _ = to_tensors(tried, "cpu")
     with torch.no_grad():
-        shares = torch.cat([model(part).softmax(1) for part in torch.split(images, _BATCH)])
+        shares = torch.cat(
+            [model.network(normalise(take(images, part))).softmax(1) for part in torch.split(torch.arange(len(tried)), _BATCH)]
+        )
     predicted = shares.argmax(1).numpy()
     wrong = np.flatnonzero(predicted != tried.y)[: _SAMPLES // 2]
     right = np.flatnonzero(predicted == tried.y)[: _SAMPLES - len(wrong)]
@@ -157,10 +160,18 @@ def _write_predictions(server: Server[Any], dataset: Dataset, run: RunFolder) ->
     write_atomically(run.path / PREDICTIONS, (json.dumps(predictions) + "\n").encode())
 
 
-def _png(image: NDArray[np.uint8]) -> bytes:
-    """An image ``[H, W, C]`` of 1 or 3 channels as a PNG file; of another number its first channel."""
+def _is_drawn(problem: Problem) -> bool:
+    """Return whether the only input is an image of grey or of red, green and blue."""
+    return len(problem.inputs) == 1 and problem.inputs[0].is_image and problem.inputs[0].shape[0] in (1, 3)
+
+
+def _png(image: NDArray[Any]) -> bytes:
+    """An image ``[H, W, C]`` of 1 or 3 channels as a PNG file; floats are scaled from their smallest to their largest."""
     from PIL import Image  # noqa: PLC0415  # comes with torchvision, and only the end of a run needs it
 
+    if image.dtype != np.uint8:
+        low, high = float(image.min()), float(image.max())
+        image = ((image - low) * (255 / (high - low) if high > low else 0)).astype(np.uint8)
     drawn = image if image.shape[2] == 3 else image[..., 0]
     file = io.BytesIO()
     Image.fromarray(drawn).save(file, "PNG")

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from fedgates.config import RunConfig
 from fedgates.errors import WireError
-from fedgates.federation.messages import Kind, Problem, Reply, Request
+from fedgates.federation.messages import Kind, Reply, Request
 from fedgates.runs.record import Evaluation, RoundRecord
-from fedgates.types import Update
+from fedgates.types import Problem, Update
 from fedgates.util.robust import capped, middle
 from fedgates.wire import AcceptedUpdate, VersionedState, describe
 from fedgates.wire.broadcast import Broadcast

@@ -20,7 +20,7 @@ from fedgates.federation.callbacks import (
     running,
 )
 from fedgates.federation.measurement import measured
-from fedgates.federation.messages import Problem, comparable
+from fedgates.federation.messages import comparable
 from fedgates.federation.model_callback import ModelCallback, NormSums
 from fedgates.federation.rounds import Transport, run_rounds, wait_for_clients
 from fedgates.federation.server import Server
@@ -34,7 +34,7 @@ from fedgates.runs.best_round import round_results
 from fedgates.runs.config_file import run_values, write_config
 from fedgates.runs.folder import RunFolder, open_run
 from fedgates.trackers.callback import TrackerCallback
-from fedgates.types import Value
+from fedgates.types import Problem, Value
 from fedgates.util.text import name_list, one_line
 
 log = logging.getLogger("fedgates")
@@ -56,7 +56,7 @@ class Setup:
     @property
     def problem(self) -> Problem:
         """The problem that clients' data must fit."""
-        return Problem(self.dataset.input_shape, self.dataset.num_classes)
+        return self.dataset.problem
 
 
 def prepare(raw: Mapping[str, Value], methods: Methods | None, count_clients: Callable[[], int | None]) -> Setup:
@@ -85,8 +85,8 @@ def prepare(raw: Mapping[str, Value], methods: Methods | None, count_clients: Ca
         check_partition(config, dataset, num_clients)
     else:
         refuse_dropout(config)
-    setup = Setup(build(method, config, dataset.input_shape, dataset.num_classes), dataset, num_clients)
-    models.check(config.model, dataset.input_shape, dataset.num_classes, seed=config.seed)
+    setup = Setup(build(method, config, dataset.problem), dataset, num_clients)
+    models.check(config.model, dataset.problem, seed=config.seed)
     return setup
 
 

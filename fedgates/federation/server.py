@@ -6,18 +6,20 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, Generic
 
-import torch
 from torch import Tensor
 
 from fedgates import rng
+from fedgates.data.inputs import mapped
 from fedgates.federation.membership import Membership, sample_clients
-from fedgates.federation.messages import Kind, Problem, Reply, Request
+from fedgates.federation.messages import Kind, Reply, Request
 from fedgates.federation.round_trip import RoundTrip
 from fedgates.methods.base import Method, S
 from fedgates.methods.metrics import MaskCounts
-from fedgates.methods.training import Task, seeded_rng
+from fedgates.methods.training import Inputs, Task, predict, seeded_rng
 from fedgates.methods.trimming import dropped_of
+from fedgates.models.probe import random_inputs
 from fedgates.runs.record import LARGEST_LOSS, RoundRecord
+from fedgates.types import Problem
 from fedgates.util.robust import capped
 from fedgates.wire import VersionedState
 from fedgates.wire.broadcast import Broadcast
@@ -169,8 +171,8 @@ class Server(Generic[S]):
         self.evaluation = means
         return means
 
-    def evaluate(self, x: Tensor, y: Tensor) -> dict[str, float]:
-        """Return the method's metrics of the present state on a test set: uint8 ``[n, C, H, W]`` and labels ``[n]``.
+    def evaluate(self, x: Inputs, y: Tensor) -> dict[str, float]:
+        """Return the method's metrics of the present state on a test set, as :func:`fedgates.data.to_tensors` returns it.
 
         None where a layer is personal: the server does not have it.
         """
@@ -200,13 +202,14 @@ class Server(Generic[S]):
         return [client for client in chosen if rng.uniform(1, seed, purpose, **key, client=client)[0] < dropout]
 
     def _is_finite(self, state: S) -> bool:
-        """Return whether predictions with a state are finite, on a few random images: it may be a round without evaluation."""
-        device, images = self.method.network.device, torch.Generator().manual_seed(0)
-        x = torch.randint(0, 256, (_TRIED, *self.problem.input_shape), dtype=torch.uint8, generator=images).to(device)
-        y = torch.zeros(_TRIED, dtype=torch.int64 if self.problem.num_classes else torch.float32, device=device)
+        """Return whether predictions with a state are finite, on a few random inputs: it may be a round without evaluation."""
+        x = random_inputs(self.problem, _TRIED)
+        network = self.method.network
         with seeded_rng(rng.generator(self.config.seed, "trial", server_round=self.record.server_round), threads=0):
             self.method.load_tail(state)
-            return "not_finite" not in self.method.score(self.method.weights(state), x, y)
+            network.weights.copy_(self.method.weights(state))
+            predictions = predict(network, mapped(x, lambda each: each.to(network.device)), self.config.precision)
+        return bool(predictions.isfinite().all())
 
     def _in_progress(self) -> RoundTrip:
         if self._round_trip is None:

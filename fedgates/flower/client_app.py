@@ -20,7 +20,6 @@ from fedgates.errors import ConfigError, NetworkError, WireError
 from fedgates.federation.client import Client, ClientStore, decode_state
 from fedgates.federation.client_data import ClientData, device_data, partition_data
 from fedgates.federation.membership import client_name
-from fedgates.federation.messages import Problem
 from fedgates.flower.records import (
     from_record,
     introduction_content,
@@ -31,7 +30,7 @@ from fedgates.flower.records import (
 )
 from fedgates.flower.startup import wait_for_check
 from fedgates.methods.registry import AnyMethod, Methods, build, configure
-from fedgates.types import Value
+from fedgates.types import Problem, Value
 from fedgates.util.text import one_line
 from fedgates.wire import VersionedState
 
@@ -181,7 +180,7 @@ def _partition_id(context: Context) -> int | None:
 @lru_cache(maxsize=2)
 def _method(own: tuple[tuple[str, str], ...], raw: tuple[tuple[str, Value], ...], problem: Problem) -> AnyMethod:
     method, config = configure(dict(raw), dict(own))
-    return build(method, config, problem.input_shape, problem.num_classes)
+    return build(method, config, problem)
 
 
 @lru_cache(maxsize=1)

@@ -1,19 +1,19 @@
 """Requests, replies and introductions as Flower's records: an array of raw bytes, and a few plain numbers."""
 
+import json
 from collections.abc import Mapping, Sequence
-from typing import cast
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 
 from fedgates.errors import WireError
 from fedgates.federation.client import expect_size
-from fedgates.federation.messages import MAX_CLASS_NAMES, Kind, Problem, Reply, Request, comparable
-from fedgates.types import MAX_EXAMPLES, MAX_METRIC
+from fedgates.federation.messages import MAX_CLASS_NAMES, Kind, Reply, Request, comparable
+from fedgates.types import MAX_EXAMPLES, MAX_METRIC, Problem
 from fedgates.wire.header import HEADER_SIZE
 
 STYPE = "fedgates.2"
 """Flower's name for how an array is serialised; ours is the payload format and its version."""
-STATE, PROBLEM, UPDATE, METRICS, INTRODUCTION = "state", "shape", "update", "metrics", "introduction"
+STATE, PROBLEM, UPDATE, METRICS, INTRODUCTION = "state", "problem", "update", "metrics", "introduction"
 """Names of the records in a message."""
 _PAYLOAD = "payload"
 _MAX_METRICS, _LONGEST_NAME = 32, 64
@@ -106,15 +106,22 @@ def read_introduction(message: Message) -> tuple[object, object, tuple[str, ...]
 
 
 def problem_record(problem: Problem) -> ConfigRecord:
-    """Return the shape of the problem as a record."""
-    return ConfigRecord({"input": list(problem.input_shape), "classes": problem.num_classes})
+    """Return the problem as a record."""
+    return ConfigRecord({PROBLEM: json.dumps(problem.to_dict(), separators=(",", ":"))})
 
 
 def read_problem(content: RecordDict) -> Problem:
-    """Return the problem of a message that carries a :func:`problem_record`."""
-    record = content.config_records[PROBLEM]
-    channels, height, width = cast("list[int]", record["input"])
-    return Problem((channels, height, width), cast("int", record["classes"]))
+    """Return the problem of a message that carries a :func:`problem_record`.
+
+    Raises
+    ------
+    WireError
+        It is damaged, or of another version of fedgates.
+    """
+    try:
+        return Problem.from_dict(json.loads(str(content.config_records[PROBLEM][PROBLEM])))
+    except (KeyError, ValueError, RecursionError):
+        raise WireError("a problem that this version cannot read; server and devices need the same fedgates") from None
 
 
 def read_request(message: Message, client: int) -> Request:

@@ -9,9 +9,10 @@ from flwr.app import Error, Message
 from flwr.serverapp import Grid
 
 from fedgates.federation.membership import Membership
-from fedgates.federation.messages import Kind, Problem, Reply, Request
+from fedgates.federation.messages import Kind, Reply, Request
 from fedgates.federation.round_trip import no_reply_within
 from fedgates.flower.records import empty, introduction_message, read_introduction, read_reply, request_message
+from fedgates.types import Problem
 from fedgates.util.text import error_line, one_line
 
 Pending = dict[str, Message]

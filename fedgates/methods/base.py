@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from fedgates.config import MaskConfig, RunConfig
 from fedgates.methods.metrics import MaskCounts, consensus, support_scores
-from fedgates.methods.training import Task, predict, score
+from fedgates.methods.training import Inputs, Task, predict, score
 from fedgates.nn.network import Network
 from fedgates.nn.roles import Patterns, Role, roles_of
 from fedgates.types import State, Update, UpdateKind
@@ -150,7 +150,7 @@ class Method(ABC, Generic[Cfg, S]):
         Returns
         -------
         dict
-            ``accuracy`` (0 to 1) and ``loss`` (cross-entropy, nats), for regression ``r2`` and ``loss`` (mean squared error);
+            Those of :func:`fedgates.methods.training.score`: ``accuracy`` and ``loss``, for regression ``r2`` and ``loss``;
             with ``task.own_classes`` also ``own_class_accuracy``, of predictions limited to them;
             ``model_density``, the share of nonzero weights; where the true support is known, its precision, recall and F1.
         """
@@ -172,7 +172,7 @@ class Method(ABC, Generic[Cfg, S]):
         """Return how many gates have a probability in each of some equal parts of [0, 1]; empty for a method without gates."""
         return []
 
-    def score(self, weights: Tensor, x: Tensor, y: Tensor, own_classes: Sequence[int] = ()) -> dict[str, float]:
+    def score(self, weights: Tensor, x: Inputs, y: Tensor, own_classes: Sequence[int] = ()) -> dict[str, float]:
         """Return accuracy (or r2) and loss of the network with weights ``[d]``, which it holds afterwards.
 
         With `own_classes` also ``own_class_accuracy`` (:func:`fedgates.methods.training.score`).

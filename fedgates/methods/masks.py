@@ -15,7 +15,7 @@ from fedgates.errors import ConfigError
 from fedgates.methods.base import Method, Spec, patterns_of
 from fedgates.methods.class_means import check_class_means, class_means_layer
 from fedgates.methods.randomized_response import restored
-from fedgates.methods.training import Task, predict, score
+from fedgates.methods.training import Inputs, Task, predict, score
 from fedgates.methods.trimming import trimmed
 from fedgates.methods.weights import mean_values, to_float32
 from fedgates.nn.gates import Gates, sample, sample_with
@@ -159,7 +159,7 @@ class MaskMethod(Method[MaskCfg, Votes], Generic[MaskCfg]):
             metrics[f"{headline}_{name}"] = value
         return metrics
 
-    def _predict(self, gate: Tensor, x: Tensor) -> Tensor:
+    def _predict(self, gate: Tensor, x: Inputs) -> Tensor:
         self.gates.load(gate)
         return predict(self.network, x, self.config.precision)
 

@@ -13,10 +13,11 @@ from fedgates.config import DEFAULT_STRATEGY, UPLINKS, MaskConfig, RunConfig, fl
 from fedgates.config.suggestions import did_you_mean
 from fedgates.errors import ConfigError, NetworkError
 from fedgates.methods.base import Method
+from fedgates.models.batch_norm import drop_running_statistics
 from fedgates.models.pretrained import load_weights
 from fedgates.nn.network import Network
 from fedgates.nn.roles import LAST, check_personal_layer, matching
-from fedgates.types import Value
+from fedgates.types import Problem, Value
 from fedgates.util.references import find
 from fedgates.util.text import error_line
 from fedgates.wire.codec import DECODE_BYTES_A_GATE
@@ -148,7 +149,7 @@ def _expect_used(config: RunConfig) -> None:
             raise ConfigError(name, values[name], f"{defaults[name]!r}: {why}")
 
 
-def build(method: type[AnyMethod], config: RunConfig, input_shape: tuple[int, int, int], num_classes: int) -> AnyMethod:
+def build(method: type[AnyMethod], config: RunConfig, problem: Problem) -> AnyMethod:
     """Return the method for the network that the config names, the same on both ends; on a GPU if the process has one.
 
     Raises
@@ -156,19 +157,20 @@ def build(method: type[AnyMethod], config: RunConfig, input_shape: tuple[int, in
     ConfigError, NetworkError
         There is no such network, it cannot be federated, or it is beyond the limits of this end.
     """
-    if config.logit_adjustment and not num_classes:
-        raise ConfigError("logit-adjustment", config.logit_adjustment, "0: the data set is a regression, without classes")
+    if config.logit_adjustment and not problem.num_classes:
+        raise ConfigError("logit-adjustment", config.logit_adjustment, f"0: the task is {problem.task}, not classes")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    size = models.count(config.model, input_shape, num_classes)
+    size = models.count(config.model, problem)
     if size is not None:  # before it takes any memory
         _expect_size(size, method, config)
-    module = models.build(config.model, input_shape, num_classes, seed=config.seed)
+    module = models.build(config.model, problem, seed=config.seed)
+    drop_running_statistics(module)
     if config.weights:
         load_weights(module, config.weights, matching("fresh", config.fresh, module))
     roles = method.roles(config, module)
     if config.gates.personal == LAST:
-        check_personal_layer(module, roles, num_classes or 1)
-    network = Network(module, device, roles=roles, task="classes" if num_classes else "regression")
+        check_personal_layer(module, roles, problem.outputs)
+    network = Network(module, device, roles=roles, task=problem.task)
     _expect_size(network.size, method, config)
     try:
         return method(config, network)

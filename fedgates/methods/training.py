@@ -14,11 +14,16 @@ from torch.nn import functional as F
 
 from fedgates.config import MaskConfig, RunConfig
 from fedgates.data import normalise
+from fedgates.data.dataset import IGNORED
+from fedgates.data.inputs import count, mapped, take
 from fedgates.nn.network import Network
 from fedgates.nn.optimizers import Adam
 from fedgates.rng import generator
+from fedgates.types import TaskKind
 
 _EVALUATION_BATCH = 500
+Inputs = Tensor | Mapping[str, Tensor]
+"""The only input of a network, or several by name."""
 
 
 class Optimizer(Protocol):
@@ -32,17 +37,18 @@ class Optimizer(Protocol):
 class Task:
     """A client's examples, and the round in which they are used.
 
-    ``x`` is uint8 ``[n, C, H, W]`` and ``y`` int64 labels or float32 targets ``[n]``, both on the network's device.
+    ``x`` is a tensor ``[n, ...]``, such as uint8 images ``[n, C, H, W]``, or several by name; ``y`` is that of
+    :class:`fedgates.data.Examples`: labels or targets. Both are on the network's device.
     """
 
-    x: Tensor
+    x: Inputs
     y: Tensor
     server_round: int
     client: int = -1
     """Name of the client; -1 on the server."""
     memory: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     """What the client's last update in this run had as ``Update.memory``; empty where there was none, or it is lost."""
-    held_out: tuple[Tensor, Tensor] | None = None
+    held_out: tuple[Inputs, Tensor] | None = None
     """The client's held-out examples and labels, where clients evaluate."""
     own_classes: tuple[int, ...] = ()
     """Classes of the client's training examples, where a client with classes evaluates."""
@@ -64,7 +70,7 @@ def batches(task: Task, config: RunConfig, epochs: int = 0, purpose: str = "batc
     """Yield the indices of each mini-batch of so many epochs (0: local-epochs), reshuffled each; the last may be smaller."""
     order = task.generator(config.seed, purpose)
     for _ in range(epochs or config.local_epochs):
-        shuffled = torch.randperm(len(task.y), generator=order).to(task.x.device)
+        shuffled = torch.randperm(len(task.y), generator=order).to(task.y.device)
         yield from torch.split(shuffled, config.batch_size)
 
 
@@ -125,8 +131,8 @@ def backward(network: Network, task: Task, batch: Tensor, precision: str, class_
     The gradients of what is sent as values and of what is personal go to ``network.tail.gradient`` and
     ``network.head.gradient``.
 
-    Cross-entropy of logits ``[n, classes]`` where the task's ``y`` are labels, mean squared error of ``[n, 1]`` where they are
-    targets. With a `class_prior` above 0 the logits are adjusted to the client's own classes (:func:`log_prior`).
+    The loss is :func:`loss_of`. With a `class_prior` above 0 the logits of classes are adjusted to the client's own classes
+    (:func:`log_prior`).
 
     Returns
     -------
@@ -136,13 +142,33 @@ def backward(network: Network, task: Task, batch: Tensor, precision: str, class_
     network.zero_gradients()
     network.train()
     with autocast(network.device, precision):
-        output = network(_images(task.x[batch], precision)).float()
+        output = network(prepared(take(task.x, batch), precision)).float()
     y = task.y[batch]
-    if class_prior and not y.is_floating_point():
+    if class_prior and network.task == "classes":
         output = output + task.log_prior(output.shape[1], class_prior)
-    loss = F.mse_loss(output[:, 0], y) if y.is_floating_point() else F.cross_entropy(output, y)
+    loss = loss_of(output, y)
     loss.backward()  # type: ignore[no-untyped-call]
     return loss.detach()
+
+
+def loss_of(output: Tensor, y: Tensor) -> Tensor:
+    """Return the mean loss of outputs, by the kind of labels.
+
+    Parameters
+    ----------
+    output : Tensor
+        ``[n, outputs]``, or ``[n, classes, *positions]``.
+    y : Tensor
+        As of :class:`fedgates.data.Examples`. Float32 targets: mean squared error. Uint8 labels: binary cross-entropy of
+        logits. Int64 labels: cross-entropy of logits, of positions without those labelled -100; 0 where all are.
+    """
+    if y.is_floating_point():
+        return F.mse_loss(output.reshape(y.shape), y)
+    if y.dtype == torch.uint8:
+        return F.binary_cross_entropy_with_logits(output, y.float())
+    if y.ndim > 1 and bool((y == IGNORED).all()):
+        return output.sum() * 0
+    return F.cross_entropy(output, y, ignore_index=IGNORED)
 
 
 def log_prior(labels: Tensor, classes: int, pseudo_count: float) -> Tensor:
@@ -171,44 +197,53 @@ def log_prior(labels: Tensor, classes: int, pseudo_count: float) -> Tensor:
 
 
 @torch.inference_mode()
-def predict(network: Network, x: Tensor, precision: str = "float32") -> Tensor:
-    """Return the network's predictions for images with its present weights.
+def predict(network: Network, x: Inputs, precision: str = "float32") -> Tensor:
+    """Return the network's predictions with its present weights.
 
     Parameters
     ----------
     network : Network
-        A regression if it has one output; otherwise its outputs are logits.
-    x : Tensor
-        uint8 ``[n, C, H, W]``.
+        Its `task` says what its outputs are.
+    x : Tensor or mapping
+        Inputs ``[n, ...]``, as :func:`fedgates.data.to_tensors` returns them.
     precision : str
         ``float32`` or ``bfloat16``.
 
     Returns
     -------
     Tensor
-        Float32, in the order of `x`: class probabilities ``[n, classes]``, or the raw outputs ``[n, 1]`` of a regression.
+        Float32, in the order of `x`: probabilities of classes ``[n, classes, *positions]``, probabilities of labels
+        ``[n, labels]``, or the numbers ``[n, outputs]`` of a regression.
     """
     parts = list(outputs_of(network, x, precision))
-    output = torch.empty(len(x), *parts[0][1].shape[1:], device=x.device)
+    output = torch.empty(count(x), *parts[0][1].shape[1:], device=network.device)
     for indices, part in parts:
         output[indices] = part
-    return output if output.shape[1] == 1 else F.softmax(output, dim=1)
+    return as_predictions(output, network.task)
 
 
-def outputs_of(network: Network, x: Tensor, precision: str = "float32") -> Iterator[tuple[Tensor, Tensor]]:
-    """Run the network on all images with its present weights, a batch at a time; yield the indices and outputs of each.
+def as_predictions(output: Tensor, task: TaskKind) -> Tensor:
+    """Return the predictions that a network's outputs stand for: probabilities of logits, or numbers as they are."""
+    if task == "regression":
+        return output
+    return output.sigmoid() if task == "multi-label" else F.softmax(output, dim=1)
 
-    Batches have at most 500 images, are equal in size but for one image, and are drawn at random, always in the same way. That
+
+def outputs_of(network: Network, x: Inputs, precision: str = "float32") -> Iterator[tuple[Tensor, Tensor]]:
+    """Run the network on all examples with its present weights, a batch at a time; yield the indices and outputs of each.
+
+    Batches have at most 500 examples, are equal in size but for one, and are drawn at random, always in the same way. That
     matters to a network that normalises by batch statistics: no batch is a small remainder, and every batch has the classes in
     about the shares of the whole, whether a test set is sorted by class or repeats them in turn.
     """
     network.eval()
-    count = max(1, math.ceil(len(x) / _EVALUATION_BATCH))
-    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0)) if count > 1 else torch.arange(len(x))
-    for first in range(count):
-        indices = order[first::count].to(x.device)
+    examples = count(x)
+    batches = max(1, math.ceil(examples / _EVALUATION_BATCH))
+    order = torch.randperm(examples, generator=torch.Generator().manual_seed(0)) if batches > 1 else torch.arange(examples)
+    for first in range(batches):
+        indices = order[first::batches].to(network.device)
         with torch.inference_mode(), autocast(network.device, precision):
-            output = network(_images(x[indices], precision)).float()
+            output = network(prepared(take(x, indices), precision)).float()
         yield indices, output
 
 
@@ -220,7 +255,7 @@ def score(predictions: Tensor, y: Tensor, own_classes: Sequence[int] = ()) -> di
     predictions : Tensor
         As :func:`predict` returns them.
     y : Tensor
-        Int64 labels ``[n]``, or float32 targets ``[n]``.
+        As of :class:`fedgates.data.Examples`.
     own_classes : sequence of int
         For labels: the classes to which the predictions are limited for ``own_class_accuracy``; without any there is no such
         metric.
@@ -231,14 +266,24 @@ def score(predictions: Tensor, y: Tensor, own_classes: Sequence[int] = ()) -> di
         For labels ``accuracy``, a share in 0 to 1, and ``loss``, the mean cross-entropy in nats, where a probability counts as
         at least 1e-12. A row that is not finite, as weights that overflow give it, is a wrong prediction of probability 0.
         With `own_classes` also ``own_class_accuracy``, of the likeliest among them, where a label of another class is wrong.
-        For targets ``r2 = 1 - SSE / SST`` and ``loss``, the mean squared error. A prediction that is not finite counts as the
-        largest float32, so it is worse than any other; r2 of targets that are all the same is 0. Where predictions are not
-        finite, also ``not_finite``, their share.
+        For labels of positions the same, over the positions that are not labelled -100.
+        For targets ``r2 = 1 - SSE / SST``, the mean over the outputs, and ``loss``, the mean squared error. A prediction that
+        is not finite counts as the largest float32, so it is worse than any other; r2 of targets that are all the same is 0.
+        For several labels ``accuracy``, the share of labels predicted right, ``f1``, that of all labels together (micro), and
+        ``loss``, the mean binary cross-entropy; a label is predicted where its probability is above .5.
+        Where predictions are not finite, also ``not_finite``, the share of examples with one.
     """
-    finite = predictions.isfinite().all(1)
+    finite = predictions.isfinite().flatten(1).all(1)
     overflow = {} if finite.all() else {"not_finite": float((~finite).double().mean())}
     if y.is_floating_point():
-        return {**_score_regression(predictions[:, 0], y.double()), **overflow}
+        return {**_score_regression(predictions, y.double().reshape(predictions.shape)), **overflow}
+    if y.dtype == torch.uint8:
+        return {**_score_labels(predictions, y.bool()), **overflow}
+    if y.ndim > 1:
+        finite = finite.view(-1, *[1] * (y.ndim - 1)).expand_as(y)[y != IGNORED]
+        predictions, y = predictions.movedim(1, -1)[y != IGNORED], y[y != IGNORED]
+        if not len(y):
+            return {"accuracy": 0.0, "loss": 0.0, **overflow}
     right = ((predictions.argmax(1) == y) & finite).double().mean()
     chance = predictions.gather(1, y[:, None])[:, 0].where(finite, 0)
     metrics = {"accuracy": float(right), "loss": float(-chance.clamp_min(1e-12).log().double().mean())}
@@ -252,10 +297,23 @@ def score(predictions: Tensor, y: Tensor, own_classes: Sequence[int] = ()) -> di
 def _score_regression(predictions: Tensor, y: Tensor) -> dict[str, float]:
     largest = torch.finfo(torch.float32).max
     errors = predictions.double().nan_to_num(nan=largest, posinf=largest, neginf=-largest) - y
-    loss = float(errors.square().mean())
+    losses = errors.square().mean(0)
     # not by the variance, which rounding keeps from being 0
-    varies = bool((y != y[:1]).any())
-    return {"r2": 1 - loss / float(y.var(correction=0)) if varies else 0.0, "loss": loss}
+    varies = (y != y[:1]).any(0)
+    r2 = (1 - losses / y.var(0, correction=0)).where(varies, 0)
+    return {"r2": float(r2.mean()), "loss": float(losses.mean())}
+
+
+def _score_labels(predictions: Tensor, y: Tensor) -> dict[str, float]:
+    finite = predictions.isfinite()
+    on = predictions > 0.5
+    hits, wanted, found = (int(each.sum()) for each in (on & y & finite, y, on | ~finite))
+    chance = torch.where(y, predictions, 1 - predictions).where(finite, 0)
+    return {
+        "accuracy": float(((on == y) & finite).double().mean()),
+        "f1": 2 * hits / (wanted + found) if wanted + found else 0.0,
+        "loss": float(-chance.clamp_min(1e-12).log().double().mean()),
+    }
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
@@ -265,9 +323,14 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
     return torch.autocast(device.type, dtype=torch.bfloat16)
 
 
-def _images(x: Tensor, precision: str) -> Tensor:
-    images: Tensor = normalise(x)
-    return images if precision == "float32" else images.contiguous(memory_format=torch.channels_last)
+def prepared(x: Inputs, precision: str) -> Inputs:
+    """Return inputs as a network takes them: normalised, and in bfloat16 images with the channels last in memory."""
+    found: Inputs = normalise(x)
+    return found if precision == "float32" else mapped(found, _channels_last)
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 and x.is_floating_point() else x
 
 
 @contextmanager

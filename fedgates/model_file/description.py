@@ -25,8 +25,7 @@ def describe(path: Path, contents: Contents) -> dict[str, Any]:
         "model": facts.model,
         "weights": f"frozen, {facts.weight_scale}, from seed {facts.seed}" if facts.weight_scale else "trained",
         "digest": facts.digest,
-        "input_shape": list(facts.input_shape),
-        "normalisation": list(facts.normalisation),
+        "problem": facts.problem.to_dict(),
         "classes": list(facts.class_names),
         "training": dict(facts.training),
         "parameters": total,
@@ -46,11 +45,11 @@ def table(description: Mapping[str, Any]) -> str:
     training = [f"{one_line(key)} {_value(key, facts[key])}" for key in list(facts)[:_MOST_FACTS]]
     kept = f"{description['parameters']:,} parameters, {description['kept']:,} of them kept"
     dense = f"{description['dense_float32_bytes']:,} as dense float32 weights"
-    shape, classes = _times(description["input_shape"]), description["classes"]
+    problem, classes = description["problem"], description["classes"]
     lines = [
         f"{description['file']}: {description['bytes']:,} bytes; {dense}",
         f"{one_line(description['model'])}, {kept}; weights {description['weights']}",
-        f"images {shape} (C x H x W), {_pixels(*description['normalisation'])}; {_outputs(classes)}",
+        f"{'; '.join(map(_input, problem['inputs']))}; {_outputs(problem, classes)}",
         f"training: {', '.join(training + _more(len(facts) - _MOST_FACTS))}",
         "",
     ]
@@ -71,12 +70,28 @@ def _more(left_out: int) -> list[str]:
     return [f"and {left_out:,} more"] if left_out > 0 else []
 
 
-def _pixels(mean: float, std: float) -> str:
-    return f"pixels from 0 to 1 normalised with mean {mean:g} and standard deviation {std:g}"
+def _input(spec: Mapping[str, Any]) -> str:
+    """Return an input in words."""
+    image = len(spec["shape"]) == 3 and spec["dtype"] != "int64"
+    name = "images" if image else one_line(f"{spec['name']}: {spec['dtype']}", 60)
+    text = f"{name} {_times(spec['shape'])}" + (" (C x H x W)" if image else "")
+    what = "pixels from 0 to 1" if spec["dtype"] == "uint8" else "values"
+    if not spec["mean"]:
+        return text
+    if len(spec["mean"]) > 1:
+        return f"{text}, {what} normalised with mean and standard deviation of each feature"
+    return f"{text}, {what} normalised with mean {spec['mean'][0]:g} and standard deviation {spec['std'][0]:g}"
 
 
-def _outputs(classes: Sequence[str]) -> str:
-    return f"{len(classes)} classes" if classes else "one number each"
+def _outputs(problem: Mapping[str, Any], classes: Sequence[str]) -> str:
+    match problem["task"]:
+        case "regression":
+            return "one number each" if problem["outputs"] == 1 else f"{problem['outputs']} numbers each"
+        case "multi-label":
+            return f"{len(classes)} labels"
+        case "positions":
+            return f"{len(classes)} classes for each of {_times(problem['positions'])} positions"
+    return f"{len(classes)} classes"
 
 
 def _times(shape: Sequence[int]) -> str:

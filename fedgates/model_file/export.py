@@ -8,8 +8,10 @@ from pathlib import Path
 
 import torch
 
+from fedgates.data.inputs import SINGLE
 from fedgates.model_file import Model
 from fedgates.nn.dead_units import remove_dead_units
+from fedgates.types import InputSpec
 from fedgates.util.files import write_atomically
 from fedgates.util.text import error_line
 
@@ -30,14 +32,13 @@ def write_safetensors(model: Model, target: Path) -> int:
     """Write all weights, dense float32, under their names in the whole network; return the size of the file in bytes.
 
     A parameter that layers share is written under the name of each, so ``load_state_dict`` of the network's own function loads
-    the file. The metadata describe the network's input, normalised images, and contain the class names.
+    the file. The metadata describe the network's inputs, which are normalised, and contain the class names.
     """
     from safetensors.torch import save  # noqa: PLC0415  # loading a model needs no safetensors
 
     # clones, because safetensors refuses tensors that share memory
     whole = {name: value.clone(memory_format=torch.contiguous_format) for name, value in model.network.state_dict().items()}
-    mean, std = model.facts.normalisation
-    metadata = _metadata(model, f"(pixels from 0 to 1 - {mean:g}) / {std:g}")
+    metadata = _metadata(model, normalised=True)
     write_atomically(target, save(whole, metadata={"format": "pt", **metadata}))
     return target.stat().st_size
 
@@ -45,8 +46,9 @@ def write_safetensors(model: Model, target: Path) -> int:
 def write_onnx(model: Model, target: Path) -> int:
     """Write the network without its dead units; return the size of the file in bytes.
 
-    The input ``images`` is float32 ``[n, C, H, W]`` from 0 to 1 with any n, the output ``logits`` is ``[n, classes]``. The
-    metadata describe the input and contain the class names.
+    Inputs have any n: ``images``, float32 ``[n, C, H, W]`` (from 0 to 1 where the data are uint8), or their own names, float32
+    or int64 ``[n, *shape]``. The output ``logits``, or ``values`` of a regression, is ``[n, *output_shape]``. The metadata
+    describe the inputs and contain the class names.
 
     Raises
     ------
@@ -58,15 +60,18 @@ def write_onnx(model: Model, target: Path) -> int:
         import onnxscript  # noqa: F401, PLC0415
     except ImportError as error:
         raise ExportError(f"expected the packages of the extra onnx (uv sync --extra onnx); {error_line(error)}") from None
-    example = torch.zeros(2, *model.facts.input_shape)
+    specs = model.facts.problem.inputs
+    names = ["images" if spec.is_image and len(specs) == 1 else spec.name for spec in specs]
+    examples = tuple(torch.zeros(2, *spec.shape, dtype=torch.int64 if spec.dtype == "int64" else None) for spec in specs)
+    number = torch.export.Dim("n", min=1)
     try:
         with redirect_stderr(io.StringIO()):  # torch prints its graphs when it fails; the exception has the reason
             program = torch.onnx.export(
                 without_dead_units(model),
-                (example,),
-                input_names=["images"],
-                output_names=["logits"],
-                dynamic_shapes={"images": {0: torch.export.Dim("n", min=1)}},
+                examples,
+                input_names=names,
+                output_names=["values" if model.facts.problem.task == "regression" else "logits"],
+                dynamic_shapes={"inputs": tuple({0: number} for _ in specs)},
                 opset_version=_OPSET,
                 dynamo=True,
                 verbose=False,
@@ -76,16 +81,26 @@ def write_onnx(model: Model, target: Path) -> int:
     if program is None:
         raise ExportError("torch returned no ONNX program")
     written = program.model_proto
-    onnx.helper.set_model_props(written, _metadata(model, "pixels from 0 to 1"))
+    onnx.helper.set_model_props(written, _metadata(model, normalised=False))
     write_atomically(target, written.SerializeToString())
     return target.stat().st_size
 
 
-def _metadata(model: Model, pixels: str) -> dict[str, str]:
-    """Return the metadata of an exported file."""
-    shape = ", ".join(map(str, model.facts.input_shape))
+def _metadata(model: Model, *, normalised: bool) -> dict[str, str]:
+    """Return the metadata of an exported file, whose inputs are normalised or raw."""
     return {
         "fedgates": model.facts.model,
-        "input": f"float32 [n, {shape}], {pixels}",
+        "input": "; ".join(_described(spec, normalised=normalised) for spec in model.facts.problem.inputs),
         "class_names": json.dumps(model.facts.class_names),
     }
+
+
+def _described(spec: InputSpec, *, normalised: bool) -> str:
+    text = f"{'int64' if spec.dtype == 'int64' else 'float32'} [n, {', '.join(map(str, spec.shape))}]"
+    name = "" if spec.name == SINGLE else f"{spec.name}: "
+    values = "pixels from 0 to 1" if spec.dtype == "uint8" else "values"
+    if not normalised or not spec.mean:
+        return f"{name}{text}" + (f", {values}" if spec.dtype == "uint8" else "")
+    if len(spec.mean) == 1:
+        return f"{name}{text}, ({values} - {spec.mean[0]:g}) / {spec.std[0]:g}"
+    return f"{name}{text}, ({values} - {json.dumps(spec.mean)}) / {json.dumps(spec.std)}, by feature"

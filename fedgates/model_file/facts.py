@@ -7,12 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from fedgates.config.names import WEIGHT_SCALE_IDS
-from fedgates.data.tensors import NORMALISATION
 from fedgates.errors import ModelFileError
 from fedgates.nn.size import NetworkSize
+from fedgates.types import Problem
 
-_MOST_PIXELS = 1 << 24
-"""Largest number of values of one image: above that of any built-in network, and small enough to run one."""
 _MOST_NUMBERS, _MOST_DIMENSIONS = 1 << 32, 16
 """Numbers and dimensions of one layer."""
 _WEIGHT_SCALES = {"": "", **{stored: name for name, stored in WEIGHT_SCALE_IDS.items()}}
@@ -41,10 +39,10 @@ class Facts:
     ----------
     model : str
         Name of the network, or "module:function" of a user's own.
-    input_shape : tuple of int
-        (C, H, W) of one image.
+    problem : Problem
+        Inputs, with the normalisation of each, and outputs of the network.
     class_names : tuple of str
-        In the order of the outputs; empty for a regression, which has one output.
+        Names of classes or labels, in the order of the outputs; empty for a regression.
     seed : int
         Seed of the frozen weights.
     weight_scale : str
@@ -53,8 +51,6 @@ class Facts:
         Identifies the network, in hexadecimal.
     training : mapping
         Method, data set, rounds, results and costs of the training.
-    normalisation : tuple of float
-        Mean and standard deviation: the input of the network is (pixels from 0 to 1 - mean) / std.
     layers : tuple of Layer
         Parameters with gates, or trained as a whole, in the order of the payload; a reader that builds the network compares
         them with its own.
@@ -74,13 +70,12 @@ class Facts:
     """
 
     model: str
-    input_shape: tuple[int, int, int]
+    problem: Problem
     class_names: tuple[str, ...]
     seed: int
     weight_scale: str
     digest: str
     training: Mapping[str, str | int | float | None]
-    normalisation: tuple[float, float] = NORMALISATION
     layers: tuple[Layer, ...] = ()
     tail: tuple[Layer, ...] = ()
     fixed: tuple[Layer, ...] = ()
@@ -89,11 +84,6 @@ class Facts:
     fresh: str = ""
     whole: NetworkSize | None = None
     slim: NetworkSize | None = None
-
-    @property
-    def outputs(self) -> int:
-        """Number of outputs of the network."""
-        return len(self.class_names) or 1
 
 
 def to_json(facts: Facts) -> bytes:
@@ -120,9 +110,8 @@ def from_json(text: bytes) -> Facts:
             **{
                 **values,
                 "weight_scale": _WEIGHT_SCALES[values["weight_scale"]],
-                "input_shape": tuple(values["input_shape"]),
+                "problem": Problem.from_dict(values["problem"]),
                 "class_names": tuple(values["class_names"]),
-                "normalisation": tuple(values["normalisation"]),
                 **{
                     key: tuple(Layer(name, kind, tuple(shape)) for name, kind, shape in values[key])
                     for key in ("layers", "tail", "fixed")
@@ -133,13 +122,11 @@ def from_json(text: bytes) -> Facts:
             }
         )
         sound = (
-            len(facts.input_shape) == 3
-            and _is_shape(facts.input_shape, _MOST_PIXELS)
+            len(facts.class_names) == (0 if facts.problem.task == "regression" else facts.problem.outputs)
             and all(isinstance(name, str) for name in (facts.model, facts.digest, *facts.class_names))
             and all(isinstance(name, str) for name in (facts.weights, facts.fresh, *facts.given))
             and type(facts.seed) is int
             and 0 <= facts.seed < 2**63
-            and _is_normalisation(facts.normalisation)
             and isinstance(facts.training, dict)
             and all(_is_plain(value) for value in facts.training.values())
             and all(_is_layer(layer) for layer in (*facts.layers, *facts.tail, *facts.fixed))
@@ -159,11 +146,6 @@ def _size(values: Any) -> NetworkSize | None:  # noqa: ANN401  # whatever is in 
     if not all(type(number) is int and 0 <= number < 2**63 for number in (size.parameters, size.multiply_adds)):
         raise ValueError(values)
     return size
-
-
-def _is_normalisation(numbers: tuple[object, ...]) -> bool:
-    floats = [n for n in numbers if isinstance(n, float) and math.isfinite(n)]
-    return len(floats) == len(numbers) == 2 and floats[1] > 0
 
 
 def _is_layer(layer: Layer) -> bool:

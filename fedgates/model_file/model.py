@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from fedgates.model_file.facts import Facts, Layer
 from fedgates.nn.network import Network
+from fedgates.types import InputSpec
 
 
 class Model(nn.Module):
@@ -16,7 +17,7 @@ class Model(nn.Module):
     Attributes
     ----------
     network : torch.nn.Module
-        The network itself; its input is normalised images (``facts.normalisation``).
+        The network itself; its inputs are normalised (``facts.problem.inputs``).
     facts : Facts
         Description of the model in its file.
     """
@@ -25,25 +26,52 @@ class Model(nn.Module):
         super().__init__()
         self.network, self.facts = network, facts
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Return logits ``[n, classes]``, or predictions ``[n, 1]`` of a regression.
+    def forward(self, *inputs: Tensor, **named: Tensor) -> Tensor:
+        """Return logits ``[n, outputs]`` (``[n, classes, *positions]`` for positions), or the numbers of a regression.
 
         Parameters
         ----------
-        images : Tensor
-            Shape ``[n, C, H, W]``: uint8 from 0 to 255, or floats from 0 to 1 as from ``torchvision.transforms.ToTensor``.
+        *inputs, **named : Tensor
+            The only input, or each by its name: ``[n, *shape]`` as in the data. Where these are uint8: uint8 from 0 to 255, or
+            floats from 0 to 1 as from ``torchvision.transforms.ToTensor``.
 
         Raises
         ------
         TypeError
-            The images have another dtype.
+            An input is missing, is not one of the model's, or has another dtype.
         """
-        if not images.is_floating_point() and images.dtype != torch.uint8:
-            raise TypeError(f"images are {images.dtype}, expected torch.uint8 from 0 to 255, or floats from 0 to 1")
-        scaled = images / 255 if images.dtype == torch.uint8 else images.to(torch.float32)
-        mean, std = self.facts.normalisation
-        logits: Tensor = self.network((scaled - mean) / std)
-        return logits
+        specs = self.facts.problem.inputs
+        given = {**dict(zip((spec.name for spec in specs), inputs, strict=False)), **named}
+        if len(inputs) + len(named) != len(specs) or set(given) != {spec.name for spec in specs}:
+            raise TypeError(f"inputs {', '.join(spec.name for spec in specs)} are expected, each once")
+        tensors = {spec.name: normalised(given[spec.name], spec) for spec in specs}
+        outputs: Tensor = self.network(**tensors) if len(specs) > 1 else self.network(*tensors.values())
+        return outputs
+
+
+def normalised(x: Tensor, spec: InputSpec) -> Tensor:
+    """Return an input as the network takes it.
+
+    Raises
+    ------
+    TypeError
+        It has another dtype than the spec.
+    """
+    if spec.dtype == "int64":
+        if x.is_floating_point() or x.dtype == torch.bool:
+            raise TypeError(f"{spec.name} is {x.dtype}, expected whole numbers, such as torch.int64")
+        return x.long()
+    if not x.is_floating_point() and (x.dtype != torch.uint8 or spec.dtype != "uint8"):
+        of = "torch.uint8 from 0 to 255, or floats from 0 to 1" if spec.dtype == "uint8" else "floats"
+        raise TypeError(f"{'images are' if spec.is_image else f'{spec.name} is'} {x.dtype}, expected {of}")
+    scaled = x / 255 if x.dtype == torch.uint8 else x.to(torch.float32)
+    if not spec.mean:
+        return scaled
+    if len(spec.mean) == 1:
+        return (scaled - spec.mean[0]) / spec.std[0]
+    shape = (-1, 1, 1) if spec.is_image else (-1,)
+    mean, std = (scaled.new_tensor(numbers).view(shape) for numbers in (spec.mean, spec.std))
+    return (scaled - mean) / std
 
 
 class Parameters(NamedTuple):

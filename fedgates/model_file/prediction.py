@@ -14,6 +14,7 @@ from fedgates.data.archive import Archive
 from fedgates.data.pictures import SUFFIXES, PictureError, decode, list_pictures, read_header
 from fedgates.model_file import Model
 from fedgates.models.shapes import Shape
+from fedgates.types import Problem
 from fedgates.util.text import one_line
 
 _BATCH, _MOST_VALUES = 256, 1 << 24
@@ -42,7 +43,7 @@ class Images:
     """Number of images that are transparent in parts, and so drawn over white."""
 
 
-def read_images(path: Path, shape: Shape, *, resize: bool = False) -> Images:
+def read_images(path: Path, problem: Problem, *, resize: bool = False) -> Images:
     """Read an image, all images below a folder (in the order of their paths), or those of an npz file.
 
     Parameters
@@ -51,8 +52,8 @@ def read_images(path: Path, shape: Shape, *, resize: bool = False) -> Images:
         Images are read as in training (:mod:`fedgates.data.pictures`), and converted to the model's number of channels, grey or
         colour. In a folder, hidden files and files without an image suffix are ignored, and images that cannot be used are
         skipped. In an npz file, ``x`` or ``x_test`` is uint8 ``[n, H, W]`` or ``[n, H, W, C]``.
-    shape : tuple of int
-        (C, H, W) of the model's images.
+    problem : Problem
+        The model's problem, of images.
     resize : bool
         Scale images of another size bilinearly, ignoring proportions. Arrays of an npz file are not scaled.
 
@@ -61,6 +62,7 @@ def read_images(path: Path, shape: Shape, *, resize: bool = False) -> Images:
     ImageError
         No image can be used.
     """
+    shape = _image_shape(problem)
     try:
         files, others = list_pictures(path) if path.is_dir() else (None, 0)
         if files is None and path.exists() and not path.is_file():  # reading a pipe would block
@@ -86,6 +88,13 @@ def read_images(path: Path, shape: Shape, *, resize: bool = False) -> Images:
     if not usable:
         raise ImageError(left_out[0] + (f"; nor can {len(left_out) - 1:,} others be used" if len(left_out) > 1 else ""))
     return Images(list(usable), np.stack(list(usable.values())), others, left_out, num_transparent)
+
+
+def _image_shape(problem: Problem) -> Shape:
+    if len(problem.inputs) > 1 or not problem.inputs[0].is_image:
+        raise ImageError("the model's inputs are not images")
+    channels, height, width = problem.inputs[0].shape
+    return channels, height, width
 
 
 def _image(file: Path, shape: Shape, *, resize: bool) -> tuple[NDArray[np.uint8], bool]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from fedgates.model_file.model import Model, parameters_of
 from fedgates.models.batch_norm import drop_running_statistics
 from fedgates.models.modes import keeping_modes
 from fedgates.models.pretrained import load_weights
-from fedgates.models.shapes import Shape
+from fedgates.models.probe import random_inputs, run
 from fedgates.nn.gates import Gates
 from fedgates.nn.network import Network
 from fedgates.nn.roles import Role, matching
@@ -27,7 +28,7 @@ from fedgates.util.text import error_line, one_line
 from fedgates.wire import CodingContext
 
 _LONGEST_LINE = 600
-_Builder = Callable[[Shape, int], nn.Module]
+_Builder = Callable[[Any, int], nn.Module]
 
 
 def load(
@@ -94,26 +95,26 @@ def _built(facts: Facts, own: _Builder | None, size: int) -> nn.Module:
         )
     if facts.model not in MODELS:
         raise NetworkError(f"its network is {facts.model!r}, expected one of {', '.join(MODELS)}, or a newer fedgates")
-    classes = len(facts.class_names)
     beside = sum(layer.size for layer in (*facts.tail, *facts.fixed))
-    _expect_size(f"{facts.model} with its shapes", models.count(facts.model, facts.input_shape, classes) or 0, size + beside)
-    return models.build(facts.model, facts.input_shape, classes, seed=facts.seed)
+    _expect_size(f"{facts.model} with its shapes", models.count(facts.model, facts.problem) or 0, size + beside)
+    return models.build(facts.model, facts.problem, seed=facts.seed)
 
 
 def _called(own: _Builder, facts: Facts) -> nn.Module:
     """Return the network that the user's function builds; it may raise and return anything."""
-    asked = f"a function that builds a network from ({facts.input_shape}, {facts.outputs})"
+    shape, outputs = facts.problem.shape, facts.problem.outputs
+    asked = f"a function that builds a network from ({shape}, {outputs})"
     try:
         with models.initial_rng(facts.seed):  # buffers may be drawn, and are not in the file
-            built: object = own(facts.input_shape, facts.outputs)
+            built: object = own(shape, outputs)
     except Exception as error:
         raise NetworkError(f"network = {_name(own)}: expected {asked}; it raised {error_line(error)}") from error
     if not isinstance(built, nn.Module):
         raise NetworkError(f"network = {_name(own)}: expected {asked}; it returned {type(built).__name__}")
     if any(isinstance(parameter, nn.UninitializedParameter) for parameter in built.parameters()):
         try:
-            with torch.no_grad(), keeping_modes(built):  # an image sets the shapes of lazy layers, as in training
-                built.eval()(torch.zeros(2, *facts.input_shape))
+            with torch.no_grad(), keeping_modes(built):  # examples set the shapes of lazy layers, as in training
+                run(built.eval(), random_inputs(facts.problem, 2))
         except Exception as error:
             raise NetworkError(f"network = {_name(own)}: expected {asked}; it raised {error_line(error)}") from error
     return built

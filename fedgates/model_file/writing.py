@@ -68,8 +68,8 @@ def save(
         tail=parameters.tail,
         fixed=parameters.fixed,
         given=tuple(each.name for each in network.slices if bool(gates.given[each.part].any())) if gates and scale else (),
-        whole=network_size(network.module, facts.input_shape),
-        slim=None if small is None else network_size(small, facts.input_shape),
+        whole=network_size(network.module, facts.problem),
+        slim=None if small is None else network_size(small, facts.problem),
     )
     text = to_json(complete)
     if len(text) > LONGEST_FACTS:

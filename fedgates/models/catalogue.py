@@ -1,11 +1,12 @@
 """Build a network by its name in the configuration."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fedgates import rng
 from fedgates.config.names import MODELS
@@ -15,22 +16,23 @@ from fedgates.models.own import own
 from fedgates.models.probe import probe
 from fedgates.models.regression import linear, logistic
 from fedgates.models.residual import BLOCKS, residual
-from fedgates.models.shapes import Shape
+from fedgates.types import Problem
 
-_NAMED: dict[str, Callable[[Shape, int], nn.Module]] = {
-    "mlp": mlp,
-    "logistic": logistic,
+_FLAT: dict[str, Callable[[tuple[int, ...], int], nn.Module]] = {"mlp": mlp, "linear": linear}
+"""Networks for an input of any shape."""
+_FOR_IMAGES: dict[str, Callable[[Any, int], nn.Module]] = {
     **{name: partial(convolutional, name) for name in PLANS},
     **{name: partial(residual, name) for name in BLOCKS},
 }
+_OWN = '"module:function" of your own'
 
 
-def count(name: str, input_shape: Shape, num_classes: int) -> int | None:
+def count(name: str, problem: Problem) -> int | None:
     """Return the number of parameters of :func:`build`'s network without allocating them; None for a user's own network."""
     if name not in MODELS:
         return None
     with torch.device("meta"):
-        return sum(parameter.numel() for parameter in build(name, input_shape, num_classes).parameters())
+        return sum(parameter.numel() for parameter in build(name, problem).parameters())
 
 
 @contextmanager
@@ -42,8 +44,15 @@ def initial_rng(seed: int) -> Iterator[None]:
         yield
 
 
-def check(name: str, input_shape: Shape, num_classes: int, *, seed: int = 0) -> None:
+def check(name: str, problem: Problem, *, seed: int = 0, examples: Tensor | Mapping[str, Tensor] | None = None) -> None:
     """Try the network of this name as training does (:func:`fedgates.models.probe.probe`); a built-in one is known to work.
+
+    Parameters
+    ----------
+    name, problem, seed
+        As of :func:`build`.
+    examples : Tensor or mapping, optional
+        At least two normalised inputs ``[n, ...]`` to try the network on; random ones without.
 
     Raises
     ------
@@ -51,10 +60,10 @@ def check(name: str, input_shape: Shape, num_classes: int, *, seed: int = 0) -> 
         A user's own network cannot be trained, or not in the same way in every process.
     """
     if name not in MODELS:
-        probe(name, lambda: build(name, input_shape, num_classes, seed=seed), input_shape, num_classes)
+        probe(name, lambda: build(name, problem, seed=seed), problem, examples)
 
 
-def build(name: str, input_shape: Shape, num_classes: int, *, seed: int = 0) -> nn.Module:
+def build(name: str, problem: Problem, *, seed: int = 0) -> nn.Module:
     """Build the network of this name.
 
     The initial weights are a function of the seed: torch's global CPU generator, which initialisers draw from, is
@@ -64,34 +73,46 @@ def build(name: str, input_shape: Shape, num_classes: int, *, seed: int = 0) -> 
     ----------
     name : str
         One of ``fedgates.config.names.MODELS``, or ``"module:function"`` of the user's own, which is called as
-        ``function(input_shape, num_outputs)``.
-    input_shape : tuple of int
-        Shape (C, H, W) of one image.
-    num_classes : int
-        Number of classes; 0 for a regression, whose network has one output.
+        ``function(input_shape, num_outputs)``: (C, H, W) of an image, else the shape of an example, or a dictionary of shapes
+        where there are several inputs.
+    problem : Problem
+        Inputs and outputs.
     seed : int
         The run's seed.
 
     Returns
     -------
     torch.nn.Module
-        In training mode, float32, on the CPU; maps ``[n, C, H, W]`` to logits ``[n, num_classes]``, or ``[n, 1]``.
+        In training mode, float32, on the CPU; maps ``[n, *input_shape]`` to ``[n, *problem.output_shape]``.
 
     Raises
     ------
     ConfigError
-        The name is unknown, the network is for another task, images are too small for its pooling, or a user's function is
-        missing, raises, or does not return a network with these inputs and outputs.
+        The name is unknown, the network is for another task or another kind of input, images are too small for its pooling, or
+        a user's function is missing, raises, or does not return a network with these inputs and outputs.
     """
     with initial_rng(seed):
         if name not in MODELS:
-            return own(name, input_shape, num_classes or 1)
-        if num_classes and name == "linear":
+            return own(name, problem)
+        if len(problem.inputs) > 1:
+            names = ", ".join(spec.name for spec in problem.inputs)
+            raise ConfigError("model", name, f"{_OWN}: the data have several inputs ({names})")
+        (spec,) = problem.inputs
+        if spec.dtype == "int64":
+            raise ConfigError("model", name, f"{_OWN}: the inputs are int64 {list(spec.shape)}, such as tokens")
+        if problem.task == "positions":
+            raise ConfigError("model", name, f"{_OWN}: the data set has a class for each position")
+        if name == "linear" and problem.task == "classes":
             raise ConfigError(
                 "model", name, "another, such as logistic: the data set has classes, and linear is for regression"
             )
-        if num_classes:
-            return _NAMED[name](input_shape, num_classes)
-        if name != "linear":
-            raise ConfigError("model", name, 'linear or "module:function": the data set is a regression')
-        return linear(input_shape)
+        if name == "logistic":
+            if problem.task == "regression":
+                raise ConfigError("model", name, "another, such as linear: the data set is a regression")
+            return (logistic if problem.task == "classes" else linear)(spec.shape, problem.outputs)
+        if name in _FLAT:
+            return _FLAT[name](spec.shape, problem.outputs)
+        if not spec.is_image:
+            flat = ", ".join(["mlp", "linear" if problem.task == "regression" else "logistic"])
+            raise ConfigError("model", name, f"{flat} or {_OWN}: it is for images, and the inputs are {spec.kind}")
+        return _FOR_IMAGES[name](spec.shape, problem.outputs)

@@ -7,6 +7,7 @@ last pooling takes all that is left of the image, which for 32x32 is the usual 2
 """
 
 import itertools
+import math
 from dataclasses import dataclass
 
 from torch import nn
@@ -58,9 +59,9 @@ def convolutional(name: str, input_shape: Shape, num_classes: int) -> nn.Sequent
     return nn.Sequential(*layers, *_dense([channels * height * width, *plan.hidden], num_classes))
 
 
-def mlp(input_shape: Shape, num_classes: int) -> nn.Sequential:
+def mlp(input_shape: tuple[int, ...], num_classes: int) -> nn.Sequential:
     """Two hidden layers of 256."""
-    return _dense([input_shape[0] * input_shape[1] * input_shape[2], 256, 256], num_classes)
+    return _dense([math.prod(input_shape), 256, 256], num_classes)
 
 
 def _dense(widths: list[int], num_classes: int) -> nn.Sequential:

@@ -1,6 +1,6 @@
 """Training and evaluation mode of the parts of a network."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from torch import nn
@@ -17,7 +17,7 @@ def keeping_modes(module: nn.Module) -> Iterator[None]:
             part.training = training
 
 
-def set_mode(module: nn.Module, *, training: bool, fixed: set[nn.Module]) -> None:
+def set_mode(module: nn.Module, *, training: bool, fixed: Collection[nn.Module]) -> None:
     """Put a network into a mode, but for the parts that stay in evaluation mode."""
     module.train(training)
     for part in fixed:

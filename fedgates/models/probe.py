@@ -1,23 +1,26 @@
 """A trial of a user's own network, like training, before anything starts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fedgates.data.inputs import count, take
 from fedgates.errors import ConfigError
 from fedgates.models.batch_norm import drop_running_statistics
 from fedgates.models.modes import parts_in_evaluation_mode, set_mode
-from fedgates.models.shapes import Shape
+from fedgates.types import InputSpec, Problem
 from fedgates.util.text import error_line, one_line
 
+Inputs = Tensor | Mapping[str, Tensor]
+"""A normalised input ``[n, ...]``, or several by name."""
 _BATCHES = (2, 1)
-"""Numbers of images: a client's last batch may have only one, and so may a prediction."""
+"""Numbers of examples: a client's last batch may have only one, and so may a prediction."""
 
 
-def probe(reference: str, build: Callable[[], nn.Module], input_shape: Shape, num_classes: int) -> None:
-    """Run a network on random images, one and two at a time, in evaluation and in training mode with a backward pass.
+def probe(reference: str, build: Callable[[], nn.Module], problem: Problem, examples: Inputs | None = None) -> None:
+    """Run a network on one and on two examples, in evaluation and in training mode with a backward pass.
 
     Parameters
     ----------
@@ -25,15 +28,15 @@ def probe(reference: str, build: Callable[[], nn.Module], input_shape: Shape, nu
         "module:function" of the network, for the error.
     build : callable
         Builds the network as every process of a run does; called twice.
-    input_shape : tuple of int
-        Shape (C, H, W) of one image.
-    num_classes : int
-        Number of classes; 0 for a regression.
+    problem : Problem
+        Inputs and outputs.
+    examples : Tensor or mapping, optional
+        At least two inputs to try; random ones (:func:`random_inputs`) without.
 
     Raises
     ------
     ConfigError
-        The network raises; its output is not one tensor of finite logits for each image, or has no gradient; it ends in a
+        The network raises; its output is not one finite tensor of the problem's shape, or has no gradient; it ends in a
         softmax; training changes a buffer, or two processes would have different networks. Names
         `model`.
     """
@@ -41,10 +44,56 @@ def probe(reference: str, build: Callable[[], nn.Module], input_shape: Shape, nu
     fixed = parts_in_evaluation_mode(network)
     for each in (network, other):  # as training does
         drop_running_statistics(each)
-    problem = _difference(network, other) or _failure(network, input_shape, num_classes, fixed)
-    problem = problem or _other_outputs(network, other, input_shape)
-    if problem:
-        raise ConfigError("model", reference, problem)
+    tried = random_inputs(problem, max(_BATCHES)) if examples is None else examples
+    found = _difference(network, other) or _failure(network, problem, tried, fixed)
+    found = found or _other_outputs(network, other, tried)
+    if found:
+        raise ConfigError("model", reference, found)
+
+
+def random_inputs(problem: Problem, examples: int) -> Inputs:
+    """Return random inputs: numbers from -1 to 1, and whole numbers 0 or 1, which are valid wherever there are two tokens."""
+    draw = torch.Generator().manual_seed(0)
+    drawn = {spec.name: _random(spec, examples, draw) for spec in problem.inputs}
+    return drawn if len(drawn) > 1 else drawn[problem.inputs[0].name]
+
+
+def _random(spec: InputSpec, examples: int, draw: torch.Generator) -> Tensor:
+    if spec.dtype == "int64":
+        return torch.randint(0, 2, (examples, *spec.shape), generator=draw)
+    return torch.rand(examples, *spec.shape, generator=draw).mul_(2).sub_(1)
+
+
+def run(network: Callable[..., Tensor], x: Inputs) -> Tensor:
+    """Call a network with one input, or with several by their names."""
+    return network(**x) if isinstance(x, Mapping) else network(x)
+
+
+def output_of(
+    network: nn.Module, x: Inputs, problem: Problem, *, training: bool, fixed: Collection[nn.Module] = ()
+) -> Tensor | str:
+    """Return the network's output in training or in evaluation mode, or what is wrong with it.
+
+    The parts in `fixed` stay in evaluation mode.
+    """
+    wanted_shape = [count(x), *problem.output_shape]
+    mode = "training" if training else "evaluation"
+    inputs = ", ".join(f"{name}: {list(each.shape)}" for name, each in x.items()) if isinstance(x, Mapping) else list(x.shape)
+    alone = "" if count(x) > 1 and not training else f", in {mode} mode, too"
+    wanted = f"a network that maps {inputs} to {wanted_shape}{alone}"
+    set_mode(network, training=training, fixed=fixed)
+    try:
+        with torch.set_grad_enabled(training):
+            output = run(network, x)
+    except Exception as error:  # noqa: BLE001  # the user's code may raise anything
+        return f"{wanted}; it raised {error_line(error)}"
+    if not isinstance(output, Tensor):
+        return f"{wanted}; it gave {type(output).__name__}"
+    if list(output.shape) != wanted_shape:
+        return f"{wanted}; it gave {list(output.shape)}"
+    if not bool(output.isfinite().all()):
+        return f"finite outputs for inputs from -1 to 1; in {mode} mode it gave others"
+    return output
 
 
 def _difference(network: nn.Module, other: nn.Module) -> str:
@@ -58,7 +107,7 @@ def _difference(network: nn.Module, other: nn.Module) -> str:
     return f"{wanted}; a second call of the function gave another buffer {one_line(different[0])!r}" if different else ""
 
 
-def _other_outputs(network: nn.Module, other: nn.Module, input_shape: Shape) -> str:
+def _other_outputs(network: nn.Module, other: nn.Module, x: Inputs) -> str:
     """Return a message if two networks with the same weights differ, as by a tensor that is no buffer; empty if they do not."""
     outputs = []
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
@@ -66,62 +115,44 @@ def _other_outputs(network: nn.Module, other: nn.Module, input_shape: Shape) -> 
         for name, parameter in other.named_parameters():
             parameter.copy_(weights[name])
         state = torch.get_rng_state()
-        images = torch.rand(2, *input_shape, generator=torch.Generator().manual_seed(0)).mul_(2).sub_(1)
         for each in (network, other):
             torch.set_rng_state(state)
-            outputs.append(each.eval()(images))
+            outputs.append(run(each.eval(), x))
     if torch.allclose(outputs[0], outputs[1], rtol=1e-4, atol=1e-5):
         return ""
     wanted = "the same network in every process, drawn from torch's global generator alone"
     return f"{wanted}; a second call of the function gave other outputs with the same weights"
 
 
-def _failure(network: nn.Module, input_shape: Shape, num_classes: int, fixed: set[nn.Module]) -> str:
+def _failure(network: nn.Module, problem: Problem, tried: Inputs, fixed: Collection[nn.Module]) -> str:
     """Return what is wrong with the network's outputs, gradients or buffers; empty if nothing is."""
     shares = []
     with torch.random.fork_rng(devices=[]):
         # not torch.manual_seed, which seeds every GPU's generator, too
         torch.set_rng_state(torch.Generator().manual_seed(0).get_state())
-        for images in _BATCHES:
-            x = 2 * torch.rand(images, *input_shape) - 1
+        for examples in _BATCHES:
+            x = take(tried, slice(examples))
             for training in (False, True):
                 before = _buffers(network)
-                output = _output(network, x, num_classes or 1, training=training, fixed=fixed)
+                output = output_of(network, x, problem, training=training, fixed=fixed)
                 if isinstance(output, str):
                     return output
-                problem = _gradient_problem(network, output, num_classes) if training else ""
-                problem = problem or _moved(network, before)
-                if problem:
-                    return problem
-                shares.append(num_classes > 1 and _are_shares(output.detach()))
+                found = _gradient_problem(network, output, problem) if training else ""
+                found = found or _moved(network, before)
+                if found:
+                    return found
+                shares.append(problem.task in {"classes", "positions"} and problem.outputs > 1 and _are_shares(output.detach()))
     return "logits, without a softmax at the end: the loss is the cross-entropy of logits" if all(shares) else ""
 
 
-def _output(network: nn.Module, x: Tensor, outputs: int, *, training: bool, fixed: set[nn.Module]) -> Tensor | str:
-    """Return the network's output, or what is wrong with it."""
-    mode = "in training mode" if training else "in evaluation mode"
-    wanted = f"a network that maps {list(x.shape)} to {[len(x), outputs]}, {mode}, too"
-    set_mode(network, training=training, fixed=fixed)
-    try:
-        with torch.set_grad_enabled(training):
-            output = network(x)
-    except Exception as error:  # noqa: BLE001  # the user's code may raise anything
-        return f"{wanted}; it raised {error_line(error)}"
-    if not isinstance(output, Tensor):
-        return f"{wanted}; it gave {type(output).__name__}"
-    if tuple(output.shape) != (len(x), outputs):
-        return f"{wanted}; it gave {list(output.shape)}"
-    if not bool(output.isfinite().all()):
-        return f"finite outputs for images from -1 to 1; {mode} it gave others"
-    return output
-
-
-def _gradient_problem(network: nn.Module, output: Tensor, num_classes: int) -> str:
+def _gradient_problem(network: nn.Module, output: Tensor, problem: Problem) -> str:
     """Run backward; return why the parameters cannot be trained. One that the output does not depend on is allowed."""
     if not output.requires_grad:
         return "an output with a gradient; in training mode it has none, as after detach() or in no_grad()"
-    y = torch.zeros(len(output), dtype=torch.int64)
-    loss = F.cross_entropy(output.float(), y) if num_classes else output.float().square().mean()
+    if problem.task in {"classes", "positions"}:
+        loss = F.cross_entropy(output.float(), torch.zeros(len(output), *problem.positions, dtype=torch.int64))
+    else:
+        loss = output.float().square().mean()
     network.zero_grad()
     try:
         loss.backward()  # type: ignore[no-untyped-call]
@@ -133,8 +164,8 @@ def _gradient_problem(network: nn.Module, output: Tensor, num_classes: int) -> s
 
 
 def _are_shares(output: Tensor) -> bool:
-    """Return whether each row is a probability distribution."""
-    return bool((output >= 0).all()) and torch.allclose(output.sum(1), torch.ones(len(output)), atol=1e-4)
+    """Return whether the second axis of the output holds probability distributions."""
+    return bool((output >= 0).all()) and torch.allclose(output.sum(1), torch.ones_like(output[:, 0]), atol=1e-4)
 
 
 def _buffers(network: nn.Module) -> dict[str, Tensor]:

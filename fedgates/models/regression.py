@@ -5,15 +5,13 @@ import math
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fedgates.models.shapes import Shape
+
+def linear(input_shape: tuple[int, ...], num_outputs: int = 1) -> nn.Sequential:
+    """``x . w``: for each output one weight a feature."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(input_shape), num_outputs, bias=False))
 
 
-def linear(input_shape: Shape) -> nn.Sequential:
-    """``x . w``: one output, one weight a feature."""
-    return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(input_shape), 1, bias=False))
-
-
-def logistic(input_shape: Shape, num_classes: int) -> nn.Sequential:
+def logistic(input_shape: tuple[int, ...], num_classes: int) -> nn.Sequential:
     """Multinomial logistic regression: logits ``W x``.
 
     With two classes there is one weight vector, and the logits are ``(0, x . w)``: the usual ``P(y = 1) = sigmoid(x . w)``. Two
@@ -21,7 +19,7 @@ def logistic(input_shape: Shape, num_classes: int) -> nn.Sequential:
     """
     if num_classes == 2:
         return nn.Sequential(*linear(input_shape), AgainstZero())
-    return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(input_shape), num_classes, bias=False))
+    return linear(input_shape, num_classes)
 
 
 class AgainstZero(nn.Module):

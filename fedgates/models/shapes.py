@@ -4,6 +4,8 @@ from fedgates.errors import ConfigError
 
 Shape = tuple[int, int, int]
 """(channels, height, width) of one image."""
+AnyShape = tuple[int, ...] | dict[str, tuple[int, ...]]
+"""Shape of one example: an image's (C, H, W), that of another input, or by name the shapes of several inputs."""
 
 
 def check_size(name: str, input_shape: Shape, smallest: int) -> None:

@@ -19,6 +19,7 @@ from fedgates.errors import NetworkError
 from fedgates.models.batch_norm import drop_running_statistics
 from fedgates.models.modes import parts_in_evaluation_mode, set_mode
 from fedgates.nn.roles import Role, fan_in, layers_of, roles_of
+from fedgates.types import TaskKind
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class Network:
     roles : mapping, optional
         Role of each parameter by its name; by default all that are trained are "gated" (:func:`fedgates.nn.roles.roles_of`).
     task : str
-        What the outputs are for.
+        What the outputs are for: logits of classes, logits of labels that are on or off, or numbers.
 
     Attributes
     ----------
@@ -113,7 +114,7 @@ class Network:
         device: torch.device | str = "cpu",
         *,
         roles: Mapping[str, Role] | None = None,
-        task: str = "classes",
+        task: TaskKind = "classes",
     ) -> None:
         self._evaluating = parts_in_evaluation_mode(module)
         drop_running_statistics(module)
@@ -167,10 +168,10 @@ class Network:
             for parameter in trained:
                 parameter.requires_grad_(True)  # noqa: FBT003
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """Return the logits ``[n, classes]`` of inputs ``[n, C, H, W]`` with the current weights."""
-        logits: Tensor = self.module(x)
-        return logits
+    def __call__(self, x: Tensor | Mapping[str, Tensor]) -> Tensor:
+        """Return the outputs for inputs ``[n, ...]``, several by name, with the current weights: logits, or numbers."""
+        outputs: Tensor = self.module(**x) if isinstance(x, Mapping) else self.module(x)
+        return outputs
 
     def digest(self, *extra: bytes) -> bytes:
         """Return eight bytes that identify the network.

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedgates.config import CLIENTS, DATA_DIGEST, LIMITS, RunConfig, devices_shape, folder, to_dict
+from fedgates.config import CLIENTS, DATA_DIGEST, LIMITS, RunConfig, devices_problem, folder, to_dict
 from fedgates.errors import ConfigError
 from fedgates.runs import checkpoint, config_file, devices, round_log
 from fedgates.runs.config_file import read_config, run_values, write_config
@@ -134,7 +134,7 @@ def is_running(path: Path) -> bool:
 
 def _plain(value: str) -> str:
     kind, _, rest = value.rpartition(":")
-    name = kind.partition(":")[0] if devices_shape(value) else Path(rest).stem
+    name = kind.partition(":")[0] if devices_problem(value) else Path(rest).stem
     return "".join(c if c.isalnum() else "-" for c in name)
 
 

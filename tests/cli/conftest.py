@@ -9,6 +9,7 @@ from fedgates.flower import LoopbackGrid, run_on_grid
 from fedgates.model_file import Facts
 from fedgates.nn.gates import Gates
 from fedgates.nn.network import Network
+from fedgates.types import Problem
 
 
 @pytest.fixture(scope="session")
@@ -27,10 +28,10 @@ def trained(tmp_path_factory):
 @pytest.fixture(scope="session")
 def untrained(tmp_path_factory):
     """Bytes of a model's file, made without training."""
-    network = Network(models.build("mlp", (1, 8, 8), 10, seed=3))
+    network = Network(models.build("mlp", Problem.of_images((1, 8, 8), 10), seed=3))
     gates = Gates(network, 3)
     mask = torch.rand(network.size, generator=torch.Generator().manual_seed(2)) < 0.3
     file = tmp_path_factory.mktemp("untrained") / "m"
-    facts = Facts("mlp", (1, 8, 8), tuple("0123456789"), 3, "", "", {})
+    facts = Facts("mlp", Problem.of_images((1, 8, 8), 10), tuple("0123456789"), 3, "", "", {})
     model_file.save(file, network, facts, gates.frozen * mask, gates=gates)
     return file.read_bytes()

@@ -123,7 +123,7 @@ def test_inspect_says_layers_densities_and_bytes(capsys, model, trained):
     ("file", "line"),
     [
         ("text", "MODEL = {}: not a model file of fedgates (it begins with b'not ', expected b'FGMD')"),
-        ("newer", "MODEL = {}: model file version 4, expected 3: load it with a newer fedgates"),
+        ("newer", "MODEL = {}: model file version 5, expected 4: load it with a newer fedgates"),
         ("cut", "MODEL = {}: damaged, or cut short: its checksum does not match"),
         ("absent", "MODEL is not a file, and run = '{}': expected the folder of a run, the name of a run in"),
         ("x" * 300, "MODEL is not a file, and run = '{}': expected the folder of a run, the name of a run in"),
@@ -133,7 +133,7 @@ def test_what_is_no_model_is_a_line(capsys, tmp_path, monkeypatch, model, name, 
     monkeypatch.chdir(tmp_path)
     data = model.read_bytes()
     Path("text").write_bytes(b"not a model at all")
-    Path("newer").write_bytes(data[:4] + b"\4" + data[5:])
+    Path("newer").write_bytes(data[:4] + b"\5" + data[5:])
     Path("cut").write_bytes(data[:-100])
     assert refused(capsys, name, file, *more).startswith(line.format(file))
 

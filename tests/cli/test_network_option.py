@@ -13,6 +13,7 @@ from torch import nn
 from fedgates import model_file
 from fedgates.model_file import Facts
 from fedgates.nn.network import Network
+from fedgates.types import Problem
 
 EXPORT = ("export", "--to", "safetensors")
 EVERY = {"predict": ("folder",), "export": ("--to", "onnx")}
@@ -26,7 +27,15 @@ def own_model(folder, named="own_networks:build", outputs=("\x1b[2Ja", "b\nc")):
     """A file of a network of somebody's own, and the module beside it."""
     folder.mkdir(exist_ok=True)
     network = Network(own((1, 2, 2), len(outputs) or 1))
-    facts = Facts(named, (1, 2, 2), outputs, 3, "", "", {"strategy": "fedavg\nforged: line", "\x1b[31mkey": 1})
+    facts = Facts(
+        named,
+        Problem.of_images((1, 2, 2), len(outputs)),
+        outputs,
+        3,
+        "",
+        "",
+        {"strategy": "fedavg\nforged: line", "\x1b[31mkey": 1},
+    )
     model_file.save(folder / "m", network, facts, torch.arange(1.0, network.size + 1))
     (folder / "own_networks.py").write_text(
         "import math\nfrom torch import nn\n"

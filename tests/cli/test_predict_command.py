@@ -13,6 +13,7 @@ from command_line import command, refused
 from PIL import Image
 
 from fedgates.model_file import prediction
+from fedgates.types import Problem
 
 
 @pytest.fixture
@@ -151,7 +152,7 @@ def test_pictures_that_cannot_be_used_are_let_go_of(monkeypatch, tmp_path):
     for i in range(3):
         (tmp_path / f"{i}.png").write_bytes(cut)
     eight().save(tmp_path / "3.png")
-    read = prediction.read_images(tmp_path, (1, 8, 8), resize=True)
+    read = prediction.read_images(tmp_path, Problem.of_images((1, 8, 8), 10), resize=True)
     gc.collect()
     assert (len(read.left_out), len(opened)) == (3, 8)  # once for the header, once for the pixels
     assert not any(image() for image in opened)
@@ -253,11 +254,11 @@ def test_images_that_cannot_be_used_are_named_in_a_line(capsys, monkeypatch, mod
 
 def test_a_large_image_is_not_unpacked(model, odd):
     with pytest.raises(prediction.ImageError) as caught:
-        prediction.read_images(odd / "large.png", (1, 8, 8))
+        prediction.read_images(odd / "large.png", Problem.of_images((1, 8, 8), 10))
     assert "12000x12000" in str(caught.value)
     tracemalloc.start()
     with pytest.raises(prediction.ImageError):
-        prediction.read_images(odd / "large.png", (1, 8, 8))
+        prediction.read_images(odd / "large.png", Problem.of_images((1, 8, 8), 10))
     assert tracemalloc.get_traced_memory()[1] < 1_000_000
     tracemalloc.stop()
 

@@ -301,7 +301,7 @@ def test_a_copy_has_other_values_and_is_checked(configs):
 # --- what is refused
 
 DATASETS = "digits, synthetic-linear, synthetic-logistic, mnist, fashion-mnist, emnist, cifar10, cifar100"
-DATASET = f'one of {DATASETS}, "npz:/abs/file.npz", "folder:/abs/dir" or "devices:HxWxC:classes"'
+DATASET = f'one of {DATASETS}, "npz:/abs/file.npz", "folder:/abs/dir" or "devices:SHAPE:OUTPUT"'
 MODEL = 'one of mlp, cnn, conv4, conv6, conv10, leaf-cnn, resnet8, resnet18, vgg11, linear, logistic or "module:name"'
 PATH = "an absolute path, or one under ~ (the app's working directory is not yours)"
 MILLION = "a whole number from 1 to 1,000,000"

@@ -13,6 +13,7 @@ from fedgates.data import load, own
 from fedgates.data.archive import SPELLINGS, Archive, check_channels
 from fedgates.errors import ConfigError
 from fedgates.model_file.prediction import ImageError, read_images
+from fedgates.types import Problem
 
 X = np.random.default_rng(1).integers(0, 256, (40, 8, 8), dtype=np.uint8)
 Y = np.arange(40) % 4
@@ -42,7 +43,7 @@ def test_medmnist_is_read(tmp_path, caplog):
     assert found.train.y.tolist() == Y.tolist()
     assert found.test.y.tolist() == Y[:16].tolist()
     assert caplog.messages == [f"arrays of {tmp_path}/m.npz that are not used: val_images, val_labels"]
-    assert np.array_equal(read_images(tmp_path / "m.npz", (1, 8, 8)).pixels[:, 0], X[:16])
+    assert np.array_equal(read_images(tmp_path / "m.npz", Problem.of_images((1, 8, 8), 2)).pixels[:, 0], X[:16])
 
 
 @pytest.mark.parametrize("i", range(4))
@@ -80,7 +81,7 @@ def test_channels_first_are_refused_and_sensors_are_not(tmp_path, shape, first):
     x = np.zeros((8, *shape), np.uint8)
     arrays = {"x_train": x, "y_train": Y[:8], "x_test": x, "y_test": Y[:8]}
     if not first:
-        assert read(tmp_path / "a.npz", **arrays).input_shape == (shape[2], *shape[:2])
+        assert read(tmp_path / "a.npz", **arrays).problem.shape == (shape[2], *shape[:2])
         return
     np.savez(tmp_path / "a.npz", **arrays)
     assert refusal(f"npz:{tmp_path}/a.npz") == (
@@ -115,12 +116,12 @@ def test_labels_that_name_no_class_are_one_line(tmp_path, changes, reason):
 
 def test_a_device_may_lack_classes_and_a_named_one_has_all_names(tmp_path):
     np.savez(tmp_path / "a.npz", x_train=X, y_train=np.full(40, 2))
-    assert not own(str(tmp_path / "a.npz"), (1, 8, 8), 4).named
+    assert not own(str(tmp_path / "a.npz"), Problem.of_images((1, 8, 8), 4)).named
     np.savez(tmp_path / "a.npz", x_train=X, y_train=np.full(40, 2), classes=list("abcd"))
-    found = own(str(tmp_path / "a.npz"), (1, 8, 8), 4)
+    found = own(str(tmp_path / "a.npz"), Problem.of_images((1, 8, 8), 4))
     assert (found.named, found.class_names) == (True, ("a", "b", "c", "d"))
     with pytest.raises(ConfigError, match=r"expected 5 names in classes, not 4: a, b, c, d$"):
-        own(str(tmp_path / "a.npz"), (1, 8, 8), 5)
+        own(str(tmp_path / "a.npz"), Problem.of_images((1, 8, 8), 5))
 
 
 # --- what cannot be read
@@ -134,9 +135,9 @@ def test_a_bomb_is_refused_by_its_header(tmp_path):
         file.write(bytes(1 << 22))  # the rest of 2 GB is missing: the header alone is read
     tracemalloc.start()
     with pytest.raises(ImageError, match=r"x is uint8 \[40000, 224, 224\], expected uint8 \[n, 8, 8, 1\]$"):
-        read_images(name, (1, 8, 8))
+        read_images(name, Problem.of_images((1, 8, 8), 2))
     with pytest.raises(ImageError, match=r"x, uint8 \[40000, 224, 224\], would be 2.0 GB from 0.0 MB$"):
-        read_images(name, (1, 224, 224))
+        read_images(name, Problem.of_images((1, 224, 224), 2))
     assert "which has x: uint8 [40000, 224, 224]" in refusal(f"npz:{name}")
     with zipfile.ZipFile(name) as stored, zipfile.ZipFile(tmp_path / "train.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         for key in ("x_train", "y_train", "x_test", "y_test"):
@@ -161,7 +162,7 @@ def zeros(path, *entries):
 def test_an_entry_without_suffix_is_not_read_in_place_of_the_array(tmp_path):
     path = zeros(tmp_path / "twin.npz", ("x", (1 << 26,), 1 << 26), ("x.npy", (2, 8, 8, 1), 128))
     tracemalloc.start()
-    assert read_images(path, (1, 8, 8)).pixels.shape == (2, 1, 8, 8)
+    assert read_images(path, Problem.of_images((1, 8, 8), 2)).pixels.shape == (2, 1, 8, 8)
     assert tracemalloc.get_traced_memory()[1] < 1 << 24
     tracemalloc.stop()
 
@@ -173,7 +174,7 @@ def test_a_directory_that_claims_a_large_entry_does_not_hide_a_bomb(tmp_path, mo
     struct.pack_into("<I", stored, stored.rfind(b"PK\1\2") + 20, 1 << 24)
     path.write_bytes(stored)
     with pytest.raises(ImageError, match="arrays at most 100 times as large as in the file"):
-        read_images(path, (1, 8, 8))
+        read_images(path, Problem.of_images((1, 8, 8), 2))
 
 
 def test_a_header_of_any_length_is_not_unpacked(tmp_path):
@@ -222,7 +223,7 @@ def test_what_cannot_be_read_is_one_line_with_the_key(odd, kind, name, reason):
     assert refusal(f"{kind}:{place}").replace(place, "…") == reason
     if kind == "npz" and name != "folder":
         with pytest.raises(ConfigError, match=r"^data-path = ") as error:
-            own(place, (1, 8, 8), 4)
+            own(place, Problem.of_images((1, 8, 8), 4))
         assert str(error.value).partition(": expected ")[2].replace(place, "…") == reason
 
 

@@ -9,6 +9,7 @@ from fedgates.data.sources import source
 from fedgates.federation.client_data import partition_data
 from fedgates.federation.membership import sample_clients
 from fedgates.methods.registry import build, configure
+from fedgates.types import Problem
 
 PARTITIONS = ["iid", "dirichlet", "classes"]
 
@@ -62,8 +63,8 @@ def test_the_seed_zero_is_a_seed():
 def test_the_network_follows_the_seed(strategy):
     def digest(seed, data_seed):
         settings = {"strategy": strategy, "model": "mlp", "seed": seed, "data.seed": data_seed}
-        return build(*configure(settings), (1, 8, 8), 10).digest, build(
-            *configure(settings), (1, 8, 8), 10
+        return build(*configure(settings), Problem.of_images((1, 8, 8), 10)).digest, build(
+            *configure(settings), Problem.of_images((1, 8, 8), 10)
         ).network.weights.sum()
 
     assert digest(1, 7) == digest(1, -1) == digest(1, 8)

@@ -10,7 +10,7 @@ def test_digits():
     assert data.name == "digits"
     assert data.num_classes == 10
     assert data.class_names == tuple("0123456789")
-    assert data.input_shape == (1, 8, 8)
+    assert data.problem.shape == (1, 8, 8)
     assert data.train.x.shape == (1437, 8, 8, 1)
     assert data.test.x.shape == (360, 8, 8, 1)
     assert np.bincount(data.test.y).tolist() == [36] * 10

@@ -7,6 +7,7 @@ from configs import config_of
 from fedgates.config import RunConfig
 from fedgates.data import load, own
 from fedgates.errors import ConfigError
+from fedgates.types import Problem
 
 Image = pytest.importorskip("PIL.Image")
 GREY = np.arange(6, dtype=np.uint8).reshape(2, 3) * 40
@@ -31,7 +32,7 @@ def root(tmp_path):
 
 def test_grey_folder(root):
     data = load(config_of(RunConfig, dataset=f"folder:{root}"))
-    assert data.input_shape == (1, 2, 3)
+    assert data.problem.shape == (1, 2, 3)
     assert data.class_names == ("cat", "dog")
     assert data.num_classes == 2
     assert data.train.y.tolist() == [0, 1, 1]
@@ -44,7 +45,7 @@ def test_grey_folder(root):
 def test_one_colour_image_makes_all_rgb(root, part):
     put(root, f"{part}/cat/a.png", COLOUR)
     data = load(config_of(RunConfig, dataset=f"folder:{root}"))
-    assert data.input_shape == (3, 2, 3)
+    assert data.problem.shape == (3, 2, 3)
     assert np.array_equal(getattr(data, part).x[0], COLOUR)
     assert np.array_equal(data.test.x[1], np.repeat((255 - GREY)[..., None], 3, axis=2))
 
@@ -104,7 +105,7 @@ def test_class_without_an_image(root):
 def test_own_folder_may_lack_a_test_part_and_images_of_a_class(root):
     shutil.rmtree(root / "test")
     (root / "train/cat/a.png").unlink()
-    data = own(str(root), (1, 2, 3), 2)
+    data = own(str(root), Problem.of_images((1, 2, 3), 2))
     assert data.train.y.tolist() == [1, 1]
     assert data.class_names == ("cat", "dog")
     assert data.test.x.shape == (0, 2, 3, 1)
@@ -113,16 +114,16 @@ def test_own_folder_may_lack_a_test_part_and_images_of_a_class(root):
 def test_own_folder_must_have_every_class_folder(root):
     # with three classes in the run, "cat, dog" might as well be its classes 1 and 2
     with pytest.raises(ConfigError, match=r"^data-path = .*: expected 3 class folders in train/.*, not 2: cat, dog$"):
-        own(str(root), (1, 2, 3), 3)
+        own(str(root), Problem.of_images((1, 2, 3), 3))
 
 
 def test_own_folder_of_another_shape(root):
     with pytest.raises(ConfigError, match=r"\(3, 2, 3\), not \(1, 2, 3\)"):
-        own(str(root), (3, 2, 3), 2)
+        own(str(root), Problem.of_images((3, 2, 3), 2))
 
 
 def test_own_folder_without_an_image(root):
     for path in root.rglob("*.png"):
         path.unlink()
     with pytest.raises(ConfigError, match="at least one image under"):
-        own(str(root), (1, 2, 3), 2)
+        own(str(root), Problem.of_images((1, 2, 3), 2))

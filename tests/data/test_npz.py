@@ -5,6 +5,7 @@ from configs import config_of
 from fedgates.config import RunConfig
 from fedgates.data import load, own
 from fedgates.errors import ConfigError
+from fedgates.types import Problem
 
 X = np.arange(4 * 2 * 3, dtype=np.uint8).reshape(4, 2, 3)
 GOOD = {"x_train": X, "y_train": np.array([0, 1, 2, 2]), "x_test": X[:2], "y_test": np.array([1, 0])}
@@ -25,7 +26,7 @@ def test_grey_images(save):
     path = save()
     data = load(config_of(RunConfig, dataset=f"npz:{path}"))
     assert data.name == f"npz:{path}"
-    assert data.input_shape == (1, 2, 3)
+    assert data.problem.shape == (1, 2, 3)
     assert np.array_equal(data.train.x[..., 0], X)
     assert data.train.y.tolist() == [0, 1, 2, 2]
     assert data.test.y.tolist() == [1, 0]
@@ -37,7 +38,7 @@ def test_colours_names_and_small_labels(save):
     x = np.arange(4 * 2 * 3 * 3, dtype=np.uint8).reshape(4, 2, 3, 3)
     path = save(x_train=x, x_test=x, y_test=np.array([0, 1, 2, 2], np.uint8), classes=np.array(["a", "b", "c"]))
     data = load(config_of(RunConfig, dataset=f"npz:{path}"))
-    assert data.input_shape == (3, 2, 3)
+    assert data.problem.shape == (3, 2, 3)
     assert np.array_equal(data.test.x, x)
     assert data.test.y.dtype == np.int64
     assert data.class_names == ("a", "b", "c")
@@ -45,7 +46,7 @@ def test_colours_names_and_small_labels(save):
 
 
 def test_largest_label_may_be_in_the_test_part_of_a_device(save):
-    assert own(save(y_test=np.array([0, 5])), (1, 2, 3), 6).test.y.tolist() == [0, 5]
+    assert own(save(y_test=np.array([0, 5])), Problem.of_images((1, 2, 3), 6)).test.y.tolist() == [0, 5]
 
 
 BAD = {
@@ -57,8 +58,8 @@ BAD = {
     "two axes": ({"x_test": X[0]}, "uint8 images .* in x_test"),
     "five axes": ({"x_train": X[..., None, None]}, "uint8 images .* in x_train"),
     "channels first": ({"x_train": np.zeros((4, 3, 8, 8), np.uint8)}, "channels last"),
-    "no pixels": ({"x_train": X[:, :0], "x_test": X[:2, :0]}, "uint8 images"),
-    "another shape": ({"x_test": X[:2, :1]}, r"one shape, not \[2, 3, 1\] and \[1, 3, 1\]"),
+    "no pixels": ({"x_train": X[:, :0], "x_test": X[:2, :0]}, "images "),
+    "another shape": ({"x_test": X[:2, :1]}, r"one shape, not uint8 \[2, 3, 1\] and uint8 \[1, 3, 1\]"),
     "lengths": ({"y_train": np.array([0, 1])}, "as many images in x_train as labels in y_train, not 4 and 2"),
     "float labels": ({"y_train": np.array([0.0, 1, 2, 2])}, r"integer labels \[n\] or \[n, 1\] in y_train, not float64 \[4\]"),
     "columns of labels": (
@@ -99,7 +100,7 @@ def test_bad_arrays(save, changes, message):
 def test_bad_arrays_of_a_device(save, changes, message):
     path = save(**changes)
     with pytest.raises(ConfigError, match=message) as error:
-        own(path, (1, 2, 3), 3)
+        own(path, Problem.of_images((1, 2, 3), 3))
     one_line(error.value, "data-path", path)
 
 
@@ -131,7 +132,7 @@ def test_bad_file(save, tmp_path, spoil):
 
 
 def test_own_data_without_a_test_part(save):
-    data = own(save(x_test=None, y_test=None), (1, 2, 3), 5)
+    data = own(save(x_test=None, y_test=None), Problem.of_images((1, 2, 3), 5))
     assert data.train.y.tolist() == [0, 1, 2, 2]
     assert data.test.x.shape == (0, 2, 3, 1)
     assert len(data.test) == 0
@@ -140,7 +141,7 @@ def test_own_data_without_a_test_part(save):
 
 
 def test_own_data_with_a_test_part(save):
-    data = own(save(classes=np.array(["a", "b", "c"])), (1, 2, 3), 3)
+    data = own(save(classes=np.array(["a", "b", "c"])), Problem.of_images((1, 2, 3), 3))
     assert data.test.y.tolist() == [1, 0]
     assert data.class_names == ("a", "b", "c")
 
@@ -157,20 +158,20 @@ def test_own_data_with_a_test_part(save):
 def test_own_data_that_does_not_fit(save, changes, input_shape, num_classes, message):
     path = save(**changes)
     with pytest.raises(ConfigError, match=message) as error:
-        own(path, input_shape, num_classes)
+        own(path, Problem.of_images(input_shape, num_classes))
     one_line(error.value, "data-path", path)
 
 
-def test_a_regression_takes_no_data_of_a_devices_own(save):
+def test_labels_do_not_fit_a_regression(save):
     path = save()
-    with pytest.raises(ConfigError, match="expected none: the run's data set is a regression") as error:
-        own(path, (1, 2, 3), 0)
+    with pytest.raises(ConfigError, match="expected labels of the task regression, not classes") as error:
+        own(path, Problem.of_images((1, 2, 3), 0))
     one_line(error.value, "data-path", path)
 
 
 def test_own_data_is_found_from_anywhere():
     with pytest.raises(ConfigError, match=r"^data-path = 'mine\.npz': expected an absolute path"):
-        own("mine.npz", (1, 2, 3), 3)
+        own("mine.npz", Problem.of_images((1, 2, 3), 3))
 
 
 @pytest.mark.parametrize("dataset", ["digit", "zip:/a", "", "/a/b.npz"])

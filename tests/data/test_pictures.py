@@ -16,6 +16,7 @@ from fedgates.data.folders import read_folder
 from fedgates.data.pictures import SUFFIXES, PictureError, decode, list_pictures, read_header
 from fedgates.errors import ConfigError
 from fedgates.model_file.prediction import ImageError, read_images
+from fedgates.types import Problem
 
 WIDE = np.random.default_rng(3).integers(0, 256, (4, 6), dtype=np.uint8)
 TURNS = {1: 0, 3: 2, 6: 3, 8: 1}
@@ -68,7 +69,7 @@ def test_a_turned_picture_is_the_upright_one(tmp_path, ending, orientation):
     assert not transparent
     trained = read_folder("mine", folder_of(tmp_path / "set", file))
     assert np.array_equal(trained.train.x[0], pixels if ending != "webp" else np.repeat(pixels, 3, 2))
-    assert np.array_equal(read_images(file, (1, 4, 6)).pixels[0, 0], WIDE)
+    assert np.array_equal(read_images(file, Problem.of_images((1, 4, 6), 2)).pixels[0, 0], WIDE)
 
 
 def test_a_turned_photo_has_the_pixels_of_the_plain_one(tmp_path):
@@ -77,7 +78,7 @@ def test_a_turned_photo_has_the_pixels_of_the_plain_one(tmp_path):
     plain = save(tmp_path / "plain.jpg", flat, quality=100)
     turned = save(tmp_path / "turned.jpg", np.ascontiguousarray(np.rot90(flat)), 6, quality=100)
     assert np.array_equal(decode(plain, 1)[0], decode(turned, 1)[0])
-    assert read_folder("mine", folder_of(tmp_path / "set", plain, turned)).input_shape == (1, 8, 16)
+    assert read_folder("mine", folder_of(tmp_path / "set", plain, turned)).problem.shape == (1, 8, 16)
 
 
 @pytest.mark.parametrize(("colour", "channels"), [(0, 1), (2, 3), (4, 2), (6, 4)], ids=["grey", "RGB", "grey+alpha", "RGBA"])
@@ -86,7 +87,7 @@ def test_sixteen_bits_are_refused_whatever_pillow_makes_of_them(tmp_path, colour
     with pytest.raises(PictureError, match=r"deep.png to be an image of 8 bits a channel \(it has 16; convert it\)$"):
         decode(file, 3)
     with pytest.raises(ImageError, match=r"deep.png: expected an image of 8 bits a channel \(it has 16; convert it\)$"):
-        read_images(file, (3, 4, 6))
+        read_images(file, Problem.of_images((3, 4, 6), 2))
     dataset = f"folder:{folder_of(tmp_path / 'set', file)}"
     with pytest.raises(ConfigError, match=r"deep.png to be an image of 8 bits a channel"):
         load(config_of(RunConfig, dataset=dataset))
@@ -135,7 +136,13 @@ def test_hidden_files_and_folders_are_neither_pictures_nor_classes(tmp_path):
     found = read_folder("mine", root)
     assert found.class_names == ("a", "b")
     assert found.train.y.tolist() == found.test.y.tolist() == [0, 1]
-    assert read_images(root, (1, 4, 6)).names == ["test/a/x.png", "test/b/x.png", "train/a/x.png", "train/b/x.png"]
+    problem = Problem.of_images((1, 4, 6), 2)
+    assert read_images(root, problem).names == [
+        "test/a/x.png",
+        "test/b/x.png",
+        "train/a/x.png",
+        "train/b/x.png",
+    ]
 
 
 def test_links_are_followed_but_not_in_circles(tmp_path):
@@ -173,7 +180,7 @@ def test_every_suffix_is_read_alike(tmp_path, suffix):
     kind = {".jfif": "JPEG", ".pbm": "PPM", ".pgm": "PPM"}.get(suffix)
     file = save(tmp_path / f"X{suffix.upper()}", np.full((4, 6), 255, np.uint8), **({"format": kind} if kind else {}))
     trained = read_folder("mine", folder_of(tmp_path / "set", file)).train.x
-    predicted = read_images(file.parent, (trained.shape[3], 4, 6)).pixels
+    predicted = read_images(file.parent, Problem.of_images((trained.shape[3], 4, 6), 2)).pixels
     assert np.array_equal(trained[0], predicted[0].transpose(1, 2, 0))
     assert len(trained) == 2
 

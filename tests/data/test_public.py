@@ -45,7 +45,7 @@ def offline(monkeypatch):
 def test_mnist_like_files_are_read(tmp_path, offline, name, place, class_name):
     first = write_mnist(tmp_path / place / "raw", ("train", "t10k"), [1, 9])
     data = load(config_of(RunConfig, dataset=name, data_dir=str(tmp_path)))
-    assert data.input_shape == (1, 28, 28)
+    assert data.problem.shape == (1, 28, 28)
     assert (data.num_classes, data.class_names[1]) == (10, class_name)
     assert np.array_equal(data.train.x[0, ..., 0], first)
     assert data.test.y.tolist() == [1, 9]
@@ -78,7 +78,7 @@ def test_cifar_files_are_read(tmp_path, monkeypatch, offline, name, labels):
     (tmp_path / reader.base_folder / reader.meta["filename"]).write_bytes(pickle.dumps({reader.meta["key"]: names}))
 
     data = load(config_of(RunConfig, dataset=name, data_dir=str(tmp_path)))
-    assert data.input_shape == (3, 32, 32)
+    assert data.problem.shape == (3, 32, 32)
     assert data.num_classes == len(names)
     assert data.test.y.tolist() == [3, 7]
     assert data.train.x[0, 0, 1].tolist() == [1, (1024 + 1) % 256, (2048 + 1) % 256]
@@ -142,7 +142,7 @@ def test_lengths_that_differ(tmp_path, offline):
     raw = tmp_path / "MNIST" / "raw"
     write_mnist(raw, ("train", "t10k"), [1, 9])
     write_idx(raw / "t10k-labels-idx1-ubyte", np.array([1], np.uint8))
-    with pytest.raises(ConfigError, match="as many images as labels, not 2 and 1"):
+    with pytest.raises(ConfigError, match="as many examples in x as labels, not 2 and 1"):
         load(config_of(RunConfig, dataset="mnist", data_dir=str(tmp_path)))
 
 

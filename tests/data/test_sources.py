@@ -3,10 +3,11 @@ import pytest
 from configs import config_of, with_settings
 from fedgates.strategies.fedpm import FedPMConfig
 
-from fedgates.config import RunConfig, devices_shape, parse
+from fedgates.config import RunConfig, devices_problem, parse
 from fedgates.data import load, load_once
 from fedgates.data.sources import source
 from fedgates.errors import ConfigError
+from fedgates.types import Problem
 
 
 @pytest.mark.parametrize(
@@ -69,16 +70,16 @@ def test_a_data_set_is_loaded_once_whatever_else_the_config_says():
     ],
 )
 def test_the_shape_of_the_devices_data_is_in_its_name(dataset, shape):
-    assert devices_shape(dataset) == shape
+    assert devices_problem(dataset) == Problem.of_images(*shape)
     found = load(parse(RunConfig, {"dataset": dataset}))
-    assert (found.name, found.input_shape, found.num_classes) == (dataset, *shape)
+    assert (found.name, found.problem.shape, found.num_classes) == (dataset, *shape)
     assert (len(found.train), len(found.test), found.support) == (0, 0, None)
     assert found.class_names == tuple(str(i) for i in range(shape[1]))
 
 
 @pytest.mark.parametrize("dataset", ["digits", "mnist", "npz:/a", "folder:/devices:8x8x1:10", ""])
 def test_others_have_none_in_theirs(dataset):
-    assert devices_shape(dataset) is None
+    assert devices_problem(dataset) is None
 
 
 @pytest.mark.parametrize(
@@ -94,12 +95,12 @@ def test_others_have_none_in_theirs(dataset):
     ],
 )
 def test_anything_else_is_refused_in_one_line(dataset):
-    assert devices_shape(dataset) is None
+    assert devices_problem(dataset) is None
     with pytest.raises(ConfigError) as error:
         parse(RunConfig, {"dataset": dataset})
     said = str(error.value)
     assert said.startswith(f"dataset = {dataset!r}: expected one of digits, ")
-    assert said.endswith('"npz:/abs/file.npz", "folder:/abs/dir" or "devices:HxWxC:classes"')
+    assert said.endswith('"npz:/abs/file.npz", "folder:/abs/dir" or "devices:SHAPE:OUTPUT"')
     assert "\n" not in said
 
 

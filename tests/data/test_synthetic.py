@@ -32,7 +32,7 @@ def seen(examples):
 def test_shapes():
     data = load(with_settings(LINEAR, synthetic_examples=7))
     assert data.train.x.shape == (7, 1, 30, 1)
-    assert data.input_shape == (1, 1, 30)
+    assert data.problem.shape == (1, 1, 30)
     assert (data.num_classes, data.class_names, len(data.test)) == (0, (), 2000)
     assert data.train.y.dtype == np.float32
     assert load(LOGISTIC).num_classes == 2

@@ -16,7 +16,8 @@ READS_IMAGES = """
 import importlib.util, sys
 import client_app, flwr.supernode.cli.flower_supernode, flwr.supernode.cli.flwr_clientapp
 from fedgates.data.sources import own
-data = own(sys.argv[1], (1, 8, 8), 2)
+from fedgates.types import Problem
+data = own(sys.argv[1], Problem.of_images((1, 8, 8), 2))
 assert len(data.train.y) == 4, data
 print([name for name in sys.argv[2:] if importlib.util.find_spec(name)])
 """

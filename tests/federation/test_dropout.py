@@ -10,13 +10,13 @@ from fedgates.federation import Client, ClientData, Problem, Server
 from fedgates.federation.run import refuse_dropout
 from fedgates.methods.registry import build, configure
 
-PROBLEM, CLIENTS = Problem((1, 8, 8), 10), 12
+PROBLEM, CLIENTS = Problem.of_images((1, 8, 8), 10), 12
 NODES = {name: 1000 + name for name in range(CLIENTS)}
 
 
 def server_of(**changes):
     settings = {"model": "tiny_network:build", "local-epochs": 1, "fraction-evaluate": 1.0, **changes}
-    return Server(build(*configure(settings), PROBLEM.input_shape, PROBLEM.num_classes), PROBLEM)
+    return Server(build(*configure(settings), PROBLEM), PROBLEM)
 
 
 def clients_of(server):

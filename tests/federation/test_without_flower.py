@@ -16,11 +16,11 @@ from fedgates.data.digits import digits
 from fedgates.federation import Client, ClientData, Problem, Server
 from fedgates.methods.registry import BUILT_IN, build, configure
 
-PROBLEM, TRAIN = Problem((1, 8, 8), 10), digits().train
+PROBLEM, TRAIN = Problem.of_images((1, 8, 8), 10), digits().train
 NEED_DENSITY = {"entropy-gates", "one-bit-gates", "sparsyfed", "topk", "fediht"}
 
 def rounds(settings):
-    method = build(*configure(settings), PROBLEM.input_shape, PROBLEM.num_classes)
+    method = build(*configure(settings), PROBLEM)
     server, none = Server(method, PROBLEM), TRAIN.take(np.arange(0))
     clients = {name: Client(method, name, ClientData(TRAIN.take(np.arange(40) + 40 * name), none)) for name in (3, 5)}
     nodes = {3: 30, 5: 50}

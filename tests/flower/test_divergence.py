@@ -41,7 +41,7 @@ def test_a_client_whose_loss_explodes_has_no_update(loss, monkeypatch):
         return update
 
     monkeypatch.setattr(found, "local_update", local_update)
-    server = Server(found, Problem((1, 8, 8), 10))
+    server = Server(found, Problem.of_images((1, 8, 8), 10))
     data = partition_data(found.config, 0, 4)
     (request,) = server.open_round(1, {0: 10})
     with pytest.raises(FloatingPointError, match=DIVERGED):

@@ -111,7 +111,7 @@ def test_patience_counts_the_rounds_before_a_resume(raw, server_round):
 @pytest.mark.usefixtures("scripted")
 def test_a_strategy_in_an_app_of_ones_own_stops(raw):
     config = raw(num_server_rounds=6, stop_accuracy=0.5)
-    server = Server(build(*configure(config), (1, 8, 8), 10), Problem((1, 8, 8), 10))
+    server = Server(build(*configure(config), Problem.of_images((1, 8, 8), 10)), Problem.of_images((1, 8, 8), 10))
     seen = []
 
     def evaluate(server_round, arrays):
@@ -175,6 +175,6 @@ def test_what_such_a_run_cannot_do_is_refused_before_there_is_a_folder(raw, devi
 
 def test_a_strategy_in_an_app_of_ones_own_refuses_dropout_on_devices(raw, devices):
     config = raw(dataset="devices:8x8x1:10", dropout=0.1)
-    server = Server(build(*configure(config), (1, 8, 8), 10), Problem((1, 8, 8), 10))
+    server = Server(build(*configure(config), Problem.of_images((1, 8, 8), 10)), Problem.of_images((1, 8, 8), 10))
     with pytest.raises(ConfigError, match=r"^dropout = 0\.1: expected 0 on real devices"):
         FlowerStrategy(server).start(LoopbackGrid(app, config, node_configs=devices))

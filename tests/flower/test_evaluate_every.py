@@ -59,7 +59,7 @@ def test_clients_evaluate_in_the_same_rounds(raw):
 @pytest.mark.parametrize("last", [4, 5])
 def test_a_strategy_of_ones_own_evaluates_in_the_same_rounds(raw, last):
     config = raw(num_server_rounds=8, evaluate_every=3, fraction_evaluate=1.0, samples_per_client=50)
-    server = Server(build(*configure(config), (1, 8, 8), 10), Problem((1, 8, 8), 10))
+    server = Server(build(*configure(config), Problem.of_images((1, 8, 8), 10)), Problem.of_images((1, 8, 8), 10))
     result = FlowerStrategy(server).start(LoopbackGrid(app, config, 3), num_rounds=last)
     assert sorted(result.evaluate_metrics_clientapp) == [3, last]
 

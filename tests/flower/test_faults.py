@@ -197,7 +197,7 @@ def test_no_claim_takes_another_nodes_id_or_a_name_that_is_none(raw, own):
     config = raw(num_server_rounds=1, samples_per_client=0)
     grid = type("Claiming", (Far,), {"names": names})(app, config, node_configs=[own] * 10)
     membership = Membership()
-    GridTransport(grid).introduce(membership, Problem((1, 8, 8), 10), timeout=0.2)
+    GridTransport(grid).introduce(membership, Problem.of_images((1, 8, 8), 10), timeout=0.2)
     assert membership.clients == {FAR + i: FAR + i for i in range(10)}
     (line,) = run_on(grid, config).round_log.read()
     assert (line["clients_counted"], line["failed"], line["rejected"]) == (10, {}, {})

@@ -48,7 +48,7 @@ class Federation:
 
     def clients(self):
         """Return the available clients, name to node, after an introduction."""
-        self.transport.introduce(self.membership, Problem((1, 8, 8), 10), timeout=0.05)
+        self.transport.introduce(self.membership, Problem.of_images((1, 8, 8), 10), timeout=0.05)
         return self.membership.clients
 
     @property

@@ -36,6 +36,7 @@ from fedgates.wire import VersionedState
 from fedgates.wire.header import RELAY, peek
 
 LARGE = 5_000_000
+PROBLEM = Problem.of_images((1, 8, 8), 10)
 NORM = {"server.max-norm": 4.0}
 
 
@@ -191,7 +192,7 @@ def peak(work):
 @pytest.mark.parametrize("limit", [1.0, 0.001])
 def test_replies_over_the_limit_are_dropped_as_they_are_fetched(limit):
     grid = Large(8)
-    requests = [Request(node, i, "train", b"state", Problem((1, 8, 8), 10)) for i, node in enumerate(grid.get_node_ids())]
+    requests = [Request(node, i, "train", b"state", PROBLEM) for i, node in enumerate(grid.get_node_ids())]
     replies, most = peak(lambda: list(GridTransport(grid).exchange(requests, 5.0, limit)))
     assert [reply.size for reply in replies] == [LARGE] * 8
     assert all(reply.malformed.startswith("a payload of 5,000,000 bytes, expected at most") for reply in replies)
@@ -200,7 +201,7 @@ def test_replies_over_the_limit_are_dropped_as_they_are_fetched(limit):
 
 def test_a_reply_within_the_limit_that_is_not_an_update_is_dropped_before_the_next(raw):
     found = method(strategy="fedavg")
-    server, grid = Server(found, Problem((1, 8, 8), 10)), Large(8)
+    server, grid = Server(found, PROBLEM), Large(8)
     requests = server.open_round(1, dict(enumerate(grid.get_node_ids())))
     record, most = peak(lambda: server.close_round(GridTransport(grid).exchange(requests, 5.0, 512.0)))
     assert len(record.rejected) == 8
@@ -209,7 +210,7 @@ def test_a_reply_within_the_limit_that_is_not_an_update_is_dropped_before_the_ne
 
 def test_introductions_cost_one_at_a_time():
     membership = Membership()
-    _, most = peak(lambda: GridTransport(Large(8)).introduce(membership, Problem((1, 8, 8), 10), 5.0))
+    _, most = peak(lambda: GridTransport(Large(8)).introduce(membership, PROBLEM, 5.0))
     assert len(membership.clients) == 8
     assert most < 1.5 * LARGE
 
@@ -224,7 +225,7 @@ class LongNames(Large):
 
 def test_metrics_have_short_names():
     grid = LongNames(8)
-    requests = [Request(node, i, "train", b"state", Problem((1, 8, 8), 10)) for i, node in enumerate(grid.get_node_ids())]
+    requests = [Request(node, i, "train", b"state", PROBLEM) for i, node in enumerate(grid.get_node_ids())]
     replies, most = peak(lambda: list(GridTransport(grid).exchange(requests, 5.0, 1.0)))
     assert all(reply.malformed == "a metric with a name of 5,000,000 characters, expected at most 64" for reply in replies)
     assert most < 6 * LARGE

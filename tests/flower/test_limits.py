@@ -132,7 +132,7 @@ def test_a_device_that_is_too_small_for_the_network_is_left_out(raw, caplog, own
 def introduced(raw, **node):
     """Why a client with this node config says that it cannot take part."""
     grid = LoopbackGrid(app, raw(), node_configs=[{"partition-id": 0, "num-partitions": 3, **node}])
-    content = RecordDict({PROBLEM: problem_record(Problem((1, 8, 8), 10))})
+    content = RecordDict({PROBLEM: problem_record(Problem.of_images((1, 8, 8), 10))})
     (reply,) = grid.send_and_receive([Message(content, 1000, MessageType.QUERY)])
     return reply.content.config_records["introduction"]["problem"]
 

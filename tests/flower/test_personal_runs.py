@@ -32,7 +32,7 @@ from fedgates.wire.header import HEADER_SIZE
 
 PERSONAL = {"personal": "last", "personal_epochs": 1, "fraction_evaluate": 1.0}
 BODY, HEAD_SIZE = 64 * 8 + 8, 8 * 10 + 10
-PROBLEM = Problem((1, 8, 8), 10)
+PROBLEM = Problem.of_images((1, 8, 8), 10)
 
 
 def without_last_layer(input_shape, num_classes):
@@ -98,7 +98,7 @@ def test_what_travels_is_what_a_network_without_the_layer_sends(raw, strategy):
     config = raw(**settings(strategy, num_server_rounds=1))
     grid = Following(app, config, 2)
     folder = run_on(grid, config)
-    personal = build(*configure(config), (1, 8, 8), 10)
+    personal = build(*configure(config), Problem.of_images((1, 8, 8), 10))
     bare = method_class(strategy)(personal.config, Network(without_last_layer((1, 8, 8), 10)))
     assert bare.digest != personal.digest
     assert bare.network.size == BODY
@@ -131,7 +131,7 @@ def test_each_client_goes_on_from_its_own_head(raw, strategy):
     config = raw(**settings(strategy, fraction_train=0.5, num_server_rounds=6))
     grid = Following(app, config, 2)
     run_on(grid, config)
-    method = build(*configure(config), (1, 8, 8), 10)
+    method = build(*configure(config), Problem.of_images((1, 8, 8), 10))
     kept, trained = {0: None, 1: None}, 0
     for (kind, client, head), at in zip(grid.heads, rounds_of(grid), strict=True):
         if kind == "evaluate":
@@ -221,7 +221,7 @@ def test_a_client_that_lost_its_head_trains_the_initial_one(raw, lost):
     heads = [[head for kind, client, head in one.heads if (kind, client) == ("train", 1)] for one in (kept, grid)]
     assert np.array_equal(heads[0][0], heads[1][0])
     assert not np.array_equal(heads[0][1], heads[1][1])
-    method = build(*configure(config), (1, 8, 8), 10)
+    method = build(*configure(config), Problem.of_images((1, 8, 8), 10))
     state = method.codec.unpack_state(grid.states[2, 1])
     task = client_of_federation(method, 1)._task(2)
     train_head(method.network, method.weights(state.state), None, task, method.config)
@@ -301,7 +301,7 @@ def test_own_classes_are_those_of_the_training_examples(raw):
     data = {"partition": "classes", "classes_per_client": 2, "samples_per_client": 60, "num_server_rounds": 1}
     config = raw(**settings("fedavg", personal="none", **data))
     (line,) = run(config, 4).round_log.read()
-    method = build(*configure(config), (1, 8, 8), 10)
+    method = build(*configure(config), Problem.of_images((1, 8, 8), 10))
     for client, found in line["client_evaluations"].items():
         own = partition_data(method.config, int(client), 4)
         assert len(set(own.train.y)) == 2

@@ -37,7 +37,7 @@ class End:
 
 
 def strategy_of(config):
-    return FlowerStrategy(Server(build(*configure(config), (1, 8, 8), 10), Problem((1, 8, 8), 10)))
+    return FlowerStrategy(Server(build(*configure(config), Problem.of_images((1, 8, 8), 10)), Problem.of_images((1, 8, 8), 10)))
 
 
 def by_hand(config):
@@ -66,7 +66,7 @@ def by_run(config):
     grid = Noting(app, config, CLIENTS)
     folder = run_on(grid, config)
     stored = load_file(folder.path / f"checkpoint-{ROUNDS:05d}.safetensors")
-    method = build(*configure(config), (1, 8, 8), 10)
+    method = build(*configure(config), Problem.of_images((1, 8, 8), 10))
     state, _ = checkpoint.load(folder.path, method.digest)
     assert isinstance(state, Votes if "votes" in stored else Weights)
     metrics = {line["round"]: _of_evaluation(line) for line in folder.round_log.read()}

@@ -53,7 +53,7 @@ class Slow(LoopbackGrid):
 
 def test_a_payload_beyond_the_limit_is_refused_as_it_is_fetched_and_never_decoded(raw, monkeypatch):
     config, decoded = raw(uplink="packed"), []
-    server = Server(method(uplink="packed"), Problem((1, 8, 8), 10))
+    server = Server(method(uplink="packed"), Problem.of_images((1, 8, 8), 10))
     grid, unpack = Slow(app, config, 3), Codec.unpack_update
     monkeypatch.setattr(Codec, "unpack_update", lambda *args: decoded.append(args[-1]) or unpack(*args))
     requests = server.open_round(1, {name: FIRST_NODE + name for name in range(3)})

@@ -13,6 +13,7 @@ from fedgates.errors import ConfigError
 from fedgates.flower import LoopbackGrid, run_on_grid
 from fedgates.methods import MaskMethod
 from fedgates.methods.registry import build, configure, method_class
+from fedgates.types import Problem
 
 DIGITS = (1, 8, 8), 10
 NEEDED = 32 * D / 1e6
@@ -21,7 +22,7 @@ TWO_VECTORS = {"strategy": "entropy-gates", "target-density": 0.1}
 
 
 def built(shape=DIGITS, **changes):
-    return build(*configure({key.replace("_", "-"): value for key, value in changes.items()}), *shape)
+    return build(*configure({key.replace("_", "-"): value for key, value in changes.items()}), Problem.of_images(*shape))
 
 
 def refusal(shape=DIGITS, **changes):
@@ -167,7 +168,7 @@ class Raising(FedPM):
 def test_a_class_that_cannot_be_built_is_a_line(name, why):
     method, config = configure({"strategy": f"test_registry:{name}"})
     with pytest.raises(ConfigError) as error:
-        build(method, config, (1, 8, 8), 10)
+        build(method, config, Problem.of_images((1, 8, 8), 10))
     expected = f"strategy = 'test_registry:{name}': expected a class that is built from (config, network); {why}"
     assert str(error.value).startswith(expected)
 

@@ -13,6 +13,7 @@ from fedgates.methods.registry import BUILT_IN, build, configure, method_class
 from fedgates.methods.training import Task, autocast, backward, batches, log_prior, predict, score, seeded_rng
 from fedgates.nn.network import Network
 from fedgates.rng import generator
+from fedgates.types import Problem
 
 
 def task(n=10, server_round=1, client=0, pixels=None):
@@ -86,7 +87,7 @@ def test_backward_takes_the_batch_alone():
 
 
 def regression(*weights):
-    network = Network(nn.Sequential(nn.Flatten(), nn.Linear(len(weights), 1, bias=False)))
+    network = Network(nn.Sequential(nn.Flatten(), nn.Linear(len(weights), 1, bias=False)), task="regression")
     network.weights.copy_(torch.tensor(weights))
     return network
 
@@ -150,7 +151,8 @@ def method_of(strategy, shape=((1, 8, 8), 10), **changes):
     # lips needs a layer between the first and the last; fedmask rounds its masks, so that only large steps show
     own = {"lips": {"model": "mlp"}, "fedmask": {"fedpm.eps": 0.3, "learning-rate": 1.0}}.get(strategy, {})
     density = {"density.target": 0.5} if config.requires_density else {}
-    return build(*configure({"strategy": strategy, "model": "tiny_network:build", **own, **density, **changes}), *shape)
+    settings = {"strategy": strategy, "model": "tiny_network:build", **own, **density, **changes}
+    return build(*configure(settings), Problem.of_images(*shape))
 
 
 @pytest.mark.parametrize("strategy", BUILT_IN)
@@ -173,7 +175,7 @@ def test_every_method_trains_with_adjusted_logits(strategy):
 def test_a_regression_refuses_logit_adjustment(strategy):
     with pytest.raises(ConfigError) as error:
         method_of(strategy, ((1, 8, 8), 0), **{"logit-adjustment": 0.5})
-    assert str(error.value) == "logit-adjustment = 0.5: expected 0: the data set is a regression, without classes"
+    assert str(error.value) == "logit-adjustment = 0.5: expected 0: the task is regression, not classes"
 
 
 def test_coupled_masks_train_a_regression_without_it():

@@ -12,6 +12,7 @@ from fedgates import models
 from fedgates.model_file import Facts
 from fedgates.nn.gates import Gates
 from fedgates.nn.network import Network
+from fedgates.types import Problem
 
 SHAPE = (1, 8, 8)
 CLASSES = tuple("abcdefghij")
@@ -19,7 +20,7 @@ _CRC_OF_PAYLOAD = 32
 
 
 def facts(model="mlp", shape=SHAPE, classes=CLASSES, seed=3, **training):
-    return Facts(model, shape, classes, seed, "", "", {"strategy": "fedpm", **training})
+    return Facts(model, Problem.of_images(shape, len(classes)), classes, seed, "", "", {"strategy": "fedpm", **training})
 
 
 def images(count=32, shape=SHAPE):
@@ -28,7 +29,7 @@ def images(count=32, shape=SHAPE):
 
 def masked(model="mlp", shape=SHAPE, density=0.3, seed=3, classes=10):
     """A network, its gates, and frozen weights under a random mask."""
-    network = Network(models.build(model, shape, classes, seed=seed))
+    network = Network(models.build(model, Problem.of_images(shape, classes), seed=seed))
     gates = Gates(network, seed)
     mask = torch.rand(network.size, generator=torch.Generator().manual_seed(2)) < density
     return network, gates, gates.frozen * mask

@@ -52,11 +52,11 @@ def test_what_is_not_there_or_cannot_be_read(tmp_path):
         (b"PK\3\4" + bytes(100), r"not a model file of fedgates (it begins with b'PK\x03\x04', expected b'FGMD')"),
         (b"\x80\x04" + bytes(100), r"not a model file of fedgates (it begins with b'\x80\x04\x00\x00', expected b'FGMD')"),
         (b"FGMD", "cut short"),
-        (b"FGMD\3\0\0\0\0", "cut short"),
-        (b"FGMD\3\0\0\0\0\0", "damaged, or cut short: its checksum does not match"),
-        (b"FGMD\3\0" + bytes(16), "damaged, or cut short: its checksum does not match"),
-        (b"FGMD\0\0" + bytes(16), "model file version 0, expected 3"),
-        (b"FGMD\4\0" + bytes(16), "model file version 4, expected 3: load it with a newer fedgates"),
+        (b"FGMD\4\0\0\0\0", "cut short"),
+        (b"FGMD\4\0\0\0\0\0", "damaged, or cut short: its checksum does not match"),
+        (b"FGMD\4\0" + bytes(16), "damaged, or cut short: its checksum does not match"),
+        (b"FGMD\0\0" + bytes(16), "model file version 0, expected 4"),
+        (b"FGMD\6\0" + bytes(16), "model file version 6, expected 4: load it with a newer fedgates"),
     ],
 )
 def test_what_is_no_whole_file_of_this_version(tmp_path, data, message):
@@ -140,6 +140,12 @@ def test_a_file_without_a_payload(file):
 NONE = "its facts are not valid"
 
 
+def problem(outputs=10, **changes):
+    """Facts with a problem whose only input has such changes."""
+    spec = {"name": "x", "shape": [1, 8, 8], "dtype": "uint8", "mean": [0.5], "std": [0.5]} | changes
+    return {"problem": {"inputs": [spec], "task": "classes", "outputs": outputs, "positions": []}}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -149,16 +155,17 @@ NONE = "its facts are not valid"
         ({"model": "os:system"}, "its network is built by os:system, which is not imported on a file's word"),
         ({"model": 3}, NONE),
         ({"model": "conv4"}, "conv4 with its shapes has 458,698 parameters, expected 85,002 as the file's weights"),
-        ({"model": "conv10", "input_shape": [3, 64, 64]}, "parameters, expected 85,002"),
+        ({"model": "conv10", **problem(shape=[3, 64, 64])}, "parameters, expected 85,002"),
         ({"model": "vgg11"}, "model = 'vgg11': expected"),
-        ({"input_shape": [1, 8]}, NONE),
-        ({"input_shape": [1, 8, -8]}, NONE),
-        ({"input_shape": [1, 8, 8.0]}, NONE),
-        ({"input_shape": [1, 60000, 60000]}, NONE),
-        ({"input_shape": [1, 4096, 4096]}, "mlp with its shapes has 4,295,035,914 parameters, expected 85,002"),
-        ({"class_names": list("ab")}, "parameters, expected 85,002"),
+        (problem(shape=[]), NONE),
+        (problem(shape=[1, 8, -8]), NONE),
+        (problem(shape=[1, 8, 8.0]), NONE),
+        (problem(shape=[1, 60000, 60000]), NONE),
+        (problem(shape=[1, 4096, 4096]), "mlp with its shapes has 4,295,035,914 parameters, expected 85,002"),
+        ({**problem(2), "class_names": list("ab")}, "parameters, expected 85,002"),
+        ({"class_names": list("ab")}, NONE),
         ({"class_names": [1, 2]}, NONE),
-        ({"class_names": []}, "the data set is a regression"),
+        ({"class_names": []}, NONE),
         ({"seed": 4}, "another network than the file's mlp: digest "),
         ({"seed": -1}, NONE),
         ({"seed": "1"}, NONE),
@@ -169,12 +176,20 @@ NONE = "its facts are not valid"
         ({"weight_scale": ""}, "another network than the file's mlp: digest "),
         ({"digest": "0" * 16}, "expected 0000000000000000"),
         ({"digest": "\n" * 99_999}, "another network than the file's mlp: digest "),
-        ({"normalisation": [0.5]}, NONE),
-        ({"normalisation": [0.5, 0.0]}, NONE),
-        ({"normalisation": [0.5, -0.5]}, NONE),
-        ({"normalisation": [0.5, float("inf")]}, NONE),
-        ({"normalisation": ["0.5", 0.5]}, NONE),
-        ({"normalisation": None}, NONE),
+        (problem(mean=[0.5, 0.5]), NONE),
+        (problem(std=[0.0]), NONE),
+        (problem(std=[-0.5]), NONE),
+        (problem(std=[float("inf")]), NONE),
+        (problem(mean=["0.5"]), NONE),
+        (problem(mean=None), NONE),
+        (problem(dtype="float64"), NONE),
+        (problem(name="not a name"), NONE),
+        (problem(another=1), NONE),
+        ({"problem": None}, NONE),
+        ({"problem": {"inputs": [], "task": "classes", "outputs": 10, "positions": []}}, NONE),
+        ({"problem": {**problem()["problem"], "task": "guess"}}, NONE),
+        ({"problem": {**problem()["problem"], "positions": [3]}}, NONE),
+        ({"problem": {**problem()["problem"], "outputs": 2**40}}, NONE),
         ({"training": []}, NONE),
         ({"training": {"x": float("nan")}}, NONE),
         ({"training": {"x": float("inf")}}, NONE),
@@ -302,7 +317,9 @@ def test_weights_that_are_not_sound(file_of_values, values, message):
 
 def normed(folder):
     network, gates, weights = masked("resnet8", (3, 32, 32))
-    model_file.save(folder / "m", network, facts("resnet8", (3, 32, 32)), weights, gates=gates, images=images(64, (3, 32, 32)))
+    model_file.save(
+        folder / "m", network, facts("resnet8", (3, 32, 32)), weights, gates=gates, examples=images(64, (3, 32, 32))
+    )
     return folder / "m"
 
 

@@ -70,7 +70,7 @@ def write_models(folder):
     network, _, weights = masked(density=1)
     model_file.save(folder / "dense", network, facts(), weights * 1.5)
     network, gates, weights = masked("resnet8", COLOUR, 0.2)
-    model_file.save(folder / "norms", network, facts("resnet8", COLOUR), weights, gates=gates, images=images(64, COLOUR))
+    model_file.save(folder / "norms", network, facts("resnet8", COLOUR), weights, gates=gates, examples=images(64, COLOUR))
     return dict.fromkeys(("mask", "half", "values", "dense"), grey) | {"norms": colour}
 
 

@@ -14,6 +14,7 @@ from fedgates.model_file import read_contents
 from fedgates.nn.dead_units import remove_dead_units
 from fedgates.nn.network import Network
 from fedgates.nn.size import network_size
+from fedgates.types import Problem
 
 MODELS = {"mlp": (1, 8, 8), "conv4": (1, 28, 28), "resnet8": (3, 32, 32), "leaf-cnn": (1, 28, 28)}
 
@@ -32,8 +33,8 @@ def test_it_is_what_the_network_says(tmp_path, name, gated):
     assert {layer.name: kept for layer, kept in found.kept} == {n: int((p != 0).sum()) for n, p in parameters.items()}
     assert {layer.kind for layer, _ in found.kept} <= {"Linear", "Conv2d"}
     small = remove_dead_units(module)
-    assert found.facts.whole == network_size(module, MODELS[name])
-    assert found.facts.slim == (None if small is None else network_size(small, MODELS[name]))
+    assert found.facts.whole == network_size(module, Problem.of_images(MODELS[name], 10))
+    assert found.facts.slim == (None if small is None else network_size(small, Problem.of_images(MODELS[name], 10)))
     assert found.file_bytes == path.stat().st_size
 
 

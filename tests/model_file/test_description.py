@@ -6,12 +6,13 @@ from fedgates.model_file import Contents, Facts
 from fedgates.model_file.description import describe, table
 from fedgates.model_file.facts import Layer
 from fedgates.nn.size import NetworkSize
+from fedgates.types import Problem
 
 
 def contents(layers=2, training=1):
     values = {f"fact{i}": i for i in range(training)}
     sizes = {"whole": NetworkSize(200, 300), "slim": NetworkSize(20, 30)}
-    facts = Facts("mlp", (1, 8, 8), ("a", "b"), 3, "kaiming", "00" * 8, values, **sizes)
+    facts = Facts("mlp", Problem.of_images((1, 8, 8), 2), ("a", "b"), 3, "kaiming", "00" * 8, values, **sizes)
     return Contents(1234, facts, tuple((Layer(f"{i}.weight", "Linear", (10, 10)), 25) for i in range(layers)))
 
 

@@ -17,6 +17,7 @@ from fedgates.model_file import Facts, Model, load, save
 from fedgates.model_file.export import ExportError, without_dead_units, write_onnx, write_safetensors
 from fedgates.nn.gates import Gates
 from fedgates.nn.network import Network
+from fedgates.types import Problem
 
 SHAPES = dict.fromkeys(MODELS, (1, 16, 16)) | {
     "linear": (1, 1, 20),
@@ -34,11 +35,11 @@ def images(count, shape):
 def loaded(folder, name, *, tried=True):
     """A model of this name under a random mask, as it comes out of its file."""
     shape, classes = SHAPES[name], () if name == "linear" else tuple("abcdefghij")
-    network = Network(models.build(name, shape, len(classes), seed=3))
+    network = Network(models.build(name, Problem.of_images(shape, len(classes)), seed=3))
     gates = Gates(network, 3)
     mask = torch.rand(network.size, generator=torch.Generator().manual_seed(2)) < 0.4
-    facts = Facts(name, shape, classes, 3, "", "", {})
-    save(folder / "m", network, facts, gates.frozen * mask, gates=gates, images=images(64, shape) if tried else None)
+    facts = Facts(name, Problem.of_images(shape, len(classes)), classes, 3, "", "", {})
+    save(folder / "m", network, facts, gates.frozen * mask, gates=gates, examples=images(64, shape) if tried else None)
     return load(folder / "m")
 
 
@@ -46,7 +47,7 @@ def expect_the_logits_of_torch(file, model):
     runtime = pytest.importorskip("onnxruntime")
     session = runtime.InferenceSession(file, providers=["CPUExecutionProvider"])
     for count in (1, 7):
-        x = images(count, model.facts.input_shape) / 255
+        x = images(count, model.facts.problem.shape) / 255
         (found,) = session.run(["logits"], {"images": x.numpy()})
         np.testing.assert_allclose(found, model(x).numpy(), rtol=1e-5, atol=1e-5)
 
@@ -108,7 +109,7 @@ class Looking(nn.Module):
 
 
 def test_a_network_that_torch_cannot_write_is_a_line(tmp_path, capfd):
-    model = Model(Looking(), Facts("a:b", (1, 2, 2), ("a", "b"), 3, "", "", {}))
+    model = Model(Looking(), Facts("a:b", Problem.of_images((1, 2, 2), 2), ("a", "b"), 3, "", "", {}))
     with pytest.raises(ExportError, match="torch cannot write this network as ONNX") as caught:
         write_onnx(model, tmp_path / "o")
     assert len(str(caught.value).splitlines()) == 1
@@ -132,7 +133,7 @@ def test_onnx_without_its_packages_is_a_line(tmp_path, monkeypatch):
 
 def test_parameters_that_layers_share_are_written_under_the_name_of_each(tmp_path):
     network = Network(odd_networks.tied((1, 8, 8), 10))
-    facts = Facts("odd_networks:tied", (1, 8, 8), tuple("abcdefghij"), 3, "", "", {})
+    facts = Facts("odd_networks:tied", Problem.of_images((1, 8, 8), 10), tuple("abcdefghij"), 3, "", "", {})
     gates = Gates(network, 3)
     mask = torch.rand(network.size, generator=torch.Generator().manual_seed(2)) < 0.4
     save(tmp_path / "m", network, facts, gates.frozen * mask, gates=gates)

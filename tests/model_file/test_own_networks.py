@@ -15,6 +15,7 @@ from fedgates.errors import ModelFileError
 from fedgates.nn.gates import Gates
 from fedgates.nn.network import Network
 from fedgates.nn.size import network_size
+from fedgates.types import Problem
 
 
 def own_file(folder, name="model_files:own", gated=False):
@@ -50,7 +51,7 @@ def test_its_batch_norms_have_statistics_too(tmp_path):
         return nn.Sequential(nn.Conv2d(1, 4, 3), norm, nn.ReLU(), nn.Flatten(), nn.Linear(144, num_outputs))
 
     network = Network(normed(SHAPE, 10))
-    model_file.save(tmp_path / "m", network, facts("a:b"), network.weights.clone(), images=images(64))
+    model_file.save(tmp_path / "m", network, facts("a:b"), network.weights.clone(), examples=images(64))
     found = fedgates.load(tmp_path / "m", network=normed)
     torch.testing.assert_close(found(images())[:1], found(images()[:1]))
 
@@ -176,4 +177,4 @@ def test_a_network_that_cannot_be_measured_is_a_model_all_the_same(tmp_path, how
 def test_a_norm_over_single_values_is_measured_too(tmp_path):
     norm = nn.BatchNorm2d(4, affine=False, track_running_stats=False)
     module = nn.Sequential(nn.Conv2d(1, 4, 8), norm, nn.Flatten(), nn.Linear(4, 10))
-    assert network_size(module, (1, 8, 8)).multiply_adds == 4 * 64 + 40
+    assert network_size(module, Problem.of_images((1, 8, 8), 10)).multiply_adds == 4 * 64 + 40

@@ -11,6 +11,7 @@ import fedgates
 from fedgates import model_file, models
 from fedgates.nn.gates import Gates
 from fedgates.nn.network import Network
+from fedgates.types import Problem
 from fedgates.wire.header import ENTROPY, PACKED, peek
 
 
@@ -59,7 +60,7 @@ def test_a_model_holds_its_weights_once(file):
 
 
 def test_dense_weights_come_back(tmp_path):
-    network = Network(models.build("mlp", SHAPE, 10, seed=5))
+    network = Network(models.build("mlp", Problem.of_images(SHAPE, 10), seed=5))
     weights = network.weights.clone()
     model_file.save(tmp_path / "m", network, facts(), weights)
     torch.testing.assert_close(fedgates.load(tmp_path / "m")(images()), logits(network, weights, images()), rtol=0, atol=0)
@@ -88,7 +89,7 @@ def test_facts_come_back(file):
 
 
 def test_a_renamed_weight_scale_keeps_its_name_in_the_file(tmp_path):
-    network = Network(models.build("mlp", SHAPE, 10, seed=3))
+    network = Network(models.build("mlp", Problem.of_images(SHAPE, 10), seed=3))
     gates = Gates(network, 3, "authors-code")
     model_file.save(tmp_path / "m", network, facts(), gates.frozen.clone(), gates=gates)
     assert told_by((tmp_path / "m").read_bytes())["weight_scale"] == "released"
@@ -100,7 +101,7 @@ def test_a_batch_norm_has_the_statistics_of_the_images_it_was_tried_on(tmp_path,
     shape = (3, 32, 32)
     network, gates, weights = masked(model, shape)
     x = images(64, shape)
-    model_file.save(tmp_path / "m", network, facts(model, shape), weights, gates=gates, images=x)
+    model_file.save(tmp_path / "m", network, facts(model, shape), weights, gates=gates, examples=x)
     found = fedgates.load(tmp_path / "m")
     with torch.no_grad():
         torch.testing.assert_close(found(x), logits(network, weights, x), rtol=1e-3, atol=1e-4)
@@ -117,7 +118,7 @@ def test_without_images_a_batch_norm_goes_on_using_the_batch(tmp_path):
 
 
 def test_a_regression_has_one_output(tmp_path):
-    network = Network(models.build("linear", (1, 1, 20), 0))
+    network = Network(models.build("linear", Problem.of_images((1, 1, 20), 0)))
     model_file.save(tmp_path / "m", network, facts("linear", (1, 1, 20), ()), network.weights.clone())
     assert fedgates.load(tmp_path / "m")(images(4, (1, 1, 20))).shape == (4, 1)
 
@@ -138,7 +139,7 @@ def test_weights_of_units_that_no_path_uses_are_left_out(tmp_path):
 
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
 def test_weights_that_are_not_finite_are_no_model(tmp_path, value):
-    network = Network(models.build("mlp", SHAPE, 10))
+    network = Network(models.build("mlp", Problem.of_images(SHAPE, 10)))
     weights = network.weights.clone()
     weights[5] = value
     with pytest.raises(ValueError, match="the weights are not finite"):
@@ -147,10 +148,10 @@ def test_weights_that_are_not_finite_are_no_model(tmp_path, value):
 
 
 def test_statistics_that_are_not_finite_are_none(tmp_path):
-    network = Network(models.build("resnet8", (3, 32, 32), 10))
+    network = Network(models.build("resnet8", Problem.of_images((3, 32, 32), 10)))
     weights = torch.full_like(network.weights, 1e38)
     with pytest.raises(ValueError, match="the statistics of a batch norm are not finite"):
-        model_file.save(tmp_path / "m", network, facts("resnet8", (3, 32, 32)), weights, images=images(8, (3, 32, 32)))
+        model_file.save(tmp_path / "m", network, facts("resnet8", (3, 32, 32)), weights, examples=images(8, (3, 32, 32)))
     assert not list(tmp_path.iterdir())
 
 

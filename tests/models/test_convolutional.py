@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from fedgates.models import build
+from fedgates.types import Problem
 
 
 def count(model):
@@ -23,24 +24,24 @@ def count(model):
     ],
 )
 def test_parameter_counts(name, input_shape, num_classes, parameters):
-    model = build(name, input_shape, num_classes)
+    model = build(name, Problem.of_images(input_shape, num_classes))
     assert count(model) == parameters
 
 
 def test_parameter_count_of_vgg11_by_hand():
     convolutions = 9 * (3 * 64 + 64 * 128 + 128 * 256 + 256 * 256 + 256 * 512 + 3 * 512 * 512)
-    assert count(build("vgg11", (3, 32, 32), 10)) == convolutions + 512 * 10 + 10 == 9_222_858
-    assert count(build("vgg11", (1, 28, 28), 62)) == convolutions - 9 * 2 * 64 + 512 * 62 + 62
+    assert count(build("vgg11", Problem.of_images((3, 32, 32), 10))) == convolutions + 512 * 10 + 10 == 9_222_858
+    assert count(build("vgg11", Problem.of_images((1, 28, 28), 62))) == convolutions - 9 * 2 * 64 + 512 * 62 + 62
 
 
 def test_layers_of_conv4():
-    kinds = [type(layer).__name__ for layer in build("conv4", (1, 28, 28), 10)]
+    kinds = [type(layer).__name__ for layer in build("conv4", Problem.of_images((1, 28, 28), 10))]
     block = ["Conv2d", "ReLU", "Conv2d", "ReLU", "MaxPool2d"]
     assert kinds == block * 2 + ["Flatten", "Linear", "ReLU", "Linear", "ReLU", "Linear"]
 
 
 def test_layers_of_vgg11():
-    model = build("vgg11", (3, 32, 32), 10)
+    model = build("vgg11", Problem.of_images((3, 32, 32), 10))
     kinds = [type(layer).__name__ for layer in model]
     one, pool = ["Conv2d", "BatchNorm", "ReLU"], ["MaxPool2d"]
     assert kinds == [*one, *pool, *one, *pool, *(one * 2 + pool) * 3, "Flatten", "Linear"]
@@ -49,7 +50,7 @@ def test_layers_of_vgg11():
 
 @pytest.mark.parametrize(("side", "last"), [(16, 1), (28, 1), (32, 2), (64, 4)])
 def test_the_last_pooling_of_vgg11_takes_the_rest_of_the_image(side, last):
-    model = build("vgg11", (3, side, side), 10)
+    model = build("vgg11", Problem.of_images((3, side, side), 10))
     assert model[-3].kernel_size == (last, last)
     assert model[-1].in_features == 512
     assert model(torch.zeros(2, 3, side, side)).shape == (2, 10)

@@ -5,6 +5,7 @@ import torch
 
 from fedgates.errors import ConfigError
 from fedgates.models import build
+from fedgates.types import Problem
 
 OWN = """
 import torch
@@ -56,23 +57,23 @@ def count(model):
 def test_global_generator_is_restored_after_an_error(own):
     before = torch.get_rng_state()
     with pytest.raises(ConfigError):
-        build(f"{own}:raises", (1, 8, 8), 10)
+        build(f"{own}:raises", Problem.of_images((1, 8, 8), 10))
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_own_network(own):
-    model = build(f"{own}:linear", (2, 3, 4), 5)
+    model = build(f"{own}:linear", Problem.of_images((2, 3, 4), 5))
     assert count(model) == 2 * 3 * 4 * 5 + 5
-    assert torch.equal(model[1].weight, build(f"{own}:linear", (2, 3, 4), 5)[1].weight)
+    assert torch.equal(model[1].weight, build(f"{own}:linear", Problem.of_images((2, 3, 4), 5))[1].weight)
 
 
 def test_own_network_for_regression_has_one_output(own):
-    model = build(f"{own}:linear", (1, 1, 5), 0)
+    model = build(f"{own}:linear", Problem.of_images((1, 1, 5), 0))
     assert model(torch.zeros(2, 1, 1, 5)).shape == (2, 1)
 
 
 def test_probing_an_own_network_changes_nothing_in_it(own):
-    model = build(f"{own}:normed", (2, 3, 4), 5)
+    model = build(f"{own}:normed", Problem.of_images((2, 3, 4), 5))
     assert model.training
     assert model[0].num_batches_tracked == 0
 
@@ -95,7 +96,7 @@ def test_probing_an_own_network_changes_nothing_in_it(own):
 )
 def test_bad_reference(own, name, expected):
     with pytest.raises(ConfigError, match=expected) as error:
-        build(name, (1, 8, 8), 10)
+        build(name, Problem.of_images((1, 8, 8), 10))
     assert error.value.key == "model"
     assert str(error.value).startswith(f"model = {name!r}: expected ")
     assert "\n" not in str(error.value)

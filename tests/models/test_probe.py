@@ -17,6 +17,7 @@ from fedgates.flower.client_app import _method
 from fedgates.flower.loopback import LoopbackGrid
 from fedgates.flower.server_app import run_on_grid
 from fedgates.models.probe import probe
+from fedgates.types import Problem
 
 MAPS = r"a network that maps \[{n}, 1, 8, 8\] to \[{n}, 10\]{mode}; it {found}$"
 
@@ -33,7 +34,7 @@ def maps(n, mode, found):
         ("Named", maps(2, "", "gave dict")),  # already when it is built
         ("Detached", r"an output with a gradient; in training mode it has none, as after detach\(\) or in no_grad\(\)$"),
         ("Constant", "an output that depends on the parameters; none of them has a gradient$"),
-        ("Undefined", "finite outputs for images from -1 to 1; in evaluation mode it gave others$"),
+        ("Undefined", "finite outputs for inputs from -1 to 1; in evaluation mode it gave others$"),
         ("WithoutBackward", "a network that can be trained; backward raised RuntimeError: no backward for this$"),
         ("Average", "buffers that stay as they are, because only parameters are federated; training changes 'ema'$"),
         ("Replaced", "buffers that stay as they are, because only parameters are federated; training changes 'ema'$"),
@@ -45,29 +46,35 @@ def maps(n, mode, found):
 )
 def test_a_network_that_cannot_be_trained_is_one_line(name, expected):
     with pytest.raises(ConfigError, match=f"^model = 'odd_networks:{name}': expected {expected}") as caught:
-        models.check(f"odd_networks:{name}", (1, 8, 8), 10, seed=3)
+        models.check(f"odd_networks:{name}", Problem.of_images((1, 8, 8), 10), seed=3)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["tied", "Unused", "Scaled", "Projected", "weights_by_numpy", "norm_by_batch", "frozen_part"])
 def test_a_network_that_can_be_trained_passes_and_nothing_is_disturbed(name):
     before = torch.get_rng_state()
-    models.check(f"odd_networks:{name}", (1, 8, 8), 10)
+    models.check(f"odd_networks:{name}", Problem.of_images((1, 8, 8), 10))
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_one_output_of_a_regression_is_no_softmax():
-    probe("ones", lambda: torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(9, 1), torch.nn.Softplus()), (1, 3, 3), 0)
+    probe(
+        "ones",
+        lambda: torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(9, 1), torch.nn.Softplus()),
+        Problem.of_images((1, 3, 3), 0),
+    )
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if name != "linear"])
 def test_every_built_in_network_would_pass(name):
     shape = (3, 32, 32) if name in ("resnet8", "resnet18", "conv6", "conv8", "conv10") else (1, 28, 28)
-    probe(name, lambda: models.build(name, shape, 10), shape, 10)
+    problem = Problem.of_images(shape, 10)
+    probe(name, lambda: models.build(name, problem), problem)
 
 
 def test_the_linear_network_would_pass():
-    probe("linear", lambda: models.build("linear", (1, 1, 30), 0), (1, 1, 30), 0)
+    problem = Problem.of_images((1, 1, 30), 0)
+    probe("linear", lambda: models.build("linear", problem), problem)
 
 
 # --- before anything starts, and runs of those that pass

@@ -2,10 +2,11 @@ import pytest
 import torch
 
 from fedgates.models import build
+from fedgates.types import Problem
 
 
 def test_linear_by_hand():
-    model = build("linear", (1, 1, 3), 0)
+    model = build("linear", Problem.of_images((1, 1, 3), 0))
     assert [tuple(p.shape) for p in model.parameters()] == [(1, 3)]
     with torch.no_grad():
         model[1].weight.copy_(torch.tensor([[2.0, 0, -1]]))
@@ -14,7 +15,7 @@ def test_linear_by_hand():
 
 
 def test_logistic_of_two_classes_has_one_weight_vector_and_puts_the_first_class_at_zero():
-    model = build("logistic", (1, 1, 3), 2)
+    model = build("logistic", Problem.of_images((1, 1, 3), 2))
     assert [tuple(p.shape) for p in model.parameters()] == [(1, 3)]
     with torch.no_grad():
         model[1].weight.copy_(torch.tensor([[2.0, 0, -1]]))
@@ -24,7 +25,7 @@ def test_logistic_of_two_classes_has_one_weight_vector_and_puts_the_first_class_
 
 
 def test_logistic_of_more_classes_has_a_weight_vector_each():
-    model = build("logistic", (1, 2, 3), 4)
+    model = build("logistic", Problem.of_images((1, 2, 3), 4))
     assert [tuple(p.shape) for p in model.parameters()] == [(4, 6)]
     x = torch.rand(5, 1, 2, 3)
     assert torch.equal(model(x), x.flatten(1) @ model[1].weight.T)

@@ -7,6 +7,7 @@ from fedgates.models import build
 from fedgates.models.residual import Block
 from fedgates.nn.gates import Gates
 from fedgates.nn.network import Network
+from fedgates.types import Problem
 
 
 def count(model):
@@ -15,27 +16,29 @@ def count(model):
 
 def test_parameter_counts_by_hand():
     stages = 9 * (2 * 16 * 16) + (9 * (16 * 32 + 32 * 32) + 16 * 32) + (9 * (32 * 64 + 64 * 64) + 32 * 64)
-    assert count(build("resnet8", (3, 32, 32), 10)) == 9 * 3 * 16 + stages + 64 * 10 + 10 == 77_370
-    assert count(build("resnet8", (1, 8, 8), 10)) == 9 * 1 * 16 + stages + 64 * 10 + 10
-    assert count(build("resnet8", (3, 32, 32), 100)) == 9 * 3 * 16 + stages + 64 * 100 + 100
+    assert count(build("resnet8", Problem.of_images((3, 32, 32), 10))) == 9 * 3 * 16 + stages + 64 * 10 + 10 == 77_370
+    assert count(build("resnet8", Problem.of_images((1, 8, 8), 10))) == 9 * 1 * 16 + stages + 64 * 10 + 10
+    assert count(build("resnet8", Problem.of_images((3, 32, 32), 100))) == 9 * 3 * 16 + stages + 64 * 100 + 100
 
     def stage(before, width):  # the first of its four convolutions widens, and so does the shortcut
         return 9 * (before * width + 3 * width * width) + before * width
 
     stages = 9 * 4 * 64 * 64 + stage(64, 128) + stage(128, 256) + stage(256, 512)
-    assert count(build("resnet18", (3, 32, 32), 10)) == 9 * 3 * 64 + stages + 512 * 10 + 10 == 11_164_362
+    assert count(build("resnet18", Problem.of_images((3, 32, 32), 10))) == 9 * 3 * 64 + stages + 512 * 10 + 10 == 11_164_362
 
 
 @pytest.mark.parametrize(("name", "layers"), [("resnet8", 8), ("resnet18", 18)])
 def test_depth_is_counted_without_shortcuts(name, layers):
-    kinds = [layer for layer in build(name, (3, 32, 32), 10).modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    kinds = [
+        layer for layer in build(name, Problem.of_images((3, 32, 32), 10)).modules() if isinstance(layer, nn.Conv2d | nn.Linear)
+    ]
     assert len([layer for layer in kinds if getattr(layer, "kernel_size", None) != (1, 1)]) == layers
     assert all(layer.bias is None for layer in kinds[:-1])
 
 
 @pytest.mark.parametrize(("name", "last"), [("resnet8", (64, 8, 8)), ("resnet18", (512, 4, 4))])
 def test_only_later_stages_halve_the_image(name, last):
-    model = build(name, (3, 32, 32), 10)
+    model = build(name, Problem.of_images((3, 32, 32), 10))
     x = torch.zeros(2, 3, 32, 32)
     assert model[:4](x).shape[2:] == (32, 32)
     assert model[:-3](x).shape[1:] == last
@@ -65,7 +68,7 @@ def images(n, side):
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize(("name", "side"), [("resnet18", 8), ("vgg11", 16)])
 def test_one_image_with_maps_of_one_pixel(name, side, precision):
-    network = Network(build(name, (1, side, side), 3))
+    network = Network(build(name, Problem.of_images((1, side, side), 3)))
     x = images(2, side)
     first, second = predict(network, x[:1], precision), predict(network, x[1:], precision)
     assert first.isfinite().all()
@@ -78,7 +81,7 @@ def test_one_image_with_maps_of_one_pixel(name, side, precision):
 def test_the_scale_of_frozen_weights_before_a_normalisation_does_not_matter():
     outputs = []
     for scale in ("kaiming", "authors-code"):
-        network = Network(build("resnet8", (1, 8, 8), 3))
+        network = Network(build("resnet8", Problem.of_images((1, 8, 8), 3)))
         Gates(network, 1, scale).load(torch.ones(network.size))
         network.weights[-(64 * 3 + 3) :] = 0.1 * torch.arange(64 * 3 + 3) % 0.7
         outputs.append(predict(network, images(6, 8)))

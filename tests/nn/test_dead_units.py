@@ -10,12 +10,13 @@ from torch import nn
 from fedgates import models
 from fedgates.nn.dead_units import remove_dead_units, zero_dead_units
 from fedgates.nn.size import NetworkSize, network_size
+from fedgates.types import Problem
 
 SHAPES = {"mlp": (1, 8, 8), "cnn": (3, 16, 16), "conv4": (1, 16, 16), "conv6": (3, 16, 16), "leaf-cnn": (1, 12, 12)}
 
 
 def masked(name, density, seed=1):
-    module = models.build(name, SHAPES[name], 10, seed=seed)
+    module = models.build(name, Problem.of_images(SHAPES[name], 10), seed=seed)
     draw = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in module.parameters():
@@ -91,7 +92,7 @@ def test_outputs_are_the_same(name, density):
         torch.testing.assert_close(found(x), module(x), rtol=1e-12, atol=1e-15)
         torch.testing.assert_close(cleaned(x), module(x), rtol=1e-12, atol=1e-15)
     single = [copy.deepcopy(each).float() for each in (module, found, cleaned)]
-    whole, cut, zeroed = (network_size(each, SHAPES[name]) for each in single)
+    whole, cut, zeroed = (network_size(each, Problem.of_images(SHAPES[name], 10)) for each in single)
     kept_whole, kept_cut, kept_zeroed = (sum(int((p != 0).sum()) for p in each.parameters()) for each in single)
     assert kept_cut == kept_zeroed <= kept_whole
     assert cut.parameters <= whole.parameters == zeroed.parameters
@@ -116,8 +117,8 @@ TWICE = nn.Linear(16, 16)
 @pytest.mark.parametrize(
     "module",
     [
-        models.build("resnet8", (3, 16, 16), 10),
-        models.build("vgg11", (3, 32, 32), 10),
+        models.build("resnet8", Problem.of_images((3, 16, 16), 10)),
+        models.build("vgg11", Problem.of_images((3, 32, 32), 10)),
         nn.Sequential(nn.Flatten(), nn.Linear(2, 2), nn.Linear(2, 2)),  # without a ReLU a unit may be below zero
         nn.Sequential(nn.Conv2d(2, 2, 1, groups=2)),
         nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Flatten(), nn.Linear(128, 10)),  # units are the last axis
@@ -146,7 +147,8 @@ def test_sizes_by_hand():
     module = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(8, 3))
     with torch.no_grad():
         module[4].bias[:] = 0
-    assert network_size(module, (1, 4, 4)) == NetworkSize(parameters=20 + 27, multiply_adds=2 * 16 * 9 + 24)
+    found = network_size(module, Problem.of_images((1, 4, 4), 10))
+    assert found == NetworkSize(parameters=20 + 27, multiply_adds=2 * 16 * 9 + 24)
 
 
 class Looking(nn.Linear):
@@ -157,14 +159,17 @@ class Looking(nn.Linear):
 
 
 def test_the_size_of_a_network_that_needs_numbers():
-    assert network_size(nn.Sequential(nn.Flatten(), Looking(4, 3)), (1, 2, 2)) == NetworkSize(parameters=15, multiply_adds=12)
+    network = nn.Sequential(nn.Flatten(), Looking(4, 3))
+    found = network_size(network, Problem.of_images((1, 2, 2), 3))
+    assert found == NetworkSize(parameters=15, multiply_adds=12)
 
 
 def test_the_size_over_a_large_image_takes_no_time_and_leaves_the_network_as_it_is():
-    module = models.build("resnet8", (3, 2048, 2048), 10)
+    large, small = (Problem.of_images((3, side, side), 10) for side in (2048, 64))
+    module = models.build("resnet8", large)
     before = copy.deepcopy(module.state_dict())
-    assert cpu_seconds(lambda: network_size(module, (3, 2048, 2048))) < 2  # some 50 thousand million multiply-adds
-    found = network_size(module, (3, 2048, 2048))
-    assert found.multiply_adds == 1024 * (network_size(module, (3, 64, 64)).multiply_adds - 640) + 640  # but for the last layer
+    assert cpu_seconds(lambda: network_size(module, large)) < 2  # some 50 thousand million multiply-adds
+    found = network_size(module, large)
+    assert found.multiply_adds == 1024 * (network_size(module, small).multiply_adds - 640) + 640  # but for the last layer
     assert all(torch.equal(before[key], value) for key, value in module.state_dict().items())
     assert not any(layer._forward_hooks for layer in module.modules())

@@ -9,6 +9,7 @@ from fedgates.errors import ConfigError, NetworkError
 from fedgates.nn.gates import Gates
 from fedgates.nn.network import Network
 from fedgates.nn.roles import Patterns, check_personal_layer, roles_of
+from fedgates.types import Problem
 
 
 def body():
@@ -72,9 +73,9 @@ def test_both_ends_must_agree_on_the_personal_layer():
 
 @pytest.mark.parametrize("name", ["mlp", "cnn", "conv4", "resnet8", "vgg11"])
 def test_our_networks_can_have_one(name):
-    network = split(models.build(name, (1, 28, 28), 10), 10)
+    network = split(models.build(name, Problem.of_images((1, 28, 28), 10)), 10)
     assert network.head.slices[0].shape[0] == 10
-    assert network.size + len(network.head) == models.count(name, (1, 28, 28), 10)
+    assert network.size + len(network.head) == models.count(name, Problem.of_images((1, 28, 28), 10))
 
 
 def test_a_convolution_that_gives_the_classes_can_be_personal():

@@ -14,6 +14,7 @@ from fedgates import model_file, models
 from fedgates.nn.gates import Gates
 from fedgates.nn.network import Network
 from fedgates.report import write_page
+from fedgates.types import Problem
 
 VOID = {"meta", "link", "img"}
 
@@ -63,13 +64,14 @@ def write_folder(path, lines=None, config=None, samples=None, model=False):
 
 def write_model(path, name="mlp", classes=10, density=0.5, called=None):
     """A model's file; how many weights it keeps, and of how many. `called` is what it says its network is."""
-    network = Network(models.build(name, (1, 8, 8), classes, seed=3))
+    problem = Problem.of_images((1, 8, 8), classes)
+    network = Network(models.build(name, problem, seed=3))
     gates = Gates(network, 3, "kaiming")
     kept = torch.rand(network.size, generator=torch.Generator().manual_seed(1)) < density
     training = {"strategy": "fedpm", "rounds": 3, "fedgates": "0.1.0"}
-    facts = model_file.Facts(called or name, (1, 8, 8), tuple(map(str, range(classes))), 3, "", "", training)
+    facts = model_file.Facts(called or name, problem, tuple(map(str, range(classes))), 3, "", "", training)
     model_file.save(path / "model.fedgates", network, facts, gates.frozen * kept, gates=gates)
-    found = model_file.load(path / "model.fedgates", network=lambda *asked: models.build(name, *asked))
+    found = model_file.load(path / "model.fedgates", network=lambda *_: models.build(name, problem))
     return sum(int((parameter != 0).sum()) for parameter in found.parameters()), network.size
 
 

@@ -8,7 +8,7 @@ from fedgates.federation import Client, ClientData, Problem, Server
 from fedgates.methods.registry import BUILT_IN, build, configure, method_class
 from fedgates.strategies import fedmask, fedpm, one_bit_gates
 
-PROBLEM = Problem((1, 8, 8), 10)
+PROBLEM = Problem.of_images((1, 8, 8), 10)
 OWN = {"lips": {"model": "mlp"}, "fedmask": {"fedpm.eps": 0.3}}
 """Keys with which a few steps move every method's state."""
 FIXED = {"coupled-masks", "entropy-gates", "sparsyfed"}
@@ -20,7 +20,7 @@ def states(strategy, **changes):
     settings = {"strategy": strategy, "model": "tiny_network:build", "num-server-rounds": 3, **changes} | OWN.get(strategy, {})
     if method_class(strategy).Config.requires_density:
         settings["density.target"] = 0.5
-    method = build(*configure(settings), PROBLEM.input_shape, PROBLEM.num_classes)
+    method = build(*configure(settings), PROBLEM)
     server, train = Server(method, PROBLEM), digits().train
     client = Client(method, 0, ClientData(train.take(np.arange(40)), train.take(np.arange(0))))
     for server_round in (1, 2, 3):

@@ -14,7 +14,7 @@ from client_app import app
 from fedgates.flower import LoopbackGrid, run_on_grid
 from fedgates.flower.records import METRICS, STATE, STYPE, UPDATE, from_record
 from fedgates.methods.registry import build, configure
-from fedgates.types import Update
+from fedgates.types import Problem, Update
 from fedgates.wire import describe
 from fedgates.wire.header import HEADER_SIZE, peek
 
@@ -60,7 +60,10 @@ def total(traffic):
 @cache
 def method(**changes):
     """The method of a small run, as server and clients build it; by default on the tiny network."""
-    return build(*configure({key.replace("_", "-"): value for key, value in {**TINY, **changes}.items()}), (1, 8, 8), 10)
+    return build(
+        *configure({key.replace("_", "-"): value for key, value in {**TINY, **changes}.items()}),
+        Problem.of_images((1, 8, 8), 10),
+    )
 
 
 class Noting(LoopbackGrid):
