@@ -56,7 +56,7 @@ def grey(value=100):
 )
 def test_images_that_count_as_colour(tmp_path, image, channels):
     found = read_folder("mine", saved(tmp_path, {"0.png": image}))
-    assert found.input_shape == (channels, 4, 4)
+    assert found.problem.inputs[0].shape == (channels, 4, 4)
     assert (found.train.x == 100).all()
 
 
