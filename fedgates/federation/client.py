@@ -24,7 +24,7 @@ from fedgates.wire import VersionedState
 from fedgates.wire.header import RELAY, peek
 
 _MEGABYTE = 1_000_000
-EVALUATED = ("accuracy", "loss", "own_class_accuracy", "not_finite")
+EVALUATED = ("accuracy", "f1", "loss", "own_class_accuracy", "not_finite")
 """Metrics of a client's evaluation."""
 
 
@@ -178,7 +178,7 @@ class Client:
         held_out = data.to_tensors(examples.held_out, device) if evaluates else None
         x, y = data.to_tensors(examples.train, device)
         memory = self.store.memory if self.method.spec.memory else {}
-        return Task(x, y, server_round, self.name, memory, held_out)
+        return Task(x, y, server_round, self.name, memory, held_out, self.config.data.augment)
 
     def _with_flips(self, update: Update, state: VersionedState) -> Update:
         """Return the update after randomized response, if the run asks for it."""
