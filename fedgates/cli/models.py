@@ -68,7 +68,9 @@ def inspect(model: _File, max_gates: _MaxGates = _MOST_GATES, *, as_json: _Json 
 @cli.command(epilog="Example: fedgates predict model.fedgates digit.png")
 def predict(
     model: _File,
-    images: Annotated[str, typer.Argument(metavar="IMAGE|FOLDER|NPZ", help="Images, or arrays of images.", show_default=False)],
+    images: Annotated[
+        str, typer.Argument(metavar="IMAGE|FOLDER|NPZ", help="Images, or arrays of examples.", show_default=False)
+    ],
     top: Annotated[int, typer.Option(min=1, help="Number of labels per image.")] = 1,
     network: _Network = None,
     weights: _Weights = None,
@@ -77,7 +79,7 @@ def predict(
     resize: Annotated[bool, typer.Option("--resize", help="Scale images (not arrays) of another size.")] = False,
     as_json: _Json = False,
 ) -> None:
-    """Print labels and probabilities of an image, of all images in a folder, or of the array x (or x_test) in an npz file.
+    """Print predictions for an image, all images in a folder, or the array x or x_test (x_NAME of several) in an npz file.
 
     Images in a folder that cannot be used are skipped and listed, and the exit code is 1.
     """

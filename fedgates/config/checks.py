@@ -6,11 +6,14 @@ from pathlib import Path
 
 from fedgates.config.devices import devices_problem
 from fedgates.config.names import (
+    AUGMENTATIONS,
     DATASETS,
     DEVICES,
     MODELS,
     OWN_DATASETS,
+    OWN_KINDS,
     TRACKERS,
+    image_size,
     is_reference,
     split_trackers,
 )
@@ -43,12 +46,12 @@ def _is_dataset(value: str) -> bool:
     kind, colon, rest = value.partition(":")
     if kind == DEVICES:
         return devices_problem(value) is not None
-    return value in DATASETS or (bool(colon) and kind in ("npz", "folder") and _is_path(rest))
+    return value in DATASETS or (bool(colon) and kind in OWN_KINDS and _is_path(rest))
 
 
 def _expected_dataset(value: str) -> str:
     kind, colon, _ = value.partition(":")
-    if colon and kind in ("npz", "folder"):
+    if colon and kind in OWN_KINDS:
         return f'{_PATH}, after "{kind}:"'
     return f"one of {', '.join(DATASETS)}, {OWN_DATASETS}" + did_you_mean(value, DATASETS)
 
@@ -81,6 +84,11 @@ def _expected_evaluations(value: str) -> str:
     return f"threshold, then any of {', '.join(EVALUATIONS[1:])}, separated by commas{hint}"
 
 
+def _are_changes(value: str) -> bool:
+    names = value.split(",") if value else []
+    return set(names) <= set(AUGMENTATIONS) and len(names) == len(set(names))
+
+
 CHECKS = {
     "strategy": Check(bool, lambda _: "a strategy's name"),
     "path": Check(_is_path, lambda _: _PATH),
@@ -93,6 +101,8 @@ CHECKS = {
     "model": Check(lambda value: value in MODELS or is_reference(value), _expected_model),
     "trackers": Check(_are_trackers, _expected_trackers),
     "evaluations": Check(_are_evaluations, _expected_evaluations),
+    "size": Check(lambda value: not value or image_size(value) is not None, lambda _: 'empty, or HEIGHTxWIDTH, as "32x32"'),
+    "augment": Check(_are_changes, lambda _: f"empty, or any of {', '.join(AUGMENTATIONS)}, separated by commas"),
     "reference": Check(is_reference, lambda _: '"module:name"'),
 }
 """Name of a check, as :func:`fedgates.config.fields.key` takes it, to the check."""

@@ -11,11 +11,14 @@ SYNTHETIC = ("synthetic-linear", "synthetic-logistic")
 DEVICES = "devices"
 """The data set of a server that has none: the devices' own, of the shape that its name says."""
 DATASETS = ("digits", *SYNTHETIC, "mnist", "fashion-mnist", "emnist", "cifar10", "cifar100")
-OWN_DATASETS = '"npz:/abs/file.npz", "folder:/abs/dir" or "devices:SHAPE:OUTPUT"'
+OWN_KINDS = ("npz", "folder", "table")
+"""What comes before the path of data of one's own."""
+OWN_DATASETS = '"npz:/abs/file.npz", "folder:/abs/dir", "table:/abs/file.csv" or "devices:SHAPE:OUTPUT"'
 MODELS = ("mlp", "cnn", "conv4", "conv6", "conv10", "leaf-cnn", "resnet8", "resnet18", "vgg11", "linear", "logistic")
 WEIGHT_SCALE_IDS = {"kaiming": "kaiming", "authors-code": "released", "density": "density"}
 """Name of each weight scale to its name in digests and model files, which do not change when a scale is renamed."""
 WEIGHT_SCALES = tuple(WEIGHT_SCALE_IDS)
+AUGMENTATIONS = ("flip", "crop", "rotate", "trivial")
 UPLINKS = ("packed", "entropy", "side-info", "sampled")
 TRACKERS = ("tensorboard", "wandb", "mlflow")
 MAX_GATES = 50_000_000
@@ -30,6 +33,14 @@ def is_reference(value: str) -> bool:
     """Whether a value has the form "module:name"."""
     module, colon, name = value.partition(":")
     return bool(colon) and name.isidentifier() and all(part.isidentifier() for part in module.split("."))
+
+
+def image_size(value: str) -> tuple[int, int] | None:
+    """Return height and width of "HEIGHTxWIDTH", each from 1 to 9,999; None of any other value."""
+    sizes = value.split("x")
+    if len(sizes) != 2 or not all(size.isdecimal() and size.isascii() and 1 <= len(size) <= 4 and int(size) for size in sizes):
+        return None
+    return int(sizes[0]), int(sizes[1])
 
 
 def split_trackers(value: str) -> list[tuple[str, str]]:

@@ -32,6 +32,28 @@ class DataTable(Table):
     samples_per_client: int = key(
         0, "Largest number of training examples of a client; with 0 a client has all of its share.", ge=0, le=1_000_000_000
     )
+    task: Literal["auto", "classes", "regression", "multi-label", "positions"] = key(
+        "auto",
+        "What is predicted for an example of your own data; auto decides by dtype and shape of the labels (docs/own_data.md).",
+    )
+    standardise: bool = key(
+        default=False,
+        description="Whether float32 inputs are standardised by mean and standard deviation of each feature (channel) over the"
+        " server's training examples.",
+    )
+    label: str = key("", "Column of a table to predict; several with commas.")
+    features: str = key("", "Columns of a table that are inputs, with commas; empty takes all other numeric columns.")
+    test_fraction: float = key(
+        0.2, "Share of a table's rows, of each class alike, that are test examples, chosen by data.seed.", gt=0, le=0.9
+    )
+    resize: str = key(
+        "", 'Height and width to which images are scaled as they are read, as "32x32"; empty leaves them.', check="size"
+    )
+    augment: str = key(
+        "",
+        "Random changes of each image of a training batch: flip, crop, rotate, trivial (TrivialAugment), several with commas.",
+        check="augment",
+    )
 
 
 class SyntheticTable(Table):

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedgates.data import load, partition
+from fedgates.data.shares import check_strata
 from fedgates.errors import ConfigError
 from fedgates.util.text import columns, one_line
 
@@ -65,7 +66,10 @@ def label_counts(config: "RunConfig", clients: int) -> LabelCounts:
         raise ConfigError("dataset", config.dataset, "a data set that is here: what devices hold only they know")
     strata = dataset.train.strata
     classes = dataset.class_names or tuple(f"decile {i}" for i in range(1, 11))
+    check_strata(dataset, config)
     parts = partition(strata, clients, config)
+    if dataset.train.task in {"multi-label", "positions"}:
+        classes = ("all",)  # an example has many labels, so only examples are counted
     counts = np.stack([np.bincount(strata[part], minlength=len(classes)) for part in parts])
     return LabelCounts(config.dataset, classes, counts, len(strata))
 

@@ -1,22 +1,23 @@
 """A user's own examples from one NumPy file: ``x_train, y_train, x_test, y_test``, and optionally ``classes``."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedgates.data.archive import Archive, check_channels
-from fedgates.data.dataset import Dataset, Examples, describe
+from fedgates.data.dataset import Dataset, Examples, describe, is_image
+from fedgates.data.labels import AUTO, MOST_CLASSES, read_labels
 from fedgates.util.text import name_list, one_line
 
 log = logging.getLogger("fedgates")
-MOST_CLASSES = 1 << 16
-"""Limit of labels: a larger one is a mistake, and would make a last layer and a list of names of that size."""
 _PARTS = ("x_train", "y_train", "x_test", "y_test")
 
 
-def read_npz(name: str, path: Path, *, complete: bool = True) -> Dataset:
+def read_npz(name: str, path: Path, *, complete: bool = True, task: str = AUTO) -> Dataset:
     """Read an ``.npz`` file. Nothing in it is unpickled.
 
     Parameters
@@ -24,11 +25,15 @@ def read_npz(name: str, path: Path, *, complete: bool = True) -> Dataset:
     name : str
         The data set's name.
     path : Path
-        Images are uint8 ``[n, H, W, C]`` or ``[n, H, W]``, labels integers ``[n]`` or ``[n, 1]``. The optional ``classes`` is a
+        Inputs ``[n, ...]`` are uint8 (also images ``[n, H, W]``, then of one channel), other integers, which become int64, or
+        floats, which become float32; images ``[n, H, W, C]`` are uint8 or floats. Several inputs are arrays ``x_train_NAME``
+        and ``x_test_NAME``. For labels see :func:`fedgates.data.labels.read_labels`. The optional ``classes`` is a
         one-dimensional array of names; without it the number of classes is the largest label plus one. Arrays may have other
         common names (:data:`fedgates.data.archive.SPELLINGS`).
     complete : bool
         Whether ``x_test`` and ``y_test`` are required, and a training example of every class.
+    task : str
+        "auto", or the task of the labels.
 
     Raises
     ------
@@ -38,24 +43,52 @@ def read_npz(name: str, path: Path, *, complete: bool = True) -> Dataset:
         The file cannot be read.
     """
     archive = Archive(path)
-    found = {key: own for key in (*_PARTS, "classes") if (own := archive.find(key)) is not None}
-    has_test = complete or "x_test" in found or "y_test" in found
+    inputs = {part: _inputs_of(archive, part) for part in ("x_train", "x_test")}
+    found = {key: own for key in ("y_train", "y_test", "classes") if (own := archive.find(key)) is not None}
+    present = {**{part: True for part, names in inputs.items() if names}, **found}
+    has_test = complete or "x_test" in present or "y_test" in present
     for key in _PARTS if has_test else _PARTS[:2]:
-        if key not in found:
+        if key not in present:
             raise ValueError(f"an array {key} in the file, which has {archive.contents}")
-    stored = archive.read(found.values())
+    used = [*(own for names in inputs.values() for own in names.values()), *found.values()]
+    stored = archive.read(used)
     arrays = {key: stored[own] for key, own in found.items()}
-    train = _examples(arrays, "x_train", "y_train")
-    test = _examples(arrays, "x_test", "y_test") if has_test else train.take(np.empty(0, np.int64))
+    train = _examples(_read(stored, inputs["x_train"], "x_train"), arrays, "y_train", task)
+    if has_test:
+        test = _examples(_read(stored, inputs["x_test"], "x_test"), arrays, "y_test", task)
+    else:
+        test = train.take(np.empty(0, np.int64))
     if not len(train):
         raise ValueError("at least one training example, and there is none")
-    names = _names(arrays, max([0, *(int(part.y.max()) + 1 for part in (train, test) if len(part))]))
-    loaded = Dataset(name, train, test, len(names), names, named="classes" in arrays)
+    names = _names(arrays, train, test)
+    loaded = Dataset(name, train, test, len(names), names, named="classes" in arrays and train.task != "regression")
     if complete:
-        _check_every_class(loaded)
-        if unused := [each for each in archive.headers if each not in found.values()]:
+        if train.task == "classes":
+            _check_every_class(loaded)
+        if train.task == "regression" and task == AUTO and "classes" not in arrays:
+            log.info("y_train has floats, so the task is a regression (data.task sets another)")
+        if unused := [each for each in archive.headers if each not in used]:
             log.info("arrays of %s that are not used: %s", one_line(path), one_line(", ".join(unused)))
     return loaded
+
+
+def _inputs_of(archive: Archive, part: str) -> dict[str, str]:
+    """Return the inputs of a part, "x_train" or "x_test": name to the name of the array; "" stands for a single input."""
+    if (single := archive.find(part)) is not None:
+        return {"": single}
+    several = {}
+    for own in archive.headers:
+        if own.lower().startswith(f"{part}_"):
+            name = own[len(part) + 1 :]
+            if not name.isidentifier():
+                raise ValueError(f"an input's name, as in {part}_left, in place of {one_line(own, 40)}")
+            several[name] = own
+    return dict(sorted(several.items()))
+
+
+def _read(stored: Mapping[str, NDArray[Any]], names: Mapping[str, str], part: str) -> Any:  # noqa: ANN401  # as Examples.x
+    read = {name: read_input(stored[own], f"{part}_{name}" if name else part) for name, own in names.items()}
+    return read.get("", read)
 
 
 def _check_every_class(dataset: Dataset) -> None:
@@ -70,34 +103,42 @@ def _check_every_class(dataset: Dataset) -> None:
         raise ValueError(f"a training example of each class (labels from 0 without gaps), and {found}")
 
 
-def _examples(arrays: dict[str, NDArray[np.generic]], x: str, y: str) -> Examples:
-    images, labels = _images(arrays, x), _labels(arrays, y)
-    if len(images) != len(labels):
-        raise ValueError(f"as many images in {x} as labels in {y}, not {len(images)} and {len(labels)}")
-    return Examples(images, labels)
+def _examples(x: Any, arrays: dict[str, NDArray[Any]], key: str, task: str) -> Examples:  # noqa: ANN401  # as Examples.x
+    y = read_labels(arrays[key], key, task)
+    for name, array in x.items() if isinstance(x, dict) else [("", x)]:
+        if len(array) != len(y):
+            part = key.replace("y", "x", 1) + (f"_{name}" if name else "")
+            kind = "images" if is_image(array) else "examples"
+            raise ValueError(f"as many {kind} in {part} as labels in {key}, not {len(array)} and {len(y)}")
+    return Examples(x, y)
 
 
-def _images(arrays: dict[str, NDArray[np.generic]], key: str) -> NDArray[np.uint8]:
-    images = arrays[key]
-    if images.dtype != np.uint8 or images.ndim not in (3, 4):
-        raise ValueError(f"uint8 images [n, H, W] or [n, H, W, C] in {key}, not {describe(images)}")
-    check_channels(key, images)
-    return np.ascontiguousarray(images if images.ndim == 4 else images[..., None], dtype=np.uint8)
+def read_input(array: NDArray[Any], key: str) -> NDArray[Any]:
+    """Return an input in the form of :class:`fedgates.data.Examples`.
+
+    Raises
+    ------
+    ValueError
+        It has no numbers, or its channels are first; the message continues a line that ends with "expected".
+    """
+    if array.dtype.kind not in "biuf" or not array.ndim:
+        raise ValueError(f"integers or floats [n, ...] in {key}, images [n, H, W, C], not {describe(array)}")
+    dtype = np.uint8 if array.dtype == np.uint8 else np.int64 if array.dtype.kind in "iu" else np.float32
+    if array.ndim == 1 or (array.ndim == 3 and dtype == np.uint8):
+        array = array[..., None]
+    converted = np.ascontiguousarray(array, dtype=dtype)
+    if is_image(converted):
+        check_channels(key, array)
+    return converted
 
 
-def _labels(arrays: dict[str, NDArray[np.generic]], key: str) -> NDArray[np.int64]:
-    labels = arrays[key]
-    if labels.dtype.kind not in "iu" or labels.ndim not in (1, 2) or labels.shape[1:] not in ((), (1,)):
-        raise ValueError(f"integer labels [n] or [n, 1] in {key}, not {describe(labels)}")
-    if labels.size and (int(labels.min()) < 0 or int(labels.max()) >= MOST_CLASSES):
-        raise ValueError(f"labels from 0 to {MOST_CLASSES - 1} in {key}, not {labels.min()} to {labels.max()}")
-    return labels.reshape(-1).astype(np.int64)
-
-
-def _names(arrays: dict[str, NDArray[np.generic]], num_classes: int) -> tuple[str, ...]:
+def _names(arrays: dict[str, NDArray[Any]], train: Examples, test: Examples) -> tuple[str, ...]:
     names = arrays.get("classes")
+    if train.task == "regression":
+        return ()
     if names is None:
-        return tuple(map(str, range(num_classes)))
+        count = train.y.shape[1] if train.task == "multi-label" else max(train.largest_label, test.largest_label) + 1
+        return tuple(map(str, range(count)))
     if names.dtype.kind != "U" or names.ndim != 1 or len(names) > MOST_CLASSES:
         raise ValueError(f"text [number of classes] in classes, not {describe(names)}")
     return tuple(map(str, names))

@@ -7,6 +7,7 @@ import numpy as np
 
 from fedgates.data.dataset import Dataset
 from fedgates.data.partition import Indices, partition
+from fedgates.errors import ConfigError
 from fedgates.util.text import one_line
 
 if TYPE_CHECKING:
@@ -28,14 +29,28 @@ def shares(dataset: Dataset, config: "RunConfig", clients: int) -> list[Indices]
     """
     from fedgates.config import RunConfig  # noqa: PLC0415  # pydantic, which programs that only load a model do not need
 
+    check_strata(dataset, config)
     return _shares(dataset, RunConfig(partition=config.partition, seed=config.data_seed, data=config.data), clients)
+
+
+def check_strata(dataset: Dataset, config: "RunConfig") -> None:
+    """Check that a partition by classes has a class for each example.
+
+    Raises
+    ------
+    ConfigError
+        Examples have several labels each; names `partition`.
+    """
+    task = dataset.train.task
+    if config.partition != "iid" and task in {"multi-label", "positions"}:
+        raise ConfigError("partition", config.partition, f"iid: the task is {task}, without one class for each example")
 
 
 def unheld(dataset: Dataset, parts: list[Indices]) -> list[str]:
     """Return what no client holds of the training examples: a sentence for the classes, one for the number of examples."""
     held = np.concatenate(parts) if parts else np.empty(0, np.int64)
     found = []
-    if dataset.num_classes:
+    if dataset.train.task == "classes":
         counts, here = (np.bincount(y, minlength=dataset.num_classes) for y in (dataset.train.y[held], dataset.train.y))
         names = [one_line(dataset.class_names[i], _NAME) for i in np.flatnonzero((counts == 0) & (here > 0))]
         if names:

@@ -8,23 +8,28 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fedgates.config.devices import devices_problem
-from fedgates.config.names import DATASETS, OWN_DATASETS, SYNTHETIC, folder
+from fedgates.config.names import DATASETS, OWN_DATASETS, OWN_KINDS, SYNTHETIC, folder, image_size
 from fedgates.data.dataset import Dataset, Examples, standardise
 from fedgates.data.digits import digits
 from fedgates.data.folders import read_folder
 from fedgates.data.inputs import SINGLE
+from fedgates.data.labels import AUTO
 from fedgates.data.npz import read_npz
 from fedgates.data.public import PUBLIC, public
+from fedgates.data.resizing import resized
 from fedgates.data.synthetic import synthetic
+from fedgates.data.tables import SUFFIXES, read_table
 from fedgates.errors import ConfigError
 from fedgates.types import InputSpec, Problem
 from fedgates.util.libraries import expect_libraries
 from fedgates.util.text import name_list, one_line
 
 if TYPE_CHECKING:
-    from fedgates.config import RunConfig
+    from pathlib import Path
 
-_READERS = {"npz": read_npz, "folder": read_folder}
+    from fedgates.config import RunConfig
+    from fedgates.config.tables import DataTable
+
 _LONGEST = 1000
 """Characters of what is expected in an error line, which has paths in it."""
 
@@ -38,7 +43,10 @@ def source(config: "RunConfig") -> "RunConfig":
 
     if config.dataset in SYNTHETIC:
         return RunConfig(dataset=config.dataset, seed=config.data_seed, synthetic=config.synthetic)
-    return RunConfig(dataset=config.dataset, data_dir=config.data_dir)
+    used = ("task", "standardise", "label", "features", "test_fraction", "resize")
+    keys = type(config.data)(**{name: getattr(config.data, name) for name in used})
+    seed = config.data_seed if config.dataset.startswith("table:") else 1
+    return RunConfig(dataset=config.dataset, data_dir=config.data_dir, data=keys, seed=seed)
 
 
 def load(config: "RunConfig") -> Dataset:
@@ -49,7 +57,8 @@ def load(config: "RunConfig") -> Dataset:
     config : RunConfig
         Its ``dataset``: ``digits`` (inside the package); ``synthetic-linear`` or ``synthetic-logistic``, drawn as ``data.seed``
         and the ``synthetic-*`` keys say; ``mnist``, ``fashion-mnist``, ``emnist`` (62 classes), ``cifar10`` or ``cifar100``,
-        from ``data-dir`` and downloaded if absent; ``"npz:/abs/file.npz"`` or ``"folder:/abs/dir"``;
+        from ``data-dir`` and downloaded if absent; ``"npz:/abs/file.npz"``, ``"folder:/abs/dir"`` or
+        ``"table:/abs/file.csv"``;
         ``"devices:SHAPE:OUTPUT"`` (:func:`fedgates.config.devices_problem`), of which nothing is here.
 
     Returns
@@ -67,22 +76,47 @@ def load(config: "RunConfig") -> Dataset:
     if dataset == "digits":
         return digits()
     if (problem := devices_problem(dataset)) is not None:
+        if config.data.standardise:
+            raise ConfigError("data.standardise", True, "false: the server has no training examples to measure")  # noqa: FBT003
         return _absent(dataset, problem)
     if dataset in SYNTHETIC:
         return synthetic(config)
     if dataset in PUBLIC:
         return public(dataset, folder(config.data_dir))
     kind, _, path = dataset.partition(":")
-    if kind not in _READERS:
+    if kind not in OWN_KINDS:
         expected = f"one of {', '.join(DATASETS)}, {OWN_DATASETS}"
         raise ConfigError("dataset", dataset, expected)
     with _refusing("dataset", dataset):
-        loaded = _READERS[kind](dataset, folder(path))
+        loaded = _read(kind, dataset, folder(path), config.data, task=config.data.task, seed=config.data_seed)
     if not len(loaded.test):
         raise ConfigError("dataset", dataset, "at least one test example, and there is none")
     if loaded.num_classes == 1 and loaded.train.task != "multi-label":  # a network with one output is a regression
         raise ConfigError("dataset", dataset, "at least two classes, and there is one")
-    return loaded
+    return standardise(loaded) if config.data.standardise else loaded
+
+
+def _read(
+    kind: str, name: str, path: "Path", keys: "DataTable | None", *, complete: bool = True, task: str, seed: int = 0
+) -> Dataset:
+    """Read data of one's own.
+
+    Raises
+    ------
+    ValueError, OSError
+        The data cannot be used or read.
+    """
+    from fedgates.config.tables import DataTable  # noqa: PLC0415  # pydantic, which programs that only load a model do not need
+
+    keys = keys or DataTable()
+    match kind:
+        case "table":
+            return read_table(name, path, keys, complete=complete, task=task, seed=seed)
+        case "folder":
+            if task not in {AUTO, "classes"}:
+                raise ValueError(f"data.task to be auto or classes for an image folder, not {task}")
+            return read_folder(name, path, complete=complete, size=image_size(keys.resize))
+    return resized(read_npz(name, path, complete=complete, task=task), image_size(keys.resize))
 
 
 def _absent(name: str, problem: Problem) -> Dataset:
@@ -105,16 +139,19 @@ def load_once(config: "RunConfig") -> Dataset:
     return _last(source(config))
 
 
-def own(path: str, problem: Problem) -> Dataset:
+def own(path: str, problem: Problem, keys: "DataTable | None" = None) -> Dataset:
     """Load a device's own data from the ``data-path`` of its node config.
 
     Parameters
     ----------
     path : str
-        An ``.npz`` file or an image folder, absolute or under ``~``. A folder needs one class folder for each class,
+        An ``.npz``, ``.csv`` or ``.parquet`` file or an image folder, absolute or under ``~``. A folder needs one class folder
+        for each class,
         empty where the device has no image of it: a class folder's place among its siblings is the label.
     problem : Problem
         The problem of the run, which the data must fit.
+    keys : DataTable, optional
+        The columns of a table, and the size of images, in the run's config; by default the keys' defaults.
 
     Returns
     -------
@@ -131,11 +168,16 @@ def own(path: str, problem: Problem) -> Dataset:
         raise ConfigError("data-path", path, "an absolute path, or one under ~ (the app's working directory is not yours)")
     with _refusing("data-path", path):
         is_folder = place.is_dir()
-        loaded = (read_folder if is_folder else read_npz)(path, place, complete=False)
+        kind = "folder" if is_folder else "table" if place.suffix.lower() in SUFFIXES else "npz"
+        loaded = _read(kind, path, place, keys, complete=False, task=problem.task)
     found, classes = len(loaded.class_names), 0 if problem.task == "regression" else problem.outputs
     if loaded.named and classes and found != classes:  # one missing, and all labels after it would be another class's
-        kind = "class folders in train/, empty where there is no image" if is_folder else "names in classes"
-        raise ConfigError("data-path", path, f"{classes} {kind}, not {found}: {name_list(loaded.class_names)}")
+        of = {
+            "folder": "class folders in train/, empty where there is no image",
+            "table": "classes in data.label",
+            "npz": "names in classes",
+        }
+        raise ConfigError("data-path", path, f"{classes} {of[kind]}, not {found}: {name_list(loaded.class_names)}")
     if misfit := _misfit(loaded.problem, problem):
         raise ConfigError("data-path", path, misfit)
     # the labels of a file may leave the last classes out

@@ -26,7 +26,7 @@ from fedgates.wire import VersionedState
 from fedgates.wire.header import RELAY, peek
 
 _MEGABYTE = 1_000_000
-EVALUATED = ("accuracy", "loss", "own_class_accuracy", "not_finite")
+EVALUATED = ("accuracy", "f1", "loss", "own_class_accuracy", "not_finite")
 """Metrics of a client's evaluation."""
 
 
@@ -200,7 +200,7 @@ class Client:
         held_out = data.to_tensors(examples.held_out, device) if evaluates else None
         x, y = data.to_tensors(examples.train, device)
         memory = self.store.memory if self.method.spec.memory else {}
-        return Task(x, y, server_round, self.name, memory, held_out)
+        return Task(x, y, server_round, self.name, memory, held_out, self.config.data.augment)
 
     def _with_tail(self, update: Update) -> Update:
         """Return the update with the values that are sent beside its mask, as they are after training.

@@ -112,7 +112,7 @@ def _facts(server: Server[Any], dataset: Dataset, last: Mapping[str, Any]) -> mo
     return model_file.Facts(
         model=config.model,
         problem=server.problem,
-        class_names=dataset.class_names,
+        class_names=_class_names(server, dataset),
         seed=config.seed,
         weight_scale="",
         digest="",
@@ -126,6 +126,12 @@ def _facts(server: Server[Any], dataset: Dataset, last: Mapping[str, Any]) -> mo
             "fedgates": __version__,
         },
     )
+
+
+def _class_names(server: Server[Any], dataset: Dataset) -> tuple[str, ...]:
+    """Return the names of classes: those that devices have introduced where the server has no data of its own."""
+    introduced = server.membership.class_names
+    return introduced if not len(dataset.train) and len(introduced) == dataset.num_classes else dataset.class_names
 
 
 def _write_predictions(server: Server[Any], dataset: Dataset, run: RunFolder) -> None:

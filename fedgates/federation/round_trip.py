@@ -187,8 +187,7 @@ def _evaluation_metrics(metrics: Mapping[str, float], *, classes: bool) -> dict[
     """
     loss = metrics.get("loss", -1.0)
     shares = {"accuracy": metrics.get("accuracy", -1.0)} if classes else {}
-    if classes and "own_class_accuracy" in metrics:  # a client of an older version does not measure it
-        shares["own_class_accuracy"] = metrics["own_class_accuracy"]
+    shares |= {name: metrics[name] for name in ("own_class_accuracy", "f1") if classes and name in metrics}
     if "not_finite" in metrics:
         shares["not_finite"] = metrics["not_finite"]
     for name, share in shares.items():

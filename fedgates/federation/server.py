@@ -152,7 +152,7 @@ class Server(Generic[S]):
         """
         if self._round_trip is None:
             return {}
-        evaluations = dict(self._round_trip.evaluations(replies, classes=self.problem.num_classes > 0))
+        evaluations = dict(self._round_trip.evaluations(replies, classes=self.problem.task != "regression"))
         examples = capped([n for n, _ in evaluations.values()], self.config.server.max_examples)
         results = [(n, metrics) for n, (_, metrics) in zip(examples, evaluations.values(), strict=True)]
         self.record.evaluations, self._round_trip = dict(zip(evaluations, results, strict=True)), None

@@ -12,6 +12,7 @@ from fedgates import models
 from fedgates.config import DEFAULT_STRATEGY, UPLINKS, MaskConfig, RunConfig, flatten, is_reference, parse, to_dict
 from fedgates.config.suggestions import did_you_mean
 from fedgates.errors import ConfigError, NetworkError
+from fedgates.methods.augmentation import check_augmentation
 from fedgates.methods.base import Method
 from fedgates.models.batch_norm import drop_running_statistics
 from fedgates.models.pretrained import load_weights
@@ -159,6 +160,7 @@ def build(method: type[AnyMethod], config: RunConfig, problem: Problem) -> AnyMe
     """
     if config.logit_adjustment and not problem.num_classes:
         raise ConfigError("logit-adjustment", config.logit_adjustment, f"0: the task is {problem.task}, not classes")
+    check_augmentation(config.data.augment, problem)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     size = models.count(config.model, problem)
     if size is not None:  # before it takes any memory

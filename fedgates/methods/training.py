@@ -16,10 +16,11 @@ from fedgates.config import MaskConfig, RunConfig
 from fedgates.data import normalise
 from fedgates.data.dataset import IGNORED
 from fedgates.data.inputs import count, mapped, take
+from fedgates.methods.augmentation import augmented, is_image
+from fedgates.models.outputs import as_predictions
 from fedgates.nn.network import Network
 from fedgates.nn.optimizers import Adam
 from fedgates.rng import generator
-from fedgates.types import TaskKind
 
 _EVALUATION_BATCH = 500
 Inputs = Tensor | Mapping[str, Tensor]
@@ -50,6 +51,8 @@ class Task:
     """What the client's last update in this run had as ``Update.memory``; empty where there was none, or it is lost."""
     held_out: tuple[Inputs, Tensor] | None = None
     """The client's held-out examples and labels, where clients evaluate."""
+    augment: str = ""
+    """Names of the random changes of the images of each training batch (`data.augment`)."""
     own_classes: tuple[int, ...] = ()
     """Classes of the client's training examples, where a client with classes evaluates."""
     _log_priors: dict[tuple[int, float], Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -57,6 +60,11 @@ class Task:
     def generator(self, seed: int, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
         """Return the generator of this client, in this round, for one purpose."""
         return generator(seed, purpose, server_round=self.server_round, client=self.client, device=device)
+
+    def batch(self, indices: Tensor) -> Inputs:
+        """Return the inputs of a training batch, with its images changed."""
+        x: Inputs = take(self.x, indices)
+        return mapped(x, lambda each: augmented(each, self.augment) if is_image(each) else each) if self.augment else x
 
     def log_prior(self, classes: int, pseudo_count: float) -> Tensor:
         """Return :func:`log_prior` of the task's labels, computed once: every step of the training adds it."""
@@ -142,7 +150,7 @@ def backward(network: Network, task: Task, batch: Tensor, precision: str, class_
     network.zero_gradients()
     network.train()
     with autocast(network.device, precision):
-        output = network(prepared(take(task.x, batch), precision)).float()
+        output = network(prepared(task.batch(batch), precision)).float()
     y = task.y[batch]
     if class_prior and network.task == "classes":
         output = output + task.log_prior(output.shape[1], class_prior)
@@ -220,13 +228,6 @@ def predict(network: Network, x: Inputs, precision: str = "float32") -> Tensor:
     for indices, part in parts:
         output[indices] = part
     return as_predictions(output, network.task)
-
-
-def as_predictions(output: Tensor, task: TaskKind) -> Tensor:
-    """Return the predictions that a network's outputs stand for: probabilities of logits, or numbers as they are."""
-    if task == "regression":
-        return output
-    return output.sigmoid() if task == "multi-label" else F.softmax(output, dim=1)
 
 
 def outputs_of(network: Network, x: Inputs, precision: str = "float32") -> Iterator[tuple[Tensor, Tensor]]:

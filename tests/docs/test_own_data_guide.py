@@ -33,7 +33,8 @@ def test_commands_print_what_the_page_shows(tmp_path):
         assert all("network c42c994e58b2279f" in step.printed for step in (arrays, pictures))
         digests = [fedgates.load(folder / "model.fedgates").facts.digest for folder in runs(sandbox)]
         assert digests == ["c42c994e58b2279f"] * 3
-        assert wrong.printed.partition("expected ")[2] in devices.printed
+        assert "labels from 0 up in y_train" in wrong.printed
+        assert "labels below 3, the number of classes, not 3" in devices.printed
 
 
 def saved(root, images):
@@ -56,7 +57,7 @@ def grey(value=100):
 )
 def test_images_that_count_as_colour(tmp_path, image, channels):
     found = read_folder("mine", saved(tmp_path, {"0.png": image}))
-    assert found.problem.inputs[0].shape == (channels, 4, 4)
+    assert found.problem.shape == (channels, 4, 4)
     assert (found.train.x == 100).all()
 
 

@@ -15,6 +15,7 @@ from fedgates.data.digits import digits
 from fedgates.errors import ConfigError, QuorumError
 from fedgates.federation.messages import MAX_CLASS_NAMES, comparable
 from fedgates.flower import LoopbackGrid
+from fedgates.model_file import read_contents
 
 DATASET = "devices:8x8x1:3"
 DIGITS = digits().train
@@ -137,3 +138,10 @@ def test_data_that_changed_are_not_resumed(raw, tmp_path):
     with pytest.raises(ConfigError, match=rf"^dataset = .*the data of the run to resume .digest {before}, not ") as error:
         run_on(LoopbackGrid(app, more, 3), more)
     assert error.value.key == "dataset"
+
+
+@pytest.mark.usefixtures("whole_runs")
+def test_the_model_file_has_the_names_that_devices_introduced(raw, tmp_path):
+    nodes = [folders(tmp_path / name, "cat", "dog", "owl") for name in ("one", "two")]
+    path = run(raw, nodes).path / "model.fedgates"
+    assert read_contents(path).facts.class_names == ("cat", "dog", "owl")
