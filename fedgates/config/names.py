@@ -18,7 +18,6 @@ MODELS = ("mlp", "cnn", "conv4", "conv6", "conv10", "leaf-cnn", "resnet8", "resn
 WEIGHT_SCALE_IDS = {"kaiming": "kaiming", "authors-code": "released", "density": "density"}
 """Name of each weight scale to its name in digests and model files, which do not change when a scale is renamed."""
 WEIGHT_SCALES = tuple(WEIGHT_SCALE_IDS)
-AUGMENTATIONS = ("flip", "crop", "rotate", "trivial")
 UPLINKS = ("packed", "entropy", "side-info", "sampled")
 TRACKERS = ("tensorboard", "wandb", "mlflow")
 MAX_GATES = 50_000_000
@@ -41,6 +40,11 @@ def image_size(value: str) -> tuple[int, int] | None:
     if len(sizes) != 2 or not all(size.isdecimal() and size.isascii() and 1 <= len(size) <= 4 and int(size) for size in sizes):
         return None
     return int(sizes[0]), int(sizes[1])
+
+
+def split_names(value: str) -> tuple[str, ...]:
+    """Return the names that a value lists with commas, without spaces around them; none of an empty value."""
+    return tuple(name.strip() for name in value.split(",")) if value.strip() else ()
 
 
 def split_trackers(value: str) -> list[tuple[str, str]]:

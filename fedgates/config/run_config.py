@@ -119,6 +119,18 @@ class RunConfig(Keys):
         ge=0,
         le=1_000_000,
     )
+    loss: str = key(
+        "",
+        'Training loss of your own, "module:function" of (outputs, y) that returns a scalar tensor (docs/own_loss.md); empty is'
+        " the task's.",
+        check="reference_or_empty",
+    )
+    metric: str = key(
+        "",
+        'Further metrics of evaluations, "module:function" of (predictions, y) that returns a number or a dictionary of numbers'
+        " (docs/own_loss.md); empty adds none.",
+        check="reference_or_empty",
+    )
     weights: str = key(
         "",
         "A safetensors file with the network's first weights, of which a device has a copy (weights-path in its node config);"

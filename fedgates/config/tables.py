@@ -51,8 +51,9 @@ class DataTable(Table):
     )
     augment: str = key(
         "",
-        "Random changes of each image of a training batch: flip, crop, rotate, trivial (TrivialAugment), several with commas.",
-        check="augment",
+        "Random changes of each training image, in this order: flip (left to right), crop (after padding by an eighth), rotate"
+        " (by up to 10 degrees), trivial (TrivialAugmentWide) and erase (a rectangle), with commas; empty makes none.",
+        check="augmentations",
     )
 
 

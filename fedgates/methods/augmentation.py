@@ -1,58 +1,83 @@
-"""Random changes of the images of a training batch, those of torchvision.transforms.v2 (key `data.augment`)."""
+"""Random changes of training images (key `data.augment`), by torchvision's transforms."""
 
-from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from fedgates.config import RunConfig
+from fedgates.config.names import split_names
+from fedgates.data.inputs import mapped
 from fedgates.errors import ConfigError
 from fedgates.types import InputSpec, Problem
 
-_PADDING, _DEGREES = 8, 10
-"""A crop pads by an eighth of the height; rotations are of at most so many degrees."""
+_DEGREES = 10
+_KEY = "data.augment"
 
 
-def check_augmentation(names: str, problem: Problem) -> None:
-    """Check that there are images to change.
+def augmented(x: Any, names: str) -> Any:  # noqa: ANN401  # a tensor, or several by name
+    """Return inputs with each image changed by a draw of its own; other inputs as they are.
+
+    Parameters
+    ----------
+    x : Tensor or mapping
+        Images ``[n, C, H, W]``, uint8 or float32, before they are normalised; or several inputs by name.
+    names : str
+        The value of `data.augment`; the changes are made in its order. Empty: none.
+
+    Notes
+    -----
+    Random numbers come from torch's global CPU generator, which a client seeds (:func:`fedgates.methods.training.seeded_rng`),
+    so a run repeats.
+    """
+    return mapped(x, lambda each: _each_augmented(each, names)) if names else x
+
+
+def check_augmentation(config: RunConfig, problem: Problem) -> None:
+    """Check that images can be augmented as `data.augment` says.
 
     Raises
     ------
     ConfigError
-        No input is an image, labels are of positions in it, or a change is for uint8 images alone; names `data.augment`.
+        There are no images, their labels belong to positions, or "trivial" cannot be used with them.
     """
-    if not names:
+    value, images = config.data.augment, [spec for spec in problem.inputs if spec.is_image]
+    if not value:
         return
-    images = [spec for spec in problem.inputs if spec.is_image]
     if not images:
-        raise ConfigError("data.augment", names, "empty: no input is an image")
+        found = ", ".join(spec.kind for spec in problem.inputs)
+        raise ConfigError(_KEY, value, f"empty: only images can be augmented, and the inputs are {found}")
     if problem.task == "positions":
-        raise ConfigError("data.augment", names, "empty: the labels are of positions in the image, and would not move with it")
-    if "trivial" in names.split(",") and any(spec.dtype != "uint8" for spec in images):
-        raise ConfigError("data.augment", names, "no trivial, which is for uint8 images alone")
-    if "trivial" in names.split(",") and any(spec.shape[0] not in {1, 3} for spec in images):
-        raise ConfigError("data.augment", names, "no trivial, which is for images of one or three channels alone")
+        raise ConfigError(_KEY, value, "empty: the labels belong to positions, which would move")
+    unfit = [spec for spec in images if not _fits_trivial(spec)]
+    if unfit and "trivial" in split_names(value):
+        raise ConfigError(
+            _KEY, value, f"names without trivial, which needs uint8 images of 1 or 3 channels, not {unfit[0].kind}"
+        )
 
 
-def augmented(x: Tensor, names: str) -> Tensor:
-    """Return images ``[n, C, H, W]``, each changed by a draw of its own from torch's global generator."""
-    change = _transform(names, x.shape[2], x.shape[3])
-    return torch.stack([change(image) for image in x])
+def _fits_trivial(spec: InputSpec) -> bool:
+    return spec.dtype == "uint8" and spec.shape[0] in {1, 3}
 
 
-def is_image(x: Tensor) -> bool:
-    """Return whether a tensor is of images, as :attr:`InputSpec.is_image` of its spec."""
-    return InputSpec("x", tuple(x.shape[1:]), "int64" if x.dtype == torch.int64 else "float32").is_image
+def _each_augmented(x: Tensor, names: str) -> Tensor:
+    if x.ndim != 4 or x.dtype == torch.int64 or not len(x):
+        return x
+    transform = _transform(names, x.shape[2], x.shape[3])
+    return torch.stack([transform(image) for image in x])
 
 
-def _transform(names: str, height: int, width: int) -> Callable[[Tensor], Tensor]:
-    from torchvision.transforms import v2  # noqa: PLC0415  # a second, and only runs that change images need it
+@lru_cache(maxsize=8)
+def _transform(names: str, height: int, width: int) -> Any:  # noqa: ANN401  # torchvision has no types
+    """Return the transform of one image ``[C, H, W]``, which keeps its shape and dtype."""
+    from torchvision.transforms import v2  # noqa: PLC0415  # most runs have no use for it
 
-    makers: dict[str, Callable[[], Any]] = {
+    made = {
         "flip": v2.RandomHorizontalFlip,
-        "crop": lambda: v2.RandomCrop((height, width), padding=max(1, height // _PADDING)),
+        "crop": lambda: v2.RandomCrop((height, width), padding=[max(1, width // 8), max(1, height // 8)]),
         "rotate": lambda: v2.RandomRotation(_DEGREES),
         "trivial": v2.TrivialAugmentWide,
+        "erase": v2.RandomErasing,
     }
-    composed: Callable[[Tensor], Tensor] = v2.Compose([makers[name]() for name in names.split(",")])
-    return composed
+    return v2.Compose([made[name]() for name in split_names(names)])
