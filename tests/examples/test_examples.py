@@ -86,6 +86,7 @@ def test_words_are_numbers_that_give_them_back_and_have_one_language(tmp_path):
     assert "afganistan" not in words
 
 
+@pytest.mark.slow
 @needs("table")
 def test_the_table_has_a_column_of_labels(tmp_path):
     module_of("table", "make_data").main(tmp_path)
