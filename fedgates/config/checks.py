@@ -10,6 +10,7 @@ from fedgates.config.names import (
     DEVICES,
     MODELS,
     OWN_DATASETS,
+    OWN_KINDS,
     TRACKERS,
     is_reference,
     split_trackers,
@@ -43,12 +44,12 @@ def _is_dataset(value: str) -> bool:
     kind, colon, rest = value.partition(":")
     if kind == DEVICES:
         return devices_problem(value) is not None
-    return value in DATASETS or (bool(colon) and kind in ("npz", "folder") and _is_path(rest))
+    return value in DATASETS or (bool(colon) and kind in OWN_KINDS and _is_path(rest))
 
 
 def _expected_dataset(value: str) -> str:
     kind, colon, _ = value.partition(":")
-    if colon and kind in ("npz", "folder"):
+    if colon and kind in OWN_KINDS:
         return f'{_PATH}, after "{kind}:"'
     return f"one of {', '.join(DATASETS)}, {OWN_DATASETS}" + did_you_mean(value, DATASETS)
 

@@ -11,6 +11,8 @@ SYNTHETIC = ("synthetic-linear", "synthetic-logistic")
 DEVICES = "devices"
 """The data set of a server that has none: the devices' own, of the shape that its name says."""
 DATASETS = ("digits", *SYNTHETIC, "mnist", "fashion-mnist", "emnist", "cifar10", "cifar100")
+OWN_KINDS = ("npz", "folder")
+"""Kinds of data sets of one's own, before the colon and a path."""
 OWN_DATASETS = '"npz:/abs/file.npz", "folder:/abs/dir" or "devices:SHAPE:OUTPUT"'
 MODELS = ("mlp", "cnn", "conv4", "conv6", "conv10", "leaf-cnn", "resnet8", "resnet18", "vgg11", "linear", "logistic")
 WEIGHT_SCALE_IDS = {"kaiming": "kaiming", "authors-code": "released", "density": "density"}

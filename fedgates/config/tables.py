@@ -16,8 +16,13 @@ class Table(Keys):
 
 
 class DataTable(Table):
-    """How the training examples are divided among simulated clients."""
+    """How files of data are read, and how the training examples are divided among simulated clients."""
 
+    task: Literal["auto", "classes", "regression", "multi-label", "positions"] = key(
+        "auto",
+        "What labels are, where their type and shape leave a choice: integers as numbers of a regression, or columns of 0 and"
+        " 1 as multi-label (docs/own_data.md); auto decides by both.",
+    )
     seed: int = key(
         -1,
         "Seed of the partition and of the synthetic data sets, so that runs that differ in seed may share their data; -1 uses"

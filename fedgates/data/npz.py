@@ -1,22 +1,25 @@
 """A user's own examples from one NumPy file: ``x_train, y_train, x_test, y_test``, and optionally ``classes``."""
 
+import keyword
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedgates.data.archive import Archive, check_channels
-from fedgates.data.dataset import Dataset, Examples, describe
+from fedgates.data.dataset import Array, Dataset, Examples, describe, is_image
+from fedgates.data.inputs import SINGLE
+from fedgates.data.labels import MOST_CLASSES, AnyTask, as_labels, task_of, to_float32
+from fedgates.types import TaskKind
 from fedgates.util.text import name_list, one_line
 
 log = logging.getLogger("fedgates")
-MOST_CLASSES = 1 << 16
-"""Limit of labels: a larger one is a mistake, and would make a last layer and a list of names of that size."""
-_PARTS = ("x_train", "y_train", "x_test", "y_test")
 
 
-def read_npz(name: str, path: Path, *, complete: bool = True) -> Dataset:
+def read_npz(name: str, path: Path, *, complete: bool = True, task: AnyTask = "auto") -> Dataset:
     """Read an ``.npz`` file. Nothing in it is unpickled.
 
     Parameters
@@ -24,11 +27,14 @@ def read_npz(name: str, path: Path, *, complete: bool = True) -> Dataset:
     name : str
         The data set's name.
     path : Path
-        Images are uint8 ``[n, H, W, C]`` or ``[n, H, W]``, labels integers ``[n]`` or ``[n, 1]``. The optional ``classes`` is a
-        one-dimensional array of names; without it the number of classes is the largest label plus one. Arrays may have other
-        common names (:data:`fedgates.data.archive.SPELLINGS`).
+        ``x_train`` is uint8, floats (which become float32) or other integers (int64) of two axes or more; uint8 of three axes
+        are grey images ``[n, H, W]``. Several inputs are ``x_train_NAME``. ``y_train`` is what :func:`as_labels` accepts. The
+        optional ``classes`` is a one-dimensional array of the names of classes or labels; without it the number of classes is
+        the largest label plus one. Arrays may have other common names (:data:`fedgates.data.archive.SPELLINGS`).
     complete : bool
         Whether ``x_test`` and ``y_test`` are required, and a training example of every class.
+    task : str
+        What the labels are; "auto" decides by their dtype and shape (:func:`task_of`).
 
     Raises
     ------
@@ -38,27 +44,36 @@ def read_npz(name: str, path: Path, *, complete: bool = True) -> Dataset:
         The file cannot be read.
     """
     archive = Archive(path)
-    found = {key: own for key in (*_PARTS, "classes") if (own := archive.find(key)) is not None}
-    has_test = complete or "x_test" in found or "y_test" in found
-    for key in _PARTS if has_test else _PARTS[:2]:
-        if key not in found:
+    x_train, x_test = (_inputs(archive, key) for key in ("x_train", "x_test"))
+    others = {key: own for key in ("y_train", "y_test", "classes") if (own := archive.find(key)) is not None}
+    has_test = complete or bool(x_test) or "y_test" in others
+    present = {"x_train": x_train, "y_train": others.get("y_train"), "x_test": x_test, "y_test": others.get("y_test")}
+    for key in list(present) if has_test else ["x_train", "y_train"]:
+        if not present[key]:
             raise ValueError(f"an array {key} in the file, which has {archive.contents}")
-    stored = archive.read(found.values())
-    arrays = {key: stored[own] for key, own in found.items()}
-    train = _examples(arrays, "x_train", "y_train")
-    test = _examples(arrays, "x_test", "y_test") if has_test else train.take(np.empty(0, np.int64))
+    used = [*x_train.values(), *x_test.values(), *others.values()]
+    stored = archive.read(used)
+    arrays = {key: stored[own] for key, own in others.items()}
+    found = task_of(arrays["y_train"]) if task == "auto" else task
+    if found == "regression" and "classes" in arrays:
+        kind = describe(arrays["y_train"])
+        raise ValueError(f"no array classes beside the numbers of a regression, or integer labels in y_train, not {kind}")
+    train = _examples(x_train, stored, arrays, "train", found)
+    test = _examples(x_test, stored, arrays, "test", found) if has_test else train.take(np.empty(0, np.int64))
     if not len(train):
         raise ValueError("at least one training example, and there is none")
-    names = _names(arrays, max([0, *(int(part.y.max()) + 1 for part in (train, test) if len(part))]))
+    outputs = train.y.shape[1] if found == "multi-label" else 1 + max(0, train.largest_label, test.largest_label)
+    names = () if found == "regression" else _names(arrays, outputs)
     loaded = Dataset(name, train, test, len(names), names, named="classes" in arrays)
     if complete:
-        _check_every_class(loaded)
-        if unused := [each for each in archive.headers if each not in found.values()]:
+        if found == "classes":
+            check_every_class(loaded)
+        if unused := [each for each in archive.headers if each not in used]:
             log.info("arrays of %s that are not used: %s", one_line(path), one_line(", ".join(unused)))
     return loaded
 
 
-def _check_every_class(dataset: Dataset) -> None:
+def check_every_class(dataset: Dataset) -> None:
     """Raise a ValueError if a class has no training example: labels start at 1, or have gaps."""
     missing = np.setdiff1d(np.arange(dataset.num_classes), dataset.train.y)
     if len(missing) == 1 and missing[0] == 0 and not dataset.named:
@@ -70,34 +85,64 @@ def _check_every_class(dataset: Dataset) -> None:
         raise ValueError(f"a training example of each class (labels from 0 without gaps), and {found}")
 
 
-def _examples(arrays: dict[str, NDArray[np.generic]], x: str, y: str) -> Examples:
-    images, labels = _images(arrays, x), _labels(arrays, y)
-    if len(images) != len(labels):
-        raise ValueError(f"as many images in {x} as labels in {y}, not {len(images)} and {len(labels)}")
-    return Examples(images, labels)
+def _inputs(archive: Archive, key: str) -> dict[str, str]:
+    """Return the names of the arrays of a part's inputs: of the only one under "x", or of several under their own names."""
+    if (single := archive.find(key)) is not None:
+        return {SINGLE: single}
+    found: dict[str, str] = {}
+    for array in sorted(archive.headers):
+        if not array.lower().startswith(f"{key}_"):
+            continue
+        name = array[len(key) + 1 :]
+        if not name.isidentifier() or keyword.iskeyword(name):
+            raise ValueError(f"the name of an argument in Python after {key}_, not {one_line(name, 40)!r}")
+        if name in found:
+            raise ValueError(f"one array {key}_{name}, not both {one_line(found[name], 40)} and {one_line(array, 40)}")
+        found[name] = array
+    if len(found) == 1:
+        (array,) = found.values()
+        raise ValueError(f"{key} for a single input, or two or more arrays {key}_NAME, not {one_line(array, 40)}")
+    return found
 
 
-def _images(arrays: dict[str, NDArray[np.generic]], key: str) -> NDArray[np.uint8]:
-    images = arrays[key]
-    if images.dtype != np.uint8 or images.ndim not in (3, 4):
-        raise ValueError(f"uint8 images [n, H, W] or [n, H, W, C] in {key}, not {describe(images)}")
-    check_channels(key, images)
-    return np.ascontiguousarray(images if images.ndim == 4 else images[..., None], dtype=np.uint8)
+def _examples(
+    inputs: Mapping[str, str],
+    stored: Mapping[str, NDArray[np.generic]],
+    arrays: Mapping[str, NDArray[np.generic]],
+    part: str,
+    task: TaskKind,
+) -> Examples:
+    key = f"y_{part}"
+    y = as_labels(arrays[key], task, key)
+    x = {}
+    for name, array in inputs.items():
+        where = f"x_{part}" if name == SINGLE else f"x_{part}_{name}"
+        x[name] = _input(stored[array], where)
+        if len(x[name]) != len(y):
+            raise ValueError(f"as many examples in {where} as labels in {key}, not {len(x[name])} and {len(y)}")
+    return Examples(x[SINGLE] if list(x) == [SINGLE] else x, y)
 
 
-def _labels(arrays: dict[str, NDArray[np.generic]], key: str) -> NDArray[np.int64]:
-    labels = arrays[key]
-    if labels.dtype.kind not in "iu" or labels.ndim not in (1, 2) or labels.shape[1:] not in ((), (1,)):
-        raise ValueError(f"integer labels [n] or [n, 1] in {key}, not {describe(labels)}")
-    if labels.size and (int(labels.min()) < 0 or int(labels.max()) >= MOST_CLASSES):
-        raise ValueError(f"labels from 0 to {MOST_CLASSES - 1} in {key}, not {labels.min()} to {labels.max()}")
-    return labels.reshape(-1).astype(np.int64)
+def _input(array: NDArray[Any], where: str) -> Array:
+    if array.ndim < 2 or array.dtype.kind not in "uif":
+        raise ValueError(f"uint8, other integers or floats [n, ...] of two axes or more in {where}, not {describe(array)}")
+    if array.dtype.kind == "f":
+        found: Array = to_float32(array, where)
+    elif array.dtype == np.uint8:
+        found = np.ascontiguousarray(array[..., None] if array.ndim == 3 else array)
+    else:
+        if array.size and int(array.max()) > np.iinfo(np.int64).max:
+            raise ValueError(f"integers of 64 bits with a sign in {where}, not {array.max()}")
+        found = array.astype(np.int64)
+    if is_image(found):
+        check_channels(where, array)
+    return found
 
 
-def _names(arrays: dict[str, NDArray[np.generic]], num_classes: int) -> tuple[str, ...]:
+def _names(arrays: Mapping[str, NDArray[np.generic]], outputs: int) -> tuple[str, ...]:
     names = arrays.get("classes")
     if names is None:
-        return tuple(map(str, range(num_classes)))
+        return tuple(map(str, range(outputs)))
     if names.dtype.kind != "U" or names.ndim != 1 or len(names) > MOST_CLASSES:
         raise ValueError(f"text [number of classes] in classes, not {describe(names)}")
     return tuple(map(str, names))

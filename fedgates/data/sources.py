@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fedgates.config.devices import devices_problem
-from fedgates.config.names import DATASETS, OWN_DATASETS, SYNTHETIC, folder
+from fedgates.config.names import DATASETS, OWN_DATASETS, OWN_KINDS, SYNTHETIC, folder
 from fedgates.data.dataset import Dataset, Examples, standardise
 from fedgates.data.digits import digits
 from fedgates.data.folders import read_folder
@@ -23,8 +23,8 @@ from fedgates.util.text import name_list, one_line
 
 if TYPE_CHECKING:
     from fedgates.config import RunConfig
+    from fedgates.config.tables import DataTable
 
-_READERS = {"npz": read_npz, "folder": read_folder}
 _LONGEST = 1000
 """Characters of what is expected in an error line, which has paths in it."""
 
@@ -35,10 +35,12 @@ def source(config: "RunConfig") -> "RunConfig":
     Two configurations with equal sources load the same data, so it is the key of a cache.
     """
     from fedgates.config import RunConfig  # noqa: PLC0415  # pydantic, which programs that only load a model do not need
+    from fedgates.config.tables import DataTable  # noqa: PLC0415  # as above
 
+    keys = DataTable(task=config.data.task)
     if config.dataset in SYNTHETIC:
-        return RunConfig(dataset=config.dataset, seed=config.data_seed, synthetic=config.synthetic)
-    return RunConfig(dataset=config.dataset, data_dir=config.data_dir)
+        return RunConfig(dataset=config.dataset, seed=config.data_seed, synthetic=config.synthetic, data=keys)
+    return RunConfig(dataset=config.dataset, data_dir=config.data_dir, data=keys)
 
 
 def load(config: "RunConfig") -> Dataset:
@@ -63,6 +65,21 @@ def load(config: "RunConfig") -> Dataset:
         The data set is unknown, absent and cannot be downloaded, or cannot be used.
     """
     expect_libraries()
+    dataset, keys = config.dataset, config.data
+    loaded = _read(config)
+    task = loaded.train.task
+    if keys.task not in ("auto", task):
+        raise ConfigError("data.task", keys.task, f"auto or {task}: the labels of {one_line(dataset)} are of this task")
+    if devices_problem(dataset) is not None:
+        return loaded
+    if not len(loaded.test):
+        raise ConfigError("dataset", dataset, "at least one test example, and there is none")
+    if loaded.num_classes == 1 and task != "multi-label":  # a network with one output is a regression
+        raise ConfigError("dataset", dataset, "at least two classes, and there is one")
+    return loaded
+
+
+def _read(config: "RunConfig") -> Dataset:
     dataset = config.dataset
     if dataset == "digits":
         return digits()
@@ -73,16 +90,13 @@ def load(config: "RunConfig") -> Dataset:
     if dataset in PUBLIC:
         return public(dataset, folder(config.data_dir))
     kind, _, path = dataset.partition(":")
-    if kind not in _READERS:
+    if kind not in OWN_KINDS:
         expected = f"one of {', '.join(DATASETS)}, {OWN_DATASETS}"
         raise ConfigError("dataset", dataset, expected)
     with _refusing("dataset", dataset):
-        loaded = _READERS[kind](dataset, folder(path))
-    if not len(loaded.test):
-        raise ConfigError("dataset", dataset, "at least one test example, and there is none")
-    if loaded.num_classes == 1 and loaded.train.task != "multi-label":  # a network with one output is a regression
-        raise ConfigError("dataset", dataset, "at least two classes, and there is one")
-    return loaded
+        if kind == "folder":
+            return read_folder(dataset, folder(path))
+        return read_npz(dataset, folder(path), task=config.data.task)
 
 
 def _absent(name: str, problem: Problem) -> Dataset:
@@ -105,7 +119,7 @@ def load_once(config: "RunConfig") -> Dataset:
     return _last(source(config))
 
 
-def own(path: str, problem: Problem) -> Dataset:
+def own(path: str, problem: Problem, keys: "DataTable | None" = None) -> Dataset:
     """Load a device's own data from the ``data-path`` of its node config.
 
     Parameters
@@ -115,6 +129,8 @@ def own(path: str, problem: Problem) -> Dataset:
         empty where the device has no image of it: a class folder's place among its siblings is the label.
     problem : Problem
         The problem of the run, which the data must fit.
+    keys : DataTable, optional
+        The keys ``data.*`` of the run; their defaults without.
 
     Returns
     -------
@@ -131,7 +147,8 @@ def own(path: str, problem: Problem) -> Dataset:
         raise ConfigError("data-path", path, "an absolute path, or one under ~ (the app's working directory is not yours)")
     with _refusing("data-path", path):
         is_folder = place.is_dir()
-        loaded = (read_folder if is_folder else read_npz)(path, place, complete=False)
+        task = keys.task if keys else "auto"
+        loaded = read_folder(path, place, complete=False) if is_folder else read_npz(path, place, complete=False, task=task)
     found, classes = len(loaded.class_names), 0 if problem.task == "regression" else problem.outputs
     if loaded.named and classes and found != classes:  # one missing, and all labels after it would be another class's
         kind = "class folders in train/, empty where there is no image" if is_folder else "names in classes"

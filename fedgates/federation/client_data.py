@@ -35,7 +35,7 @@ def device_data(path: str, problem: Problem, config: RunConfig) -> ClientData:
     ConfigError
         The data is absent, cannot be read, or does not fit the problem.
     """
-    own = _own_data(path, problem)
+    own = _own_data(path, problem, config.data)
     mine = np.arange(len(own.train))[: config.data.samples_per_client or None]
     found = _split(own.train, mine, config) if not len(own.test) else ClientData(own.train.take(mine), own.test)
     return replace(found, class_names=own.class_names) if own.named else found
