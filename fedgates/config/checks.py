@@ -8,10 +8,12 @@ from fedgates.config.devices import devices_problem
 from fedgates.config.names import (
     DATASETS,
     DEVICES,
+    MAX_SIDE,
     MODELS,
     OWN_DATASETS,
     OWN_KINDS,
     TRACKERS,
+    image_size,
     is_reference,
     split_trackers,
 )
@@ -94,6 +96,10 @@ CHECKS = {
     "model": Check(lambda value: value in MODELS or is_reference(value), _expected_model),
     "trackers": Check(_are_trackers, _expected_trackers),
     "evaluations": Check(_are_evaluations, _expected_evaluations),
+    "size": Check(
+        lambda value: not value or image_size(value) is not None,
+        lambda _: f'empty, or height and width from 1 to {MAX_SIDE:,} as in "32x32"',
+    ),
     "reference": Check(is_reference, lambda _: '"module:name"'),
 }
 """Name of a check, as :func:`fedgates.config.fields.key` takes it, to the check."""

@@ -59,8 +59,9 @@ class RunConfig(Keys):
     strategy: str = key(DEFAULT_STRATEGY, 'The method: a name, or "module:Class" of your own.', check="strategy")
     dataset: str = key(
         "digits",
-        'The data set: a name, "npz:/abs/file.npz" or "folder:/abs/dir" of your own, or "devices:28x28x1:10" where only devices'
-        " have data (height, width, channels, classes; docs/own_data.md has the form for other data).",
+        'The data set: a name, "npz:/abs/file.npz", "table:/abs/file.csv" (or .parquet) or "folder:/abs/dir" of your own, or'
+        ' "devices:28x28x1:10" where only devices have data (height, width, channels, classes; docs/own_data.md has the form'
+        " for other data).",
         check="dataset",
     )
     data_dir: str = key("~/fedgates/data", "Folder of torchvision's data sets, which are downloaded to it.", check="path")

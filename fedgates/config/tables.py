@@ -23,6 +23,23 @@ class DataTable(Table):
         "What labels are, where their type and shape leave a choice: integers as numbers of a regression, or columns of 0 and"
         " 1 as multi-label (docs/own_data.md); auto decides by both.",
     )
+    label: str = key("", "Column of a table with the labels; several with commas are numbers, or columns of 0 and 1.")
+    features: str = key("", "Columns of a table that are the inputs, with commas; empty uses every other column of numbers.")
+    test_fraction: float = key(
+        0.2,
+        "Share of a table's rows that are test examples, drawn by data.seed from each class alike; the rows of a device's own"
+        " table are all training examples.",
+        ge=0.01,
+        le=0.99,
+    )
+    standardise: bool = key(
+        default=False,
+        description="Whether float inputs are standardised by the mean and standard deviation of each feature over the server's"
+        " training examples, on devices, too.",
+    )
+    resize: str = key(
+        "", 'Height and width to which images are scaled as they are loaded, such as "32x32"; empty scales none.', check="size"
+    )
     seed: int = key(
         -1,
         "Seed of the partition and of the synthetic data sets, so that runs that differ in seed may share their data; -1 uses"

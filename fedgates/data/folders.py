@@ -16,7 +16,7 @@ _Samples = list[tuple[Path, int]]
 """Pictures and their labels."""
 
 
-def read_folder(name: str, root: Path, *, complete: bool = True) -> Dataset:
+def read_folder(name: str, root: Path, *, complete: bool = True, size: tuple[int, int] | None = None) -> Dataset:
     """Read an image folder; the names of the class folders are the classes, sorted: as numbers if all are numbers.
 
     Parameters
@@ -28,6 +28,8 @@ def read_folder(name: str, root: Path, *, complete: bool = True) -> Dataset:
         there is one channel, otherwise three. Hidden files and folders are ignored.
     complete : bool
         Whether ``test/`` is required, and an image in every class folder.
+    size : tuple of int, optional
+        Height and width to which images, which may then have any size, are scaled.
 
     Raises
     ------
@@ -47,7 +49,7 @@ def read_folder(name: str, root: Path, *, complete: bool = True) -> Dataset:
             raise ValueError(f"the same class folders in train/ and test/ of {root}; only one has {odd}")
     if not train:
         raise ValueError(f"at least one image under {root / 'train'}, and there is none")
-    images, labels = _pixels([*train, *test])
+    images, labels = _pixels([*train, *test], size)
     split = len(train)
     return Dataset(
         name,
@@ -93,13 +95,13 @@ def _class_folders(part: Path) -> dict[str, Path]:
     return found
 
 
-def _pixels(samples: _Samples) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    (width, height), gray = _size_and_colour(samples)
+def _pixels(samples: _Samples, size: tuple[int, int] | None) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    (height, width), gray = _size_and_colour(samples, size)
     channels = 1 if gray else 3
     images = np.empty((len(samples), height, width, channels), np.uint8)
     transparent: list[Path] = []
     for image, (path, _) in zip(images, samples, strict=True):
-        pixels, seen_through = decode(path, channels)
+        pixels, seen_through = decode(path, channels, size and (width, height))
         if pixels.shape != image.shape:
             raise PictureError(path, "an image whose header has its orientation", "it is turned by what follows its pixels")
         image[...] = pixels
@@ -111,15 +113,15 @@ def _pixels(samples: _Samples) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     return images, np.array([label for _, label in samples], np.int64)
 
 
-def _size_and_colour(samples: _Samples) -> tuple[tuple[int, int], bool]:
-    """Return width and height of all images, and whether all are grey, reading only the headers of the files."""
+def _size_and_colour(samples: _Samples, size: tuple[int, int] | None) -> tuple[tuple[int, int], bool]:
+    """Return height and width of all images, and whether all are grey, reading only the headers of the files."""
     first = read_header(samples[0][0])
     gray = True
     for path, _ in samples:
         header = read_header(path)
-        if header.size != first.size:
+        if size is None and header.size != first.size:
             (width, height), (wide, high) = first.size, header.size
             shapes = f"{width}x{height} (as {samples[0][0]}), not {wide}x{high}"
-            raise ValueError(f"{path} to have the size of the first image, {shapes}")
+            raise ValueError(f"{path} to have the size of the first image, {shapes} (data.resize scales images)")
         gray = gray and header.gray
-    return first.size, gray
+    return size or (first.size[1], first.size[0]), gray

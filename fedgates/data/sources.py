@@ -3,19 +3,22 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fedgates.config.devices import devices_problem
-from fedgates.config.names import DATASETS, OWN_DATASETS, OWN_KINDS, SYNTHETIC, folder
+from fedgates.config.names import DATASETS, OWN_DATASETS, OWN_KINDS, SYNTHETIC, folder, image_size
 from fedgates.data.dataset import Dataset, Examples, standardise
 from fedgates.data.digits import digits
 from fedgates.data.folders import read_folder
 from fedgates.data.inputs import SINGLE
 from fedgates.data.npz import read_npz
 from fedgates.data.public import PUBLIC, public
+from fedgates.data.resize import resized
 from fedgates.data.synthetic import synthetic
+from fedgates.data.tables import SUFFIXES, read_table
 from fedgates.errors import ConfigError
 from fedgates.types import InputSpec, Problem
 from fedgates.util.libraries import expect_libraries
@@ -37,7 +40,16 @@ def source(config: "RunConfig") -> "RunConfig":
     from fedgates.config import RunConfig  # noqa: PLC0415  # pydantic, which programs that only load a model do not need
     from fedgates.config.tables import DataTable  # noqa: PLC0415  # as above
 
-    keys = DataTable(task=config.data.task)
+    found = config.data
+    is_table = config.dataset.startswith("table:")
+    of_tables = {
+        "label": found.label,
+        "features": found.features,
+        "test_fraction": found.test_fraction,
+        "seed": config.data_seed,
+    }
+    read = {"task": found.task, "standardise": found.standardise, "resize": found.resize}
+    keys = DataTable(**(read | of_tables if is_table else read))
     if config.dataset in SYNTHETIC:
         return RunConfig(dataset=config.dataset, seed=config.data_seed, synthetic=config.synthetic, data=keys)
     return RunConfig(dataset=config.dataset, data_dir=config.data_dir, data=keys)
@@ -51,7 +63,8 @@ def load(config: "RunConfig") -> Dataset:
     config : RunConfig
         Its ``dataset``: ``digits`` (inside the package); ``synthetic-linear`` or ``synthetic-logistic``, drawn as ``data.seed``
         and the ``synthetic-*`` keys say; ``mnist``, ``fashion-mnist``, ``emnist`` (62 classes), ``cifar10`` or ``cifar100``,
-        from ``data-dir`` and downloaded if absent; ``"npz:/abs/file.npz"`` or ``"folder:/abs/dir"``;
+        from ``data-dir`` and downloaded if absent; ``"npz:/abs/file.npz"``, ``"table:/abs/file.csv"`` (or
+        .parquet) or ``"folder:/abs/dir"``;
         ``"devices:SHAPE:OUTPUT"`` (:func:`fedgates.config.devices_problem`), of which nothing is here.
 
     Returns
@@ -70,12 +83,30 @@ def load(config: "RunConfig") -> Dataset:
     task = loaded.train.task
     if keys.task not in ("auto", task):
         raise ConfigError("data.task", keys.task, f"auto or {task}: the labels of {one_line(dataset)} are of this task")
+    loaded = _prepared(loaded, keys)
     if devices_problem(dataset) is not None:
         return loaded
     if not len(loaded.test):
         raise ConfigError("dataset", dataset, "at least one test example, and there is none")
     if loaded.num_classes == 1 and task != "multi-label":  # a network with one output is a regression
         raise ConfigError("dataset", dataset, "at least two classes, and there is one")
+    return loaded
+
+
+def _prepared(loaded: Dataset, keys: "DataTable") -> Dataset:
+    """Return the data set with images scaled and float inputs standardised, where keys ask for that."""
+    size = image_size(keys.resize)
+    if size is not None:
+        if not len(loaded.train) and any(spec.shape[1:] != size for spec in loaded.problem.inputs if spec.is_image):
+            raise ConfigError("data.resize", keys.resize, "empty, or height and width as in dataset")
+        with _refusing("data.resize", keys.resize):
+            loaded = resized(loaded, size)
+    if keys.standardise:
+        if not len(loaded.train):
+            raise ConfigError("data.standardise", True, "false: the server has no training examples to take the mean of")  # noqa: FBT003
+        if all(spec.dtype != "float32" for spec in loaded.problem.inputs):
+            raise ConfigError("data.standardise", True, "false: no input of the data is float32")  # noqa: FBT003
+        loaded = standardise(loaded)
     return loaded
 
 
@@ -94,9 +125,15 @@ def _read(config: "RunConfig") -> Dataset:
         expected = f"one of {', '.join(DATASETS)}, {OWN_DATASETS}"
         raise ConfigError("dataset", dataset, expected)
     with _refusing("dataset", dataset):
-        if kind == "folder":
-            return read_folder(dataset, folder(path))
-        return read_npz(dataset, folder(path), task=config.data.task)
+        return _read_file(kind, folder(path), config)
+
+
+def _read_file(kind: str, path: Path, config: "RunConfig") -> Dataset:
+    if kind == "folder":
+        return read_folder(config.dataset, path, size=image_size(config.data.resize))
+    if kind == "table":
+        return read_table(config.dataset, path, config.data, seed=config.data_seed)
+    return read_npz(config.dataset, path, task=config.data.task)
 
 
 def _absent(name: str, problem: Problem) -> Dataset:
@@ -125,7 +162,7 @@ def own(path: str, problem: Problem, keys: "DataTable | None" = None) -> Dataset
     Parameters
     ----------
     path : str
-        An ``.npz`` file or an image folder, absolute or under ``~``. A folder needs one class folder for each class,
+        An ``.npz`` file, a table or an image folder, absolute or under ``~``. A folder needs one class folder for each class,
         empty where the device has no image of it: a class folder's place among its siblings is the label.
     problem : Problem
         The problem of the run, which the data must fit.
@@ -142,16 +179,15 @@ def own(path: str, problem: Problem, keys: "DataTable | None" = None) -> Dataset
     ConfigError
         The data is absent, cannot be used, or does not fit the run.
     """
+    from fedgates.config.tables import DataTable  # noqa: PLC0415  # as in source
+
     place = folder(path)
     if not place.is_absolute():
         raise ConfigError("data-path", path, "an absolute path, or one under ~ (the app's working directory is not yours)")
     with _refusing("data-path", path):
-        is_folder = place.is_dir()
-        task = keys.task if keys else "auto"
-        loaded = read_folder(path, place, complete=False) if is_folder else read_npz(path, place, complete=False, task=task)
+        loaded, kind = _read_own(path, place, problem, keys or DataTable())
     found, classes = len(loaded.class_names), 0 if problem.task == "regression" else problem.outputs
     if loaded.named and classes and found != classes:  # one missing, and all labels after it would be another class's
-        kind = "class folders in train/, empty where there is no image" if is_folder else "names in classes"
         raise ConfigError("data-path", path, f"{classes} {kind}, not {found}: {name_list(loaded.class_names)}")
     if misfit := _misfit(loaded.problem, problem):
         raise ConfigError("data-path", path, misfit)
@@ -160,6 +196,21 @@ def own(path: str, problem: Problem, keys: "DataTable | None" = None) -> Dataset
     with _refusing("data-path", path):
         fitting = Dataset(path, loaded.train, loaded.test, classes, names, named=loaded.named)
         return standardise(fitting, problem.inputs)
+
+
+def _read_own(path: str, place: Path, problem: Problem, keys: "DataTable") -> tuple[Dataset, str]:
+    """Return a device's data, and what names its classes, for a message."""
+    size = image_size(keys.resize)
+    if place.is_dir():
+        loaded = read_folder(path, place, complete=False, size=size)
+        return loaded, "class folders in train/, empty where there is no image"
+    if place.suffix.lower() in SUFFIXES:
+        kind = "labels in the column of data.label, or integers from 0 where some are missing"
+        return read_table(path, place, keys, problem=problem), kind
+    loaded = read_npz(path, place, complete=False, task=keys.task)
+    return resized(loaded, size) if size and any(
+        spec.is_image for spec in loaded.problem.inputs
+    ) else loaded, "names in classes"
 
 
 def _misfit(own: Problem, wanted: Problem) -> str:
