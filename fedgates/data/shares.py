@@ -35,7 +35,7 @@ def unheld(dataset: Dataset, parts: list[Indices]) -> list[str]:
     """Return what no client holds of the training examples: a sentence for the classes, one for the number of examples."""
     held = np.concatenate(parts) if parts else np.empty(0, np.int64)
     found = []
-    if dataset.num_classes:
+    if dataset.train.task == "classes":
         counts, here = (np.bincount(y, minlength=dataset.num_classes) for y in (dataset.train.y[held], dataset.train.y))
         names = [one_line(dataset.class_names[i], _NAME) for i in np.flatnonzero((counts == 0) & (here > 0))]
         if names:

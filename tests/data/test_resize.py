@@ -94,22 +94,22 @@ def test_data_that_cannot_be_scaled(tmp_path, x, y, message):
 
 
 def test_sizes_that_do_not_fit():
-    with pytest.raises(ConfigError, match="^data.resize = '3x4': expected empty, or height and width as in dataset$"):
+    with pytest.raises(ConfigError, match=r"^data.resize = '3x4': expected empty, or height and width as in dataset$"):
         load(config("devices:4x3x1:2", resize="3x4"))
-    with pytest.raises(ConfigError, match="^data.resize = '3x4': expected empty: the data have no images$"):
+    with pytest.raises(ConfigError, match=r"^data.resize = '3x4': expected empty: the data have no images$"):
         load(config("synthetic-linear", resize="3x4"))
 
 
 @pytest.mark.parametrize("value", ["32", "0x4", "4x0", "4x5000", "4x4x3", "4 x 4", "-4x4", "\u0664x4", "x"])
 def test_what_is_no_size(value):
-    with pytest.raises(ConfigError, match='expected empty, or height and width from 1 to 4,096 as in "32x32"$'):
+    with pytest.raises(ConfigError, match=r'expected empty, or height and width from 1 to 4,096 as in "32x32"$'):
         config("digits", resize=value)
 
 
 def test_what_cannot_be_standardised(tmp_path):
-    with pytest.raises(ConfigError, match="^data.standardise = True: expected false: no input of the data is float32$"):
+    with pytest.raises(ConfigError, match=r"^data.standardise = True: expected false: no input of the data is float32$"):
         load(config("digits", standardise=True))
-    with pytest.raises(ConfigError, match="^data.standardise = True: expected false: the server has no training examples"):
+    with pytest.raises(ConfigError, match=r"^data.standardise = True: expected false: the server has no training examples"):
         load(config("devices:float32:3:2", standardise=True))
 
 
