@@ -112,7 +112,7 @@ def _facts(server: Server[Any], dataset: Dataset, last: Mapping[str, Any]) -> mo
     return model_file.Facts(
         model=config.model,
         problem=server.problem,
-        class_names=dataset.class_names,
+        class_names=_class_names(server, dataset),
         seed=config.seed,
         weight_scale="",
         digest="",
@@ -126,6 +126,12 @@ def _facts(server: Server[Any], dataset: Dataset, last: Mapping[str, Any]) -> mo
             "fedgates": __version__,
         },
     )
+
+
+def _class_names(server: Server[Any], dataset: Dataset) -> tuple[str, ...]:
+    """Return the names of classes: those of the server's data, or those of devices where its own are only numbers."""
+    of_devices = server.membership.class_names
+    return dataset.class_names if dataset.named or len(of_devices) != len(dataset.class_names) else of_devices
 
 
 def _write_predictions(server: Server[Any], dataset: Dataset, run: RunFolder) -> None:
@@ -156,7 +162,7 @@ def _write_predictions(server: Server[Any], dataset: Dataset, run: RunFolder) ->
         }
         for i in (*right, *wrong)
     ]
-    predictions = {"classes": list(dataset.class_names), "samples": samples}
+    predictions = {"classes": list(_class_names(server, dataset)), "samples": samples}
     write_atomically(run.path / PREDICTIONS, (json.dumps(predictions) + "\n").encode())
 
 

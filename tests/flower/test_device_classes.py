@@ -15,6 +15,7 @@ from fedgates.data.digits import digits
 from fedgates.errors import ConfigError, QuorumError
 from fedgates.federation.messages import MAX_CLASS_NAMES, comparable
 from fedgates.flower import LoopbackGrid
+from fedgates.model_file import load
 
 DATASET = "devices:8x8x1:3"
 DIGITS = digits().train
@@ -79,6 +80,17 @@ def test_a_resumed_run_keeps_its_classes_whatever_most_have_then(raw, tmp_path, 
     (folder.path / "device-classes.json").write_text("{")
     with pytest.raises(ConfigError, match=r"expected a run with a valid device-classes\.json"):
         run(raw, nodes, num_server_rounds=3, resume=str(folder.path))
+
+
+@pytest.mark.usefixtures("whole_runs")
+def test_the_model_has_the_names_of_the_devices(raw, tmp_path):
+    named, nameless = folders(tmp_path / "a", "cat", "dog", "eel"), arrays(tmp_path / "nameless.npz")
+    changes = {"model": "logistic"}
+    assert load(run(raw, [nameless], **changes).path / "model.fedgates").facts.class_names == ("0", "1", "2")
+    folder = run(raw, [nameless, named], **changes)
+    assert load(folder.path / "model.fedgates").facts.class_names == ("cat", "dog", "eel")
+    resumed = run(raw, [nameless], resume=str(folder.path), num_server_rounds=2, **changes)
+    assert load(resumed.path / "model.fedgates").facts.class_names == ("cat", "dog", "eel")
 
 
 def test_the_servers_own_names_count(raw, tmp_path, caplog):
