@@ -117,13 +117,20 @@ def _examples(
     x = {}
     for name, array in inputs.items():
         where = f"x_{part}" if name == SINGLE else f"x_{part}_{name}"
-        x[name] = _input(stored[array], where)
+        x[name] = as_input(stored[array], where)
         if len(x[name]) != len(y):
             raise ValueError(f"as many examples in {where} as labels in {key}, not {len(x[name])} and {len(y)}")
     return Examples(x[SINGLE] if list(x) == [SINGLE] else x, y)
 
 
-def _input(array: NDArray[Any], where: str) -> Array:
+def as_input(array: NDArray[Any], where: str) -> Array:
+    """Return an input in the form of :class:`~fedgates.data.dataset.Examples`.
+
+    Raises
+    ------
+    ValueError
+        It is none; the message, which names the array `where`, continues a line that ends with "expected".
+    """
     if array.ndim < 2 or array.dtype.kind not in "uif":
         raise ValueError(f"uint8, other integers or floats [n, ...] of two axes or more in {where}, not {describe(array)}")
     if array.dtype.kind == "f":

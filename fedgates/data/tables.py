@@ -66,7 +66,7 @@ def read_table(name: str, path: Path, keys: "DataTable", *, seed: int = 0, probl
     least = 2 if problem is None else 1
     if len(frame) < least:
         raise ValueError(f"at least {least} rows, and there are {len(frame)}")
-    x = to_float32(np.stack([_numbers(frame[each]) for each in features], axis=1), "the features")
+    x = _inputs(frame, features)
     task = problem.task if problem and keys.task == "auto" else keys.task
     y, names, named = _labels(frame, labels, task, problem)
     everything = Examples(x, y)
@@ -75,7 +75,25 @@ def read_table(name: str, path: Path, keys: "DataTable", *, seed: int = 0, probl
     return Dataset(name, everything.take(np.setdiff1d(rows, test)), everything.take(test), len(names), names, named=named)
 
 
-def _read(path: Path) -> Any:  # noqa: ANN401  # a pandas.DataFrame, which has no types
+def read_features(path: Path, listed: str = "") -> NDArray[np.float32]:
+    """Return columns of a table, float32 ``[n, features]``: those listed with commas, or every column of numbers.
+
+    Raises
+    ------
+    ValueError, OSError
+        As of :func:`read_table`.
+    """
+    frame = _read(path)
+    features = _features(frame, listed, [])
+    _check_cells(frame, features)
+    return _inputs(frame, features)
+
+
+def _inputs(frame: Any, features: list[str]) -> NDArray[np.float32]:  # noqa: ANN401  # a pandas.DataFrame, which has no types
+    return to_float32(np.stack([_numbers(frame[each]) for each in features], axis=1), "the features")
+
+
+def _read(path: Path) -> Any:  # noqa: ANN401  # as above
     import pandas as pd  # noqa: PLC0415  # half a second, and only tables need it
 
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""Images from files, and a model's predictions for them."""
+"""Images from files, and a model's predictions for examples of any kind."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,8 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from fedgates.data.archive import Archive
+from fedgates.data.inputs import SINGLE, take
 from fedgates.data.pictures import SUFFIXES, PictureError, decode, list_pictures, read_header
-from fedgates.model_file import Model
+from fedgates.model_file import Facts, Model
+from fedgates.model_file.rows import ExampleError, Rows
 from fedgates.models.shapes import Shape
 from fedgates.types import Problem
 from fedgates.util.text import one_line
@@ -24,7 +26,7 @@ _LONGEST_SIDE, _MOST_PIXELS = 20_000, 1 << 26
 _SCALED = f"at most {_MOST_PIXELS:,} pixels, and {_LONGEST_SIDE:,} in a row or a column, to be scaled"
 
 
-class ImageError(ValueError):
+class ImageError(ExampleError):
     """Images are missing or do not fit the model; the message says what is expected."""
 
 
@@ -41,6 +43,11 @@ class Images:
     """For each skipped image in the folder the reason, one line."""
     num_transparent: int = 0
     """Number of images that are transparent in parts, and so drawn over white."""
+
+    @property
+    def inputs(self) -> Mapping[str, NDArray[np.uint8]]:
+        """The pixels as the only input."""
+        return {SINGLE: self.pixels}
 
 
 def read_images(path: Path, problem: Problem, *, resize: bool = False) -> Images:
@@ -90,8 +97,13 @@ def read_images(path: Path, problem: Problem, *, resize: bool = False) -> Images
     return Images(list(usable), np.stack(list(usable.values())), others, left_out, num_transparent)
 
 
+def takes_images(problem: Problem) -> bool:
+    """Whether a model's only input is a uint8 image, and so may be a picture."""
+    return len(problem.inputs) == 1 and problem.inputs[0].is_image and problem.inputs[0].dtype == "uint8"
+
+
 def _image_shape(problem: Problem) -> Shape:
-    if len(problem.inputs) > 1 or not problem.inputs[0].is_image:
+    if not takes_images(problem):
         raise ImageError("the model's inputs are not images")
     channels, height, width = problem.inputs[0].shape
     return channels, height, width
@@ -136,37 +148,51 @@ def _from_npz(path: Path, shape: Shape) -> Images:
     return Images([f"{name}[{i}]" for i in range(len(x))], np.ascontiguousarray(x.transpose(0, 3, 1, 2)))
 
 
-def predictions(model: Model, images: Images, top: int) -> list[dict[str, Any]]:
-    """Return for each image the `top` most probable labels with their probabilities, or the value of a regression."""
+def predictions(model: Model, examples: Images | Rows, top: int) -> list[dict[str, Any]]:
+    """Return the model's prediction for each example.
+
+    Returns
+    -------
+    list of dict
+        Each has the name of an ``image`` or ``example`` and: of classes, the `top` most probable ``labels`` with their
+        probabilities; of several labels, those that are on; of positions, the ``positions``, a nested list of classes; of a
+        regression, its ``value``, or ``values`` if there are several.
+    """
+    kind = "image" if isinstance(examples, Images) else "example"
+    tensors = {name: torch.from_numpy(array.copy()) for name, array in examples.inputs.items()}
+    values = sum(math.prod(each.shape[1:]) for each in tensors.values())
+    batch = min(_BATCH, max(1, _MOST_VALUES // values))
     with torch.no_grad():
-        batch = min(_BATCH, max(1, _MOST_VALUES // math.prod(images.pixels.shape[1:])))
-        logits = torch.cat([model(part) for part in torch.split(torch.from_numpy(images.pixels.copy()), batch)])
-    classes = model.facts.class_names
-    if not classes:
-        return [{"image": name, "value": float(row[0])} for name, row in zip(images.names, logits, strict=True)]
-    shares, order = logits.softmax(1).sort(1, descending=True)
-    return [
-        {
-            "image": name,
-            "labels": [
-                {"label": classes[int(i)], "probability": float(share)} for share, i in zip(p[:top], at[:top], strict=True)
-            ],
-        }
-        for name, p, at in zip(images.names, shares, order, strict=True)
-    ]
+        outputs = torch.cat([model(**take(tensors, slice(at, at + batch))) for at in range(0, len(examples.names), batch)])
+    found = [_prediction(output, model.facts, top) for output in outputs]
+    return [{kind: name, **each} for name, each in zip(examples.names, found, strict=True)]
 
 
-def format_predictions(results: Sequence[Mapping[str, Any]]) -> str:
-    """Return the result of :func:`predictions` as text, one line per image."""
-    names = [one_line(each["image"]) for each in results]
+def _prediction(output: torch.Tensor, facts: Facts, top: int) -> dict[str, Any]:
+    """Return the prediction for one example, of the model's output ``[outputs, *positions]``."""
+    task, classes = facts.problem.task, facts.class_names
+    if task == "regression":
+        return {"value": float(output[0])} if len(output) == 1 else {"values": output.tolist()}
+    if task == "positions":
+        return {"positions": output.argmax(0).tolist()}
+    shares, order = (output.softmax(0) if task == "classes" else output.sigmoid()).sort(descending=True)
+    most = top if task == "classes" else int((shares > 0.5).sum())
+    pairs = list(zip(shares.tolist(), order.tolist(), strict=True))[:most]
+    return {"labels": [{"label": classes[i], "probability": share} for share, i in pairs]}
+
+
+def format_predictions(results: Sequence[Mapping[str, Any]], class_names: Sequence[str]) -> str:
+    """Return the result of :func:`predictions` as text, one line for each example."""
+    names = [one_line(each.get("image", each.get("example"))) for each in results]
     wide = max(map(len, names))
-    lines = []
-    for name, each in zip(names, results, strict=True):
-        labels = each.get("labels")
-        text = (
-            f"{each['value']:.6g}"
-            if labels is None
-            else "  ".join(f"{one_line(label['label'])} {100 * label['probability']:.1f} %" for label in labels)
-        )
-        lines.append(f"{name:<{wide}}  {text}")
-    return "\n".join(lines)
+    return "\n".join(f"{name:<{wide}}  {_text(each, class_names)}" for name, each in zip(names, results, strict=True))
+
+
+def _text(result: Mapping[str, Any], class_names: Sequence[str]) -> str:
+    if "positions" in result:
+        counts = np.bincount(np.ravel(result["positions"]), minlength=len(class_names))
+        return "  ".join(f"{one_line(name)} {count:,}" for name, count in zip(class_names, counts, strict=True) if count)
+    if "labels" in result:
+        found = [f"{one_line(each['label'])} {100 * each['probability']:.1f} %" for each in result["labels"]]
+        return "  ".join(found) or "none"
+    return "  ".join(f"{value:.6g}" for value in result.get("values", [result.get("value")]))

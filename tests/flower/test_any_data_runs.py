@@ -1,5 +1,7 @@
 """Files of every kind of data through whole federations, of a server's data set and of devices' own."""
 
+import json
+
 import data_networks
 import numpy as np
 import pandas as pd
@@ -8,6 +10,7 @@ import torch
 from loopback_runs import run, run_on
 
 from client_app import app
+from fedgates.cli import main
 from fedgates.flower import LoopbackGrid
 from fedgates.model_file import load
 
@@ -109,7 +112,7 @@ def test_devices_hold_each_kind(raw, tmp_path, kind, caplog):
 
 @pytest.mark.usefixtures("whole_runs")
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_tables_of_a_server_and_of_devices(raw, tmp_path, suffix):
+def test_tables_of_a_server_and_of_devices(raw, tmp_path, suffix, capsys):
     frame = pd.DataFrame(TABLE, columns=list("abcde"))
     frame["kind"] = np.where(TABLE[:, 0] > 3, "tall", "low")
     save = pd.DataFrame.to_parquet if suffix == ".parquet" else pd.DataFrame.to_csv
@@ -121,6 +124,11 @@ def test_tables_of_a_server_and_of_devices(raw, tmp_path, suffix):
     model = load(folder.path / "model.fedgates")
     assert model.facts.class_names == ("low", "tall")
     assert model.facts.problem.inputs[0].mean == pytest.approx(TABLE.mean(0), abs=0.5)
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        main(["predict", str(folder.path / "model.fedgates"), str(tmp_path / f"all{suffix}"), "--json"])
+    named = [each["labels"][0]["label"] for each in json.loads(capsys.readouterr().out)]
+    assert (frame["kind"] == named).mean() > 0.85
 
     nodes = []
     for i in range(3):

@@ -7,6 +7,7 @@ from torch import nn
 
 from fedgates.model_file import prediction
 from fedgates.model_file.prediction import Images, predictions
+from fedgates.types import Problem
 
 
 class Counting(nn.Module):
@@ -14,7 +15,9 @@ class Counting(nn.Module):
 
     def __init__(self, classes):
         super().__init__()
-        self.facts = type("Facts", (), {"class_names": tuple(map(str, range(classes)))})
+        self.facts = type(
+            "Facts", (), {"class_names": tuple(map(str, range(classes))), "problem": Problem.of_images((3, 10, 10), classes)}
+        )
         self.batches = []
 
     def forward(self, x):
