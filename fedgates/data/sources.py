@@ -19,7 +19,7 @@ from fedgates.data.public import PUBLIC, public
 from fedgates.data.resize import resized
 from fedgates.data.synthetic import synthetic
 from fedgates.data.tables import SUFFIXES, read_table
-from fedgates.errors import ConfigError
+from fedgates.errors import ClassesError, ConfigError
 from fedgates.types import InputSpec, Problem
 from fedgates.util.libraries import expect_libraries
 from fedgates.util.text import name_list, one_line
@@ -188,7 +188,8 @@ def own(path: str, problem: Problem, keys: "DataTable | None" = None) -> Dataset
         loaded, kind = _read_own(path, place, problem, keys or DataTable())
     found, classes = len(loaded.class_names), 0 if problem.task == "regression" else problem.outputs
     if loaded.named and classes and found != classes:  # one missing, and all labels after it would be another class's
-        raise ConfigError("data-path", path, f"{classes} {kind}, not {found}: {name_list(loaded.class_names)}")
+        expected = f"{classes} {kind}, not {found}: {name_list(loaded.class_names)}"
+        raise ClassesError("data-path", path, expected, loaded.class_names)
     if misfit := _misfit(loaded.problem, problem):
         raise ConfigError("data-path", path, misfit)
     # the labels of a file may leave the last classes out

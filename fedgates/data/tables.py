@@ -94,20 +94,25 @@ def _inputs(frame: Any, features: list[str]) -> NDArray[np.float32]:  # noqa: AN
 
 
 def _read(path: Path) -> Any:  # noqa: ANN401  # as above
-    import pandas as pd  # noqa: PLC0415  # half a second, and only tables need it
-
     if not path.is_file():
         raise ValueError(f"a file, and {'this is a folder' if path.is_dir() else 'there is none'}")
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(f"a file with the suffix {' or '.join(SUFFIXES)}")
     try:
+        import pandas as pd  # noqa: PLC0415  # half a second, and only tables need it, so that devices may be without
+
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # of a row with more cells than the header
             if suffix == ".csv":
                 frame = pd.read_csv(path, encoding="utf-8-sig", low_memory=False, index_col=False)
             else:
                 frame = pd.read_parquet(path)
+    except ImportError as error:
+        packages = "pandas" if suffix == ".csv" else "pandas and pyarrow"
+        raise ValueError(
+            f"a Python environment with {packages}, which read tables: uv pip install {packages.replace(' and', '')}"
+        ) from error
     except Exception as error:  # pandas and pyarrow raise a dozen kinds for a damaged file, all meaning the same
         if isinstance(error, OSError) and error.strerror:
             raise

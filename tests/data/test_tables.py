@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -233,6 +235,18 @@ def test_a_name_that_would_forge_a_line(tmp_path):
         load(config(path, label="b"))
     assert "\x1b" not in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "missing", "packages"),
+    [(".csv", "pandas", "pandas"), (".parquet", "pandas", "pandas pyarrow"), (".parquet", "pyarrow", "pandas pyarrow")],
+)
+def test_a_device_without_the_packages(tmp_path, monkeypatch, suffix, missing, packages):
+    path = write(tmp_path / f"a{suffix}")
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(ConfigError, match=f"which read tables: uv pip install {packages}$") as error:
+        own(path, problem(CLASSES), DataTable(label="size", **KEYS))
+    assert str(error.value).startswith(f"data-path = '{path}': expected a Python environment with pandas")
 
 
 # --- a device's own table

@@ -64,6 +64,7 @@ def test_a_device_with_other_class_folders_is_left_out_and_named(raw, tmp_path, 
         "client 0 is left out: class 0 is b, not a: its classes are b, c, d, and those of most clients are a, b, c",
         "client 4 is left out: class 1 is c, not b: its classes are a, c, b, and those of most clients are a, b, c",
     ]
+    assert "client 2 has no c among its classes: those of the run are a, b, c" in caplog.messages
     (line,) = folder.round_log.read()
     assert line["clients_counted"] == 3
     assert json.loads((folder.path / "device-classes.json").read_text()) == ["a", "b", "c"]
@@ -98,9 +99,11 @@ def test_the_servers_own_names_count(raw, tmp_path, caplog):
     np.savez(tmp_path / "server.npz", x_train=x, y_train=y, x_test=x, y_test=y, classes=["a", "b", "c"])
     names = ("b", "c", "d"), ("b", "c", "d"), ("a", "b", "c")
     nodes = [folders(tmp_path / str(i), *each) for i, each in enumerate(names)]
+    nodes.append(folders(tmp_path / "lacks", "a"))
     run(raw, nodes, dataset=f"npz:{tmp_path}/server.npz")
-    assert len(left_out(caplog)) == 2
-    assert left_out(caplog)[0].endswith("those of this run are a, b, c")
+    assert len(left_out(caplog)) == 3
+    assert "client 3 has no b, c among its classes: those of the run are a, b, c" in caplog.messages
+    assert left_out(caplog)[1].endswith("those of this run are a, b, c")
 
 
 def test_a_device_whose_data_cannot_be_read_is_left_out_with_the_reason(raw, tmp_path, caplog):
