@@ -1,8 +1,8 @@
-"""python benchmarks/pretrained.py --weights FILE --data-dir DIR: pretrained frozen weights against random ones and dense training.
+"""python benchmarks/pretrained.py --weights FILE --data-dir DIR: pretrained frozen weights, random ones, and dense training.
 
-FILE has a resnet8 that was trained on CIFAR-100 (benchmarks/pretrain.py). 10 clients have 100 images of CIFAR-10 each, alike or of
-2 classes; all train in each of 12 rounds, 3 local epochs. 2,000 test images. Settings were chosen on seed 1 and are reported on
-seeds 4 to 6. The arms:
+FILE has a resnet8 that was trained on CIFAR-100 (benchmarks/pretrain.py). 10 clients have 100 images of CIFAR-10 each, alike or
+of 2 classes; all train in each of 12 rounds, 3 local epochs. 2,000 test images. Settings were chosen on seed 1 and are reported
+on seeds 4 to 6. The arms:
 
 - random gates: the mask over random weights, as without a file;
 - given, class means: gates on the file's weights, the last layer sent as float16 values, from the nearest class mean;
@@ -10,7 +10,7 @@ seeds 4 to 6. The arms:
 - dense: FedAvg of all weights, and of the last layer alone, with random values at first;
 - fixed norms: batch norms keep the statistics of the file instead of those of each batch.
 
---arms takes names with commas; --list prints them.
+--arms takes names with semicolons.
 """
 
 import sys
@@ -76,11 +76,9 @@ def row(arm: str, runs: list[list[Line]]) -> list[Any]:
 
 def main() -> None:
     """Run, and print the tables."""
-    args = arguments(
-        __doc__ or "", weights="", data_dir="~/fedgates/data", arms=",".join(ARMS), parts=",".join(PARTS), first_seed=4, seeds=3,
-        rounds=12,
-    )  # fmt: skip
-    arms = [arm for arm in ARMS if any(arm == each.strip() for each in args.arms.split(";"))] or list(ARMS)
+    options = {"weights": "", "data_dir": "~/fedgates/data", "arms": ";".join(ARMS), "parts": ",".join(PARTS)}
+    args = arguments(__doc__ or "", **options, first_seed=4, seeds=3, rounds=12)
+    arms = [arm for arm in ARMS if arm in args.arms.split(";")]
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "cifar10.npz"
         reduced(Path(args.data_dir).expanduser() / "cifar10.npz", data)
@@ -90,9 +88,11 @@ def main() -> None:
         for part in args.parts.split(","):
             lines = sweep([(settings(arm, part, seed, args, data), CLIENTS) for arm in arms for seed in seeds], args.workers)
             rows = [row(arm, lines[i * args.seeds : (i + 1) * args.seeds]) for i, arm in enumerate(arms)]
-            text = f"Partition: {part}. Accuracy on {TEST} test images in percent, mean and standard deviation over seeds "
-            text += f"{seeds[0]} to {seeds[-1]}. bpp up: bits a client sends in a round, for each gate (of FedAvg: weight), mean of "
-            text += "the first six rounds; of masks alone, and with the values of the last layer. MB: all clients, all rounds."
+            text = (
+                f"Partition: {part}. Accuracy on {TEST} test images in percent, mean and deviation over seeds {seeds[0]}"
+                f" to {seeds[-1]}. bpp up: bits a client sends in a round, for each gate (of FedAvg: weight), mean of the first"
+                " six rounds; of masks alone, and with the values of the last layer. MB: all clients, all rounds."
+            )
             parts += [text, header, rows]
             print("\n".join(map(str, rows)), file=sys.stderr, flush=True)
         table("Pretrained weights", "python benchmarks/pretrained.py --weights FILE --data-dir DIR", *parts)

@@ -8,8 +8,8 @@ from fedgates.models.batch_norm import BatchNorm
 from fedgates.types import Problem
 
 
-def resnet8_fixed_norms(shape, outputs):
-    """resnet8 whose batch norms keep the running statistics of its pretrained weights, as an image's own do not matter then."""
+def resnet8_fixed_norms(shape: tuple[int, int, int], outputs: int) -> nn.Module:
+    """resnet8 whose batch norms keep the running statistics of its pretrained weights."""
     network = models.build("resnet8", Problem.of_images(shape, outputs))
     for layer in network.modules():
         if isinstance(layer, BatchNorm):
@@ -17,8 +17,3 @@ def resnet8_fixed_norms(shape, outputs):
             layer.track_running_stats = True
             layer.eval()
     return network
-
-
-def norm_names(network: nn.Module) -> list[str]:
-    """The names of the batch norms."""
-    return [name for name, layer in network.named_modules() if isinstance(layer, BatchNorm)]

@@ -93,7 +93,7 @@ class CoupledMasksConfig(MaskConfig):
     @property
     def class_prior(self) -> float:
         """The pseudo-count of logit adjustment, 0 without."""
-        return self.coupled_masks.class_prior
+        return 0.0 if self.loss else self.coupled_masks.class_prior
 
 
 CoupledMasksCfg = TypeVar("CoupledMasksCfg", bound=CoupledMasksConfig)

@@ -32,7 +32,7 @@ from torch import Tensor
 from fedgates.config import RunConfig, Table, key
 from fedgates.errors import ConfigError
 from fedgates.methods import largest
-from fedgates.methods.training import Task, backward, batches
+from fedgates.methods.training import Task, batches, train_backward
 from fedgates.nn.network import Network
 from fedgates.types import Update, Weights
 
@@ -117,7 +117,7 @@ class LIPS(FedAvg[LIPSCfg], Generic[LIPSCfg]):
             return known
         self.network.weights.copy_(self.tensor(state.values))
         batch = next(batches(task, self.config))
-        backward(self.network, task, batch, self.config.precision, self.config.class_prior)
+        train_backward(self.network, task, batch, self.config, self.config.class_prior)
         return self.network.gradient.cpu().numpy()[self.middle]
 
 

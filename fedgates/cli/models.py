@@ -69,8 +69,7 @@ def inspect(model: _File, max_gates: _MaxGates = _MOST_GATES, *, as_json: _Json 
 def predict(
     model: _File,
     images: Annotated[
-        str,
-        typer.Argument(metavar="IMAGE|FOLDER|NPZ|TABLE", help="Images, arrays, or a table of examples.", show_default=False),
+        str, typer.Argument(metavar="IMAGE|FOLDER|NPZ", help="Images, or arrays of examples.", show_default=False)
     ],
     top: Annotated[int, typer.Option(min=1, help="Number of labels per image.")] = 1,
     network: _Network = None,
@@ -78,42 +77,26 @@ def predict(
     max_gates: _MaxGates = _MOST_GATES,
     *,
     resize: Annotated[bool, typer.Option("--resize", help="Scale images (not arrays) of another size.")] = False,
-    features: Annotated[str, typer.Option(help="Columns of a table, with commas.", show_default="all of numbers")] = "",
     as_json: _Json = False,
 ) -> None:
-    """Print predictions for an image, all images in a folder, the array x (or x_test) in an npz file, or the rows of a table.
+    """Print predictions for an image, all images in a folder, or the array x or x_test (x_NAME of several) in an npz file.
 
-    They are labels and probabilities, numbers of a regression, or numbers of positions of each class (--json: all positions).
     Images in a folder that cannot be used are skipped and listed, and the exit code is 1.
     """
     import json  # noqa: PLC0415
 
-    from fedgates.model_file.prediction import (  # noqa: PLC0415
-        Images,
-        format_predictions,
-        predictions,
-        read_images,
-        takes_images,
-    )
-    from fedgates.model_file.rows import ExampleError, Rows, read_rows  # noqa: PLC0415
+    from fedgates.model_file.prediction import ImageError, format_predictions, predictions, read_images  # noqa: PLC0415
     from fedgates.util.text import one_line  # noqa: PLC0415
 
     if not images:  # not the current folder, which is what a path of no characters would be
         _refuse("IMAGE = '': expected an image, or a folder of them")
     loaded = _loaded(_file(model), network, weights, max_gates)
-    problem = loaded.facts.problem
     try:
-        read: Images | Rows = (
-            read_images(folder(images), problem, resize=resize)
-            if takes_images(problem)
-            else read_rows(folder(images), problem, features)
-        )
-    except ExampleError as error:
+        read = read_images(folder(images), loaded.facts.problem, resize=resize)
+    except ImageError as error:
         _refuse(error)
     results = predictions(loaded, read, top)
-    typer.echo(json.dumps(results, indent=2) if as_json else format_predictions(results, loaded.facts.class_names))
-    if isinstance(read, Rows):
-        return
+    typer.echo(json.dumps(results, indent=2) if as_json else format_predictions(results))
     if read.passed_over:
         files = "file whose name has" if read.passed_over == 1 else "files whose names have"
         typer.echo(f"fedgates: skipped {read.passed_over:,} {files} no image suffix", err=True)

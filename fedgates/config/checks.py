@@ -8,19 +8,21 @@ from fedgates.config.devices import devices_problem
 from fedgates.config.names import (
     DATASETS,
     DEVICES,
-    MAX_SIDE,
     MODELS,
     OWN_DATASETS,
     OWN_KINDS,
     TRACKERS,
     image_size,
     is_reference,
+    split_names,
     split_trackers,
 )
 from fedgates.config.suggestions import did_you_mean
 
 EVALUATIONS = ("threshold", "sample", "mean", "ensemble")
 """Models that a mask method can be evaluated with."""
+AUGMENTATIONS = ("flip", "crop", "rotate", "trivial", "erase")
+"""Random changes of training images."""
 _PATH = "an absolute path, or one under ~ (the app's working directory is not yours)"
 _TRACKERS = 'tensorboard, wandb or wandb=entity/project, mlflow or mlflow=URI, "module:Class"'
 
@@ -84,6 +86,17 @@ def _expected_evaluations(value: str) -> str:
     return f"threshold, then any of {', '.join(EVALUATIONS[1:])}, separated by commas{hint}"
 
 
+def _are_augmentations(value: str) -> bool:
+    names = split_names(value)
+    return set(names) <= set(AUGMENTATIONS) and len(names) == len(set(names))
+
+
+def _expected_augmentations(value: str) -> str:
+    unknown = [name for name in split_names(value) if name not in AUGMENTATIONS]
+    hint = did_you_mean(unknown[0], AUGMENTATIONS) if unknown else ""
+    return f"empty, or each of {', '.join(AUGMENTATIONS)} at most once, separated by commas{hint}"
+
+
 CHECKS = {
     "strategy": Check(bool, lambda _: "a strategy's name"),
     "path": Check(_is_path, lambda _: _PATH),
@@ -96,10 +109,9 @@ CHECKS = {
     "model": Check(lambda value: value in MODELS or is_reference(value), _expected_model),
     "trackers": Check(_are_trackers, _expected_trackers),
     "evaluations": Check(_are_evaluations, _expected_evaluations),
-    "size": Check(
-        lambda value: not value or image_size(value) is not None,
-        lambda _: f'empty, or height and width from 1 to {MAX_SIDE:,} as in "32x32"',
-    ),
+    "size": Check(lambda value: not value or image_size(value) is not None, lambda _: 'empty, or HEIGHTxWIDTH, as "32x32"'),
+    "augmentations": Check(_are_augmentations, _expected_augmentations),
     "reference": Check(is_reference, lambda _: '"module:name"'),
+    "reference_or_empty": Check(lambda value: not value or is_reference(value), lambda _: 'empty, or "module:function"'),
 }
 """Name of a check, as :func:`fedgates.config.fields.key` takes it, to the check."""

@@ -59,9 +59,8 @@ class RunConfig(Keys):
     strategy: str = key(DEFAULT_STRATEGY, 'The method: a name, or "module:Class" of your own.', check="strategy")
     dataset: str = key(
         "digits",
-        'The data set: a name, "npz:/abs/file.npz", "table:/abs/file.csv" (or .parquet) or "folder:/abs/dir" of your own, or'
-        ' "devices:28x28x1:10" where only devices have data (height, width, channels, classes; docs/own_data.md has the form'
-        " for other data).",
+        'The data set: a name, "npz:/abs/file.npz" or "folder:/abs/dir" of your own, or "devices:28x28x1:10" where only devices'
+        " have data (height, width, channels, classes; docs/own_data.md has the form for other data).",
         check="dataset",
     )
     data_dir: str = key("~/fedgates/data", "Folder of torchvision's data sets, which are downloaded to it.", check="path")
@@ -119,6 +118,18 @@ class RunConfig(Keys):
         " classes, where n_c of its n examples are of that class (arXiv 2007.07314); 0 trains without.",
         ge=0,
         le=1_000_000,
+    )
+    loss: str = key(
+        "",
+        'Training loss of your own, "module:function" of (outputs, y) that returns a scalar tensor (docs/own_loss.md); empty is'
+        " the task's.",
+        check="reference_or_empty",
+    )
+    metric: str = key(
+        "",
+        'Further metrics of evaluations, "module:function" of (predictions, y) that returns a number or a dictionary of numbers'
+        " (docs/own_loss.md); empty adds none.",
+        check="reference_or_empty",
     )
     weights: str = key(
         "",

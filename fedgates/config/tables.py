@@ -16,30 +16,8 @@ class Table(Keys):
 
 
 class DataTable(Table):
-    """How files of data are read, and how the training examples are divided among simulated clients."""
+    """How the training examples are divided among simulated clients."""
 
-    task: Literal["auto", "classes", "regression", "multi-label", "positions"] = key(
-        "auto",
-        "What labels are, where their type and shape leave a choice: integers as numbers of a regression, or columns of 0 and"
-        " 1 as multi-label (docs/own_data.md); auto decides by both.",
-    )
-    label: str = key("", "Column of a table with the labels; several with commas are numbers, or columns of 0 and 1.")
-    features: str = key("", "Columns of a table that are the inputs, with commas; empty uses every other column of numbers.")
-    test_fraction: float = key(
-        0.2,
-        "Share of a table's rows that are test examples, drawn by data.seed from each class alike; the rows of a device's own"
-        " table are all training examples.",
-        ge=0.01,
-        le=0.99,
-    )
-    standardise: bool = key(
-        default=False,
-        description="Whether float inputs are standardised by the mean and standard deviation of each feature over the server's"
-        " training examples, on devices, too.",
-    )
-    resize: str = key(
-        "", 'Height and width to which images are scaled as they are loaded, such as "32x32"; empty scales none.', check="size"
-    )
     seed: int = key(
         -1,
         "Seed of the partition and of the synthetic data sets, so that runs that differ in seed may share their data; -1 uses"
@@ -53,6 +31,29 @@ class DataTable(Table):
     classes_per_client: int = key(2, 'Number of classes that each client holds with partition = "classes".', ge=1, le=1_000_000)
     samples_per_client: int = key(
         0, "Largest number of training examples of a client; with 0 a client has all of its share.", ge=0, le=1_000_000_000
+    )
+    task: Literal["auto", "classes", "regression", "multi-label", "positions"] = key(
+        "auto",
+        "What is predicted for an example of your own data; auto decides by dtype and shape of the labels (docs/own_data.md).",
+    )
+    standardise: bool = key(
+        default=False,
+        description="Whether float32 inputs are standardised by mean and standard deviation of each feature (channel) over the"
+        " server's training examples.",
+    )
+    label: str = key("", "Column of a table to predict; several with commas.")
+    features: str = key("", "Columns of a table that are inputs, with commas; empty takes all other numeric columns.")
+    test_fraction: float = key(
+        0.2, "Share of a table's rows, of each class alike, that are test examples, chosen by data.seed.", gt=0, le=0.9
+    )
+    resize: str = key(
+        "", 'Height and width to which images are scaled as they are read, as "32x32"; empty leaves them.', check="size"
+    )
+    augment: str = key(
+        "",
+        "Random changes of each training image, in this order: flip (left to right), crop (after padding by an eighth), rotate"
+        " (by up to 10 degrees), trivial (TrivialAugmentWide) and erase (a rectangle), with commas; empty makes none.",
+        check="augmentations",
     )
 
 

@@ -29,7 +29,7 @@ def read_folder(name: str, root: Path, *, complete: bool = True, size: tuple[int
     complete : bool
         Whether ``test/`` is required, and an image in every class folder.
     size : tuple of int, optional
-        Height and width to which images, which may then have any size, are scaled.
+        Height and width to which each image is scaled; without it all have one size.
 
     Raises
     ------
@@ -96,12 +96,14 @@ def _class_folders(part: Path) -> dict[str, Path]:
 
 
 def _pixels(samples: _Samples, size: tuple[int, int] | None) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    (height, width), gray = _size_and_colour(samples, size)
+    (width, height), gray = _size_and_colour(samples, scaled=size is not None)
+    if size is not None:
+        height, width = size
     channels = 1 if gray else 3
     images = np.empty((len(samples), height, width, channels), np.uint8)
     transparent: list[Path] = []
     for image, (path, _) in zip(images, samples, strict=True):
-        pixels, seen_through = decode(path, channels, size and (width, height))
+        pixels, seen_through = decode(path, channels, None if size is None else (width, height))
         if pixels.shape != image.shape:
             raise PictureError(path, "an image whose header has its orientation", "it is turned by what follows its pixels")
         image[...] = pixels
@@ -113,15 +115,15 @@ def _pixels(samples: _Samples, size: tuple[int, int] | None) -> tuple[NDArray[np
     return images, np.array([label for _, label in samples], np.int64)
 
 
-def _size_and_colour(samples: _Samples, size: tuple[int, int] | None) -> tuple[tuple[int, int], bool]:
-    """Return height and width of all images, and whether all are grey, reading only the headers of the files."""
+def _size_and_colour(samples: _Samples, *, scaled: bool) -> tuple[tuple[int, int], bool]:
+    """Return width and height of all images, or of the first, and whether all are grey, reading only headers."""
     first = read_header(samples[0][0])
     gray = True
     for path, _ in samples:
         header = read_header(path)
-        if size is None and header.size != first.size:
+        if header.size != first.size and not scaled:
             (width, height), (wide, high) = first.size, header.size
             shapes = f"{width}x{height} (as {samples[0][0]}), not {wide}x{high}"
-            raise ValueError(f"{path} to have the size of the first image, {shapes} (data.resize scales images)")
+            raise ValueError(f"{path} to have the size of the first image, {shapes}")
         gray = gray and header.gray
-    return size or (first.size[1], first.size[0]), gray
+    return first.size, gray

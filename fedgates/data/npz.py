@@ -1,6 +1,5 @@
 """A user's own examples from one NumPy file: ``x_train, y_train, x_test, y_test``, and optionally ``classes``."""
 
-import keyword
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,16 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedgates.data.archive import Archive, check_channels
-from fedgates.data.dataset import Array, Dataset, Examples, describe, is_image
-from fedgates.data.inputs import SINGLE
-from fedgates.data.labels import MOST_CLASSES, AnyTask, as_labels, task_of, to_float32
-from fedgates.types import TaskKind
+from fedgates.data.dataset import Dataset, Examples, describe, is_image
+from fedgates.data.labels import AUTO, MOST_CLASSES, read_labels
 from fedgates.util.text import name_list, one_line
 
 log = logging.getLogger("fedgates")
+_PARTS = ("x_train", "y_train", "x_test", "y_test")
 
 
-def read_npz(name: str, path: Path, *, complete: bool = True, task: AnyTask = "auto") -> Dataset:
+def read_npz(name: str, path: Path, *, complete: bool = True, task: str = AUTO) -> Dataset:
     """Read an ``.npz`` file. Nothing in it is unpickled.
 
     Parameters
@@ -27,14 +25,15 @@ def read_npz(name: str, path: Path, *, complete: bool = True, task: AnyTask = "a
     name : str
         The data set's name.
     path : Path
-        ``x_train`` is uint8, floats (which become float32) or other integers (int64) of two axes or more; uint8 of three axes
-        are grey images ``[n, H, W]``. Several inputs are ``x_train_NAME``. ``y_train`` is what :func:`as_labels` accepts. The
-        optional ``classes`` is a one-dimensional array of the names of classes or labels; without it the number of classes is
-        the largest label plus one. Arrays may have other common names (:data:`fedgates.data.archive.SPELLINGS`).
+        Inputs ``[n, ...]`` are uint8 (also images ``[n, H, W]``, then of one channel), other integers, which become int64, or
+        floats, which become float32; images ``[n, H, W, C]`` are uint8 or floats. Several inputs are arrays ``x_train_NAME``
+        and ``x_test_NAME``. For labels see :func:`fedgates.data.labels.read_labels`. The optional ``classes`` is a
+        one-dimensional array of names; without it the number of classes is the largest label plus one. Arrays may have other
+        common names (:data:`fedgates.data.archive.SPELLINGS`).
     complete : bool
         Whether ``x_test`` and ``y_test`` are required, and a training example of every class.
     task : str
-        What the labels are; "auto" decides by their dtype and shape (:func:`task_of`).
+        "auto", or the task of the labels.
 
     Raises
     ------
@@ -44,36 +43,55 @@ def read_npz(name: str, path: Path, *, complete: bool = True, task: AnyTask = "a
         The file cannot be read.
     """
     archive = Archive(path)
-    x_train, x_test = (_inputs(archive, key) for key in ("x_train", "x_test"))
-    others = {key: own for key in ("y_train", "y_test", "classes") if (own := archive.find(key)) is not None}
-    has_test = complete or bool(x_test) or "y_test" in others
-    present = {"x_train": x_train, "y_train": others.get("y_train"), "x_test": x_test, "y_test": others.get("y_test")}
-    for key in list(present) if has_test else ["x_train", "y_train"]:
-        if not present[key]:
+    inputs = {part: _inputs_of(archive, part) for part in ("x_train", "x_test")}
+    found = {key: own for key in ("y_train", "y_test", "classes") if (own := archive.find(key)) is not None}
+    present = {**{part: True for part, names in inputs.items() if names}, **found}
+    has_test = complete or "x_test" in present or "y_test" in present
+    for key in _PARTS if has_test else _PARTS[:2]:
+        if key not in present:
             raise ValueError(f"an array {key} in the file, which has {archive.contents}")
-    used = [*x_train.values(), *x_test.values(), *others.values()]
+    used = [*(own for names in inputs.values() for own in names.values()), *found.values()]
     stored = archive.read(used)
-    arrays = {key: stored[own] for key, own in others.items()}
-    found = task_of(arrays["y_train"]) if task == "auto" else task
-    if found == "regression" and "classes" in arrays:
-        kind = describe(arrays["y_train"])
-        raise ValueError(f"no array classes beside the numbers of a regression, or integer labels in y_train, not {kind}")
-    train = _examples(x_train, stored, arrays, "train", found)
-    test = _examples(x_test, stored, arrays, "test", found) if has_test else train.take(np.empty(0, np.int64))
+    arrays = {key: stored[own] for key, own in found.items()}
+    train = _examples(_read(stored, inputs["x_train"], "x_train"), arrays, "y_train", task)
+    if has_test:
+        test = _examples(_read(stored, inputs["x_test"], "x_test"), arrays, "y_test", task)
+    else:
+        test = train.take(np.empty(0, np.int64))
     if not len(train):
         raise ValueError("at least one training example, and there is none")
-    outputs = train.y.shape[1] if found == "multi-label" else 1 + max(0, train.largest_label, test.largest_label)
-    names = () if found == "regression" else _names(arrays, outputs)
-    loaded = Dataset(name, train, test, len(names), names, named="classes" in arrays)
+    names = _names(arrays, train, test)
+    loaded = Dataset(name, train, test, len(names), names, named="classes" in arrays and train.task != "regression")
     if complete:
-        if found == "classes":
-            check_every_class(loaded)
+        if train.task == "classes":
+            _check_every_class(loaded)
+        if train.task == "regression" and task == AUTO and "classes" not in arrays:
+            log.info("y_train has floats, so the task is a regression (data.task sets another)")
         if unused := [each for each in archive.headers if each not in used]:
             log.info("arrays of %s that are not used: %s", one_line(path), one_line(", ".join(unused)))
     return loaded
 
 
-def check_every_class(dataset: Dataset) -> None:
+def _inputs_of(archive: Archive, part: str) -> dict[str, str]:
+    """Return the inputs of a part, "x_train" or "x_test": name to the name of the array; "" stands for a single input."""
+    if (single := archive.find(part)) is not None:
+        return {"": single}
+    several = {}
+    for own in archive.headers:
+        if own.lower().startswith(f"{part}_"):
+            name = own[len(part) + 1 :]
+            if not name.isidentifier():
+                raise ValueError(f"an input's name, as in {part}_left, in place of {one_line(own, 40)}")
+            several[name] = own
+    return dict(sorted(several.items()))
+
+
+def _read(stored: Mapping[str, NDArray[Any]], names: Mapping[str, str], part: str) -> Any:  # noqa: ANN401  # as Examples.x
+    read = {name: read_input(stored[own], f"{part}_{name}" if name else part) for name, own in names.items()}
+    return read.get("", read)
+
+
+def _check_every_class(dataset: Dataset) -> None:
     """Raise a ValueError if a class has no training example: labels start at 1, or have gaps."""
     missing = np.setdiff1d(np.arange(dataset.num_classes), dataset.train.y)
     if len(missing) == 1 and missing[0] == 0 and not dataset.named:
@@ -85,71 +103,42 @@ def check_every_class(dataset: Dataset) -> None:
         raise ValueError(f"a training example of each class (labels from 0 without gaps), and {found}")
 
 
-def _inputs(archive: Archive, key: str) -> dict[str, str]:
-    """Return the names of the arrays of a part's inputs: of the only one under "x", or of several under their own names."""
-    if (single := archive.find(key)) is not None:
-        return {SINGLE: single}
-    found: dict[str, str] = {}
-    for array in sorted(archive.headers):
-        if not array.lower().startswith(f"{key}_"):
-            continue
-        name = array[len(key) + 1 :]
-        if not name.isidentifier() or keyword.iskeyword(name):
-            raise ValueError(f"the name of an argument in Python after {key}_, not {one_line(name, 40)!r}")
-        if name in found:
-            raise ValueError(f"one array {key}_{name}, not both {one_line(found[name], 40)} and {one_line(array, 40)}")
-        found[name] = array
-    if len(found) == 1:
-        (array,) = found.values()
-        raise ValueError(f"{key} for a single input, or two or more arrays {key}_NAME, not {one_line(array, 40)}")
-    return found
+def _examples(x: Any, arrays: dict[str, NDArray[Any]], key: str, task: str) -> Examples:  # noqa: ANN401  # as Examples.x
+    y = read_labels(arrays[key], key, task)
+    for name, array in x.items() if isinstance(x, dict) else [("", x)]:
+        if len(array) != len(y):
+            part = key.replace("y", "x", 1) + (f"_{name}" if name else "")
+            kind = "images" if is_image(array) else "examples"
+            raise ValueError(f"as many {kind} in {part} as labels in {key}, not {len(array)} and {len(y)}")
+    return Examples(x, y)
 
 
-def _examples(
-    inputs: Mapping[str, str],
-    stored: Mapping[str, NDArray[np.generic]],
-    arrays: Mapping[str, NDArray[np.generic]],
-    part: str,
-    task: TaskKind,
-) -> Examples:
-    key = f"y_{part}"
-    y = as_labels(arrays[key], task, key)
-    x = {}
-    for name, array in inputs.items():
-        where = f"x_{part}" if name == SINGLE else f"x_{part}_{name}"
-        x[name] = as_input(stored[array], where)
-        if len(x[name]) != len(y):
-            raise ValueError(f"as many examples in {where} as labels in {key}, not {len(x[name])} and {len(y)}")
-    return Examples(x[SINGLE] if list(x) == [SINGLE] else x, y)
-
-
-def as_input(array: NDArray[Any], where: str) -> Array:
-    """Return an input in the form of :class:`~fedgates.data.dataset.Examples`.
+def read_input(array: NDArray[Any], key: str) -> NDArray[Any]:
+    """Return an input in the form of :class:`fedgates.data.Examples`.
 
     Raises
     ------
     ValueError
-        It is none; the message, which names the array `where`, continues a line that ends with "expected".
+        It has no numbers, or its channels are first; the message continues a line that ends with "expected".
     """
-    if array.ndim < 2 or array.dtype.kind not in "uif":
-        raise ValueError(f"uint8, other integers or floats [n, ...] of two axes or more in {where}, not {describe(array)}")
-    if array.dtype.kind == "f":
-        found: Array = to_float32(array, where)
-    elif array.dtype == np.uint8:
-        found = np.ascontiguousarray(array[..., None] if array.ndim == 3 else array)
-    else:
-        if array.size and int(array.max()) > np.iinfo(np.int64).max:
-            raise ValueError(f"integers of 64 bits with a sign in {where}, not {array.max()}")
-        found = array.astype(np.int64)
-    if is_image(found):
-        check_channels(where, array)
-    return found
+    if array.dtype.kind not in "biuf" or not array.ndim:
+        raise ValueError(f"integers or floats [n, ...] in {key}, images [n, H, W, C], not {describe(array)}")
+    dtype = np.uint8 if array.dtype == np.uint8 else np.int64 if array.dtype.kind in "iu" else np.float32
+    if array.ndim == 1 or (array.ndim == 3 and dtype == np.uint8):
+        array = array[..., None]
+    converted = np.ascontiguousarray(array, dtype=dtype)
+    if is_image(converted):
+        check_channels(key, array)
+    return converted
 
 
-def _names(arrays: Mapping[str, NDArray[np.generic]], outputs: int) -> tuple[str, ...]:
+def _names(arrays: dict[str, NDArray[Any]], train: Examples, test: Examples) -> tuple[str, ...]:
     names = arrays.get("classes")
+    if train.task == "regression":
+        return ()
     if names is None:
-        return tuple(map(str, range(outputs)))
+        count = train.y.shape[1] if train.task == "multi-label" else max(train.largest_label, test.largest_label) + 1
+        return tuple(map(str, range(count)))
     if names.dtype.kind != "U" or names.ndim != 1 or len(names) > MOST_CLASSES:
         raise ValueError(f"text [number of classes] in classes, not {describe(names)}")
     return tuple(map(str, names))

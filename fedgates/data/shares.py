@@ -7,6 +7,7 @@ import numpy as np
 
 from fedgates.data.dataset import Dataset
 from fedgates.data.partition import Indices, partition
+from fedgates.errors import ConfigError
 from fedgates.util.text import one_line
 
 if TYPE_CHECKING:
@@ -28,7 +29,21 @@ def shares(dataset: Dataset, config: "RunConfig", clients: int) -> list[Indices]
     """
     from fedgates.config import RunConfig  # noqa: PLC0415  # pydantic, which programs that only load a model do not need
 
+    check_strata(dataset, config)
     return _shares(dataset, RunConfig(partition=config.partition, seed=config.data_seed, data=config.data), clients)
+
+
+def check_strata(dataset: Dataset, config: "RunConfig") -> None:
+    """Check that a partition by classes has a class for each example.
+
+    Raises
+    ------
+    ConfigError
+        Examples have several labels each; names `partition`.
+    """
+    task = dataset.train.task
+    if config.partition != "iid" and task in {"multi-label", "positions"}:
+        raise ConfigError("partition", config.partition, f"iid: the task is {task}, without one class for each example")
 
 
 def unheld(dataset: Dataset, parts: list[Indices]) -> list[str]:

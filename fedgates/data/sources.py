@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,17 +13,20 @@ from fedgates.data.dataset import Dataset, Examples, standardise
 from fedgates.data.digits import digits
 from fedgates.data.folders import read_folder
 from fedgates.data.inputs import SINGLE
+from fedgates.data.labels import AUTO
 from fedgates.data.npz import read_npz
 from fedgates.data.public import PUBLIC, public
-from fedgates.data.resize import resized
+from fedgates.data.resizing import resized
 from fedgates.data.synthetic import synthetic
 from fedgates.data.tables import SUFFIXES, read_table
-from fedgates.errors import ClassesError, ConfigError
+from fedgates.errors import ConfigError
 from fedgates.types import InputSpec, Problem
 from fedgates.util.libraries import expect_libraries
 from fedgates.util.text import name_list, one_line
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from fedgates.config import RunConfig
     from fedgates.config.tables import DataTable
 
@@ -38,21 +40,13 @@ def source(config: "RunConfig") -> "RunConfig":
     Two configurations with equal sources load the same data, so it is the key of a cache.
     """
     from fedgates.config import RunConfig  # noqa: PLC0415  # pydantic, which programs that only load a model do not need
-    from fedgates.config.tables import DataTable  # noqa: PLC0415  # as above
 
-    found = config.data
-    is_table = config.dataset.startswith("table:")
-    of_tables = {
-        "label": found.label,
-        "features": found.features,
-        "test_fraction": found.test_fraction,
-        "seed": config.data_seed,
-    }
-    read = {"task": found.task, "standardise": found.standardise, "resize": found.resize}
-    keys = DataTable(**(read | of_tables if is_table else read))
     if config.dataset in SYNTHETIC:
-        return RunConfig(dataset=config.dataset, seed=config.data_seed, synthetic=config.synthetic, data=keys)
-    return RunConfig(dataset=config.dataset, data_dir=config.data_dir, data=keys)
+        return RunConfig(dataset=config.dataset, seed=config.data_seed, synthetic=config.synthetic)
+    used = ("task", "standardise", "label", "features", "test_fraction", "resize")
+    keys = type(config.data)(**{name: getattr(config.data, name) for name in used})
+    seed = config.data_seed if config.dataset.startswith("table:") else 1
+    return RunConfig(dataset=config.dataset, data_dir=config.data_dir, data=keys, seed=seed)
 
 
 def load(config: "RunConfig") -> Dataset:
@@ -63,8 +57,8 @@ def load(config: "RunConfig") -> Dataset:
     config : RunConfig
         Its ``dataset``: ``digits`` (inside the package); ``synthetic-linear`` or ``synthetic-logistic``, drawn as ``data.seed``
         and the ``synthetic-*`` keys say; ``mnist``, ``fashion-mnist``, ``emnist`` (62 classes), ``cifar10`` or ``cifar100``,
-        from ``data-dir`` and downloaded if absent; ``"npz:/abs/file.npz"``, ``"table:/abs/file.csv"`` (or
-        .parquet) or ``"folder:/abs/dir"``;
+        from ``data-dir`` and downloaded if absent; ``"npz:/abs/file.npz"``, ``"folder:/abs/dir"`` or
+        ``"table:/abs/file.csv"``;
         ``"devices:SHAPE:OUTPUT"`` (:func:`fedgates.config.devices_problem`), of which nothing is here.
 
     Returns
@@ -78,43 +72,12 @@ def load(config: "RunConfig") -> Dataset:
         The data set is unknown, absent and cannot be downloaded, or cannot be used.
     """
     expect_libraries()
-    dataset, keys = config.dataset, config.data
-    loaded = _read(config)
-    task = loaded.train.task
-    if keys.task not in ("auto", task):
-        raise ConfigError("data.task", keys.task, f"auto or {task}: the labels of {one_line(dataset)} are of this task")
-    loaded = _prepared(loaded, keys)
-    if devices_problem(dataset) is not None:
-        return loaded
-    if not len(loaded.test):
-        raise ConfigError("dataset", dataset, "at least one test example, and there is none")
-    if loaded.num_classes == 1 and task != "multi-label":  # a network with one output is a regression
-        raise ConfigError("dataset", dataset, "at least two classes, and there is one")
-    return loaded
-
-
-def _prepared(loaded: Dataset, keys: "DataTable") -> Dataset:
-    """Return the data set with images scaled and float inputs standardised, where keys ask for that."""
-    size = image_size(keys.resize)
-    if size is not None:
-        if not len(loaded.train) and any(spec.shape[1:] != size for spec in loaded.problem.inputs if spec.is_image):
-            raise ConfigError("data.resize", keys.resize, "empty, or height and width as in dataset")
-        with _refusing("data.resize", keys.resize):
-            loaded = resized(loaded, size)
-    if keys.standardise:
-        if not len(loaded.train):
-            raise ConfigError("data.standardise", True, "false: the server has no training examples to take the mean of")  # noqa: FBT003
-        if all(spec.dtype != "float32" for spec in loaded.problem.inputs):
-            raise ConfigError("data.standardise", True, "false: no input of the data is float32")  # noqa: FBT003
-        loaded = standardise(loaded)
-    return loaded
-
-
-def _read(config: "RunConfig") -> Dataset:
     dataset = config.dataset
     if dataset == "digits":
         return digits()
     if (problem := devices_problem(dataset)) is not None:
+        if config.data.standardise:
+            raise ConfigError("data.standardise", True, "false: the server has no training examples to measure")  # noqa: FBT003
         return _absent(dataset, problem)
     if dataset in SYNTHETIC:
         return synthetic(config)
@@ -125,15 +88,35 @@ def _read(config: "RunConfig") -> Dataset:
         expected = f"one of {', '.join(DATASETS)}, {OWN_DATASETS}"
         raise ConfigError("dataset", dataset, expected)
     with _refusing("dataset", dataset):
-        return _read_file(kind, folder(path), config)
+        loaded = _read(kind, dataset, folder(path), config.data, task=config.data.task, seed=config.data_seed)
+    if not len(loaded.test):
+        raise ConfigError("dataset", dataset, "at least one test example, and there is none")
+    if loaded.num_classes == 1 and loaded.train.task != "multi-label":  # a network with one output is a regression
+        raise ConfigError("dataset", dataset, "at least two classes, and there is one")
+    return standardise(loaded) if config.data.standardise else loaded
 
 
-def _read_file(kind: str, path: Path, config: "RunConfig") -> Dataset:
-    if kind == "folder":
-        return read_folder(config.dataset, path, size=image_size(config.data.resize))
-    if kind == "table":
-        return read_table(config.dataset, path, config.data, seed=config.data_seed)
-    return read_npz(config.dataset, path, task=config.data.task)
+def _read(
+    kind: str, name: str, path: "Path", keys: "DataTable | None", *, complete: bool = True, task: str, seed: int = 0
+) -> Dataset:
+    """Read data of one's own.
+
+    Raises
+    ------
+    ValueError, OSError
+        The data cannot be used or read.
+    """
+    from fedgates.config.tables import DataTable  # noqa: PLC0415  # pydantic, which programs that only load a model do not need
+
+    keys = keys or DataTable()
+    match kind:
+        case "table":
+            return read_table(name, path, keys, complete=complete, task=task, seed=seed)
+        case "folder":
+            if task not in {AUTO, "classes"}:
+                raise ValueError(f"data.task to be auto or classes for an image folder, not {task}")
+            return read_folder(name, path, complete=complete, size=image_size(keys.resize))
+    return resized(read_npz(name, path, complete=complete, task=task), image_size(keys.resize))
 
 
 def _absent(name: str, problem: Problem) -> Dataset:
@@ -162,12 +145,13 @@ def own(path: str, problem: Problem, keys: "DataTable | None" = None) -> Dataset
     Parameters
     ----------
     path : str
-        An ``.npz`` file, a table or an image folder, absolute or under ``~``. A folder needs one class folder for each class,
+        An ``.npz``, ``.csv`` or ``.parquet`` file or an image folder, absolute or under ``~``. A folder needs one class folder
+        for each class,
         empty where the device has no image of it: a class folder's place among its siblings is the label.
     problem : Problem
         The problem of the run, which the data must fit.
     keys : DataTable, optional
-        The keys ``data.*`` of the run; their defaults without.
+        The columns of a table, and the size of images, in the run's config; by default the keys' defaults.
 
     Returns
     -------
@@ -179,17 +163,21 @@ def own(path: str, problem: Problem, keys: "DataTable | None" = None) -> Dataset
     ConfigError
         The data is absent, cannot be used, or does not fit the run.
     """
-    from fedgates.config.tables import DataTable  # noqa: PLC0415  # as in source
-
     place = folder(path)
     if not place.is_absolute():
         raise ConfigError("data-path", path, "an absolute path, or one under ~ (the app's working directory is not yours)")
     with _refusing("data-path", path):
-        loaded, kind = _read_own(path, place, problem, keys or DataTable())
+        is_folder = place.is_dir()
+        kind = "folder" if is_folder else "table" if place.suffix.lower() in SUFFIXES else "npz"
+        loaded = _read(kind, path, place, keys, complete=False, task=problem.task)
     found, classes = len(loaded.class_names), 0 if problem.task == "regression" else problem.outputs
     if loaded.named and classes and found != classes:  # one missing, and all labels after it would be another class's
-        expected = f"{classes} {kind}, not {found}: {name_list(loaded.class_names)}"
-        raise ClassesError("data-path", path, expected, loaded.class_names)
+        of = {
+            "folder": "class folders in train/, empty where there is no image",
+            "table": "classes in data.label",
+            "npz": "names in classes",
+        }
+        raise ConfigError("data-path", path, f"{classes} {of[kind]}, not {found}: {name_list(loaded.class_names)}")
     if misfit := _misfit(loaded.problem, problem):
         raise ConfigError("data-path", path, misfit)
     # the labels of a file may leave the last classes out
@@ -197,21 +185,6 @@ def own(path: str, problem: Problem, keys: "DataTable | None" = None) -> Dataset
     with _refusing("data-path", path):
         fitting = Dataset(path, loaded.train, loaded.test, classes, names, named=loaded.named)
         return standardise(fitting, problem.inputs)
-
-
-def _read_own(path: str, place: Path, problem: Problem, keys: "DataTable") -> tuple[Dataset, str]:
-    """Return a device's data, and what names its classes, for a message."""
-    size = image_size(keys.resize)
-    if place.is_dir():
-        loaded = read_folder(path, place, complete=False, size=size)
-        return loaded, "class folders in train/, empty where there is no image"
-    if place.suffix.lower() in SUFFIXES:
-        kind = "labels in the column of data.label, or integers from 0 where some are missing"
-        return read_table(path, place, keys, problem=problem), kind
-    loaded = read_npz(path, place, complete=False, task=keys.task)
-    return resized(loaded, size) if size and any(
-        spec.is_image for spec in loaded.problem.inputs
-    ) else loaded, "names in classes"
 
 
 def _misfit(own: Problem, wanted: Problem) -> str:

@@ -26,7 +26,7 @@ from fedgates.wire import VersionedState
 from fedgates.wire.header import RELAY, peek
 
 _MEGABYTE = 1_000_000
-EVALUATED = ("accuracy", "loss", "own_class_accuracy", "not_finite")
+EVALUATED = ("accuracy", "f1", "loss", "own_class_accuracy", "not_finite")
 """Metrics of a client's evaluation."""
 
 
@@ -136,7 +136,7 @@ class Client:
         -------
         Reply
             With ``loss`` and, with classes, ``accuracy`` and ``own_class_accuracy``: that of predictions limited to the classes
-            of the client's training examples.
+            of the client's training examples. With the metrics of `metric` that are finite.
 
         Raises
         ------
@@ -157,7 +157,8 @@ class Client:
             if self._personal:
                 self._train_head(state, self._task(state.server_round))
             metrics = self.method.evaluate(state.state, task)
-        return Reply(request.node, num_examples=len(y), metrics={k: metrics[k] for k in EVALUATED if k in metrics})
+        own = {name: metrics[name] for name in self.method.metric_names if abs(metrics.get(name, np.nan)) <= MAX_METRIC}
+        return Reply(request.node, num_examples=len(y), metrics={k: metrics[k] for k in EVALUATED if k in metrics} | own)
 
     def measure(self, request: Request) -> Reply:
         """Run the network under a state over the client's training examples, and return coded sums.

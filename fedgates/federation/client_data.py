@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from fedgates import data
 from fedgates.config import RunConfig
+from fedgates.config.tables import DataTable
 from fedgates.errors import ConfigError
 from fedgates.types import Problem
 
@@ -35,10 +36,16 @@ def device_data(path: str, problem: Problem, config: RunConfig) -> ClientData:
     ConfigError
         The data is absent, cannot be read, or does not fit the problem.
     """
-    own = _own_data(path, problem, config.data)
+    own = _own_data(path, problem, _own_keys(config))
     mine = np.arange(len(own.train))[: config.data.samples_per_client or None]
     found = _split(own.train, mine, config) if not len(own.test) else ClientData(own.train.take(mine), own.test)
     return replace(found, class_names=own.class_names) if own.named else found
+
+
+def _own_keys(config: RunConfig) -> DataTable:
+    """Return the keys that reading a device's own data depends on; the others are at their default, for the cache."""
+    keys = config.data
+    return DataTable(label=keys.label, features=keys.features, resize=keys.resize)
 
 
 def partition_data(config: RunConfig, partition_id: int, num_partitions: int) -> ClientData:

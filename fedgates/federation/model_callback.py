@@ -129,9 +129,9 @@ def _facts(server: Server[Any], dataset: Dataset, last: Mapping[str, Any]) -> mo
 
 
 def _class_names(server: Server[Any], dataset: Dataset) -> tuple[str, ...]:
-    """Return the names of classes: those of the server's data, or those of devices where its own are only numbers."""
-    of_devices = server.membership.class_names
-    return dataset.class_names if dataset.named or len(of_devices) != len(dataset.class_names) else of_devices
+    """Return the names of classes: those that devices have introduced where the server has no data of its own."""
+    introduced = server.membership.class_names
+    return introduced if not len(dataset.train) and len(introduced) == dataset.num_classes else dataset.class_names
 
 
 def _write_predictions(server: Server[Any], dataset: Dataset, run: RunFolder) -> None:
@@ -162,7 +162,7 @@ def _write_predictions(server: Server[Any], dataset: Dataset, run: RunFolder) ->
         }
         for i in (*right, *wrong)
     ]
-    predictions = {"classes": list(_class_names(server, dataset)), "samples": samples}
+    predictions = {"classes": list(dataset.class_names), "samples": samples}
     write_atomically(run.path / PREDICTIONS, (json.dumps(predictions) + "\n").encode())
 
 

@@ -13,7 +13,7 @@ from fedgates.config import RunConfig
 from fedgates.errors import WireError
 from fedgates.federation.messages import Kind, Reply, Request
 from fedgates.runs.record import Evaluation, RoundRecord
-from fedgates.types import Problem, Update
+from fedgates.types import MAX_METRIC, Problem, Update
 from fedgates.util.robust import capped, middle
 from fedgates.wire import AcceptedUpdate, VersionedState, describe
 from fedgates.wire.broadcast import Broadcast
@@ -121,13 +121,26 @@ class RoundTrip:
         examples = capped([update.num_examples for update, _ in found], server.max_examples)
         return [(replace(update, num_examples=n), payload) for (update, payload), n in zip(found, examples, strict=True)]
 
-    def evaluations(self, replies: Iterable[Reply], *, classes: bool) -> Iterator[tuple[int, Evaluation]]:
-        """Yield the name of each client whose evaluation is well-formed, with its number of examples and its metrics."""
+    def evaluations(
+        self, replies: Iterable[Reply], *, classes: bool, own: Collection[str] = ()
+    ) -> Iterator[tuple[int, Evaluation]]:
+        """Yield the name of each client whose evaluation is well-formed, with its number of examples and its metrics.
+
+        Parameters
+        ----------
+        replies : iterable of Reply
+            As they arrive.
+        classes : bool
+            Whether an evaluation has an accuracy.
+        own : collection of str
+            Names of the metrics that `metric` adds, which an evaluation may have.
+        """
+        own_loss = bool(self._config.loss)
         for client, reply in self._first_replies(replies):
             try:
                 if reply.failure or reply.malformed:
                     raise WireError(reply.failure or reply.malformed)  # noqa: TRY301
-                metrics = _evaluation_metrics(reply.metrics, classes=classes)
+                metrics = _evaluation_metrics(reply.metrics, classes=classes, own=own, own_loss=own_loss)
             except WireError as error:
                 self._record.fail_evaluation(client, str(error))
                 continue
@@ -177,23 +190,31 @@ def _description(reply: Reply) -> str:
         return "unreadable"
 
 
-def _evaluation_metrics(metrics: Mapping[str, float], *, classes: bool) -> dict[str, float]:
-    """Return ``loss`` of at least 0 and shares in 0 to 1: with `classes` ``accuracy``, and others if they are there.
+def _evaluation_metrics(
+    metrics: Mapping[str, float], *, classes: bool, own: Collection[str] = (), own_loss: bool = False
+) -> dict[str, float]:
+    """Return ``loss`` and shares in 0 to 1: with `classes` ``accuracy``, and others if they are there; and those of `own`.
 
     Raises
     ------
     WireError
-        Loss or accuracy is missing, or one is out of range.
+        Loss or accuracy is missing, or one is out of range: a loss is at least 0, unless it is the user's `own_loss`; neither
+        that nor a metric in `own` is beyond 1e9.
     """
-    loss = metrics.get("loss", -1.0)
+    loss = metrics.get("loss", np.nan)
     shares = {"accuracy": metrics.get("accuracy", -1.0)} if classes else {}
-    if classes and "own_class_accuracy" in metrics:  # a client of an older version does not measure it
-        shares["own_class_accuracy"] = metrics["own_class_accuracy"]
+    shares |= {name: metrics[name] for name in ("own_class_accuracy", "f1") if classes and name in metrics}
     if "not_finite" in metrics:
         shares["not_finite"] = metrics["not_finite"]
     for name, share in shares.items():
         if not 0 <= share <= 1:
             raise WireError(f"{name} = {share!r}, expected a number from 0 to 1")
-    if loss < 0:
+    others = {name: metrics[name] for name in own if name in metrics}
+    if own_loss:
+        others["loss"] = loss
+    elif not loss >= 0:
         raise WireError(f"loss = {loss!r}, expected a number of at least 0")
-    return {**shares, "loss": loss}
+    for name, value in others.items():
+        if not abs(value) <= MAX_METRIC:
+            raise WireError(f"{name} = {value!r}, expected a number from {-MAX_METRIC:g} to {MAX_METRIC:g}")
+    return {**shares, "loss": loss, **others}

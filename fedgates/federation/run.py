@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from fedgates import data, models, trackers
 from fedgates.config import RunConfig, as_pair, changed, to_dict
 from fedgates.errors import ConfigError, DivergenceError, NetworkError, QuorumError, StorageError
@@ -27,6 +29,7 @@ from fedgates.federation.server import Server
 from fedgates.methods.masks import MaskMethod
 from fedgates.methods.randomized_response import epsilon
 from fedgates.methods.registry import AnyMethod, Methods, build, configure
+from fedgates.methods.training import Inputs
 from fedgates.nn.network import Network
 from fedgates.report.callback import ReportCallback
 from fedgates.runs import checkpoint
@@ -40,6 +43,8 @@ from fedgates.util.text import name_list, one_line
 log = logging.getLogger("fedgates")
 REFUSALS = (ConfigError, NetworkError, QuorumError, DivergenceError, StorageError)
 """Errors that end a run with one line; a traceback would bury it."""
+_TRIED = 2
+"""Number of examples on which a network is tried."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """Errors of writing that a user can mend, whichever file they are about; Python names none in that of a full disk."""
 
@@ -86,8 +91,16 @@ def prepare(raw: Mapping[str, Value], methods: Methods | None, count_clients: Ca
     else:
         refuse_dropout(config)
     setup = Setup(build(method, config, dataset.problem), dataset, num_clients)
-    models.check(config.model, dataset.problem, seed=config.seed)
+    models.check(config.model, dataset.problem, seed=config.seed, examples=_first_examples(dataset))
     return setup
+
+
+def _first_examples(dataset: data.Dataset) -> Inputs | None:
+    """Return two training examples as a network gets them; None without so many."""
+    if len(dataset.train) < _TRIED:
+        return None
+    found: Inputs = data.normalise(data.to_tensors(dataset.train.take(np.arange(_TRIED)), "cpu")[0])
+    return found
 
 
 def check_measured(config: RunConfig, dataset: data.Dataset) -> None:

@@ -19,7 +19,7 @@ from fedgates.methods.training import Inputs, Task, predict, seeded_rng
 from fedgates.methods.trimming import dropped_of
 from fedgates.models.probe import random_inputs
 from fedgates.runs.record import LARGEST_LOSS, RoundRecord
-from fedgates.types import Problem
+from fedgates.types import MAX_METRIC, Problem
 from fedgates.util.robust import capped
 from fedgates.wire import VersionedState
 from fedgates.wire.broadcast import Broadcast
@@ -152,7 +152,8 @@ class Server(Generic[S]):
         """
         if self._round_trip is None:
             return {}
-        evaluations = dict(self._round_trip.evaluations(replies, classes=self.problem.num_classes > 0))
+        own, classes = self.method.metric_names, self.problem.task != "regression"
+        evaluations = dict(self._round_trip.evaluations(replies, classes=classes, own=own))
         examples = capped([n for n, _ in evaluations.values()], self.config.server.max_examples)
         results = [(n, metrics) for n, (_, metrics) in zip(examples, evaluations.values(), strict=True)]
         self.record.evaluations, self._round_trip = dict(zip(evaluations, results, strict=True)), None
@@ -164,7 +165,8 @@ class Server(Generic[S]):
             self.withdraw(f"on {overflows} of {len(results)} clients its predictions are not finite")
             return {}
         for name in dict.fromkeys(name for _, metrics in results for name in metrics):
-            values = [(n, min(metrics[name], LARGEST_LOSS)) for n, metrics in results if name in metrics]
+            bound = MAX_METRIC if name in own else LARGEST_LOSS
+            values = [(n, max(-bound, min(metrics[name], bound))) for n, metrics in results if name in metrics]
             total = sum(n for n, _ in values)
             means[f"client_{name}"] = math.fsum(n * value for n, value in values) / total
             means[f"client_{name}_macro"] = math.fsum(value for _, value in values) / len(values)

@@ -12,11 +12,14 @@ from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor, inference_mode, nn
 
 from fedgates.config import MaskConfig, RunConfig
+from fedgates.methods.losses import evaluated_loss
 from fedgates.methods.metrics import MaskCounts, consensus, support_scores
-from fedgates.methods.training import Inputs, Task, predict, score
+from fedgates.methods.own_metric import own_metrics
+from fedgates.methods.training import Inputs, Task, all_outputs, score
+from fedgates.models.outputs import as_predictions
 from fedgates.nn.network import Network
 from fedgates.nn.roles import Patterns, Role, roles_of
 from fedgates.types import State, Update, UpdateKind
@@ -72,6 +75,8 @@ class Method(ABC, Generic[Cfg, S]):
         both must hold, such as frozen weights, sets another.
     support : numpy.ndarray, optional
         Which weights are truly nonzero, bool ``[d]``, where the data set knows it. Set on the server.
+    metric_names : tuple of str
+        Names of the metrics that `metric` adds; set by :func:`fedgates.methods.registry.build`.
     """
 
     Config: ClassVar[type[RunConfig]] = RunConfig
@@ -82,6 +87,7 @@ class Method(ABC, Generic[Cfg, S]):
         self.network = network
         self.digest = network.digest()
         self.support: NDArray[np.bool_] | None = None
+        self.metric_names: tuple[str, ...] = ()
 
     @classmethod
     def roles(cls, config: RunConfig, module: nn.Module) -> dict[str, Role]:
@@ -175,10 +181,17 @@ class Method(ABC, Generic[Cfg, S]):
     def score(self, weights: Tensor, x: Inputs, y: Tensor, own_classes: Sequence[int] = ()) -> dict[str, float]:
         """Return accuracy (or r2) and loss of the network with weights ``[d]``, which it holds afterwards.
 
-        With `own_classes` also ``own_class_accuracy`` (:func:`fedgates.methods.training.score`).
+        With `own_classes` also ``own_class_accuracy`` (:func:`fedgates.methods.training.score`). With a `loss` of the user's
+        own the loss is that of all outputs at once; the metrics of `metric` are added.
         """
         self.network.weights.copy_(weights)
-        return score(predict(self.network, x, self.config.precision), y, own_classes)
+        with inference_mode():
+            output = all_outputs(self.network, x, self.config.precision)
+            predictions = as_predictions(output, self.network.task)
+            metrics = score(predictions, y, own_classes)
+            if self.config.loss:
+                metrics["loss"] = evaluated_loss(self.config, output, y)
+            return metrics | own_metrics(self.config, predictions, y)
 
     @cached_property
     def codec(self) -> Codec:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedgates.config import RunConfig
-from fedgates.methods.training import Task, backward, batches
+from fedgates.methods.training import Task, batches, train_backward
 from fedgates.nn.network import Network
 from fedgates.nn.optimizers import Adam
 
@@ -36,14 +36,14 @@ def train_head(network: Network, weights: Tensor, kept: NDArray[np.float32] | No
     task : Task
         The client's own training examples.
     config : RunConfig
-        `personal-epochs`, `batch-size`, `precision` and `seed`.
+        `personal-epochs`, `batch-size`, `precision`, `loss`, `data.augment` and `seed`.
     """
     network.weights.copy_(weights)
     network.head.values.copy_(_head(network, kept))
     optimizer = Adam(network.head.values, network.head.gradient, learning_rate=LEARNING_RATE)
     with network.only_head():
         for batch in batches(task, config, config.personal_epochs, "personal batches"):
-            backward(network, task, batch, config.precision)
+            train_backward(network, task, batch, config)
             optimizer.step()
 
 

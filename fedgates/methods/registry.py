@@ -12,7 +12,10 @@ from fedgates import models
 from fedgates.config import DEFAULT_STRATEGY, UPLINKS, MaskConfig, RunConfig, flatten, is_reference, parse, to_dict
 from fedgates.config.suggestions import did_you_mean
 from fedgates.errors import ConfigError, NetworkError
+from fedgates.methods.augmentation import check_augmentation
 from fedgates.methods.base import Method
+from fedgates.methods.losses import check_loss
+from fedgates.methods.own_metric import check_metric
 from fedgates.models.batch_norm import drop_running_statistics
 from fedgates.models.pretrained import load_weights
 from fedgates.nn.network import Network
@@ -125,6 +128,8 @@ def configure(raw: Mapping[str, Value], own: Methods | None = None) -> tuple[typ
 
 _OF_VALUES = ("wire.value-type", "server.max-norm", "gates.sent-learning-rate", "gates.sent-start")
 """Keys of values that are sent."""
+_OF_PRIORS = ("logit-adjustment", "coupled-masks.class-prior")
+"""Keys of logit adjustment."""
 
 
 def _expect_used(config: RunConfig) -> None:
@@ -144,6 +149,8 @@ def _expect_used(config: RunConfig) -> None:
         useless["gates.initial-theta"] = "gates on random weights start at 0.5 (gates.frozen)"
     if not config.weights and not given:
         useless["fresh"] = "all parameters are fresh without weights and without gates.frozen = given"
+    if config.loss:
+        useless |= {name: "a loss of one's own gets the logits as they are" for name in _OF_PRIORS if name in values}
     for name, why in useless.items():
         if values[name] != defaults[name]:
             raise ConfigError(name, values[name], f"{defaults[name]!r}: {why}")
@@ -159,6 +166,9 @@ def build(method: type[AnyMethod], config: RunConfig, problem: Problem) -> AnyMe
     """
     if config.logit_adjustment and not problem.num_classes:
         raise ConfigError("logit-adjustment", config.logit_adjustment, f"0: the task is {problem.task}, not classes")
+    check_augmentation(config, problem)
+    check_loss(config, problem)
+    metric_names = check_metric(config, problem)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     size = models.count(config.model, problem)
     if size is not None:  # before it takes any memory
@@ -173,7 +183,7 @@ def build(method: type[AnyMethod], config: RunConfig, problem: Problem) -> AnyMe
     network = Network(module, device, roles=roles, task=problem.task)
     _expect_size(network.size, method, config)
     try:
-        return method(config, network)
+        built = method(config, network)
     except (ConfigError, NetworkError):
         raise
     except Exception as error:  # the user's code may raise anything, and may leave out a rule
@@ -181,6 +191,8 @@ def build(method: type[AnyMethod], config: RunConfig, problem: Problem) -> AnyMe
             raise
         expected = f"a class that is built from (config, network); {error_line(error)}"
         raise ConfigError("strategy", config.strategy, expected) from error
+    built.metric_names = metric_names
+    return built
 
 
 def _expect_size(size: int, method: type[AnyMethod], config: RunConfig) -> None:

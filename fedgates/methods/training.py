@@ -10,16 +10,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from fedgates.config import MaskConfig, RunConfig
 from fedgates.data import normalise
 from fedgates.data.dataset import IGNORED
 from fedgates.data.inputs import count, mapped, take
+from fedgates.methods.augmentation import augmented
+from fedgates.methods.losses import Loss, loss_function, loss_of
+from fedgates.models.outputs import as_predictions
 from fedgates.nn.network import Network
 from fedgates.nn.optimizers import Adam
 from fedgates.rng import generator
-from fedgates.types import TaskKind
 
 _EVALUATION_BATCH = 500
 Inputs = Tensor | Mapping[str, Tensor]
@@ -93,7 +94,7 @@ def train_epochs(
     task : Task
         The examples.
     config : RunConfig
-        `local-epochs`, `batch-size`, `precision`, `logit-adjustment` and `seed`.
+        `local-epochs`, `batch-size`, `precision`, `logit-adjustment`, `loss`, `data.augment` and `seed`.
     optimizer : Optimizer
         Takes a step after each backward pass.
     before_forward : callable, optional
@@ -114,7 +115,7 @@ def train_epochs(
     for batch in batches(task, config):
         if before_forward:
             before_forward()
-        losses.append(backward(network, task, batch, config.precision, config.class_prior))
+        losses.append(train_backward(network, task, batch, config, config.class_prior))
         if after_backward:
             after_backward()
         optimizer.step()
@@ -125,14 +126,29 @@ def train_epochs(
     return float(torch.stack(losses).mean())
 
 
-def backward(network: Network, task: Task, batch: Tensor, precision: str, class_prior: float = 0.0) -> Tensor:
+def train_backward(network: Network, task: Task, batch: Tensor, config: RunConfig, class_prior: float = 0.0) -> Tensor:
+    """Run :func:`backward` with a run's `precision`, `loss` and `data.augment`."""
+    loss, augment = loss_function(config), config.data.augment
+    return backward(network, task, batch, config.precision, class_prior, loss=loss, augment=augment)
+
+
+def backward(
+    network: Network,
+    task: Task,
+    batch: Tensor,
+    precision: str,
+    class_prior: float = 0.0,
+    *,
+    loss: Loss = loss_of,
+    augment: str = "",
+) -> Tensor:
     """Compute the loss of one batch with the network's present weights, and its gradient in ``network.gradient``.
 
     The gradients of what is sent as values and of what is personal go to ``network.tail.gradient`` and
     ``network.head.gradient``.
 
-    The loss is :func:`loss_of`. With a `class_prior` above 0 the logits of classes are adjusted to the client's own classes
-    (:func:`log_prior`).
+    Images are changed as `augment` says (:func:`fedgates.methods.augmentation.augmented`). With a `class_prior` above 0 the
+    logits of classes are adjusted to the client's own classes (:func:`log_prior`).
 
     Returns
     -------
@@ -142,33 +158,13 @@ def backward(network: Network, task: Task, batch: Tensor, precision: str, class_
     network.zero_gradients()
     network.train()
     with autocast(network.device, precision):
-        output = network(prepared(take(task.x, batch), precision)).float()
+        output = network(prepared(augmented(take(task.x, batch), augment), precision)).float()
     y = task.y[batch]
     if class_prior and network.task == "classes":
         output = output + task.log_prior(output.shape[1], class_prior)
-    loss = loss_of(output, y)
-    loss.backward()  # type: ignore[no-untyped-call]
-    return loss.detach()
-
-
-def loss_of(output: Tensor, y: Tensor) -> Tensor:
-    """Return the mean loss of outputs, by the kind of labels.
-
-    Parameters
-    ----------
-    output : Tensor
-        ``[n, outputs]``, or ``[n, classes, *positions]``.
-    y : Tensor
-        As of :class:`fedgates.data.Examples`. Float32 targets: mean squared error. Uint8 labels: binary cross-entropy of
-        logits. Int64 labels: cross-entropy of logits, of positions without those labelled -100; 0 where all are.
-    """
-    if y.is_floating_point():
-        return F.mse_loss(output.reshape(y.shape), y)
-    if y.dtype == torch.uint8:
-        return F.binary_cross_entropy_with_logits(output, y.float())
-    if y.ndim > 1 and bool((y == IGNORED).all()):
-        return output.sum() * 0
-    return F.cross_entropy(output, y, ignore_index=IGNORED)
+    found = loss(output, y)
+    found.backward()  # type: ignore[no-untyped-call]
+    return found.detach()
 
 
 def log_prior(labels: Tensor, classes: int, pseudo_count: float) -> Tensor:
@@ -215,18 +211,17 @@ def predict(network: Network, x: Inputs, precision: str = "float32") -> Tensor:
         Float32, in the order of `x`: probabilities of classes ``[n, classes, *positions]``, probabilities of labels
         ``[n, labels]``, or the numbers ``[n, outputs]`` of a regression.
     """
+    return as_predictions(all_outputs(network, x, precision), network.task)
+
+
+@torch.inference_mode()
+def all_outputs(network: Network, x: Inputs, precision: str = "float32") -> Tensor:
+    """Return the outputs of :func:`outputs_of` in the order of the examples, float32 ``[n, outputs, *positions]``."""
     parts = list(outputs_of(network, x, precision))
     output = torch.empty(count(x), *parts[0][1].shape[1:], device=network.device)
     for indices, part in parts:
         output[indices] = part
-    return as_predictions(output, network.task)
-
-
-def as_predictions(output: Tensor, task: TaskKind) -> Tensor:
-    """Return the predictions that a network's outputs stand for: probabilities of logits, or numbers as they are."""
-    if task == "regression":
-        return output
-    return output.sigmoid() if task == "multi-label" else F.softmax(output, dim=1)
+    return output
 
 
 def outputs_of(network: Network, x: Inputs, precision: str = "float32") -> Iterator[tuple[Tensor, Tensor]]:

@@ -13,7 +13,7 @@ from fedgates.errors import DIVERGED
 from fedgates.methods.base import Method, Spec
 from fedgates.methods.inertia import inertia
 from fedgates.methods.metrics import MaskCounts
-from fedgates.methods.training import Task, train_epochs
+from fedgates.methods.training import Task, predict, score, train_epochs
 from fedgates.methods.trimming import trimmed_mean
 from fedgates.nn.network import Network
 from fedgates.nn.optimizers import SGD
@@ -87,7 +87,8 @@ class WeightMethod(Method[WeightCfg, Weights], Generic[WeightCfg]):
         """Return the present network's ``accuracy`` on the client's held-out examples; empty without any, or classes."""
         if task.held_out is None:
             return {}
-        metrics = self.score(self.network.weights, *task.held_out)
+        x, y = task.held_out
+        metrics = score(predict(self.network, x, self.config.precision), y)
         return {"accuracy": metrics["accuracy"]} if "accuracy" in metrics else {}
 
 

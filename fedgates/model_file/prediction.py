@@ -1,5 +1,6 @@
-"""Images from files, and a model's predictions for examples of any kind."""
+"""Images and other examples from files, and a model's predictions for them."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,43 +12,43 @@ import torch
 from numpy.typing import NDArray
 
 from fedgates.data.archive import Archive
-from fedgates.data.inputs import SINGLE, take
+from fedgates.data.inputs import mapped, take
+from fedgates.data.npz import read_input
 from fedgates.data.pictures import SUFFIXES, PictureError, decode, list_pictures, read_header
-from fedgates.model_file import Facts, Model
-from fedgates.model_file.rows import ExampleError, Rows
+from fedgates.data.tensors import channels_first
+from fedgates.model_file import Model
+from fedgates.models.outputs import as_predictions
+from fedgates.models.probe import run
 from fedgates.models.shapes import Shape
-from fedgates.types import Problem
+from fedgates.types import InputSpec, Problem, TaskKind
 from fedgates.util.text import one_line
 
 _BATCH, _MOST_VALUES = 256, 1 << 24
 """Number of images that are predicted together, and of values in them."""
+_LIKELY = 0.5
+"""Probability above which a label of several is predicted."""
 _LONGEST_SIDE, _MOST_PIXELS = 20_000, 1 << 26
 """Largest image that is scaled; without scaling, only an image of the model's size is decoded."""
 _SCALED = f"at most {_MOST_PIXELS:,} pixels, and {_LONGEST_SIDE:,} in a row or a column, to be scaled"
 
 
-class ImageError(ExampleError):
+class ImageError(ValueError):
     """Images are missing or do not fit the model; the message says what is expected."""
 
 
 @dataclass(frozen=True)
 class Images:
-    """Images in the form of a model's input."""
+    """Images, or other examples, in the form of a model's inputs."""
 
     names: Sequence[str]
-    pixels: NDArray[np.uint8]
-    """Shape ``[n, C, H, W]``."""
+    pixels: Any
+    """Array ``[n, C, H, W]`` of images, ``[n, *shape]`` of other inputs, or arrays by name of several."""
     passed_over: int = 0
     """Number of files in the folder without an image suffix."""
     left_out: Sequence[str] = ()
     """For each skipped image in the folder the reason, one line."""
     num_transparent: int = 0
     """Number of images that are transparent in parts, and so drawn over white."""
-
-    @property
-    def inputs(self) -> Mapping[str, NDArray[np.uint8]]:
-        """The pixels as the only input."""
-        return {SINGLE: self.pixels}
 
 
 def read_images(path: Path, problem: Problem, *, resize: bool = False) -> Images:
@@ -56,7 +57,8 @@ def read_images(path: Path, problem: Problem, *, resize: bool = False) -> Images
     Parameters
     ----------
     path : Path
-        Images are read as in training (:mod:`fedgates.data.pictures`), and converted to the model's number of channels, grey or
+        For inputs that are no images an npz file with ``x`` or ``x_test``, or ``x_NAME`` or ``x_test_NAME`` of several. Images
+        are read as in training (:mod:`fedgates.data.pictures`), and converted to the model's number of channels, grey or
         colour. In a folder, hidden files and files without an image suffix are ignored, and images that cannot be used are
         skipped. In an npz file, ``x`` or ``x_test`` is uint8 ``[n, H, W]`` or ``[n, H, W, C]``.
     problem : Problem
@@ -69,15 +71,15 @@ def read_images(path: Path, problem: Problem, *, resize: bool = False) -> Images
     ImageError
         No image can be used.
     """
-    shape = _image_shape(problem)
     try:
         files, others = list_pictures(path) if path.is_dir() else (None, 0)
         if files is None and path.exists() and not path.is_file():  # reading a pipe would block
             raise ImageError(f"{path}: expected an image, or a folder of them")
         if files is None and path.suffix.lower() == ".npz":
-            return _from_npz(path, shape)
+            return _from_npz(path, problem)
     except OSError as error:
         raise ImageError(f"{path}: expected an image, or a folder of them ({error.strerror})") from error
+    shape = _image_shape(problem)
     if files is None:
         pixels, transparent = _image(path, shape, resize=resize)
         return Images([path.name], pixels[None], num_transparent=int(transparent))
@@ -97,14 +99,10 @@ def read_images(path: Path, problem: Problem, *, resize: bool = False) -> Images
     return Images(list(usable), np.stack(list(usable.values())), others, left_out, num_transparent)
 
 
-def takes_images(problem: Problem) -> bool:
-    """Whether a model's only input is a uint8 image, and so may be a picture."""
-    return len(problem.inputs) == 1 and problem.inputs[0].is_image and problem.inputs[0].dtype == "uint8"
-
-
 def _image_shape(problem: Problem) -> Shape:
-    if not takes_images(problem):
-        raise ImageError("the model's inputs are not images")
+    if len(problem.inputs) > 1 or not problem.inputs[0].is_image:
+        kinds = ", ".join(f"{spec.name}: {spec.kind}" for spec in problem.inputs)
+        raise ImageError(f"expected an .npz file with the model's inputs, which are not images ({kinds})")
     channels, height, width = problem.inputs[0].shape
     return channels, height, width
 
@@ -128,71 +126,89 @@ def _image(file: Path, shape: Shape, *, resize: bool) -> tuple[NDArray[np.uint8]
     return pixels.transpose(2, 0, 1), transparent
 
 
-def _from_npz(path: Path, shape: Shape) -> Images:
-    channels, height, width = shape
+def _from_npz(path: Path, problem: Problem) -> Images:
+    """Return the examples of an npz file: an array x or x_test, or for several inputs x_NAME or x_test_NAME of each."""
     try:
         archive = Archive(path)
-        name = archive.find("x") or archive.find("x_test")
+        names = {spec.name: _array_of(archive, problem, spec) for spec in problem.inputs}
     except ValueError as error:
         raise ImageError(f"{path}: expected {error}") from error
-    if name is None:
-        raise ImageError(f"{path}: expected an array x or x_test in the file, which has {archive.contents}")
-    header = archive.headers[name]
-    full = (*header.shape, 1) if len(header.shape) == 3 else header.shape
-    if header.dtype != np.uint8 or len(full) != 4 or full[1:] != (height, width, channels) or not full[0]:
-        raise ImageError(f"{path}: {name} is {header}, expected uint8 [n, {height}, {width}, {channels}]")
+    counts = {spec.name: _expect_input(path, archive, names[spec.name], spec) for spec in problem.inputs}
+    if len(set(counts.values())) > 1:
+        raise ImageError(f"{path}: expected as many examples of each input, not {counts}")
     try:
-        x = archive.read([name])[name].reshape(full).astype(np.uint8, copy=False)
+        stored = archive.read(names.values())
     except ValueError as error:
         raise ImageError(f"{path}: expected {error}") from error
-    return Images([f"{name}[{i}]" for i in range(len(x))], np.ascontiguousarray(x.transpose(0, 3, 1, 2)))
+    arrays = {name: channels_first(read_input(stored[own], own)) for name, own in names.items()}
+    first = problem.inputs[0].name
+    return Images([f"{names[first]}[{i}]" for i in range(counts[first])], arrays if len(arrays) > 1 else arrays[first])
 
 
-def predictions(model: Model, examples: Images | Rows, top: int) -> list[dict[str, Any]]:
-    """Return the model's prediction for each example.
+def _array_of(archive: Archive, problem: Problem, spec: InputSpec) -> str:
+    """Return the name in the file of the array of an input."""
+    if len(problem.inputs) == 1:
+        wanted, found = "x or x_test", archive.find("x") or archive.find("x_test")
+    else:
+        wanted = f"x_{spec.name} or x_test_{spec.name}"
+        found = next((name for name in wanted.split(" or ") if name in archive.headers), None)
+    if found is None:
+        raise ValueError(f"an array {wanted} in the file, which has {archive.contents}")
+    return found
 
-    Returns
-    -------
-    list of dict
-        Each has the name of an ``image`` or ``example`` and: of classes, the `top` most probable ``labels`` with their
-        probabilities; of several labels, those that are on; of positions, the ``positions``, a nested list of classes; of a
-        regression, its ``value``, or ``values`` if there are several.
-    """
-    kind = "image" if isinstance(examples, Images) else "example"
-    tensors = {name: torch.from_numpy(array.copy()) for name, array in examples.inputs.items()}
-    values = sum(math.prod(each.shape[1:]) for each in tensors.values())
-    batch = min(_BATCH, max(1, _MOST_VALUES // values))
+
+def _expect_input(path: Path, archive: Archive, name: str, spec: InputSpec) -> int:
+    """Check the header of an input's array, and return its number of examples."""
+    header = archive.headers[name]
+    shape = (*spec.shape[1:], spec.shape[0]) if spec.is_image else spec.shape
+    full = (*header.shape, 1) if spec.dtype == "uint8" and len(header.shape) == 3 and len(shape) == 3 else header.shape
+    kinds = {"uint8": header.dtype == np.uint8, "int64": header.dtype.kind in "iu", "float32": header.dtype.kind in "bf"}
+    if not kinds[spec.dtype] or full[1:] != shape or not full[0]:
+        wanted = f"{spec.dtype} [n, {', '.join(map(str, shape))}]"
+        raise ImageError(f"{path}: {name} is {header}, expected {wanted}")
+    return int(full[0])
+
+
+def predictions(model: Model, images: Images, top: int) -> list[dict[str, Any]]:
+    """Return for each example what its task has: the `top` most probable labels, numbers, or the class of each position."""
+    problem, classes = model.facts.problem, model.facts.class_names
+    inputs = mapped(images.pixels, lambda array: torch.from_numpy(array.copy()))
+    size = min(_BATCH, max(1, _MOST_VALUES // sum(spec.size for spec in problem.inputs)))
     with torch.no_grad():
-        outputs = torch.cat([model(**take(tensors, slice(at, at + batch))) for at in range(0, len(examples.names), batch)])
-    found = [_prediction(output, model.facts, top) for output in outputs]
-    return [{kind: name, **each} for name, each in zip(examples.names, found, strict=True)]
+        parts = [take(inputs, slice(at, at + size)) for at in range(0, len(images.names), size)]
+        outputs = torch.cat([run(model, part) for part in parts])
+    found = as_predictions(outputs, problem.task)
+    return [{"image": name, **_of_one(row, problem.task, classes, top)} for name, row in zip(images.names, found, strict=True)]
 
 
-def _prediction(output: torch.Tensor, facts: Facts, top: int) -> dict[str, Any]:
-    """Return the prediction for one example, of the model's output ``[outputs, *positions]``."""
-    task, classes = facts.problem.task, facts.class_names
-    if task == "regression":
-        return {"value": float(output[0])} if len(output) == 1 else {"values": output.tolist()}
-    if task == "positions":
-        return {"positions": output.argmax(0).tolist()}
-    shares, order = (output.softmax(0) if task == "classes" else output.sigmoid()).sort(descending=True)
-    most = top if task == "classes" else int((shares > 0.5).sum())
-    pairs = list(zip(shares.tolist(), order.tolist(), strict=True))[:most]
-    return {"labels": [{"label": classes[i], "probability": share} for share, i in pairs]}
+def _of_one(row: torch.Tensor, task: TaskKind, classes: Sequence[str], top: int) -> dict[str, Any]:
+    match task:
+        case "regression":
+            values = [float(value) for value in row]
+            return {"value": values[0]} if len(values) == 1 else {"values": values}
+        case "positions":
+            return {"positions": row.argmax(0).tolist()}
+        case "multi-label":
+            return {"labels": [_label(name, share) for name, share in zip(classes, row, strict=True) if share > _LIKELY]}
+    shares, order = row.sort(descending=True)
+    return {"labels": [_label(classes[int(i)], share) for share, i in zip(shares[:top], order[:top], strict=True)]}
 
 
-def format_predictions(results: Sequence[Mapping[str, Any]], class_names: Sequence[str]) -> str:
-    """Return the result of :func:`predictions` as text, one line for each example."""
-    names = [one_line(each.get("image", each.get("example"))) for each in results]
+def _label(name: str, share: torch.Tensor) -> dict[str, Any]:
+    return {"label": name, "probability": float(share)}
+
+
+def format_predictions(results: Sequence[Mapping[str, Any]]) -> str:
+    """Return the result of :func:`predictions` as text, one line per image."""
+    names = [one_line(each["image"]) for each in results]
     wide = max(map(len, names))
-    return "\n".join(f"{name:<{wide}}  {_text(each, class_names)}" for name, each in zip(names, results, strict=True))
-
-
-def _text(result: Mapping[str, Any], class_names: Sequence[str]) -> str:
-    if "positions" in result:
-        counts = np.bincount(np.ravel(result["positions"]), minlength=len(class_names))
-        return "  ".join(f"{one_line(name)} {count:,}" for name, count in zip(class_names, counts, strict=True) if count)
-    if "labels" in result:
-        found = [f"{one_line(each['label'])} {100 * each['probability']:.1f} %" for each in result["labels"]]
-        return "  ".join(found) or "none"
-    return "  ".join(f"{value:.6g}" for value in result.get("values", [result.get("value")]))
+    lines = []
+    for name, each in zip(names, results, strict=True):
+        if "labels" in each:
+            text = "  ".join(f"{one_line(label['label'])} {100 * label['probability']:.1f} %" for label in each["labels"])
+        elif "positions" in each:
+            text = json.dumps(each["positions"])
+        else:
+            text = "  ".join(f"{value:.6g}" for value in each.get("values", [each.get("value")]))
+        lines.append(f"{name:<{wide}}  {text}")
+    return "\n".join(lines)

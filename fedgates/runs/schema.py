@@ -87,9 +87,10 @@ def _is_evaluation(value: Any) -> bool:  # noqa: ANN401
     return (
         complete
         and _COUNT.accepts(value["examples"])
-        and _FINITE.accepts(value["loss"])
+        and all(map(_FINITE.accepts, value.values()))
         and _SHARE.accepts(value.get("accuracy"))
         and _SHARE.accepts(value.get("own_class_accuracy"))
+        and _SHARE.accepts(value.get("f1"))
     )
 
 
@@ -165,6 +166,9 @@ KEYS: tuple[Key, ...] = (
     Key("client_own_class_accuracy_macro", _SHARE, "The same mean, each client counted equally."),
     Key("client_loss", _FINITE, "Mean of the losses in `client_evaluations`, weighted by numbers of examples.", _LOSS),
     Key("client_loss_macro", _FINITE, "Mean of the losses in `client_evaluations`, each client counted equally.", _LOSS),
+    Key("client_f1", _SHARE, "Mean of `f1` in `client_evaluations`, weighted by numbers of examples."),
+    Key("client_f1_macro", _SHARE, "The same mean, each client counted equally."),
+    Key("f1", _SHARE, "F1 of all labels together (micro) on the whole test set, where examples have several labels."),
     Key("r2", _FINITE, "Coefficient of determination on the whole test set, for regression in place of `accuracy`."),
     *(Key(f"accuracy_{name}", _SHARE, f"Test accuracy of {model}.") for name, model in _OTHERS),
     *(Key(f"r2_{name}", _FINITE, f"Test r2 of {model}.") for name, model in _OTHERS),
@@ -245,8 +249,9 @@ misses its quorum has several lines; `attempt` numbers them, and only the last h
 
 Bytes are whole payloads, headers included, summed over the clients of the round; what Flower adds around them is not counted.
 Bits per parameter (bpp) are per client: 8 * bytes / (messages * parameters of the network). A number that could not be measured
-is `null`. Required keys are in every line; the others are there if they apply. A method of your own may add keys, and readers
-ignore those that they do not know.
+is `null`. Required keys are in every line; the others are there if they apply. A method of your own may add keys, and so does
+`metric` (docs/own_loss.md), whose means over clients are `client_<name>` and `client_<name>_macro`. Readers ignore keys that
+they do not know.
 """
 
 

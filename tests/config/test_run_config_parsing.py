@@ -33,7 +33,8 @@ FLAT = """strategy dataset data-dir model partition num-server-rounds stop-accur
 fraction-train dropout fraction-evaluate local-epochs batch-size learning-rate learning-rate-final logit-adjustment
 weights fresh personal-epochs precision seed uplink downlink output-dir trackers resume"""
 TABLES = {
-    "data": "task label features test-fraction standardise resize seed dirichlet-alpha classes-per-client samples-per-client",
+    "data": "seed dirichlet-alpha classes-per-client samples-per-client task standardise label features test-fraction resize"
+    " augment",
     "synthetic": "features support examples noise",
     "server": "quorum max-failed-rounds round-timeout min-clients trim max-norm max-examples",
     "client": "threads",
@@ -301,7 +302,7 @@ def test_a_copy_has_other_values_and_is_checked(configs):
 # --- what is refused
 
 DATASETS = "digits, synthetic-linear, synthetic-logistic, mnist, fashion-mnist, emnist, cifar10, cifar100"
-DATASET = f'one of {DATASETS}, "npz:/abs/file.npz", "table:/abs/file.csv", "folder:/abs/dir" or "devices:SHAPE:OUTPUT"'
+DATASET = f'one of {DATASETS}, "npz:/abs/file.npz", "folder:/abs/dir", "table:/abs/file.csv" or "devices:SHAPE:OUTPUT"'
 MODEL = 'one of mlp, cnn, conv4, conv6, conv10, leaf-cnn, resnet8, resnet18, vgg11, linear, logistic or "module:name"'
 PATH = "an absolute path, or one under ~ (the app's working directory is not yours)"
 MILLION = "a whole number from 1 to 1,000,000"
@@ -360,6 +361,10 @@ BAD = [
     ("data.dirichlet-alpha", 0.0, "a number above 0"),
     ("data.classes-per-client", 0, MILLION),
     ("data.samples-per-client", -1, "a whole number from 0 to 1,000,000,000"),
+    ("data.resize", "32", 'empty, or HEIGHTxWIDTH, as "32x32"'),
+    ("data.resize", "0x32", 'empty, or HEIGHTxWIDTH, as "32x32"'),
+    ("data.augment", "flip,spin", "empty, or any of flip, crop, rotate, trivial, separated by commas"),
+    ("data.augment", "flip,flip", "empty, or any of flip, crop, rotate, trivial, separated by commas"),
     ("learning-rate", -0.1, RATE),
     ("seed", -1, "a whole number from 0 to 9,223,372,036,854,775,807"),
     ("seed", 2**63, "a whole number from 0 to 9,223,372,036,854,775,807"),

@@ -100,7 +100,7 @@ def test_anything_else_is_refused_in_one_line(dataset):
         parse(RunConfig, {"dataset": dataset})
     said = str(error.value)
     assert said.startswith(f"dataset = {dataset!r}: expected one of digits, ")
-    assert said.endswith('"npz:/abs/file.npz", "table:/abs/file.csv", "folder:/abs/dir" or "devices:SHAPE:OUTPUT"')
+    assert said.endswith('"npz:/abs/file.npz", "folder:/abs/dir", "table:/abs/file.csv" or "devices:SHAPE:OUTPUT"')
     assert "\n" not in said
 
 

@@ -18,9 +18,10 @@ from fedgates.config import keys_of
 from fedgates.methods import training
 from fedgates.methods.registry import BUILT_IN, configure, method_class
 from fedgates.methods.training import Task
-from fedgates.model_file.batch_norms import measure_statistics
+from fedgates.nn.batch_norms import channel_sums
 from fedgates.nn.dead_units import zero_dead_units
 from fedgates.nn.network import Network
+from fedgates.types import Problem
 
 ASK, SHARED, KEPT_OFF = (block.text for block in blocks("gpu") if block.language == "bash")
 SHOWN = next(block.text for block in blocks("gpu") if block.language == "text")
@@ -165,7 +166,7 @@ def test_tensors_of_a_method_are_on_the_device_of_its_network(strategy, model):
         raw["target-density"] = 0.1
     method, config = configure(raw)
     with torch.device("cuda"):
-        network = Network(models.build(model, (1, 8, 8), 10), "cuda")
+        network = Network(models.build(model, Problem.of_images((1, 8, 8), 10)), "cuda")
         x, y = torch.zeros(40, 1, 8, 8, dtype=torch.uint8), torch.zeros(40, dtype=torch.int64)
     of = method(config, network)
     state = of.initial_state()
@@ -174,5 +175,7 @@ def test_tensors_of_a_method_are_on_the_device_of_its_network(strategy, model):
     assert of.evaluate(state, Task(x, y, 5))["loss"] == 1.0
     network.weights.copy_(of.weights(state))
     zero_dead_units(network.module)
-    measure_statistics(network.module, x)
+    with channel_sums(network.module) as sums:
+        training.predict(network, x)
+        sums()
     assert {network.weights.device.type, network.gradient.device.type} == {"cuda"}

@@ -23,6 +23,7 @@ from fedgates.flower import LoopbackGrid, run_on_grid
 from fedgates.models.batch_norm import BatchNorm
 from fedgates.nn.gates import Gates
 from fedgates.nn.network import Network
+from fedgates.nn.roles import roles_of
 
 PAGE = "own_network"
 
@@ -79,31 +80,32 @@ def packed(sandbox, app):
 
 
 @pytest.mark.parametrize(
-    ("strategy", "norm", "depends"),
-    [("fedpm", BatchNorm(32), False), ("fedavg", nn.BatchNorm2d(32, track_running_stats=False), True)],
-    ids=["without weights", "with weights"],
+    ("strategy", "norm"),
+    [("fedpm", BatchNorm(32)), ("fedavg", nn.BatchNorm2d(32)), ("fedavg", nn.BatchNorm2d(32, track_running_stats=False))],
+    ids=["without weights", "with weights", "without statistics"],
 )
-def test_whether_a_finished_model_depends_on_the_batch(my_network, monkeypatch, raw, strategy, norm, depends):
-    monkeypatch.setattr(my_network, "normed", lambda shape, outputs: with_layer(my_network, copy.deepcopy(norm)))
+def test_a_finished_model_does_not_depend_on_the_batch(my_network, monkeypatch, raw, strategy, norm):
+    monkeypatch.setattr(my_network, "normed", lambda shape, outputs: with_layer(my_network, copy.deepcopy(norm)), raising=False)
     monkeypatch.setitem(sys.modules, "my_network", my_network)
     settings = raw(strategy=strategy, model="my_network:normed")
     folder = run_on_grid(LoopbackGrid(app, settings, 3), settings)
     model = fedgates.load(folder.path / "model.fedgates", network=my_network.normed)
     images, _ = to_tensors(digits().test, "cpu")
-    assert torch.allclose(model(images[:1]), model(images[:50])[:1], atol=1e-4) != depends
+    assert torch.allclose(model(images[:1]), model(images[:50])[:1], atol=1e-4)
 
 
 def test_other_errors_are_those_that_the_page_shows(my_network, monkeypatch):
-    (shown,) = (block.text for block in blocks(PAGE) if block.text.startswith("fedgates: layer '1' (PReLU)"))
-    monkeypatch.setattr(my_network, "bent", lambda shape, outputs: with_layer(my_network, nn.PReLU()), raising=False)
-    odd = {"squeezed": odd_networks.Squeezed, "ended": odd_networks.softmax, "averaged": odd_networks.Average}
+    (shown,) = (block.text for block in blocks(PAGE) if block.text.startswith("fedgates: gates.fixed = "))
+    odd = {"squeezed": odd_networks.Squeezed, "ended": odd_networks.softmax, "ema": odd_networks.Average}
     for name, function in odd.items():
         monkeypatch.setattr(my_network, name, function, raising=False)
     monkeypatch.setitem(sys.modules, "my_network", my_network)
     messages = []
-    for name in (*(f"my_network:{name}" for name in ("bent", *odd, "tiny")), "nets.mine:small"):
-        with pytest.raises((NetworkError, ConfigError)) as error:
-            prepare({"model": name}, None, lambda: 10)
+    cases = [{"model": "my_network:small", "gates.fixed": "nrom"}]
+    cases += [{"model": name} for name in (*(f"my_network:{name}" for name in (*odd, "tiny")), "nets.mine:small")]
+    for settings in cases:
+        with pytest.raises(ConfigError) as error:
+            prepare(settings, None, lambda: 10)
         messages.append(f"fedgates: {error.value}")
     assert shown.splitlines() == messages
 
@@ -165,26 +167,33 @@ def test_a_layer_used_twice_counts_once():
     Gates(Network(twice()), seed=1)
 
 
+GATED = {"0.weight", "0.bias", "3.weight", "3.bias", "7.weight", "7.bias"}
+
+
 @pytest.mark.parametrize(
-    "build",
+    ("layer", "own"),
     [
-        lambda mine: with_layer(mine, nn.GroupNorm(8, 32)),
-        lambda mine: with_layer(mine, nn.BatchNorm2d(32, track_running_stats=False)),
-        lambda mine: with_layer(mine, nn.PReLU()),
-        lambda mine: with_layer(mine, nn.Sequential(nn.Flatten(2), nn.MultiheadAttention(64, 2)), 0),
-        lambda mine: with_layer(mine, nn.Embedding(3, 3)),
-        lambda mine: with_layer(mine, nn.LSTM(3, 3)),
-        lambda mine: of_module(mine.small((1, 8, 8), 10)),
+        (nn.GroupNorm(8, 32), set()),
+        (nn.BatchNorm2d(32), set()),
+        (nn.PReLU(), set()),
+        (nn.Embedding(3, 3), {"1.weight"}),
+        (nn.LSTM(3, 3, bias=False), {"1.weight_ih_l0", "1.weight_hh_l0"}),
+        (nn.utils.parametrizations.weight_norm(nn.Linear(3, 3, bias=False)), {"1.parametrizations.weight.original1"}),
     ],
-    ids=["group norm", "batch norm", "prelu", "attention", "embedding", "lstm", "parameter"],
+    ids=["group norm", "batch norm", "prelu", "embedding", "lstm", "weight norm"],
 )
-def test_layers_of_the_middle_rows_are_federated_but_have_no_gates(my_network, build):
-    network = Network(build(my_network))
-    with pytest.raises(NetworkError):
-        Gates(network, seed=1)
+def test_the_table_of_roles(my_network, layer, own):
+    module = with_layer(my_network, layer)
+    roles = roles_of(module, gates=True)
+    assert {name for name, role in roles.items() if role == "gated"} == GATED | own
+    assert set(roles_of(module).values()) == {"gated"}
 
 
-@pytest.mark.parametrize("build", [lambda mine: mine.normed((1, 8, 8), 10), lambda mine: mine.small((1, 8, 8), 10).double()])
-def test_layers_of_the_last_row_are_not_federated(my_network, build):
-    with pytest.raises(NetworkError):
-        Network(build(my_network))
+def test_parameters_of_a_module_of_ones_own_are_fixed(my_network):
+    roles = roles_of(of_module(my_network.small((1, 8, 8), 10)), gates=True)
+    assert {name for name, role in roles.items() if role == "fixed"} == {"shift"}
+
+
+def test_what_is_trained_is_float32(my_network):
+    with pytest.raises(NetworkError, match=r"is torch.float64, expected torch.float32"):
+        Network(my_network.small((1, 8, 8), 10).double())

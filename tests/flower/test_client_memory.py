@@ -73,7 +73,7 @@ def test_it_does_not_travel(raw):
         def deliver(self, message):
             reply = super().deliver(message)
             if message.metadata.message_type == "train":
-                assert set(message.content) == {"state", "shape"}
+                assert set(message.content) == {"state", "problem"}
                 assert set(reply.content) == {UPDATE, METRICS}
                 assert set(reply.content.metric_records[METRICS]) == {"num-examples", "seconds", "loss"}
             return reply

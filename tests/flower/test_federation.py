@@ -232,7 +232,10 @@ BAD = [
         {"strategy": "fedavg", "uplink": "sampled"},
         r"uplink = 'sampled': expected 'side-info': strategy fedavg does not use it",
     ),
-    ({"value_type": "float16"}, r"value-type = 'float16': expected 'float32': strategy coupled-masks does not use it"),
+    (
+        {"value_type": "float16"},
+        r"value-type = 'float16': expected 'float32': strategy coupled-masks sends no values",
+    ),
     (
         {"strategy": "top_share:TopShare", "uplink": "sampled"},
         r"uplink = 'sampled': expected one of packed, entropy, side-info: the masks of strategy top_share:TopShare are not",

@@ -171,8 +171,7 @@ def test_clients_of_one_process_leave_no_trace_on_each_other():
                 "data.samples-per-client": 40,
             }
         ),
-        (1, 8, 8),
-        10,
+        PROBLEM,
     )
     server = Server(method, PROBLEM)
     request = Request(0, 1, "train", server.snapshot(1), PROBLEM)

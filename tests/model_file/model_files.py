@@ -9,7 +9,9 @@ import torch
 from torch import nn
 
 from fedgates import models
+from fedgates.methods.training import predict
 from fedgates.model_file import Facts
+from fedgates.nn.batch_norms import channel_sums, statistics_of
 from fedgates.nn.gates import Gates
 from fedgates.nn.network import Network
 from fedgates.types import Problem
@@ -39,6 +41,14 @@ def logits(network, weights, x):
     network.weights.copy_(weights)
     with torch.no_grad():
         return network((x / 255 - 0.5) / 0.5)
+
+
+def statistics(network, weights, x):
+    """Statistics of the batch norms over images, which are one batch."""
+    network.weights.copy_(weights)
+    with channel_sums(network.module) as sums:
+        predict(network, x)
+        return statistics_of(network.module, sums())
 
 
 def own(input_shape, num_outputs):

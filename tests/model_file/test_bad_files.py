@@ -10,7 +10,7 @@ import torch
 from effort import cpu_seconds
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from model_files import facts, images, masked, payload_at, resealed, told_by, with_facts, with_payload
+from model_files import facts, images, masked, payload_at, resealed, statistics, told_by, with_facts, with_payload
 
 import fedgates
 from fedgates import model_file
@@ -317,9 +317,8 @@ def test_weights_that_are_not_sound(file_of_values, values, message):
 
 def normed(folder):
     network, gates, weights = masked("resnet8", (3, 32, 32))
-    model_file.save(
-        folder / "m", network, facts("resnet8", (3, 32, 32)), weights, gates=gates, examples=images(64, (3, 32, 32))
-    )
+    measured = statistics(network, weights, images(64, (3, 32, 32)))
+    model_file.save(folder / "m", network, facts("resnet8", (3, 32, 32)), weights, gates=gates, statistics=measured)
     return folder / "m"
 
 

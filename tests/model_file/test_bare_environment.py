@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from bare import link
-from model_files import SHAPE, facts, images, masked
+from model_files import SHAPE, facts, images, masked, statistics
 
 import fedgates
 from fedgates import model_file
@@ -70,7 +70,8 @@ def write_models(folder):
     network, _, weights = masked(density=1)
     model_file.save(folder / "dense", network, facts(), weights * 1.5)
     network, gates, weights = masked("resnet8", COLOUR, 0.2)
-    model_file.save(folder / "norms", network, facts("resnet8", COLOUR), weights, gates=gates, examples=images(64, COLOUR))
+    measured = statistics(network, weights, images(64, COLOUR))
+    model_file.save(folder / "norms", network, facts("resnet8", COLOUR), weights, gates=gates, statistics=measured)
     return dict.fromkeys(("mask", "half", "values", "dense"), grey) | {"norms": colour}
 
 

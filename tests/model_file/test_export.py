@@ -7,6 +7,7 @@ import numpy as np
 import odd_networks
 import pytest
 import torch
+from model_files import statistics
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
@@ -39,7 +40,8 @@ def loaded(folder, name, *, tried=True):
     gates = Gates(network, 3)
     mask = torch.rand(network.size, generator=torch.Generator().manual_seed(2)) < 0.4
     facts = Facts(name, Problem.of_images(shape, len(classes)), classes, 3, "", "", {})
-    save(folder / "m", network, facts, gates.frozen * mask, gates=gates, examples=images(64, shape) if tried else None)
+    measured = statistics(network, gates.frozen * mask, images(64, shape)) if tried else None
+    save(folder / "m", network, facts, gates.frozen * mask, gates=gates, statistics=measured)
     return load(folder / "m")
 
 

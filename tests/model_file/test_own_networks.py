@@ -6,7 +6,7 @@ import threading
 
 import pytest
 import torch
-from model_files import SHAPE, facts, images, logits, masked, own
+from model_files import SHAPE, facts, images, logits, masked, own, statistics
 from torch import nn
 
 import fedgates
@@ -51,7 +51,8 @@ def test_its_batch_norms_have_statistics_too(tmp_path):
         return nn.Sequential(nn.Conv2d(1, 4, 3), norm, nn.ReLU(), nn.Flatten(), nn.Linear(144, num_outputs))
 
     network = Network(normed(SHAPE, 10))
-    model_file.save(tmp_path / "m", network, facts("a:b"), network.weights.clone(), examples=images(64))
+    measured = statistics(network, network.weights.clone(), images(64))
+    model_file.save(tmp_path / "m", network, facts("a:b"), network.weights.clone(), statistics=measured)
     found = fedgates.load(tmp_path / "m", network=normed)
     torch.testing.assert_close(found(images())[:1], found(images()[:1]))
 

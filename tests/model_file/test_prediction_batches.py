@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from fedgates.model_file import prediction
+from fedgates.model_file import Facts, prediction
 from fedgates.model_file.prediction import Images, predictions
 from fedgates.types import Problem
 
@@ -15,9 +15,7 @@ class Counting(nn.Module):
 
     def __init__(self, classes):
         super().__init__()
-        self.facts = type(
-            "Facts", (), {"class_names": tuple(map(str, range(classes))), "problem": Problem.of_images((3, 10, 10), classes)}
-        )
+        self.facts = Facts("a:b", Problem.of_images((3, 10, 10), classes), tuple(map(str, range(classes))), 3, "", "", {})
         self.batches = []
 
     def forward(self, x):

@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from model_files import SHAPE, facts, images, logits, masked, payload_at, told_by
+from model_files import SHAPE, facts, images, logits, masked, payload_at, statistics, told_by
 
 import fedgates
 from fedgates import model_file, models
@@ -101,7 +101,9 @@ def test_a_batch_norm_has_the_statistics_of_the_images_it_was_tried_on(tmp_path,
     shape = (3, 32, 32)
     network, gates, weights = masked(model, shape)
     x = images(64, shape)
-    model_file.save(tmp_path / "m", network, facts(model, shape), weights, gates=gates, examples=x)
+    model_file.save(
+        tmp_path / "m", network, facts(model, shape), weights, gates=gates, statistics=statistics(network, weights, x)
+    )
     found = fedgates.load(tmp_path / "m")
     with torch.no_grad():
         torch.testing.assert_close(found(x), logits(network, weights, x), rtol=1e-3, atol=1e-4)
@@ -147,12 +149,11 @@ def test_weights_that_are_not_finite_are_no_model(tmp_path, value):
     assert not list(tmp_path.iterdir())
 
 
-def test_statistics_that_are_not_finite_are_none(tmp_path):
+def test_statistics_that_are_not_finite_are_none():
     network = Network(models.build("resnet8", Problem.of_images((3, 32, 32), 10)))
     weights = torch.full_like(network.weights, 1e38)
     with pytest.raises(ValueError, match="the statistics of a batch norm are not finite"):
-        model_file.save(tmp_path / "m", network, facts("resnet8", (3, 32, 32)), weights, examples=images(8, (3, 32, 32)))
-    assert not list(tmp_path.iterdir())
+        statistics(network, weights, images(8, (3, 32, 32)))
 
 
 def test_a_run_that_diverged_can_be_told_of(tmp_path):

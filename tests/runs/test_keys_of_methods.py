@@ -13,8 +13,8 @@ from fedgates.runs.schema import KEYS, key_of, problem
 DIGITS = {"model": "tiny_network:build", "fraction-evaluate": 1.0, "samples-per-client": 30}
 LOGISTIC = {"model": "logistic", "dataset": "synthetic-logistic", "synthetic-features": 50, "synthetic-support": 5}
 LINEAR = {"model": "linear", "dataset": "synthetic-linear", "synthetic-features": 50, "synthetic-support": 5}
-WITHOUT_WRITER = {"loss_sample", "loss_mean", "loss_ensemble", "withdrawn"}
-"""Keys that only a method of the user's own can write, or a round that fails."""
+WITHOUT_WRITER = {"loss_sample", "loss_mean", "loss_ensemble", "withdrawn", "f1", "client_f1", "client_f1_macro"}
+"""Keys that only a method of the user's own can write, a round that fails, or data with several labels."""
 
 
 def settings(method, folder, data):

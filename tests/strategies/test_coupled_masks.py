@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from configs import config_of
-from fedgates.strategies.coupled_masks import CoupledMasks, CoupledMasksConfig, default_trials
+from fedgates.strategies.coupled_masks import CoupledMasks, CoupledMasksConfig, half_of
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
@@ -155,9 +155,9 @@ def test_the_first_round_sets_the_trials(key, clients, trials):
 
 
 def test_the_default_is_half_the_clients_of_a_round_as_an_even_number():
-    assert [default_trials(k) for k in (1, 2, 4, 7, 8, 12, 16, 100)] == [2, 2, 2, 4, 4, 6, 8, 50]
+    assert [half_of(k) for k in (1, 2, 4, 7, 8, 12, 16, 100)] == [2, 2, 2, 4, 4, 6, 8, 50]
     for k in range(1, 300):
-        found = default_trials(k)
+        found = half_of(k)
         assert found % 2 == 0
         assert 0 <= found - k / 2 < 2
 

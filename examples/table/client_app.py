@@ -1,0 +1,5 @@
+"""The Flower ClientApp."""
+
+from fedgates.flower import make_client_app
+
+app = make_client_app()

@@ -1,0 +1,83 @@
+"""Random changes of training images (key `data.augment`), by torchvision's transforms."""
+
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fedgates.config import RunConfig
+from fedgates.config.names import split_names
+from fedgates.data.inputs import mapped
+from fedgates.errors import ConfigError
+from fedgates.types import InputSpec, Problem
+
+_DEGREES = 10
+_KEY = "data.augment"
+
+
+def augmented(x: Any, names: str) -> Any:  # noqa: ANN401  # a tensor, or several by name
+    """Return inputs with each image changed by a draw of its own; other inputs as they are.
+
+    Parameters
+    ----------
+    x : Tensor or mapping
+        Images ``[n, C, H, W]``, uint8 or float32, before they are normalised; or several inputs by name.
+    names : str
+        The value of `data.augment`; the changes are made in its order. Empty: none.
+
+    Notes
+    -----
+    Random numbers come from torch's global CPU generator, which a client seeds (:func:`fedgates.methods.training.seeded_rng`),
+    so a run repeats.
+    """
+    return mapped(x, lambda each: _each_augmented(each, names)) if names else x
+
+
+def check_augmentation(config: RunConfig, problem: Problem) -> None:
+    """Check that images can be augmented as `data.augment` says.
+
+    Raises
+    ------
+    ConfigError
+        There are no images, their labels belong to positions, or "trivial" cannot be used with them.
+    """
+    value, images = config.data.augment, [spec for spec in problem.inputs if spec.is_image]
+    if not value:
+        return
+    if not images:
+        found = ", ".join(spec.kind for spec in problem.inputs)
+        raise ConfigError(_KEY, value, f"empty: only images can be augmented, and the inputs are {found}")
+    if problem.task == "positions":
+        raise ConfigError(_KEY, value, "empty: the labels belong to positions, which would move")
+    unfit = [spec for spec in images if not _fits_trivial(spec)]
+    if unfit and "trivial" in split_names(value):
+        raise ConfigError(
+            _KEY, value, f"names without trivial, which needs uint8 images of 1 or 3 channels, not {unfit[0].kind}"
+        )
+
+
+def _fits_trivial(spec: InputSpec) -> bool:
+    return spec.dtype == "uint8" and spec.shape[0] in {1, 3}
+
+
+def _each_augmented(x: Tensor, names: str) -> Tensor:
+    if x.ndim != 4 or x.dtype == torch.int64 or not len(x):
+        return x
+    transform = _transform(names, x.shape[2], x.shape[3])
+    return torch.stack([transform(image) for image in x])
+
+
+@lru_cache(maxsize=8)
+def _transform(names: str, height: int, width: int) -> Any:  # noqa: ANN401  # torchvision has no types
+    """Return the transform of one image ``[C, H, W]``, which keeps its shape and dtype."""
+    from torchvision.transforms import v2  # noqa: PLC0415  # most runs have no use for it
+
+    made = {
+        "flip": v2.RandomHorizontalFlip,
+        "crop": lambda: v2.RandomCrop((height, width), padding=[max(1, width // 8), max(1, height // 8)]),
+        "rotate": lambda: v2.RandomRotation(_DEGREES),
+        "trivial": v2.TrivialAugmentWide,
+        "erase": v2.RandomErasing,
+    }
+    return v2.Compose([made[name]() for name in split_names(names)])
