@@ -19,7 +19,7 @@ from fedgates.data.public import PUBLIC, public
 from fedgates.data.resizing import resized
 from fedgates.data.synthetic import synthetic
 from fedgates.data.tables import SUFFIXES, read_table
-from fedgates.errors import ConfigError
+from fedgates.errors import ClassesError, ConfigError
 from fedgates.types import InputSpec, Problem
 from fedgates.util.libraries import expect_libraries
 from fedgates.util.text import name_list, one_line
@@ -97,9 +97,9 @@ def load(config: "RunConfig") -> Dataset:
 
 
 def _read(
-    kind: str, name: str, path: "Path", keys: "DataTable | None", *, complete: bool = True, task: str, seed: int = 0
+    kind: str, name: str, path: "Path", keys: "DataTable | None", *, problem: Problem | None = None, task: str, seed: int = 0
 ) -> Dataset:
-    """Read data of one's own.
+    """Read data of one's own: of a server, or of a device whose run has this problem.
 
     Raises
     ------
@@ -109,9 +109,10 @@ def _read(
     from fedgates.config.tables import DataTable  # noqa: PLC0415  # pydantic, which programs that only load a model do not need
 
     keys = keys or DataTable()
+    complete = problem is None
     match kind:
         case "table":
-            return read_table(name, path, keys, complete=complete, task=task, seed=seed)
+            return read_table(name, path, keys, seed=seed, problem=problem)
         case "folder":
             if task not in {AUTO, "classes"}:
                 raise ValueError(f"data.task to be auto or classes for an image folder, not {task}")
@@ -169,15 +170,16 @@ def own(path: str, problem: Problem, keys: "DataTable | None" = None) -> Dataset
     with _refusing("data-path", path):
         is_folder = place.is_dir()
         kind = "folder" if is_folder else "table" if place.suffix.lower() in SUFFIXES else "npz"
-        loaded = _read(kind, path, place, keys, complete=False, task=problem.task)
+        loaded = _read(kind, path, place, keys, problem=problem, task=problem.task)
     found, classes = len(loaded.class_names), 0 if problem.task == "regression" else problem.outputs
     if loaded.named and classes and found != classes:  # one missing, and all labels after it would be another class's
         of = {
             "folder": "class folders in train/, empty where there is no image",
-            "table": "classes in data.label",
+            "table": "labels in the column of data.label, or integers from 0 where some are missing",
             "npz": "names in classes",
         }
-        raise ConfigError("data-path", path, f"{classes} {of[kind]}, not {found}: {name_list(loaded.class_names)}")
+        expected = f"{classes} {of[kind]}, not {found}: {name_list(loaded.class_names)}"
+        raise ClassesError("data-path", path, expected, loaded.class_names)
     if misfit := _misfit(loaded.problem, problem):
         raise ConfigError("data-path", path, misfit)
     # the labels of a file may leave the last classes out
