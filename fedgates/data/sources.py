@@ -41,10 +41,10 @@ def source(config: "RunConfig") -> "RunConfig":
     """
     from fedgates.config import RunConfig  # noqa: PLC0415  # pydantic, which programs that only load a model do not need
 
-    if config.dataset in SYNTHETIC:
-        return RunConfig(dataset=config.dataset, seed=config.data_seed, synthetic=config.synthetic)
     used = ("task", "standardise", "label", "features", "test_fraction", "resize")
     keys = type(config.data)(**{name: getattr(config.data, name) for name in used})
+    if config.dataset in SYNTHETIC:
+        return RunConfig(dataset=config.dataset, seed=config.data_seed, synthetic=config.synthetic, data=keys)
     seed = config.data_seed if config.dataset.startswith("table:") else 1
     return RunConfig(dataset=config.dataset, data_dir=config.data_dir, data=keys, seed=seed)
 
@@ -72,17 +72,40 @@ def load(config: "RunConfig") -> Dataset:
         The data set is unknown, absent and cannot be downloaded, or cannot be used.
     """
     expect_libraries()
-    dataset = config.dataset
-    if dataset == "digits":
-        return digits()
-    if (problem := devices_problem(dataset)) is not None:
-        if config.data.standardise:
+    dataset, keys = config.dataset, config.data
+    loaded = _load(config)
+    task, inputs = loaded.train.task, loaded.problem.inputs
+    if keys.task not in (AUTO, task):
+        raise ConfigError("data.task", keys.task, f"auto or {task}: the labels of {one_line(dataset)} are of this task")
+    if not len(loaded.train):
+        size = image_size(keys.resize)
+        if size is not None and any(spec.shape[1:] != size for spec in inputs if spec.is_image):
+            raise ConfigError("data.resize", keys.resize, "empty, or height and width as in dataset")
+    if keys.standardise:
+        if not len(loaded.train):
             raise ConfigError("data.standardise", True, "false: the server has no training examples to measure")  # noqa: FBT003
+        if all(spec.dtype != "float32" for spec in inputs):
+            raise ConfigError("data.standardise", True, "false: no input of the data is float32")  # noqa: FBT003
+        return standardise(loaded)
+    return loaded
+
+
+def _load(config: "RunConfig") -> Dataset:
+    """Return the data set, with images scaled."""
+    dataset, size = config.dataset, image_size(config.data.resize)
+    if dataset == "digits":
+        return resized(digits(), size)
+    if (problem := devices_problem(dataset)) is not None:
         return _absent(dataset, problem)
     if dataset in SYNTHETIC:
         return synthetic(config)
     if dataset in PUBLIC:
-        return public(dataset, folder(config.data_dir))
+        return resized(public(dataset, folder(config.data_dir)), size)
+    return _load_own(config)
+
+
+def _load_own(config: "RunConfig") -> Dataset:
+    dataset = config.dataset
     kind, _, path = dataset.partition(":")
     if kind not in OWN_KINDS:
         expected = f"one of {', '.join(DATASETS)}, {OWN_DATASETS}"
@@ -93,7 +116,7 @@ def load(config: "RunConfig") -> Dataset:
         raise ConfigError("dataset", dataset, "at least one test example, and there is none")
     if loaded.num_classes == 1 and loaded.train.task != "multi-label":  # a network with one output is a regression
         raise ConfigError("dataset", dataset, "at least two classes, and there is one")
-    return standardise(loaded) if config.data.standardise else loaded
+    return loaded
 
 
 def _read(

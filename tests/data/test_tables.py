@@ -1,4 +1,5 @@
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from fedgates.config.tables import DataTable
 from fedgates.data import load, load_once, own
 from fedgates.data.sources import source
 from fedgates.errors import ConfigError
+from fedgates.model_file.prediction import ImageError, read_images
 
 ROWS = {
     "height": [1.5, 2.5, 3.5, 4.5, 5.5, 6.5],
@@ -311,3 +313,27 @@ def test_a_table_of_a_device_that_does_not_fit(tmp_path, dataset, keys, message)
     with pytest.raises(ConfigError, match=message) as error:
         own(path, problem(dataset), DataTable(**keys))
     assert str(error.value).startswith(f"data-path = '{path}': expected ")
+
+
+# --- prediction
+
+
+def test_rows_to_predict(tmp_path):
+    found = read_images(Path(write(tmp_path / "a.csv")), problem(CLASSES), features="height, count")
+    assert np.array_equal(found.pixels, np.array([ROWS["height"], ROWS["count"]], np.float32).T)
+    assert found.names == [f"row {i}" for i in range(6)]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "features", "message"),
+    [
+        (CLASSES, "", r"7 columns of numbers, expected the model's inputs \(x: float32 \(2,\)\)"),
+        ("devices:int64:2:3", "height,count", r"2 columns of numbers, expected the model's inputs \(x: int64 \(2,\)\)"),
+        (CLASSES, "height,kind", "expected numbers in the column kind of data.features, not text"),
+        (CLASSES, "height,x", "expected data.features to name columns of height, .*, not 'x'"),
+    ],
+)
+def test_rows_that_do_not_fit(tmp_path, dataset, features, message):
+    path = write(tmp_path / "a.csv")
+    with pytest.raises(ImageError, match=f"^{path}: {message}"):
+        read_images(Path(path), problem(dataset), features=features)
