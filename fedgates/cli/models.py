@@ -81,7 +81,7 @@ def predict(
     features: Annotated[str, typer.Option(help="Columns of a table, with commas.", show_default="all of numbers")] = "",
     as_json: _Json = False,
 ) -> None:
-    """Print predictions for an image, the images in a folder, the array x or x_test (x_NAME of several) of an npz file, a table.
+    """Print predictions for an image, a folder of images, the array x or x_test (x_NAME of several) in an npz file, or a table.
 
     Images in a folder that cannot be used are skipped and listed, and the exit code is 1.
     """
