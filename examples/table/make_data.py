@@ -1,4 +1,7 @@
-"""Write a table as CSV: measurements of cell nuclei and the diagnosis, which the package scikit-learn contains."""
+"""Write scikit-learn's breast cancer data to ``~/fedgates/table/table.csv``, or to the folder that is given.
+
+569 tumours with 30 features of cell nuclei each; the column `diagnosis` is benign or malignant.
+"""
 
 import sys
 from pathlib import Path
@@ -6,12 +9,13 @@ from pathlib import Path
 from sklearn.datasets import load_breast_cancer
 
 
-def main(target: Path) -> None:
-    """Write the file: 569 rows, 30 columns of numbers, and the column diagnosis, benign or malignant."""
+def main(folder: Path) -> None:
+    """Write the file."""
     found = load_breast_cancer(as_frame=True)
-    frame = found.data.assign(diagnosis=[str(found.target_names[label]) for label in found.target])
-    frame.to_csv(target, index=False)
+    table = found.data.assign(diagnosis=found.target_names[found.target])
+    folder.mkdir(parents=True, exist_ok=True)
+    table.to_csv(folder / "table.csv", index=False)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]).expanduser())
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path.home() / "fedgates" / "table")

@@ -1,4 +1,8 @@
-"""Write names of countries, each in one of four languages alone, as tokens of characters; the package Babel contains them."""
+"""Write words of five languages to ``~/fedgates/text/text.npz``, or to the folder that is given.
+
+The words are those of the names of countries, languages and currencies in the package Babel, without those that two of the
+languages have. A word is 16 numbers, one for each letter, from 1 up; 0 follows its end.
+"""
 
 import sys
 from pathlib import Path
@@ -6,28 +10,41 @@ from pathlib import Path
 import numpy as np
 from babel import Locale
 
-LANGUAGES = {"fi": "Finnish", "hu": "Hungarian", "id": "Indonesian", "tr": "Turkish"}
-LENGTH = 24
-"""Characters of a name; shorter ones are filled with 0."""
-TOKENS = 128
-"""A character is the token of its code point modulo 127, plus one."""
+CLASSES = ("Finnish", "Indonesian", "Polish", "Swahili", "Turkish")
+CODES = ("fi", "id", "pl", "sw", "tr")
+LETTERS = "abcdefghijklmnopqrstuvwxyzáâåäãçèéêíîñóôöøúûüąćęğıłńśşšźżž"  # noqa: RUF001  # a letter of Turkish
+LENGTH = 16
 
 
-def tokens(name: str) -> list[int]:
-    """Return the tokens of a name."""
-    text = name.lower()[:LENGTH]
-    return [ord(character) % (TOKENS - 1) + 1 for character in text] + [0] * (LENGTH - len(text))
+def words(code: str) -> set[str]:
+    """Return the words of 4 to 16 letters in those names in a language, in small letters."""
+    locale = Locale.parse(code)
+    names = [*locale.territories.values(), *locale.languages.values(), *locale.currencies.values()]
+    found = " ".join(names).lower().split()
+    return {word for word in found if 4 <= len(word) <= LENGTH and set(word) <= set(LETTERS)}
 
 
-def main(target: Path) -> None:
-    """Write the file; every fifth name is for testing."""
-    names = [set(Locale(code).territories.values()) for code in LANGUAGES]
-    pairs = sorted((name, i) for i, own in enumerate(names) for name in own if sum(name in each for each in names) == 1)
-    x, y = np.array([tokens(name) for name, _ in pairs]), np.array([label for _, label in pairs])
+def main(folder: Path) -> None:
+    """Write the file; every fifth word is a test example."""
+    vocabularies = [words(code) for code in CODES]
+    x, y = [], []
+    for label, own in enumerate(vocabularies):
+        others = set[str]().union(*(each for each in vocabularies if each is not own))
+        for word in sorted(own - others):
+            x.append([LETTERS.index(letter) + 1 for letter in word] + [0] * (LENGTH - len(word)))
+            y.append(label)
+    inputs, labels = np.array(x, np.int64), np.array(y, np.int64)
     test = np.arange(len(y)) % 5 == 0
-    arrays = {"x_train": x[~test], "y_train": y[~test], "x_test": x[test], "y_test": y[test]}
-    np.savez_compressed(target, **arrays, classes=list(LANGUAGES.values()))
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(
+        folder / "text.npz",
+        x_train=inputs[~test],
+        y_train=labels[~test],
+        x_test=inputs[test],
+        y_test=labels[test],
+        classes=np.array(CLASSES),
+    )
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]).expanduser())
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path.home() / "fedgates" / "text")

@@ -181,7 +181,7 @@ def build(method: type[AnyMethod], config: RunConfig, problem: Problem) -> AnyMe
     if config.gates.personal == LAST:
         check_personal_layer(module, roles, problem.outputs)
     network = Network(module, device, roles=roles, task=problem.task)
-    _expect_size(network.size, method, config)
+    _expect_size(network.size + len(network.tail), method, config)
     try:
         built = method(config, network)
     except (ConfigError, NetworkError):

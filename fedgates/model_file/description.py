@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fedgates.model_file.contents import Contents
+from fedgates.model_file.facts import Facts
 from fedgates.util.entropy import binary_entropy
 from fedgates.util.text import columns, one_line
 
@@ -23,7 +24,9 @@ def describe(path: Path, contents: Contents) -> dict[str, Any]:
         "dense_float32_bytes": 4 * total,
         "mask_entropy_bytes": round(total * binary_entropy(kept / total) / 8),
         "model": facts.model,
-        "weights": f"frozen, {facts.weight_scale}, from seed {facts.seed}" if facts.weight_scale else "trained",
+        "weights": _weights(facts),
+        "sent_as_values": sum(layer.size for layer in facts.tail),
+        "fixed": sum(layer.size for layer in facts.fixed),
         "digest": facts.digest,
         "problem": facts.problem.to_dict(),
         "classes": list(facts.class_names),
@@ -64,6 +67,17 @@ def table(description: Mapping[str, Any]) -> str:
         operations = f"{small['multiply_adds']:,} of {whole['multiply_adds']:,} multiply-adds per image"
         lines += ["", f"without dead units: {parameters}, {operations}"]
     return "\n".join(lines)
+
+
+def _weights(facts: Facts) -> str:
+    """Return where a model's weights come from."""
+    if not facts.weight_scale:
+        return "trained"
+    source = facts.weights or "the network's function"
+    random = f"{facts.weight_scale}, from seed {facts.seed}"
+    if not facts.given:
+        return f"frozen, {random}"
+    return f"frozen, from {source}" + (f", others {random}" if len(facts.given) < len(facts.layers) else "")
 
 
 def _more(left_out: int) -> list[str]:

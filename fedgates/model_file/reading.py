@@ -48,7 +48,8 @@ def load(
         For a network of your own, the function of (input_shape, num_outputs) that builds it. A file has only its name, which is
         never imported.
     weights : str or Path, optional
-        For a network whose first weights came from a file, that file (:func:`fedgates.models.pretrained.load_weights`).
+        The file that the network's first weights came from, where the model is a mask over them or has some of them
+        (:func:`fedgates.models.pretrained.load_weights`).
     max_gates : int
         Largest number of parameters to accept.
 
@@ -127,11 +128,7 @@ def _name(function: object) -> str:
 def _load_first_weights(module: nn.Module, facts: Facts, weights: str | Path | None) -> None:
     """Load the weights that the network was trained from, if they came from a file."""
     if not facts.weights:
-        if weights is not None:
-            raise NetworkError(
-                f"weights = {str(weights)!r}: expected none, because its network's own function made its weights"
-            )
-        return
+        return  # all of the network's weights are in the file, or its function makes them
     if weights is None:
         raise NetworkError(
             f"its network starts from the weights in {facts.weights}, which are not in it: pass that file, as"

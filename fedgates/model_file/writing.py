@@ -59,6 +59,9 @@ def save(
         zero_dead_units(network.module)
     scale, context, payload = _packed(network, gates)
     parameters = parameters_of(network)
+    given = tuple(each.name for each in network.slices if bool(gates.given[each.part].any())) if gates and scale else ()
+    if not (given or network.fixed or _saved_buffers(network)):  # all weights are in the file
+        facts = replace(facts, weights="", fresh="")
     small = remove_dead_units(network.module)
     complete = replace(
         facts,
@@ -67,7 +70,7 @@ def save(
         layers=parameters.layers,
         tail=parameters.tail,
         fixed=parameters.fixed,
-        given=tuple(each.name for each in network.slices if bool(gates.given[each.part].any())) if gates and scale else (),
+        given=given,
         whole=network_size(network.module, facts.problem),
         slim=None if small is None else network_size(small, facts.problem),
     )
@@ -77,6 +80,11 @@ def save(
     whole = join(text, b"" if statistics is None else statistics.astype("<f4").tobytes(), payload)
     write_atomically(path, whole)
     return len(whole)
+
+
+def _saved_buffers(network: Network) -> bool:
+    saved = network.module.state_dict(keep_vars=True)
+    return any(name in saved for name, _ in network.module.named_buffers())
 
 
 def _packed(network: Network, gates: Gates | None) -> tuple[str, CodingContext, bytes]:

@@ -30,7 +30,7 @@ METHODS = [
 ]
 OF_MASKS = "gates.sent gates.gated gates.evaluations gates.weight-scale"
 FLAT = """strategy dataset data-dir model partition num-server-rounds stop-accuracy stop-patience keep-best evaluate-every
-fraction-train dropout fraction-evaluate local-epochs batch-size learning-rate learning-rate-final logit-adjustment
+fraction-train dropout fraction-evaluate local-epochs batch-size learning-rate learning-rate-final logit-adjustment loss metric
 weights fresh personal-epochs precision seed uplink downlink output-dir trackers resume"""
 TABLES = {
     "data": "seed dirichlet-alpha classes-per-client samples-per-client task standardise label features test-fraction resize"

@@ -93,6 +93,14 @@ def test_a_dense_method_starts_from_the_file(raw, weights):
     assert accuracy["file"] > accuracy["function"] + 0.2
 
 
+@pytest.mark.usefixtures("whole_runs")
+def test_a_model_that_has_all_of_its_weights_needs_no_file(raw, weights):
+    folder = run(raw(strategy="fedavg", weights=str(weights), num_server_rounds=1), 2)
+    model = fedgates.load(folder.path / "model.fedgates", network=plain)
+    assert model.facts.weights == ""
+    assert np.array_equal(model.network[1].weight.numpy().ravel(), load_file(last_checkpoint(folder))["weights"][:1536])
+
+
 def test_sparsyfed_starts_from_the_file_too(raw, weights):
     own = prepare(raw(strategy="sparsyfed", weights=str(weights), **{"density.target": 0.5}), None, lambda: 3).method
     stored = torch.from_numpy(load_file(weights)["1.weight"]).flatten()

@@ -114,7 +114,7 @@ def test_training_batches_are_augmented_and_evaluation_is_not():
 @pytest.mark.parametrize(
     ("augment", "found", "expected"),
     [
-        ("flip", problem(InputSpec("x", (6, 9), "float32")), "empty: only images can be augmented, and the inputs are float32 "),
+        ("flip", problem(InputSpec("x", (6, 9), "float32")), "empty: only images can be augmented, and the inputs are float32"),
         ("flip", problem(InputSpec("x", (3, 8, 8), "int64")), "and the inputs are int64 (3, 8, 8)"),
         ("erase", problem(PICTURES, task="positions", positions=(8, 8)), "the labels belong to positions"),
         ("trivial", problem(InputSpec("x", (4, 8, 8), "uint8")), "names without trivial"),

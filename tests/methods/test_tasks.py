@@ -1,4 +1,4 @@
-"""Losses and metrics of every task against independent calculations, and random changes of images."""
+"""Losses and metrics of every task against independent calculations."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,6 @@ import torch
 from sklearn.metrics import f1_score, log_loss, r2_score
 
 from fedgates.errors import ConfigError
-from fedgates.methods.augmentation import augmented, check_augmentation
 from fedgates.methods.training import loss_of, score
 from fedgates.models import build
 from fedgates.types import InputSpec, Problem
@@ -109,41 +108,3 @@ def test_what_a_built_in_network_is_not_for_is_one_line(name, inputs, task, mess
     problem = Problem(tuple(inputs), task, 3, (9,) if task == "positions" else ())
     with pytest.raises(ConfigError, match=f"^model = '{name}': expected .*{message}"):
         build(name, problem)
-
-
-# --- augmentation
-
-
-def test_each_image_has_a_draw_of_its_own():
-    x = torch.arange(8, dtype=torch.uint8).expand(64, 1, 8, 8)
-    torch.manual_seed(3)
-    found = augmented(x, "flip")
-    flipped = [bool(torch.equal(image, x[0].flip(-1))) for image in found]
-    assert all(flip or torch.equal(image, x[0]) for flip, image in zip(flipped, found, strict=True))
-    assert 16 < sum(flipped) < 48
-
-
-@pytest.mark.parametrize("names", ["flip", "crop", "rotate", "trivial", "flip,crop,rotate,trivial"])
-def test_changes_repeat_and_keep_shape_and_dtype(names):
-    x = torch.randint(0, 256, (6, 3, 16, 16), generator=DRAW).byte()
-    found = []
-    for _ in range(2):
-        torch.manual_seed(3)
-        found.append(augmented(x, names))
-    assert torch.equal(*found)
-    assert (found[0].shape, found[0].dtype) == (x.shape, x.dtype)
-    assert not torch.equal(found[0], x)
-
-
-@pytest.mark.parametrize(
-    ("spec", "task", "message"),
-    [
-        (InputSpec("x", (9, 3), "float32"), "classes", "empty: no input is an image"),
-        (InputSpec("x", (3, 8, 8), "uint8"), "positions", "empty: the labels are of positions in the image"),
-        (InputSpec("x", (3, 8, 8), "float32"), "classes", "no trivial, which is for uint8 images alone"),
-        (InputSpec("x", (2, 8, 8), "uint8"), "classes", "no trivial, which is for images of one or three channels alone"),
-    ],
-)
-def test_images_that_cannot_be_changed_are_one_line(spec, task, message):
-    with pytest.raises(ConfigError, match=f"^data.augment = 'trivial': expected {message}"):
-        check_augmentation("trivial", Problem((spec,), task, 3))

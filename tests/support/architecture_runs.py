@@ -70,7 +70,7 @@ def outcome(name: str, strategy: str, data: dict[str, Path], folder: Path) -> st
     try:
         run = run_on_grid(LoopbackGrid(app, raw, 2), raw)
     except (ConfigError, NetworkError) as error:
-        return str(error)
+        return str(error).replace(raw["model"], "module:function")
     (line,) = run.round_log.read()
     assert line["clients_counted"] == 2, (line["failed"], line["rejected"])
     model = fedgates.load(run.path / "model.fedgates", network=build)

@@ -1,0 +1,28 @@
+"""A recurrent network for words."""
+
+import torch
+from torch import Tensor, nn
+
+LETTERS = 64
+"""Upper bound on the numbers of letters."""
+
+
+class GRU(nn.Module):
+    """An embedding of letters, a GRU in both directions, and a linear layer on the largest of its outputs."""
+
+    def __init__(self, num_outputs: int, width: int = 64) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(LETTERS, width)
+        self.gru = nn.GRU(width, width, batch_first=True, bidirectional=True)
+        self.head = nn.Linear(2 * width, num_outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits ``[n, outputs]`` of letters ``[n, length]``, int64, 0 after the end of a word."""
+        outputs, _ = self.gru(self.embedding(x))
+        outputs = outputs.masked_fill((x == 0)[..., None], -torch.inf)
+        return self.head(outputs.amax(1).clamp_min(-1))
+
+
+def gru(input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:  # noqa: ARG001  # a word may have any length
+    """Return the network."""
+    return GRU(num_outputs)
