@@ -70,7 +70,7 @@ def predict(
     model: _File,
     images: Annotated[
         str,
-        typer.Argument(metavar="IMAGE|FOLDER|NPZ|TABLE", help="Images, arrays, or a table of examples.", show_default=False),
+        typer.Argument(metavar="IMAGE|FOLDER|NPZ|TABLE", help="Images, arrays or a table.", show_default=False),
     ],
     top: Annotated[int, typer.Option(min=1, help="Number of labels per image.")] = 1,
     network: _Network = None,
