@@ -14,6 +14,20 @@ class ConfigError(ValueError):
         self.key = key
 
 
+class ClassesError(ConfigError):
+    """A device's data name another number of classes than the run has.
+
+    Attributes
+    ----------
+    class_names : tuple of str
+        The names.
+    """
+
+    def __init__(self, key: str, value: object, expected: str, class_names: tuple[str, ...]) -> None:
+        super().__init__(key, value, expected)
+        self.class_names = class_names
+
+
 class NetworkError(TypeError):
     """A network that cannot be federated, or whose parameters cannot be gated; the message names the layer."""
 

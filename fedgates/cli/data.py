@@ -19,7 +19,7 @@ def data(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
 ) -> None:
-    """Show the labels of each simulated client with the app's config, as a table and optionally a figure."""
+    """Show inputs, task and outputs of the app's data set, and the labels of each simulated client."""
     import json  # noqa: PLC0415
 
     from fedgates.config import read_app, read_shared  # noqa: PLC0415

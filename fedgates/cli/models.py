@@ -69,7 +69,8 @@ def inspect(model: _File, max_gates: _MaxGates = _MOST_GATES, *, as_json: _Json 
 def predict(
     model: _File,
     images: Annotated[
-        str, typer.Argument(metavar="IMAGE|FOLDER|NPZ", help="Images, or arrays of examples.", show_default=False)
+        str,
+        typer.Argument(metavar="IMAGE|FOLDER|NPZ|TABLE", help="Images, arrays or a table.", show_default=False),
     ],
     top: Annotated[int, typer.Option(min=1, help="Number of labels per image.")] = 1,
     network: _Network = None,
@@ -77,9 +78,10 @@ def predict(
     max_gates: _MaxGates = _MOST_GATES,
     *,
     resize: Annotated[bool, typer.Option("--resize", help="Scale images (not arrays) of another size.")] = False,
+    features: Annotated[str, typer.Option(help="Columns of a table, with commas.", show_default="all of numbers")] = "",
     as_json: _Json = False,
 ) -> None:
-    """Print predictions for an image, all images in a folder, or the array x or x_test (x_NAME of several) in an npz file.
+    """Print predictions for an image, a folder of images, the array x or x_test (x_NAME of several) in an npz file, or a table.
 
     Images in a folder that cannot be used are skipped and listed, and the exit code is 1.
     """
@@ -92,7 +94,7 @@ def predict(
         _refuse("IMAGE = '': expected an image, or a folder of them")
     loaded = _loaded(_file(model), network, weights, max_gates)
     try:
-        read = read_images(folder(images), loaded.facts.problem, resize=resize)
+        read = read_images(folder(images), loaded.facts.problem, resize=resize, features=features)
     except ImageError as error:
         _refuse(error)
     results = predictions(loaded, read, top)

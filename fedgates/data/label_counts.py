@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedgates.data import load, partition
+from fedgates.data.dataset import IGNORED, Examples
 from fedgates.data.shares import check_strata
 from fedgates.errors import ConfigError
+from fedgates.types import Problem
 from fedgates.util.text import columns, one_line
 
 if TYPE_CHECKING:
@@ -30,24 +32,34 @@ class LabelCounts:
     dataset : str
         Name of the data set.
     classes : tuple of str
-        Names of the classes; in a regression the deciles of the targets.
+        Names of the classes or labels; in a regression the deciles of the first target.
     counts : numpy.ndarray
-        Number of training examples, shape ``[clients, classes]``.
+        Number of training examples of each class, shape ``[clients, classes]``: of several labels, of those where the label is
+        on; of classes of positions, the number of positions.
+    sizes : numpy.ndarray
+        Number of training examples of each client, shape ``[clients]``.
     total : int
         Number of training examples in the data set.
+    problem : Problem
+        Inputs and outputs.
     """
 
     dataset: str
     classes: tuple[str, ...]
     counts: NDArray[np.int64]
+    sizes: NDArray[np.int64]
     total: int
+    problem: Problem
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         return {
             "dataset": self.dataset,
             "training_examples": self.total,
-            "held": int(self.counts.sum()),
+            "held": int(self.sizes.sum()),
+            "inputs": {spec.name: {"dtype": spec.dtype, "shape": list(spec.shape)} for spec in self.problem.inputs},
+            "task": self.problem.task,
+            "outputs": self.problem.outputs,
             "classes": list(self.classes),
             "clients": [[int(n) for n in row] for row in self.counts],
         }
@@ -64,31 +76,40 @@ def label_counts(config: "RunConfig", clients: int) -> LabelCounts:
     dataset = load(config)
     if not len(dataset.train):
         raise ConfigError("dataset", config.dataset, "a data set that is here: what devices hold only they know")
-    strata = dataset.train.strata
-    classes = dataset.class_names or tuple(f"decile {i}" for i in range(1, 11))
     check_strata(dataset, config)
-    parts = partition(strata, clients, config)
-    if dataset.train.task in {"multi-label", "positions"}:
-        classes = ("all",)  # an example has many labels, so only examples are counted
-    counts = np.stack([np.bincount(strata[part], minlength=len(classes)) for part in parts])
-    return LabelCounts(config.dataset, classes, counts, len(strata))
+    parts = partition(dataset.train.strata, clients, config)
+    classes = dataset.class_names or tuple(f"decile {i}" for i in range(1, 11))
+    counts = np.stack([_counts(dataset.train, part, len(classes)) for part in parts])
+    sizes = np.array([len(part) for part in parts], np.int64)
+    return LabelCounts(config.dataset, classes, counts, sizes, len(dataset.train), dataset.problem)
+
+
+def _counts(examples: Examples, part: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
+    """Return how often each class occurs among some examples."""
+    if examples.task == "multi-label":
+        return np.asarray(examples.y[part].sum(0, dtype=np.int64))
+    labels = examples.y[part].ravel() if examples.task == "positions" else examples.strata[part]
+    return np.bincount(labels[labels != IGNORED], minlength=classes)
 
 
 def table(found: LabelCounts) -> str:
-    """Return a table with a row per client: number of examples, number of classes, and examples of each class."""
+    """Return a table with a row per client (its examples, its classes, its examples of each class), then the problem."""
     few = len(found.classes) <= _WIDEST
     numbered = sum(map(len, found.classes)) > _NAMES
     classes = [one_line(name, 40) for name in found.classes]
     names = map(str, range(len(classes))) if numbered else classes
     rows = [["client", "examples", "classes", *(names if few else ["most of one class"])]]
-    for client, row in enumerate(found.counts):
+    for client, (row, size) in enumerate(zip(found.counts, found.sizes, strict=True)):
         most = int(row.argmax())
         of_classes = [f"{n:,}" if n else "." for n in row] if few else [f"{row[most]:,} of {classes[most]}"]
-        rows.append([str(client), f"{row.sum():,}", str(np.count_nonzero(row)), *of_classes])
+        rows.append([str(client), f"{size:,}", str(np.count_nonzero(row)), *of_classes])
     lines = columns(rows, left=0)
     if few and numbered:
         lines.append("classes: " + ", ".join(f"{i} = {name}" for i, name in enumerate(classes)))
-    sizes = found.counts.sum(1)
+    sizes, problem = found.sizes, found.problem
+    inputs = ", ".join(f"{spec.name} {spec.kind}" for spec in problem.inputs)
+    positions = f" for each of {list(problem.positions)} positions" if problem.positions else ""
+    lines.append(f"inputs: {inputs}; task: {problem.task}; outputs: {problem.outputs:,}{positions}")
     lines.append(
         f"{one_line(found.dataset)}: {sizes.sum():,} of {found.total:,} training examples held by {len(sizes)} clients, "
         + (f"{sizes.min():,} to {sizes.max():,} each" if sizes.min() < sizes.max() else f"{sizes.min():,} each")

@@ -19,7 +19,7 @@ from fedgates.data.public import PUBLIC, public
 from fedgates.data.resizing import resized
 from fedgates.data.synthetic import synthetic
 from fedgates.data.tables import SUFFIXES, read_table
-from fedgates.errors import ConfigError
+from fedgates.errors import ClassesError, ConfigError
 from fedgates.types import InputSpec, Problem
 from fedgates.util.libraries import expect_libraries
 from fedgates.util.text import name_list, one_line
@@ -41,10 +41,10 @@ def source(config: "RunConfig") -> "RunConfig":
     """
     from fedgates.config import RunConfig  # noqa: PLC0415  # pydantic, which programs that only load a model do not need
 
-    if config.dataset in SYNTHETIC:
-        return RunConfig(dataset=config.dataset, seed=config.data_seed, synthetic=config.synthetic)
     used = ("task", "standardise", "label", "features", "test_fraction", "resize")
     keys = type(config.data)(**{name: getattr(config.data, name) for name in used})
+    if config.dataset in SYNTHETIC:
+        return RunConfig(dataset=config.dataset, seed=config.data_seed, synthetic=config.synthetic, data=keys)
     seed = config.data_seed if config.dataset.startswith("table:") else 1
     return RunConfig(dataset=config.dataset, data_dir=config.data_dir, data=keys, seed=seed)
 
@@ -72,17 +72,40 @@ def load(config: "RunConfig") -> Dataset:
         The data set is unknown, absent and cannot be downloaded, or cannot be used.
     """
     expect_libraries()
-    dataset = config.dataset
-    if dataset == "digits":
-        return digits()
-    if (problem := devices_problem(dataset)) is not None:
-        if config.data.standardise:
+    dataset, keys = config.dataset, config.data
+    loaded = _load(config)
+    task, inputs = loaded.train.task, loaded.problem.inputs
+    if keys.task not in (AUTO, task):
+        raise ConfigError("data.task", keys.task, f"auto or {task}: the labels of {one_line(dataset)} are of this task")
+    if not len(loaded.train):
+        size = image_size(keys.resize)
+        if size is not None and any(spec.shape[1:] != size for spec in inputs if spec.is_image):
+            raise ConfigError("data.resize", keys.resize, "empty, or height and width as in dataset")
+    if keys.standardise:
+        if not len(loaded.train):
             raise ConfigError("data.standardise", True, "false: the server has no training examples to measure")  # noqa: FBT003
+        if all(spec.dtype != "float32" for spec in inputs):
+            raise ConfigError("data.standardise", True, "false: no input of the data is float32")  # noqa: FBT003
+        return standardise(loaded)
+    return loaded
+
+
+def _load(config: "RunConfig") -> Dataset:
+    """Return the data set, with images scaled."""
+    dataset, size = config.dataset, image_size(config.data.resize)
+    if dataset == "digits":
+        return resized(digits(), size)
+    if (problem := devices_problem(dataset)) is not None:
         return _absent(dataset, problem)
     if dataset in SYNTHETIC:
         return synthetic(config)
     if dataset in PUBLIC:
-        return public(dataset, folder(config.data_dir))
+        return resized(public(dataset, folder(config.data_dir)), size)
+    return _load_own(config)
+
+
+def _load_own(config: "RunConfig") -> Dataset:
+    dataset = config.dataset
     kind, _, path = dataset.partition(":")
     if kind not in OWN_KINDS:
         expected = f"one of {', '.join(DATASETS)}, {OWN_DATASETS}"
@@ -93,13 +116,13 @@ def load(config: "RunConfig") -> Dataset:
         raise ConfigError("dataset", dataset, "at least one test example, and there is none")
     if loaded.num_classes == 1 and loaded.train.task != "multi-label":  # a network with one output is a regression
         raise ConfigError("dataset", dataset, "at least two classes, and there is one")
-    return standardise(loaded) if config.data.standardise else loaded
+    return loaded
 
 
 def _read(
-    kind: str, name: str, path: "Path", keys: "DataTable | None", *, complete: bool = True, task: str, seed: int = 0
+    kind: str, name: str, path: "Path", keys: "DataTable | None", *, problem: Problem | None = None, task: str, seed: int = 0
 ) -> Dataset:
-    """Read data of one's own.
+    """Read data of one's own: of a server, or of a device whose run has this problem.
 
     Raises
     ------
@@ -109,9 +132,10 @@ def _read(
     from fedgates.config.tables import DataTable  # noqa: PLC0415  # pydantic, which programs that only load a model do not need
 
     keys = keys or DataTable()
+    complete = problem is None
     match kind:
         case "table":
-            return read_table(name, path, keys, complete=complete, task=task, seed=seed)
+            return read_table(name, path, keys, seed=seed, problem=problem)
         case "folder":
             if task not in {AUTO, "classes"}:
                 raise ValueError(f"data.task to be auto or classes for an image folder, not {task}")
@@ -169,15 +193,16 @@ def own(path: str, problem: Problem, keys: "DataTable | None" = None) -> Dataset
     with _refusing("data-path", path):
         is_folder = place.is_dir()
         kind = "folder" if is_folder else "table" if place.suffix.lower() in SUFFIXES else "npz"
-        loaded = _read(kind, path, place, keys, complete=False, task=problem.task)
+        loaded = _read(kind, path, place, keys, problem=problem, task=problem.task)
     found, classes = len(loaded.class_names), 0 if problem.task == "regression" else problem.outputs
     if loaded.named and classes and found != classes:  # one missing, and all labels after it would be another class's
         of = {
             "folder": "class folders in train/, empty where there is no image",
-            "table": "classes in data.label",
+            "table": "labels in the column of data.label, or integers from 0 where some are missing",
             "npz": "names in classes",
         }
-        raise ConfigError("data-path", path, f"{classes} {of[kind]}, not {found}: {name_list(loaded.class_names)}")
+        expected = f"{classes} {of[kind]}, not {found}: {name_list(loaded.class_names)}"
+        raise ClassesError("data-path", path, expected, loaded.class_names)
     if misfit := _misfit(loaded.problem, problem):
         raise ConfigError("data-path", path, misfit)
     # the labels of a file may leave the last classes out

@@ -1,5 +1,7 @@
-"""A user's own examples from a table: a CSV or Parquet file with a column, or several, to predict."""
+"""A user's own examples from a table, one in a row: a CSV file with a header, or a Parquet file."""
 
+import logging
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -7,21 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedgates import rng
-from fedgates.data.dataset import Dataset, Examples
-from fedgates.data.labels import AUTO, read_labels
+from fedgates.data.dataset import Array, Dataset, Examples
+from fedgates.data.labels import MOST_CLASSES
+from fedgates.types import Problem, TaskKind
 from fedgates.util.text import name_list, one_line
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from fedgates.config.tables import DataTable
 
+log = logging.getLogger("fedgates")
 SUFFIXES = (".csv", ".parquet")
-_MOST_NAMED = 12
-"""Columns in a message."""
+_NAMELESS = "Unnamed: "
+"""Start of the name that pandas gives to a column of a CSV file without one, as the numbers of rows often are."""
+_Labels = tuple[Array, tuple[str, ...], bool]
+"""Labels, names of the classes, and whether the table has these names."""
 
 
-def read_table(name: str, path: Path, keys: "DataTable", *, complete: bool = True, task: str = AUTO, seed: int = 0) -> Dataset:
+def read_table(name: str, path: Path, keys: "DataTable", *, seed: int = 0, problem: Problem | None = None) -> Dataset:
     """Read a table.
 
     Parameters
@@ -29,116 +33,232 @@ def read_table(name: str, path: Path, keys: "DataTable", *, complete: bool = Tru
     name : str
         The data set's name.
     path : Path
-        A ``.csv`` or ``.parquet`` file with a row for each example.
+        A file with one of the :data:`SUFFIXES`.
     keys : DataTable
-        ``label`` names the columns to predict: one column of text or whole numbers has classes, which are sorted, other numbers
-        are a regression, several columns of 0 and 1 are labels. ``features`` names those of the input, by default all other
-        numeric columns; they become float32 ``[n, features]``. ``test_fraction`` of the rows are the test part.
-    complete : bool
-        Whether a test part is split off; a device's own data stay whole.
-    task : str
-        "auto", or the task of the labels.
+        Its ``label``, ``features``, ``test_fraction`` and ``task``.
     seed : int
-        Seed of the split, which takes the same share of each class.
+        Seed of the draw of test examples.
+    problem : Problem, optional
+        The run's, for a table that a device holds: all of its rows are training examples, and its labels may leave classes out
+        if they are numbers.
+
+    Returns
+    -------
+    Dataset
+        Inputs float32 ``[n, features]``. Text, bool or integers in one column are classes, numbers with a fraction a
+        regression, several columns multi-label if all are 0 or 1 and a regression otherwise.
 
     Raises
     ------
     ValueError
-        The file or a column is missing, a feature is not numeric, or a cell is empty; the message continues a line that ends
-        with "expected".
+        The file is missing or no table, a column is missing or cannot be used, or cells are empty; the message continues a line
+        that ends with "expected".
     OSError
         The file cannot be read.
     """
     frame = _read(path)
-    if not len(frame):
-        raise ValueError("at least one row, and there is none")
-    labels = [each.strip() for each in keys.label.split(",") if each.strip()]
+    columns = list(frame.columns)
+    labels = _chosen(keys.label, "data.label", columns)
     if not labels:
-        raise ValueError(f"data.label to name the column to predict, one of {_columns(list(frame))}")
-    features = [each.strip() for each in keys.features.split(",") if each.strip()]
-    _expect_columns(frame, [*labels, *features])
-    features = features or [str(each) for each in frame.select_dtypes(["number", "bool"]) if each not in labels]
-    x = table_input(frame, features)
-    y, names = _targets(frame, labels, task)
-    whole = Examples(x, y)
-    classes = names if whole.task != "regression" else ()
-    test = _test_rows(whole, keys.test_fraction if complete else 0.0, seed)
-    parts = [whole.take(np.flatnonzero(chosen)) for chosen in (~test, test)]
-    return Dataset(name, parts[0], parts[1], len(classes), classes, named=bool(classes))
+        raise ValueError(f"the column of the labels in data.label: one of {name_list(columns)}")
+    features = _features(frame, keys.features, labels)
+    _check_cells(frame, [*labels, *features])
+    least = 2 if problem is None else 1
+    if len(frame) < least:
+        raise ValueError(f"at least {least} rows, and there are {len(frame)}")
+    x = _inputs(frame, features)
+    task = problem.task if problem and keys.task == "auto" else keys.task
+    y, names, named = _labels(frame, labels, task, problem)
+    everything = Examples(x, y)
+    rows = np.arange(len(frame))
+    test = rows[:0] if problem else _test_rows(y, keys.test_fraction, seed)
+    return Dataset(name, everything.take(np.setdiff1d(rows, test)), everything.take(test), len(names), names, named=named)
 
 
-def table_input(frame: "pd.DataFrame", features: list[str]) -> NDArray[np.float32]:
-    """Return columns as float32 ``[n, features]``.
+def read_features(path: Path, listed: str = "") -> NDArray[np.float32]:
+    """Return columns of a table, float32 ``[n, features]``: those listed with commas, or every column of numbers.
+
+    Raises
+    ------
+    ValueError, OSError
+        As of :func:`read_table`.
+    """
+    frame = _read(path)
+    features = _features(frame, listed, [])
+    _check_cells(frame, features)
+    return _inputs(frame, features)
+
+
+def _inputs(frame: Any, features: list[str]) -> NDArray[np.float32]:  # noqa: ANN401  # a pandas.DataFrame, which has no types
+    return _to_float32(np.stack([_numbers(frame[each]) for each in features], axis=1), "the features")
+
+
+def _read(path: Path) -> Any:  # noqa: ANN401  # as above
+    if not path.is_file():
+        raise ValueError(f"a file, and {'this is a folder' if path.is_dir() else 'there is none'}")
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise ValueError(f"a file with the suffix {' or '.join(SUFFIXES)}")
+    try:
+        import pandas as pd  # noqa: PLC0415  # half a second, and only tables need it, so that devices may be without
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # of a row with more cells than the header
+            if suffix == ".csv":
+                frame = pd.read_csv(path, encoding="utf-8-sig", low_memory=False, index_col=False)
+            else:
+                frame = pd.read_parquet(path)
+    except ImportError as error:
+        packages = "pandas" if suffix == ".csv" else "pandas and pyarrow"
+        raise ValueError(
+            f"a Python environment with {packages}, which read tables: uv pip install {packages.replace(' and', '')}"
+        ) from error
+    except Exception as error:  # pandas and pyarrow raise a dozen kinds for a damaged file, all meaning the same
+        if isinstance(error, OSError) and error.strerror:
+            raise
+        kind = "CSV" if suffix == ".csv" else "Parquet"
+        raise ValueError(f"a {kind} file ({one_line(f'{type(error).__name__}: {error}', 120)})") from error
+    frame.columns = [str(each) for each in frame.columns]
+    if not frame.columns.is_unique:
+        raise ValueError(
+            f"columns of different names, and two are {one_line(frame.columns[frame.columns.duplicated()][0], 40)}"
+        )
+    return frame
+
+
+def _chosen(listed: str, key: str, columns: list[str]) -> list[str]:
+    """Return the columns that a key lists, separated by commas."""
+    chosen = [each.strip() for each in listed.split(",")] if listed.strip() else []
+    for each in chosen:
+        if each not in columns:
+            raise ValueError(f"{key} to name columns of {name_list(columns)}, not {one_line(each, 40)!r}")
+        if chosen.count(each) > 1:
+            raise ValueError(f"{key} to name each column once, not {one_line(each, 40)} twice")
+    return chosen
+
+
+def _features(frame: Any, listed: str, labels: list[str]) -> list[str]:  # noqa: ANN401  # as above
+    columns = list(frame.columns)
+    chosen = _chosen(listed, "data.features", columns)
+    for each in chosen:
+        if each in labels:
+            raise ValueError(f"data.features without the column {one_line(each, 40)} of data.label")
+        if not _is_numeric(frame[each]):
+            raise ValueError(f"numbers in the column {one_line(each, 40)} of data.features, not {_kind(frame[each])}")
+    if not chosen:
+        others = [each for each in columns if each not in labels]
+        chosen = [each for each in others if _is_numeric(frame[each]) and not each.startswith(_NAMELESS)]
+        if not chosen:
+            raise ValueError(f"a column of numbers beside the labels, and there is none ({name_list(others) or 'no column'})")
+        if passed_over := [each for each in others if each not in chosen]:
+            log.info("columns that are not used, without a name or not of numbers: %s", name_list(passed_over))
+    return chosen
+
+
+def _check_cells(frame: Any, columns: list[str]) -> None:  # noqa: ANN401  # as above
+    counts = {each: int(frame[each].isna().sum()) for each in columns}
+    if empty := [f"{one_line(each, 40)} has {count:,}" for each, count in counts.items() if count]:
+        more = f" ({len(empty) - 1:,} more columns have some)" if len(empty) > 1 else ""
+        raise ValueError(f"no empty cells (nor NA, NaN, None or null), and column {empty[0]} of {len(frame):,}{more}")
+
+
+def _labels(frame: Any, columns: list[str], task: str, problem: Problem | None) -> _Labels:  # noqa: ANN401  # as above
+    if len(columns) > 1 or task == "multi-label":
+        return _several(frame, columns, task)
+    (column,) = columns
+    values, where = frame[column], f"the column {one_line(column, 40)} of data.label"
+    found: TaskKind = "regression" if _kind(values) == "numbers with a fraction" else "classes"
+    if task == "regression" and _kind(values) == "integers":
+        found = "regression"
+    if task not in ("auto", found):
+        forms = {"classes": "integers, text, or true and false", "regression": "numbers"}
+        wanted = forms.get(task, "classes or numbers; a table has no labels of positions,")
+        raise ValueError(f"{wanted} in {where}, not {_kind(values)} (task {task})")
+    if found == "regression":
+        return _to_float32(_numbers(values), where), (), False
+    return _classes(values, where, problem)
+
+
+def _several(frame: Any, columns: list[str], task: str) -> _Labels:  # noqa: ANN401  # as above
+    for each in columns:
+        if not _is_numeric(frame[each]):
+            raise ValueError(f"numbers in the column {one_line(each, 40)} of several labels, not {_kind(frame[each])}")
+    if task not in ("auto", "regression", "multi-label"):
+        raise ValueError(f"one column in data.label for the task {task}, not {len(columns)}")
+    numbers = np.stack([_numbers(frame[each]) for each in columns], axis=1)
+    is_on_off = bool(np.isin(numbers, (0, 1)).all())
+    if task == "multi-label" and not is_on_off:
+        raise ValueError(f"0 and 1 in the columns {name_list(columns)}, and there are other numbers (task multi-label)")
+    if task != "regression" and is_on_off:
+        return numbers.astype(np.uint8), tuple(columns), True
+    return _to_float32(numbers, "the labels"), (), False
+
+
+def _classes(values: Any, where: str, problem: Problem | None) -> _Labels:  # noqa: ANN401  # as above
+    kind = _kind(values)
+    if kind == "true and false":
+        return values.to_numpy(np.int64), ("False", "True"), True
+    if kind not in ("integers", "text"):
+        raise ValueError(f"integers, text, true and false, or numbers in {where}, not {kind}")
+    names, labels = np.unique(values.to_numpy(np.int64 if kind == "integers" else object), return_inverse=True)
+    if len(names) > MOST_CLASSES:
+        raise ValueError(f"at most {MOST_CLASSES} classes in {where}, not {len(names):,}")
+    if kind == "integers":
+        classes = problem.outputs if problem else len(names)
+        if names[0] >= 0 and names[-1] < classes:
+            return names[labels], tuple(map(str, range(classes))), False
+        text = '%d different integers in %s are the names of classes (data.task = "regression" takes them as numbers)'
+        log.info(text, len(names), where)
+    return labels.astype(np.int64), tuple(map(str, names)), True
+
+
+def _test_rows(y: Array, fraction: float, seed: int) -> NDArray[np.int64]:
+    """Return the rows of the test examples, of each class alike; one example of each class at least is left for training."""
+    order = np.argsort(rng.words(len(y), seed, "test-rows"), kind="stable")
+    classes = y if y.dtype == np.int64 else np.zeros(len(y), np.int64)
+    place = np.empty(len(y))
+    kept = 0
+    for label in np.unique(classes):
+        rows = order[classes[order] == label]
+        place[rows] = (np.arange(len(rows)) + 0.5) / len(rows)
+        place[rows[-1]] = 1
+        kept += 1
+    count = min(max(1, round(fraction * len(y))), len(y) - kept)
+    return np.sort(order[np.argsort(place[order], kind="stable")[:count]])
+
+
+def _is_numeric(values: Any) -> bool:  # noqa: ANN401  # a pandas.Series
+    return _kind(values) in {"integers", "numbers with a fraction", "true and false"}
+
+
+def _kind(values: Any) -> str:  # noqa: ANN401  # as above
+    """Return what a column holds, in words."""
+    from pandas.api import types  # noqa: PLC0415  # as above
+
+    if types.is_bool_dtype(values.dtype):
+        return "true and false"
+    if types.is_integer_dtype(values.dtype):
+        return "integers"
+    if types.is_float_dtype(values.dtype):
+        return "numbers with a fraction"
+    text = isinstance(values.dtype, types.CategoricalDtype) or types.is_string_dtype(values.dropna())
+    return "text" if text else one_line(values.dtype, 40)
+
+
+def _numbers(values: Any) -> NDArray[np.float64]:  # noqa: ANN401  # as above
+    return np.asarray(values.to_numpy(np.float64))
+
+
+def _to_float32(numbers: NDArray[np.float64], where: str) -> NDArray[np.float32]:
+    """Return numbers as float32.
 
     Raises
     ------
     ValueError
-        There is none, one is missing or not numeric, or a cell is empty.
+        Some are not finite, or beyond float32.
     """
-    _expect_columns(frame, features)
-    if not features:
-        raise ValueError(f"a numeric column beside those of data.label, of {_columns(list(frame))}")
-    numeric = set(frame[features].select_dtypes(["number", "bool"]))
-    if odd := [each for each in features if each not in numeric]:
-        raise ValueError(f"numbers in the column {one_line(odd[0], 40)} of data.features, not {frame[odd[0]].dtype}")
-    _expect_full(frame, features)
-    return np.ascontiguousarray(frame[features].to_numpy(np.float32))
-
-
-def _read(path: Path) -> "pd.DataFrame":
-    import pandas as pd  # noqa: PLC0415  # takes half a second, and only tables need it
-
-    if not path.is_file():
-        raise ValueError(f"a file, and {'this is a folder' if path.is_dir() else 'there is none'}")
-    if path.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"a file that ends in {' or '.join(SUFFIXES)}")
-    try:
-        return pd.read_csv(path) if path.suffix.lower() == ".csv" else pd.read_parquet(path)
-    except OSError:
-        raise
-    except Exception as error:  # pandas and pyarrow raise a dozen kinds for a damaged file, all meaning the same
-        raise ValueError(f"a table ({one_line(f'{type(error).__name__}: {error}', 200)})") from error
-
-
-def _targets(frame: "pd.DataFrame", labels: list[str], task: str) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """Return labels or targets, and the names of classes or labels."""
-    _expect_full(frame, labels)
-    if len(labels) > 1:
-        if odd := [each for each in labels if each not in frame[labels].select_dtypes(["number", "bool"])]:
-            raise ValueError(f"numbers in each column of data.label, not {frame[odd[0]].dtype} in {one_line(odd[0], 40)}")
-        values = frame[labels].to_numpy(np.float64)
-        several = task == AUTO and bool(np.isin(values, (0, 1)).all())
-        wanted = task if task != AUTO else "multi-label" if several else "regression"
-        return read_labels(values, "data.label", wanted), tuple(labels)
-    column = frame[labels[0]]
-    if task == "regression" or (task == AUTO and column.dtype.kind == "f"):
-        return read_labels(column.to_numpy(), labels[0], "regression"), ()
-    values, places = np.unique(column.to_numpy(), return_inverse=True)
-    return read_labels(places, labels[0], task), tuple(map(str, values))
-
-
-def _test_rows(whole: Examples, fraction: float, seed: int) -> NDArray[np.bool_]:
-    """Return which rows are for the test, bool ``[n]``: the share of each class, at least one row of two; else of all rows."""
-    chosen = np.zeros(len(whole), np.bool_)
-    order = np.argsort(rng.words(len(whole), seed, "test rows"), kind="stable")
-    strata = whole.y if whole.task == "classes" else np.zeros(len(whole), np.int64)
-    for stratum in np.unique(strata):
-        rows = order[strata[order] == stratum]
-        count = min(len(rows) - 1, max(1, round(fraction * len(rows)))) if fraction else 0
-        chosen[rows[:count]] = True
-    return chosen
-
-
-def _expect_columns(frame: "pd.DataFrame", names: list[str]) -> None:
-    if missing := [each for each in names if each not in frame]:
-        raise ValueError(f"a column {one_line(missing[0], 40)}, and the table has {_columns(list(frame))}")
-
-
-def _expect_full(frame: "pd.DataFrame", names: list[str]) -> None:
-    empty = frame[names].isna().sum()
-    if found := [f"{one_line(name, 40)} has {int(count):,}" for name, count in empty.items() if count]:
-        raise ValueError(f"a value in each cell, and of the empty ones {', '.join(found[:_MOST_NAMED])}")
-
-
-def _columns(names: list[Any]) -> str:
-    return name_list([str(each) for each in names])
+    with np.errstate(over="ignore"):
+        found = numbers.astype(np.float32)
+    if bad := found.size - int(np.isfinite(found).sum()):
+        raise ValueError(f"finite float32 numbers in {where}, and {bad:,} of {found.size:,} are not")
+    return found

@@ -62,6 +62,8 @@ class Membership:
         """The names of the classes of this run; empty until they are known."""
         self._classes: dict[int, tuple[str, ...]] = {}
         """Node to the names that its data give to their classes, where they give any."""
+        self._incomplete: dict[int, tuple[str, ...]] = {}
+        """The same by client of those that have another number of classes than the run, until they are compared."""
         self._other_classes: dict[int, int] = {}
         """Node to name of those that are left out for other classes alone."""
 
@@ -102,6 +104,8 @@ class Membership:
             self._leave_out(node, f"node {node}", f"it is client {own} in this run, and now has the number {name}")
         elif problem:
             self._leave_out(node, f"client {name}", problem)
+            if class_names:
+                self._incomplete[name] = class_names
         else:
             self._names[node] = name
             if class_names:
@@ -121,9 +125,16 @@ class Membership:
         They are compared with :attr:`class_names`; until these are known, with those of most clients.
         """
         named = sorted((name, node) for node, name in (self._names | self._other_classes).items() if node in self._classes)
-        if not named:
+        if not named and not self.class_names:
             return
         expected = self._most_common(named)
+        for name, own in self._incomplete.items():
+            if set(own) & set(expected):
+                lacking = name_list([each for each in expected if each not in own])
+                log.warning(
+                    "client %d has no %s among its classes: those of the run are %s", name, lacking, name_list(expected)
+                )
+        self._incomplete.clear()
         for name, node in named:
             if self._classes[node] != expected and node in self._names:
                 self._other_classes[node] = self._names.pop(node)

@@ -16,7 +16,7 @@ from flwr.clientapp import ClientApp
 from numpy.typing import NDArray
 
 from fedgates.config import LIMITS, RunConfig, current_name, merged, parse, to_dict
-from fedgates.errors import ConfigError, NetworkError, WireError
+from fedgates.errors import ClassesError, ConfigError, NetworkError, WireError
 from fedgates.federation.client import Client, ClientStore, decode_state
 from fedgates.federation.client_data import ClientData, device_data, partition_data
 from fedgates.federation.membership import client_name
@@ -66,6 +66,7 @@ def make_client_app(methods: Methods | None = None) -> ClientApp:
             class_names = _client_data(_method(*key).config, context, key[2]).class_names
         except (ConfigError, NetworkError) as error:
             problem = str(error)
+            class_names = error.class_names if isinstance(error, ClassesError) else ()
         return Message(introduction_content(_partition_id(context), problem, class_names), reply_to=message)
 
     @app.train()

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fedgates.data import tables
 from fedgates.data.archive import Archive
 from fedgates.data.inputs import mapped, take
 from fedgates.data.npz import read_input
@@ -51,13 +52,14 @@ class Images:
     """Number of images that are transparent in parts, and so drawn over white."""
 
 
-def read_images(path: Path, problem: Problem, *, resize: bool = False) -> Images:
-    """Read an image, all images below a folder (in the order of their paths), or those of an npz file.
+def read_images(path: Path, problem: Problem, *, resize: bool = False, features: str = "") -> Images:
+    """Read an image, all images below a folder (in the order of their paths), or the examples of an npz file or a table.
 
     Parameters
     ----------
     path : Path
-        For inputs that are no images an npz file with ``x`` or ``x_test``, or ``x_NAME`` or ``x_test_NAME`` of several. Images
+        For inputs that are no images an npz file with ``x`` or ``x_test``, or ``x_NAME`` or ``x_test_NAME`` of several; for
+        features also a table (:mod:`fedgates.data.tables`). Images
         are read as in training (:mod:`fedgates.data.pictures`), and converted to the model's number of channels, grey or
         colour. In a folder, hidden files and files without an image suffix are ignored, and images that cannot be used are
         skipped. In an npz file, ``x`` or ``x_test`` is uint8 ``[n, H, W]`` or ``[n, H, W, C]``.
@@ -65,6 +67,8 @@ def read_images(path: Path, problem: Problem, *, resize: bool = False) -> Images
         The model's problem, of images.
     resize : bool
         Scale images of another size bilinearly, ignoring proportions. Arrays of an npz file are not scaled.
+    features : str
+        Columns of a table, with commas; empty uses every column of numbers.
 
     Raises
     ------
@@ -77,6 +81,8 @@ def read_images(path: Path, problem: Problem, *, resize: bool = False) -> Images
             raise ImageError(f"{path}: expected an image, or a folder of them")
         if files is None and path.suffix.lower() == ".npz":
             return _from_npz(path, problem)
+        if files is None and path.suffix.lower() in tables.SUFFIXES:
+            return _from_table(path, problem, features)
     except OSError as error:
         raise ImageError(f"{path}: expected an image, or a folder of them ({error.strerror})") from error
     shape = _image_shape(problem)
@@ -143,6 +149,18 @@ def _from_npz(path: Path, problem: Problem) -> Images:
     arrays = {name: channels_first(read_input(stored[own], own)) for name, own in names.items()}
     first = problem.inputs[0].name
     return Images([f"{names[first]}[{i}]" for i in range(counts[first])], arrays if len(arrays) > 1 else arrays[first])
+
+
+def _from_table(path: Path, problem: Problem, features: str) -> Images:
+    try:
+        rows = tables.read_features(path, features)
+    except ValueError as error:
+        raise ImageError(f"{path}: expected {error}") from error
+    (spec, *others) = problem.inputs
+    if others or (spec.dtype, spec.shape) != ("float32", rows.shape[1:]):
+        kinds = ", ".join(f"{each.name}: {each.kind}" for each in problem.inputs)
+        raise ImageError(f"{path}: {rows.shape[1]} columns of numbers, expected the model's inputs ({kinds})")
+    return Images([f"row {i}" for i in range(len(rows))], rows)
 
 
 def _array_of(archive: Archive, problem: Problem, spec: InputSpec) -> str:

@@ -8,7 +8,9 @@ import pytest
 from command_line import command
 
 from fedgates.data.label_counts import LabelCounts, table
+from fedgates.types import Problem
 
+IMAGES = Problem.of_images((1, 8, 8), 10)
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -32,6 +34,7 @@ def test_data_says_what_each_client_would_hold(capsys, tmp_path):
     assert (tmp_path / "out" / "labels.png").read_bytes().startswith(b"\x89PNG")
     code, out, _ = command(capsys, *arguments[:-2])
     assert code == 0
+    assert out.splitlines()[-2] == "inputs: x uint8 (C, H, W) = (1, 8, 8); task: classes; outputs: 10"
     assert out.splitlines()[-1].startswith(f"digits: {found['held']:,} of 1,437 training examples held by 5 clients")
 
 
@@ -61,9 +64,29 @@ def test_run_config_is_repeated_pairs_or_one_file_as_of_flwr_run(capsys, tmp_pat
 )
 def test_names_of_classes_do_not_make_the_table_wide(names, header, below):
     counts = np.arange(2 * len(names)).reshape(2, -1)
-    first, *lines = table(LabelCounts("mine", names, counts, int(counts.sum()))).splitlines()
+    first, *lines = table(LabelCounts("mine", names, counts, counts.sum(1), int(counts.sum()), IMAGES)).splitlines()
     assert first.split() == ["client", "examples", "classes", *header]
-    assert lines[2:-1] == below
+    assert lines[2:-2] == below
+
+
+def test_data_of_other_tasks(capsys, tmp_path):
+    x, tokens = np.zeros((4, 3), np.float32), np.zeros((4, 5), np.int64)
+    inputs = {f"x_{part}_{name}": array for part in ("train", "test") for name, array in (("a", x), ("b", tokens))}
+    labels = {
+        "multi-label": (np.array([[True, True, False]] * 4), [[2, 2, 0]] * 2, "multi-label; outputs: 3"),
+        "positions": (np.array([[0, 2, -100]] * 4), [[2, 0, 2]] * 2, "positions; outputs: 3 for each of [3] positions"),
+    }
+    for task, (y, counts, shown) in labels.items():
+        np.savez(tmp_path / "a.npz", **inputs, y_train=y, y_test=y)
+        arguments = ["data", "--clients", 2, "--app", ROOT, "--run-config", f'dataset="npz:{tmp_path}/a.npz"']
+        code, out, err = command(capsys, *arguments, "--json")
+        assert code == 0, err
+        found = json.loads(out)
+        assert (found["clients"], found["held"], found["task"], found["outputs"]) == (counts, 4, task, 3)
+        assert found["inputs"] == {"a": {"dtype": "float32", "shape": [3]}, "b": {"dtype": "int64", "shape": [5]}}
+        lines = command(capsys, *arguments)[1].splitlines()
+        assert lines[1].split()[:2] == ["0", "2"]
+        assert lines[-2] == f"inputs: a float32 (3,), b int64 (5,); task: {shown}"
 
 
 @pytest.mark.parametrize(

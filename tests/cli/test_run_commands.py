@@ -296,7 +296,7 @@ def test_an_unexpected_error_is_one_line(capsys, monkeypatch, tmp_path):
 ARGUMENTS = {
     "report": "A run: its folder, its",
     "cost": "A run: its folder, its",
-    "predict": "Images, or arrays of examples.",
+    "predict": "Images, arrays or a table.",
 } | dict.fromkeys(("inspect", "export"), "A model.fedgates, or a run")
 
 

@@ -15,7 +15,7 @@ from fedgates.data.digits import digits
 from fedgates.errors import ConfigError, QuorumError
 from fedgates.federation.messages import MAX_CLASS_NAMES, comparable
 from fedgates.flower import LoopbackGrid
-from fedgates.model_file import read_contents
+from fedgates.model_file import load, read_contents
 
 DATASET = "devices:8x8x1:3"
 DIGITS = digits().train
@@ -64,6 +64,7 @@ def test_a_device_with_other_class_folders_is_left_out_and_named(raw, tmp_path, 
         "client 0 is left out: class 0 is b, not a: its classes are b, c, d, and those of most clients are a, b, c",
         "client 4 is left out: class 1 is c, not b: its classes are a, c, b, and those of most clients are a, b, c",
     ]
+    assert "client 2 has no c among its classes: those of the run are a, b, c" in caplog.messages
     (line,) = folder.round_log.read()
     assert line["clients_counted"] == 3
     assert json.loads((folder.path / "device-classes.json").read_text()) == ["a", "b", "c"]
@@ -82,14 +83,27 @@ def test_a_resumed_run_keeps_its_classes_whatever_most_have_then(raw, tmp_path, 
         run(raw, nodes, num_server_rounds=3, resume=str(folder.path))
 
 
+@pytest.mark.usefixtures("whole_runs")
+def test_the_model_has_the_names_of_the_devices(raw, tmp_path):
+    named, nameless = folders(tmp_path / "a", "cat", "dog", "eel"), arrays(tmp_path / "nameless.npz")
+    changes = {"model": "logistic"}
+    assert load(run(raw, [nameless], **changes).path / "model.fedgates").facts.class_names == ("0", "1", "2")
+    folder = run(raw, [nameless, named], **changes)
+    assert load(folder.path / "model.fedgates").facts.class_names == ("cat", "dog", "eel")
+    resumed = run(raw, [nameless], resume=str(folder.path), num_server_rounds=2, **changes)
+    assert load(resumed.path / "model.fedgates").facts.class_names == ("cat", "dog", "eel")
+
+
 def test_the_servers_own_names_count(raw, tmp_path, caplog):
     x, y = DIGITS.x[DIGITS.y < 3][:40], DIGITS.y[DIGITS.y < 3][:40]
     np.savez(tmp_path / "server.npz", x_train=x, y_train=y, x_test=x, y_test=y, classes=["a", "b", "c"])
     names = ("b", "c", "d"), ("b", "c", "d"), ("a", "b", "c")
     nodes = [folders(tmp_path / str(i), *each) for i, each in enumerate(names)]
+    nodes.append(folders(tmp_path / "lacks", "a"))
     run(raw, nodes, dataset=f"npz:{tmp_path}/server.npz")
-    assert len(left_out(caplog)) == 2
-    assert left_out(caplog)[0].endswith("those of this run are a, b, c")
+    assert len(left_out(caplog)) == 3
+    assert "client 3 has no b, c among its classes: those of the run are a, b, c" in caplog.messages
+    assert left_out(caplog)[1].endswith("those of this run are a, b, c")
 
 
 def test_a_device_whose_data_cannot_be_read_is_left_out_with_the_reason(raw, tmp_path, caplog):
