@@ -22,7 +22,12 @@ from typing import Any
 import numpy as np
 from sweep import Line, arguments, spread, sweep, table
 
+from fedgates import data
 from fedgates.data.npz import read_npz
+from fedgates.methods.masks import MaskMethod
+from fedgates.methods.measurements import MEASURES
+from fedgates.methods.registry import build, configure
+from fedgates.methods.training import Task
 
 CLIENTS, IMAGES, TEST, ROUNDS = 10, 100, 2000, (1, 3, 6, 12)
 SIZE, LAST = 77_082, 650
@@ -36,6 +41,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "coupled-masks, random gates": {"strategy": "coupled-masks"},
     "fedpm, given, random head": {"strategy": "fedpm", **GIVEN, "gates.sent-learning-rate": 0.01},
     "fedpm, given, class means": {"strategy": "fedpm", **MEANS},
+    "fedpm, given, class means, half the rate": {"strategy": "fedpm", **MEANS, "learning-rate": 0.05},
     "coupled-masks, given, class means": {"strategy": "coupled-masks", **MEANS},
     "fedpm, given, class means, fixed norms": {"strategy": "fedpm", **MEANS, **FIXED},
     "coupled-masks, given, class means, fixed norms": {"strategy": "coupled-masks", **MEANS, **FIXED},
@@ -55,17 +61,36 @@ def reduced(path: Path, target: Path) -> None:
     np.savez(target, x_train=whole.train.x, y_train=whole.train.y, x_test=few.x, y_test=few.y, classes=names)
 
 
-def settings(arm: str, part: str, seed: int, args: Any, data: Path) -> dict[str, Any]:  # noqa: ANN401
+def settings(arm: str, part: str, seed: int, args: Any, file: Path) -> dict[str, Any]:  # noqa: ANN401
     """The settings of a run."""
     own = {"weights": args.weights} if "random gates" not in arm else {}
-    base = {"model": "resnet8", "dataset": f"npz:{data}", "data.samples-per-client": IMAGES, "num-server-rounds": args.rounds}
+    base = {"model": "resnet8", "dataset": f"npz:{file}", "data.samples-per-client": IMAGES, "num-server-rounds": args.rounds}
     masks = {"gates.evaluations": "threshold"} if "fedavg" not in arm else {}
     return {**base, **masks, **own, **PARTS[part], **ARMS[arm], "seed": seed}
 
 
-def row(arm: str, runs: list[list[Line]]) -> list[Any]:
-    """A row of the table, from the rounds of each seed's run."""
-    cells = [spread([lines[number - 1]["accuracy"] for lines in runs]) for number in ROUNDS if number <= len(runs[0])]
+def start(settings_of_run: dict[str, Any]) -> float:
+    """The accuracy before the first round."""
+    kind, config = configure(settings_of_run)
+    dataset = data.load_once(config)
+    method = build(kind, config, dataset.problem)
+    state = method.initial_state()
+    if isinstance(method, MaskMethod) and config.gates.sent_start == "class-means":
+        total = np.zeros(MEASURES["features"].size(method.network))
+        for part in data.shares(dataset, config, CLIENTS):
+            method.load_tail(state)
+            method.network.weights.copy_(method.weights(state))
+            examples = Task(*data.to_tensors(dataset.train.take(part), "cpu"), server_round=1)
+            total += MEASURES["features"].sums(method.network, examples, config.precision)
+        state = method.start_at_class_means(state, total)
+    method.load_tail(state)
+    return method.score(method.weights(state), *data.to_tensors(dataset.test, "cpu"))["accuracy"]
+
+
+def row(arm: str, starts: list[float], runs: list[list[Line]]) -> list[Any]:
+    """A row of the table, from the accuracy before the first round and the rounds of each seed's run."""
+    cells = [spread(starts)]
+    cells += [spread([lines[number - 1]["accuracy"] for lines in runs]) for number in ROUNDS if number <= len(runs[0])]
     up, down = (mean(sum(line[f"{way}link_bytes"] for line in lines) / 1e6 for lines in runs) for way in ("up", "down"))
     six = [line for lines in runs for line in lines[:6]]
     bpp = mean(line["uplink_bpp"] for line in six)
@@ -80,14 +105,25 @@ def main() -> None:
     args = arguments(__doc__ or "", **options, first_seed=4, seeds=3, rounds=12)
     arms = [arm for arm in ARMS if arm in args.arms.split(";")]
     with tempfile.TemporaryDirectory() as folder:
-        data = Path(folder) / "cifar10.npz"
-        reduced(Path(args.data_dir).expanduser() / "cifar10.npz", data)
+        file = Path(folder) / "cifar10.npz"
+        reduced(Path(args.data_dir).expanduser() / "cifar10.npz", file)
         seeds = range(args.first_seed, args.first_seed + args.seeds)
         parts: list[Any] = []
-        header = ["arm", *(f"round {n}" for n in ROUNDS if n <= args.rounds), "bpp up, masks", "bpp up", "MB up", "MB down"]
+        header = [
+            "arm",
+            "round 0",
+            *(f"round {n}" for n in ROUNDS if n <= args.rounds),
+            "bpp up, masks",
+            "bpp up",
+            "MB up",
+            "MB down",
+        ]
         for part in args.parts.split(","):
-            lines = sweep([(settings(arm, part, seed, args, data), CLIENTS) for arm in arms for seed in seeds], args.workers)
-            rows = [row(arm, lines[i * args.seeds : (i + 1) * args.seeds]) for i, arm in enumerate(arms)]
+            jobs = [settings(arm, part, seed, args, file) for arm in arms for seed in seeds]
+            starts = [start(job) for job in jobs]
+            lines = sweep([(job, CLIENTS) for job in jobs], args.workers)
+            of_arm = [slice(i * args.seeds, (i + 1) * args.seeds) for i in range(len(arms))]
+            rows = [row(arm, starts[its], lines[its]) for arm, its in zip(arms, of_arm, strict=True)]
             text = (
                 f"Partition: {part}. Accuracy on {TEST} test images in percent, mean and deviation over seeds {seeds[0]}"
                 f" to {seeds[-1]}. bpp up: bits a client sends in a round, for each gate (of FedAvg: weight), mean of the first"

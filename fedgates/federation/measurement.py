@@ -16,7 +16,6 @@ from fedgates.federation.rounds import Transport, available
 from fedgates.federation.server import Server
 from fedgates.methods.measurements import MEASURES
 from fedgates.types import State
-from fedgates.util.robust import capped
 
 log = logging.getLogger("fedgates")
 _PATIENCE = 600.0
@@ -28,8 +27,8 @@ def measured(
 ) -> NDArray[np.float64]:
     """Ask all available clients for sums under a state, and return the sum over the clients.
 
-    A client's sums count with at most `server.max-examples` times the median number of examples; one that cannot be used is
-    left out, and the log says so.
+    Sums over more values than `server.max-examples` times the clients' median count as if they were over so many. A client
+    whose sums cannot be used is left out and logged.
 
     Parameters
     ----------
@@ -52,7 +51,7 @@ def measured(
     clients = available(server, transport)
     requests = [Request(node, client, kind, payload, server.problem) for client, node in clients.items()]
     names = {node: client for client, node in clients.items()}
-    found: dict[int, tuple[int, NDArray[np.float64]]] = {}
+    found: dict[int, NDArray[np.float64]] = {}
     received = 0
     timeout = min(config.server.round_timeout, _PATIENCE)
     for reply in transport.exchange(requests, timeout, config.limits.max_payload_mb):
@@ -68,11 +67,14 @@ def measured(
         except WireError as error:
             log.warning("client %d is left out of the measurement of %s: %s", names[reply.node], kind, error)
             continue
-        found[names[reply.node]] = reply.num_examples, sums
+        found[names[reply.node]] = sums
     text = "%s: measured by %d of %d clients, %s bytes down and %s up"
     log.info(text, kind, len(found), len(requests), f"{len(requests) * len(payload):,}", f"{received:,}")
-    total = np.zeros(measure.size(network))
+    if not found:
+        return np.zeros(measure.size(network))
     ordered = [found[client] for client in sorted(found)]
-    for n, (claimed, sums) in zip(capped([n for n, _ in ordered], config.server.max_examples), ordered, strict=True):
-        total += sums * (n / claimed)
+    counts = np.stack([measure.counts(network, sums) for sums in ordered])
+    usual = counts.min(0) if len(ordered) == 2 else np.median(counts, axis=0)  # of two no one alone decides
+    most = np.maximum(config.server.max_examples * usual, 1)
+    total: NDArray[np.float64] = (np.stack(ordered) * np.minimum(1, most / np.maximum(counts, 1))).sum(0)
     return total

@@ -230,14 +230,24 @@ def _run(
     results = round_results(run.round_log.read("resume")) if config.resume else []
     try:
         with running(everything, server, first_round, resumed=bool(config.resume)):
-            if first_round == 1 and isinstance(method, MaskMethod) and config.gates.sent_start == "class-means":
-                wait_for_clients(server, transport)
-                server.state = method.start_at_class_means(
-                    server.state, measured(server, transport, "features", server.state, 1)
-                )
+            if first_round == 1:
+                _start_at_class_means(server, transport)
             run_rounds(server, transport, range(first_round, config.num_server_rounds + 1), everything, evaluate, results)
     except QuorumError as error:
         raise QuorumError(f"{error}; {_to_resume(run)}") from None
+
+
+def _start_at_class_means(server: Server[Any], transport: Transport) -> None:
+    """Give the last layer its start from class means, if `gates.sent-start` asks for it."""
+    method = server.method
+    if not isinstance(method, MaskMethod) or method.config.gates.sent_start != "class-means":
+        return
+    wait_for_clients(server, transport)
+    sums = measured(server, transport, "features", server.state, 1)
+    if sums.any():
+        server.state = method.start_at_class_means(server.state, sums)
+    else:
+        log.warning("no client measured the features: the last layer starts as it came")
 
 
 def _to_resume(run: RunFolder) -> str:

@@ -73,6 +73,11 @@ def feature_sums_size(network: Network) -> int:
     return classes * (1 + features) + 1
 
 
+def feature_counts(network: Network, sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the number of examples that each sum is over, the same ``[m]`` times."""
+    return np.full(len(sums), _split(network, sums)[0].sum())
+
+
 def check_feature_sums(network: Network, sums: NDArray[np.float64]) -> str:
     """Return why numbers are no sums of features; empty if they are."""
     counts, first, squares = _split(network, sums)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fedgates.methods.class_means import check_feature_sums, feature_sums, feature_sums_size
+from fedgates.methods.class_means import check_feature_sums, feature_counts, feature_sums, feature_sums_size
 from fedgates.methods.training import Task, predict
 from fedgates.nn import batch_norms
 from fedgates.nn.network import Network
@@ -25,6 +25,8 @@ class Measure:
     """From a network to the number of sums m."""
     sums: Callable[[Network, Task, str], Sums]
     """From a network, a client's examples and the precision to its sums, ``[m]``."""
+    counts: Callable[[Network, Sums], Sums]
+    """From a network and sums to the number of values that each was summed over, ``[m]``."""
     problem: Callable[[Network, Sums], str]
     """From a network and sums to the reason why they cannot be those of examples; empty if they can."""
 
@@ -40,8 +42,9 @@ MEASURES = {
         BATCH_NORM,
         lambda network: batch_norms.sums_size(network.module),
         _norm_sums,
+        lambda network, sums: batch_norms.counts_of(network.module, sums),
         lambda network, sums: batch_norms.check_sums(network.module, sums),
     ),
-    "features": Measure(CLASS_FEATURES, feature_sums_size, feature_sums, check_feature_sums),
+    "features": Measure(CLASS_FEATURES, feature_sums_size, feature_sums, feature_counts, check_feature_sums),
 }
 """The measurements by name: of the inputs of batch norms by channel, and of the last layer's inputs by class."""

@@ -52,6 +52,11 @@ def channel_sums(module: nn.Module) -> Iterator[Callable[[], NDArray[np.float64]
             handle.remove()
 
 
+def counts_of(module: nn.Module, sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the number of values that each sum is over, ``[m]``."""
+    return np.concatenate([np.full(1 + 2 * len(first), count) for _, count, first, _ in _parts(module, sums)])
+
+
 def check_sums(module: nn.Module, sums: NDArray[np.float64]) -> str:
     """Return why numbers are no sums of a network's norms; empty if they are."""
     for name, count, first, second in _parts(module, sums):

@@ -16,7 +16,9 @@ from fedgates import data
 from fedgates.data import normalise, to_tensors
 from fedgates.data.digits import digits
 from fedgates.methods.registry import configure
+from fedgates.wire import CodingContext
 from fedgates.wire.header import SUMS, peek
+from fedgates.wire.sums import pack_sums
 
 NETWORK = {"model": "norm_networks:image_norms", "local_epochs": 1}
 pytestmark = pytest.mark.usefixtures("whole_runs")
@@ -123,6 +125,30 @@ def test_a_client_that_cannot_have_measured_that_is_left_out(raw, caplog):
     found = [inputs_of_norms(model, others[i][0]) for i in (0, 2)]
     values = torch.cat([seen[0].transpose(0, 1).flatten(1).double() for _, seen in found], dim=1)
     assert torch.allclose(found[0][0][0].running_mean.double(), values.mean(1), atol=1e-5)
+
+
+def test_a_client_cannot_outweigh_the_others(raw):
+    """It claims to have summed over a thousand times as many values, of a mean that no other has."""
+
+    class Boasting(Measured):
+        def tampered(self, message, reply):
+            if client_of(message) != 1:
+                return reply
+            sums = np.frombuffer(reply.content.array_records["update"]["payload"].data[36:], "<f8").copy()
+            at = 0
+            for channels in (6, 8, 10):
+                sums[at] *= 1000
+                sums[at + 1 : at + 1 + channels] = 5 * sums[at]
+                sums[at + 1 + channels : at + 1 + 2 * channels] = 26 * sums[at]
+                at += 1 + 2 * channels
+            header = peek(reply.content.array_records["update"]["payload"].data)
+            context = CodingContext(header.digest, (header.size,), header.server_round)
+            return answer(message, pack_sums(sums, context, 1))
+
+    config = raw(strategy="fedavg")
+    boasted = loaded(run(config, 3, Boasting))
+    mean = boasted.network[1].running_mean
+    assert mean.max() < 5 * 10 / 12 + 0.5  # weighted as ten others, not as a thousand
 
 
 def test_without_an_answer_a_model_uses_the_batch_and_the_log_has_a_line(raw, caplog):
