@@ -41,6 +41,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "coupled-masks, random gates": {"strategy": "coupled-masks"},
     "fedpm, given, random head": {"strategy": "fedpm", **GIVEN, "gates.sent-learning-rate": 0.01},
     "fedpm, given, class means": {"strategy": "fedpm", **MEANS},
+    "fedpm, given, class means, sampled": {"strategy": "fedpm", **MEANS, "uplink": "sampled"},
     "fedpm, given, class means, half the rate": {"strategy": "fedpm", **MEANS, "learning-rate": 0.05},
     "coupled-masks, given, class means": {"strategy": "coupled-masks", **MEANS},
     "fedpm, given, class means, fixed norms": {"strategy": "fedpm", **MEANS, **FIXED},
