@@ -16,6 +16,7 @@ from fedgates.federation.rounds import Transport, available
 from fedgates.federation.server import Server
 from fedgates.methods.measurements import MEASURES
 from fedgates.types import State
+from fedgates.util.robust import middle
 
 log = logging.getLogger("fedgates")
 _PATIENCE = 600.0
@@ -74,7 +75,7 @@ def measured(
         return np.zeros(measure.size(network))
     ordered = [found[client] for client in sorted(found)]
     counts = np.stack([measure.counts(network, sums) for sums in ordered])
-    usual = counts.min(0) if len(ordered) == 2 else np.median(counts, axis=0)  # of two no one alone decides
+    usual = np.array([middle(column) for column in counts.T.tolist()])
     most = np.maximum(config.server.max_examples * usual, 1)
     total: NDArray[np.float64] = (np.stack(ordered) * np.minimum(1, most / np.maximum(counts, 1))).sum(0)
     return total

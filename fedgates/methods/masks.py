@@ -61,7 +61,7 @@ class MaskMethod(Method[MaskCfg, Votes], Generic[MaskCfg]):
 
     @classmethod
     def roles(cls, config: RunConfig, module: nn.Module) -> dict[str, Role]:
-        """Return the role of each parameter: gated by default where :func:`fedgates.nn.roles.roles_of` says so.
+        """Return the role of each parameter: gated by the default of mask methods (:func:`fedgates.nn.roles.roles_of`).
 
         A vector of zeros among given weights, as of a bias, is fixed: gates on it would change nothing.
         """

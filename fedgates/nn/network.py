@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from fedgates.errors import NetworkError
 from fedgates.models.batch_norm import drop_running_statistics
 from fedgates.models.modes import parts_in_evaluation_mode, set_mode
+from fedgates.models.probe import run
 from fedgates.nn.roles import Role, fan_in, layers_of, roles_of
 from fedgates.types import TaskKind
 
@@ -170,8 +171,7 @@ class Network:
 
     def __call__(self, x: Tensor | Mapping[str, Tensor]) -> Tensor:
         """Return the outputs for inputs ``[n, ...]``, several by name, with the current weights: logits, or numbers."""
-        outputs: Tensor = self.module(**x) if isinstance(x, Mapping) else self.module(x)
-        return outputs
+        return run(self.module, x)
 
     def digest(self, *extra: bytes) -> bytes:
         """Return eight bytes that identify the network.

@@ -11,8 +11,8 @@ QUICK = ("resnet18 (torchvision)", "ViT (torchvision)", "LSTM", "two inputs")
 pytestmark = pytest.mark.usefixtures("whole_runs")
 
 
-def told(name):
-    """What the page says of a network, by method."""
+def listed(name):
+    """Return the outcomes of a network on the page, by method."""
     lines = dict(re.findall(r"^(\d+)\. `(.*)`$", PAGE, re.MULTILINE))
     (row,) = (line for line in PAGE.splitlines() if line.startswith(f"| {name} |"))
     return [lines.get(cell.strip(), cell.strip()) for cell in row.strip("|").split("|")[1:]]
@@ -26,16 +26,16 @@ def data(tmp_path_factory):
 @pytest.mark.parametrize("name", QUICK)
 def test_it_trains_exports_loads_and_predicts(name, data, tmp_path):
     method = "coupled-masks"
-    assert outcome(name, method, data, tmp_path) == told(name)[METHODS.index(method)] == "yes"
+    assert outcome(name, method, data, tmp_path) == listed(name)[METHODS.index(method)] == "yes"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_page_is_right_for_every_method(name, data, tmp_path):
-    assert [outcome(name, method, data, tmp_path) for method in METHODS] == told(name)
+    assert [outcome(name, method, data, tmp_path) for method in METHODS] == listed(name)
 
 
 def test_the_page_has_every_network_and_method():
     assert len(NETWORKS) >= 20
-    assert [bool(told(name)) for name in NETWORKS] == [True] * len(NETWORKS)
+    assert [bool(listed(name)) for name in NETWORKS] == [True] * len(NETWORKS)
     assert f"| network | {' | '.join(METHODS)} |" in PAGE
