@@ -125,7 +125,7 @@ def test_a_stranger_costs_little_and_delays_nobody(federation, gate, name):
     assert len(cost.statuses) > 20
     assert set(cost.statuses) == {usual}
     assert cost.megabytes < 50, cost
-    assert cost.seconds < 1, cost
+    assert cost.seconds < 5, cost  # alone .1; without a gate the answers stop altogether
     assert gate.poll() is None
 
 
