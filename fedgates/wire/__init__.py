@@ -1,8 +1,9 @@
 """Bits to bytes and back: one flat, self-describing payload for every state and every update.
 
 :class:`~fedgates.wire.codec.Codec` encodes and decodes what one run sends. FORMAT.md specifies the format; a decoder can be
-written from it alone. ``updates``, ``states`` and ``relay`` build and read payloads; ``packed``, ``entropy``, ``side_info`` and
-``sampled`` code masks, ``votes`` and ``values`` code states and values; ``sums`` codes the answers to a final pass;
+written from it alone. ``updates``, ``states``, ``delta`` and ``relay`` build and read payloads; ``packed``, ``entropy``,
+``side_info`` and ``sampled`` code masks, ``votes`` and ``values`` code states and values; ``sums`` codes the answers to a final
+pass; ``broadcast`` picks what a client is sent, from the ``deltas`` and ``relays`` that a server keeps;
 ``context`` is what both ends know beforehand; ``range_coder`` and ``bits`` are the primitives. The package needs NumPy, and
 constriction for encoding.
 """
