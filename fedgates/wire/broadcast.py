@@ -60,10 +60,11 @@ class Broadcast:
 
     def payload(self, client: int) -> bytes:
         """Return the smallest payload for this client, which counts as knowing no state until :meth:`confirm`."""
-        base = self._known.get(client, INITIAL)
+        known = self._known.get(client)
         self._known[client] = 0
-        found = [history.payload(base) for history in (self._relays, self._deltas) if history]
-        return min([self._snapshot, *[each for each in found if each is not None]], key=len)
+        relay = self._relays.payload(known) if self._relays and known else None
+        delta = self._deltas.payload(INITIAL if known is None else known) if self._deltas else None
+        return min([self._snapshot, *[each for each in (delta, relay) if each is not None]], key=len)
 
     def confirm(self, client: int) -> None:
         """Record that a client sent a valid reply, so that it knows the current state."""

@@ -79,6 +79,9 @@ class Flips(NamedTuple):
         return Flips(self.gates + other.gates, self.flipped + other.flipped)
 
 
+NO_FLIPS = Flips(np.zeros(BINS, dtype=np.int64), np.zeros(BINS, dtype=np.int64))
+
+
 def count_flips(mask: NDArray[np.uint8], context: CodingContext, probability: float) -> Flips:
     """Return the flips of a client's packed mask; ``context`` is that of its update, `probability` that of a coupling."""
     bins = _Bins(context.state, _fixed_point(probability)).of(context.coins())
@@ -332,7 +335,7 @@ def _written(rounds: Sequence[CountedRound], used_from: int) -> Iterator[bytes]:
 
 def _read_rounds(body: memoryview, start: int, first: int, end: int) -> tuple[list[CountedRound], list[CountedRound], int]:
     """Return the rounds, those whose coins are used, and where the range code begins."""
-    if not 0 < end - first <= len(body):
+    if not 0 <= end - first <= len(body):
         raise WireError(f"a change over {end - first} rounds in {len(body)} bytes")
     rounds, used, total = list[CountedRound](), list[CountedRound](), 0
     for number in range(first, end):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fedgates.types import State, Votes
 from fedgates.wire.codec import Codec
-from fedgates.wire.delta import CountedRound, Flips
+from fedgates.wire.delta import NO_FLIPS, CountedRound, Flips
 from fedgates.wire.relay import VersionedState
 from fedgates.wire.states import state_crc
 
@@ -25,7 +25,7 @@ class _Round:
 
     clients: list[int] = field(default_factory=list)
     """Names of the counted clients, ascending; none if the state did not change."""
-    flips: Flips | None = None
+    flips: Flips = NO_FLIPS
 
 
 class Deltas:
@@ -80,8 +80,8 @@ class Deltas:
         closed = _Round()
         if changed and self._current is not None:
             masks = dict(sorted(self._masks.items()))
-            counted = [self._codec.count_flips(mask, self._current, client) for client, mask in masks.items()]
-            closed = _Round(sorted(self._clients), sum(counted[1:], counted[0]))
+            flips = (self._codec.count_flips(mask, self._current, client) for client, mask in masks.items())
+            closed = _Round(sorted(self._clients), sum(flips, NO_FLIPS))
         self._rounds[server_round] = closed
         self._masks, self._clients = {}, []
 
@@ -103,7 +103,7 @@ class Deltas:
         if self._current is None or base not in self._snapshots:
             return False
         between = range(base, self._current.server_round)
-        if not between or any(number not in self._rounds for number in between):
+        if any(number not in self._rounds for number in between):
             return False
         return sum(len(self._rounds[number].clients) for number in between) <= self._most
 
@@ -112,8 +112,5 @@ class Deltas:
         rounds: list[CountedRound] = [(n, self._rounds[n].clients) for n in range(base, current.server_round)]
         resets = [n for n, clients in rounds if clients and self._trials.get(n) and self._trials.get(n + 1) == len(clients)]
         used_from = max(resets, default=base)
-        flips = [self._rounds[n].flips for n, _ in rounds if n >= used_from]
-        counted = [each for each in flips if each is not None]
-        if not counted:
-            return None
-        return self._codec.pack_delta(known, rounds, used_from, current, sum(counted[1:], counted[0]))
+        flips = sum((self._rounds[n].flips for n, _ in rounds if n >= used_from), NO_FLIPS)
+        return self._codec.pack_delta(known, rounds, used_from, current, flips)

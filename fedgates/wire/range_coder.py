@@ -93,7 +93,7 @@ class _BitReader:
 
     def finish(self) -> None:
         if self._again.finish() != bytes(self._data):
-            raise WireError("the range code is not the one that its bits encode to")
+            raise WireError("the range code is not the one that its gates encode to")
 
 
 def encode_bits(bits: NDArray[np.uint8], sizes: Sequence[int], frequencies: NDArray[np.int64]) -> bytes:

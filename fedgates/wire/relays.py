@@ -73,7 +73,7 @@ class Relays:
 
     def payload(self, base: int) -> bytes | None:
         """Return the relay from the state that opened round `base`; None if there is none."""
-        if self._current is None or base not in self._crcs or base >= self._current.server_round:
+        if self._current is None or base not in self._crcs:
             return None
         if base not in self._relays:
             rounds = [self._accepted[server_round] for server_round in range(base, self._current.server_round)]

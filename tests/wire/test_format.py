@@ -292,7 +292,7 @@ def test_frequencies_are_those_of_the_formula():
 def test_bins_are_those_of_the_formula():
     (edges,) = re.findall(r"how many of ([\d, ]+) are at most x", FORMAT)
     assert [int(edge) for edge in edges.split(", ")] == side_info._EDGES.tolist() == reference.BIN_EDGES
-    assert f"y + {side_info._BINS} where" in FORMAT
+    assert f"y + {side_info._SIDE} where" in FORMAT
     some = FREQUENCIES[[0, 1, 2, 15, 60, 103, 104, 105, 150, 207, 208]]
     assert side_info._bins(some).tolist() == [[reference.bin_of(f, u) for u in range(4096)] for f in some.tolist()]
 
