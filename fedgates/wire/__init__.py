@@ -12,6 +12,7 @@ from fedgates.errors import WireError
 from fedgates.wire.broadcast import Broadcast
 from fedgates.wire.codec import Codec, WireOptions
 from fedgates.wire.context import CodingContext
+from fedgates.wire.delta import Coupling, apply_delta, pack_delta
 from fedgates.wire.header import describe
 from fedgates.wire.relay import AcceptedUpdate, VersionedState, apply_relay, pack_relay
 from fedgates.wire.states import pack_state, state_crc, unpack_state
@@ -23,11 +24,14 @@ __all__ = [
     "Broadcast",
     "Codec",
     "CodingContext",
+    "Coupling",
     "VersionedState",
     "WireError",
     "WireOptions",
+    "apply_delta",
     "apply_relay",
     "describe",
+    "pack_delta",
     "pack_relay",
     "pack_state",
     "pack_sums",

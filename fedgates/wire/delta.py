@@ -118,9 +118,9 @@ def pack_delta(
     coupling : Coupling
         How votes follow from coins.
     """
-    prior = _fixed_point(coupling.probability)
     if not isinstance(base.state, Votes) or not isinstance(target, Votes):
         raise TypeError("a delta is of votes")
+    prior = 0 if base.state.trials else _fixed_point(coupling.probability)
     expected = _expected(base, rounds, target.trials, coupling.expect)
     change = target.votes.astype(np.int64) - expected
     if len(change) and int(np.abs(change).max()) > LARGEST:
@@ -174,8 +174,8 @@ def apply_delta(data: bytes, base: VersionedState | None, context: CodingContext
     crc, trials, prior, flags = _PREFIX.unpack_from(body)
     if crc != state_crc(base.state) or not isinstance(base.state, Votes):
         raise WireError(f"a change of another state of round {header.number} than the one that this client has")
-    if flags > 1:
-        raise WireError(f"flags {flags}, expected 0 or 1")
+    if flags > 1 or (prior and base.state.trials):
+        raise WireError(f"flags {flags}, expected 0 or 1; or a prior of {prior} beside trials, expected 0")
     table = read_table(body[_PREFIX.size : start])
     scalars, tail, start = read_scalars_and_tail(body, start, context)
     rounds, used, start = _read_rounds(body, start, header.number, header.server_round)

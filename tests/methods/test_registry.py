@@ -91,8 +91,8 @@ def test_such_a_run_sends_nothing(raw, changes):
         ("max-payload-mb", 0, "a number above 0"),
         ("max-payload-mb", float("inf"), "a number above 0"),
         ("max-decode-mb", -1.0, "a number above 0"),
-        ("max-relay-updates", -1, "a whole number from 0 to 1,000,000"),
-        ("max-relay-updates", True, "a whole number from 0 to 1,000,000"),
+        ("max-relay-updates", -1, "a whole number from 0 to 65,535"),
+        ("max-relay-updates", True, "a whole number from 0 to 65,535"),
     ],
 )
 def test_a_limit_that_is_none_is_refused(key, value, expected):
