@@ -321,7 +321,8 @@ def delta_case(
         updates = []
         for client in names:
             now = replace(bare, server_round=server_round, state=state, client=client)
-            mask = pack(sampled_by_coins(theta_of(random, state, shift), now))
+            logits = np.log(1 / np.clip(start_theta(state), 0.0011, 0.9989) - 1) + shift * random.normal(size=state.size)
+            mask = pack(sampled_by_coins(floats(1 / (1 + np.exp(logits))), now))
             flips = flips + count_flips(mask, now, 0.5)
             updates.append(Update(mask=mask, tail=floats(random.normal(size=tail)) if tail else None))
         state = aggregate(state, updates, server_round)
