@@ -147,8 +147,7 @@ class Codec:
 
     def count_flips(self, mask: NDArray[np.uint8], opened_by: VersionedState, client: int) -> Flips:
         """Return the flips of a client's packed mask (:func:`fedgates.wire.delta.count_flips`)."""
-        context = self._context(opened_by.server_round, opened_by.state, client)
-        return delta.count_flips(mask, context, self._coupled().probability)
+        return delta.count_flips(mask, self.context_of(opened_by, client), self._coupled().probability)
 
     def pack_delta(
         self, base: VersionedState, rounds: list[CountedRound], used_from: int, target: VersionedState, flips: Flips
@@ -186,7 +185,7 @@ class Codec:
         """
         return pack_update(
             update,
-            self._context(opened_by.server_round, opened_by.state, client),
+            self.context_of(opened_by, client),
             self._options.uplink,
             value_type=self._options.value_type,
             extra_bits=self._options.sampled_extra_bits,
@@ -200,7 +199,7 @@ class Codec:
         WireError
             The payload is not a complete, valid update by this client for this state.
         """
-        context = self._context(opened_by.server_round, opened_by.state, client)
+        context = self.context_of(opened_by, client)
         return unpack_update(payload, context, self._options.uplink, self._update_kind, value_type=self._options.value_type)
 
     def pack_sums(self, sums: NDArray[np.float64], server_round: int, which: int) -> bytes:
@@ -216,6 +215,10 @@ class Codec:
             The payload is not `count` finite sums of this kind, for this run's network and that round.
         """
         return unpack_sums(payload, self._context(server_round), which, count)
+
+    def context_of(self, opened_by: VersionedState, client: int) -> CodingContext:
+        """Return what both ends know of a client's update to a state."""
+        return self._context(opened_by.server_round, opened_by.state, client)
 
     def _coupled(self) -> Coupling:
         if self.coupling is None:

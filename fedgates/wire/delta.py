@@ -84,10 +84,15 @@ NO_FLIPS = Flips(np.zeros(BINS, dtype=np.int64), np.zeros(BINS, dtype=np.int64))
 
 def count_flips(mask: NDArray[np.uint8], context: CodingContext, probability: float) -> Flips:
     """Return the flips of a client's packed mask; ``context`` is that of its update, `probability` that of a coupling."""
-    bins = _Bins(context.state, _fixed_point(probability)).of(context.coins())
+    bins = coin_bins(context, probability)
     flipped = unpack(mask, context.size).view(np.bool_) != (bins < BINS // 2)
     every = np.bincount(bins, minlength=BINS)
     return Flips(every, np.bincount(bins[flipped], minlength=BINS))
+
+
+def coin_bins(context: CodingContext, probability: float) -> NDArray[np.uint8]:
+    """Return the bin of each of a client's coins, ``[d]``; ``context`` is that of its update."""
+    return _Bins(context.state, _fixed_point(probability)).of(context.coins())
 
 
 def pack_delta(
