@@ -46,6 +46,7 @@ _CLASSES = 255
 """Largest number of trials of which every number of votes is a class of its own."""
 _LEAST_PROBABILITY = 66
 """Probabilities of classes are at least this and at most its complement, in 2^-16: .001."""
+_CHUNK = 1 << 16
 _LEVELS, _NEGLIGIBLE = 16, 9
 """Levels of risk; the lowest is that of risks below 2^9, in 2^-16."""
 _LOWEST, _HIGHEST = -6, 4
@@ -127,7 +128,7 @@ def pack_delta(
         raise TypeError("a delta is of votes")
     prior = 0 if base.state.trials else _fixed_point(coupling.probability)
     expected = _expected(base, rounds, target.trials, coupling.expect)
-    change = target.votes.astype(np.int64) - expected
+    change = target.votes.astype(np.int64) - expected.astype(np.int64)
     if len(change) and int(np.abs(change).max()) > LARGEST:
         return None
     table = frequency_bytes(flips.flipped, flips.gates)
@@ -192,8 +193,12 @@ def apply_delta(data: bytes, base: VersionedState | None, context: CodingContext
             raise WireError(f"an activity of {_LOWEST} to {_HIGHEST} is out of range")
     expected = _expected(base, rounds, trials, expect)
     risks = _risks(base.state, used, context, table, prior)
-    votes = expected + read_integers(reader, _contexts(risks, _edges(expected, trials), context, activities))
+    contexts = _contexts(risks, _edges(expected, trials), context, activities)
+    del risks  # eight bytes a gate
+    change = read_integers(reader, contexts)
     reader.finish()
+    del contexts
+    votes = expected.astype(np.int64) + change
     if len(votes) and (int(votes.min()) < 0 or int(votes.max()) > trials):
         raise WireError(f"a gate has {int(votes.min())} or {int(votes.max())} votes of {trials} trials")
     state = Votes(votes.astype(np.uint32), trials, scalars, tail=tail)
@@ -202,12 +207,12 @@ def apply_delta(data: bytes, base: VersionedState | None, context: CodingContext
     return state, header.server_round
 
 
-def _expected(base: VersionedState, rounds: Sequence[CountedRound], trials: int, expect: Expect) -> NDArray[np.int64]:
+def _expected(base: VersionedState, rounds: Sequence[CountedRound], trials: int, expect: Expect) -> NDArray[np.uint32]:
     """Return the votes ``[d]`` after rounds in which nobody trained, at most `trials`."""
     state = expect(base.state, [each for each in rounds if each[1]])
     if not isinstance(state, Votes):
         raise TypeError("a delta is of votes")
-    return np.minimum(state.votes.astype(np.int64), trials)
+    return np.minimum(state.votes, np.uint32(trials))
 
 
 # --- coins: which gates may have changed
@@ -255,7 +260,10 @@ def _risks(
     for number, clients in rounds:
         for client in clients:
             coins = rng.coins(context.size, context.seed, server_round=number, client=client)
-            total += rates[bins.of(coins)]
+            of_gates = bins.of(coins)
+            del coins
+            for start in range(0, context.size, _CHUNK):
+                total[start : start + _CHUNK] += rates[of_gates[start : start + _CHUNK]]
     return total
 
 
@@ -266,20 +274,29 @@ def _contexts(
     shift = None if activities is None else _of_gates(activities, context)
     above = _levels((risks >> np.uint64(32)).astype(np.uint32), shift)
     below = _levels(risks.astype(np.uint32), shift)
-    return Contexts(edges * np.uint16(_LEVELS**2) + above * np.uint16(_LEVELS) + below, above, below)
+    zero = edges * np.uint16(_LEVELS**2)
+    zero += above * np.uint16(_LEVELS)
+    zero += below
+    return Contexts(zero, above, below)
 
 
 def _levels(risk: NDArray[np.uint32], shift: NDArray[np.int8] | None) -> NDArray[np.uint8]:
     few = np.minimum(risk, (1 << 24) - 1).astype(np.float32)  # exact, so that its exponent is the bit length
-    level = np.frexp(few)[1].astype(np.int8) - np.int8(_NEGLIGIBLE)
+    level = np.frexp(few)[1].astype(np.int8)
+    level -= np.int8(_NEGLIGIBLE)
     if shift is not None:
         level += shift
-    return np.where(risk == 0, 0, np.clip(level, 0, _LEVELS - 1)).astype(np.uint8)
+    np.clip(level, 0, _LEVELS - 1, out=level)
+    level[risk == 0] = 0
+    return level.view(np.uint8)
 
 
-def _edges(expected: NDArray[np.int64], trials: int) -> NDArray[np.uint16]:
+def _edges(expected: NDArray[np.uint32], trials: int) -> NDArray[np.uint16]:
     """Return 1 where votes cannot fall, 2 where they cannot rise, and 0 elsewhere."""
-    return np.where(expected == 0, 1, np.where(expected >= trials, 2, 0)).astype(np.uint16)
+    edges = (expected >= trials).astype(np.uint16)
+    edges *= np.uint16(2)
+    edges[expected == 0] = 1
+    return edges
 
 
 # --- activities of rows and columns

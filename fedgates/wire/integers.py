@@ -21,6 +21,7 @@ _STEPS = 3
 """Decisions "more than j" have contexts of their own for j below this, and share the last beyond."""
 _SIDES = 32
 """Upper bound of the contexts of a distance."""
+_CHUNK = 1 << 16
 _LEAN = 4
 """Largest difference of the contexts of the two sides that counts."""
 
@@ -63,20 +64,20 @@ def read_integers(reader: BitReader, contexts: Contexts) -> NDArray[np.int16]:
 def _code(stages: _Stages, contexts: Contexts, values: NDArray[np.integer] | None) -> NDArray[np.int16]:
     """Code the stages of all integers, given their values or not, and return the values."""
     nonzero = stages.decide(contexts.zero, None if values is None else values != 0)
-    at = np.flatnonzero(nonzero)
+    at = np.flatnonzero(nonzero).astype(np.uint32)
     found = np.zeros(len(nonzero), dtype=np.int16)
-    above, below = contexts.above[at], contexts.below[at]
-    difference = np.clip(above.astype(np.int16) - below, -_LEAN, _LEAN) + _LEAN
-    positive = stages.decide(difference, None if values is None else values[at] > 0)
-    side = np.where(positive, above, below).astype(np.uint16)
-    sign = np.where(positive, 1, -1).astype(np.int16)
+    above, below = contexts.above[at].astype(np.int8), contexts.below[at].astype(np.int8)
+    lean = (np.clip(above - below, -_LEAN, _LEAN) + _LEAN).astype(np.uint8)
+    positive = stages.decide(lean, None if values is None else values[at] > 0)
+    side = np.where(positive, above, below).astype(np.uint8)
+    sign = np.where(positive, np.int8(1), np.int8(-1))
     distance = 0
     while len(at):
         found[at] += sign
         distance += 1
         if distance > LARGEST:
             raise WireError(f"an integer beyond {LARGEST}")
-        context = side + np.uint16(_SIDES * min(distance - 1, _STEPS - 1))
+        context = side + np.uint8(_SIDES * min(distance - 1, _STEPS - 1))
         more = stages.decide(context, None if values is None else np.abs(values[at]) > distance)
         at, side, sign = at[more], side[more], sign[more]
     return found
@@ -120,7 +121,10 @@ _FAIR = np.array([BIT_SCALE // 2])
 
 def _groups(context: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the order of the decisions, and how many each context has, at least one."""
-    every = np.bincount(context)
+    every = np.zeros(1 << 16, dtype=np.int64)
+    for start in range(0, len(context), _CHUNK):  # bincount makes 64-bit integers of what it counts
+        few = np.bincount(context[start : start + _CHUNK])
+        every[: len(few)] += few
     return np.argsort(context, kind="stable"), every[every > 0]
 
 
