@@ -433,7 +433,7 @@ def decode_delta(
     expect(header.number == base[1] <= header.round and isinstance(base[0], Votes) and len(body) >= 43, "another base")
     old = base[0]
     own, trials, prior, flags = struct.unpack_from("<IIHB", body)
-    expect(own == crc(old) and flags <= 1, "another base, or flags")
+    expect(own == crc(old) and flags <= 1 and not (prior and old.trials), "another base, flags or prior")
     rates = [FREQUENCIES[byte] for byte in read_table(body, 11, 32)]
     at = 43 + 8 * context.scalars
     expect(len(body) >= at + 4 * context.tail, "scalars and a tail")

@@ -144,7 +144,7 @@ def test_a_delta_takes_no_more_for_more_clients(trials):
         delta_case(random, context, [[5], list(range(count))], trials=trials, rows=ROWS, shift=0.3)[0] for count in (1, 8)
     )
     peaks = [expect_little(case) for case in (few, many)]
-    assert peaks[1] < 1.1 * peaks[0]
+    assert peaks[1] < 1.3 * peaks[0]
 
 
 def test_a_relay_with_a_long_tail_takes_no_more_for_more_updates():
