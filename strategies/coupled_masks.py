@@ -25,7 +25,7 @@ was tried without gain, is in benchmarks/results/coupled_masks.md.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Generic, TypeVar
 
@@ -44,6 +44,7 @@ from fedgates.nn.gates import sample_with
 from fedgates.nn.network import Network
 from fedgates.nn.optimizers import SGD
 from fedgates.types import Update, Votes
+from fedgates.wire.delta import Coupling
 
 _EPS = 0.001
 """Theta is clipped to [eps, 1 - eps], so that every gate can move."""
@@ -116,7 +117,16 @@ class CoupledMasks(MaskMethod[CoupledMasksCfg], Generic[CoupledMasksCfg]):
             expected = "an even number, so that theta starts at .5; or 0"
             raise ConfigError("coupled-masks.trials", config.coupled_masks.trials, expected)
 
-    def clipped_theta(self, state: Votes) -> Tensor:
+    @property
+    def coupling(self) -> Coupling:
+        """How votes follow from coins."""
+        return self._coupling()
+
+    def expected_state(self, state: Votes, rounds: Sequence[tuple[int, Sequence[int]]]) -> Votes:
+        """Return the state as it is: without training no vote changes. After the first round it has its trials."""
+        return self._begun(state, len(rounds[0][1])) if rounds else state
+
+    def start_theta(self, state: Votes, server_round: int) -> Tensor:  # noqa: ARG002
         """Return theta, ``[d]``, at least eps away from 0 and 1: what clients start from and are compared with."""
         return self.theta(state).clamp_(_EPS, 1 - _EPS)
 
@@ -138,7 +148,7 @@ class CoupledMasks(MaskMethod[CoupledMasksCfg], Generic[CoupledMasksCfg]):
 
     def local_update(self, state: Votes, task: Task) -> Update:
         """Train the scores on the client's own examples, then send the mask that its coins give."""
-        theta = self.clipped_theta(state)
+        theta = self.start_theta(state, task.server_round)
         start = theta.logit()
         scores = start.clone()
         loss = self.train(scores, task)
@@ -173,7 +183,7 @@ class CoupledMasks(MaskMethod[CoupledMasksCfg], Generic[CoupledMasksCfg]):
 
     def aggregate(self, state: Votes, updates: Iterable[Update], server_round: int) -> Votes:
         """Return the votes, moved by the difference between each mask and the untrained one of the same client."""
-        theta = self.clipped_theta(state)
+        theta = self.start_theta(state, server_round)
         more, fewer, masks = np.zeros_like(state.votes), np.zeros_like(state.votes), 0
         for update in updates:
             coins = rng.coins(state.size, self.config.seed, server_round=server_round, client=update.client)
@@ -181,11 +191,17 @@ class CoupledMasks(MaskMethod[CoupledMasksCfg], Generic[CoupledMasksCfg]):
             more += trained & ~untrained
             fewer += untrained & ~trained
             masks += 1
-        trials = state.trials or self.config.coupled_masks.trials or self.default_trials(masks)
-        votes = state.votes.astype(np.int64) if state.trials else self.initial_votes(trials)
+        begun = self._begun(state, masks)
         gained, lost = (trimmed(counts, masks, self.config.server.trim)[0] for counts in (more, fewer))
-        votes = votes + gained - lost
-        return replace(state, votes=np.clip(votes, 0, trials).astype(np.uint32), trials=trials)
+        votes = begun.votes.astype(np.int64) + gained - lost
+        return replace(begun, votes=np.clip(votes, 0, begun.trials).astype(np.uint32))
+
+    def _begun(self, state: Votes, clients: int) -> Votes:
+        """Return the state with its trials and votes, which it gets in the first round, of so many clients."""
+        if state.trials:
+            return state
+        trials = self.config.coupled_masks.trials or self.default_trials(clients)
+        return replace(state, votes=self.initial_votes(trials).astype(np.uint32), trials=trials)
 
 
 def half_of(clients: int) -> int:

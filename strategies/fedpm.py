@@ -101,11 +101,15 @@ class FedPM(MaskMethod[FedPMCfg], Generic[FedPMCfg]):
             return theta
         return theta.where(self.gates.given, normal_scores(len(theta), self.config.seed).to(theta.device).sigmoid_())
 
+    def start_theta(self, state: Votes, server_round: int) -> Tensor:  # noqa: ARG002
+        """Return theta at least eps away from 0 and 1, so that scores are finite."""
+        return self.theta(state).clamp_(self.config.fedpm.eps, 1 - self.config.fedpm.eps)
+
     # --- the client's rule
 
     def local_update(self, state: Votes, task: Task) -> Update:
         """Train the scores on the client's own examples, then sample the mask to send."""
-        scores = self.theta(state).clamp_(self.config.fedpm.eps, 1 - self.config.fedpm.eps).logit_()
+        scores = self.start_theta(state, task.server_round).logit_()
         loss = self.train(scores, task)
         return self.sample_update(scores.sigmoid_(), task, loss)
 

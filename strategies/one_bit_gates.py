@@ -90,12 +90,16 @@ class OneBitGates(FedPM[OneBitGatesCfg], Generic[OneBitGatesCfg]):
         """Return the base's metrics, and ``multiplier``, the lambda of the next round."""
         return {**super().round_metrics(before, after, masks), "multiplier": after.scalars[0]}
 
+    def start_theta(self, state: Votes, server_round: int) -> Tensor:
+        """Return theta at least as far from 0 and 1 as the round's clip."""
+        eps = self.config.clip(server_round)
+        return self.theta(state).clamp_(eps, 1 - eps)
+
     # --- the client's rule
 
     def local_update(self, state: Votes, task: Task) -> Update:
         """Train the scores on the client's own examples, then sample the mask to send."""
-        eps = self.config.clip(task.server_round)
-        scores = self.theta(state).clamp_(eps, 1 - eps).logit_()
+        scores = self.start_theta(state, task.server_round).logit_()
         loss = self._descend(scores, state.scalars[0], task)
         return self.sample_update(scores.sigmoid_(), task, loss)
 

@@ -159,10 +159,10 @@ class RunConfig(Keys):
         "Codec of masks: packed (a bit a gate), entropy (by density), side-info (by what both ends know) or sampled (an index"
         " among shared samples).",
     )
-    downlink: Literal["votes", "float32", "relay"] = key(
-        "votes",
-        "Codec of the state: votes (counts by frequency), float32, or relay (the updates since the client's last state, where"
-        " that is smaller).",
+    downlink: Literal["votes", "float32", "delta", "relay"] = key(
+        "delta",
+        "Codec of the state: votes (counts by frequency), float32, delta (votes, or their change since the client's last state"
+        " where that is smaller), or relay (these, or the clients' updates since then).",
     )
     output_dir: str = key(OUTPUT_DIR, "Folder of the runs, each in a folder of its own.", check="path")
     trackers: str = key(

@@ -182,7 +182,10 @@ class LimitsTable(Table):
         2048.0, "Memory to decode a message in, in megabytes; a run whose network needs more does not start.", gt=0
     )
     max_relay_updates: int = key(
-        256, 'Largest number of updates that downlink = "relay" sends to a client in place of the state.', ge=0, le=1_000_000
+        256,
+        'Largest number of updates between the states of a change that downlink = "delta" or "relay" sends to a client.',
+        ge=0,
+        le=65_535,
     )
 
 

@@ -23,7 +23,8 @@ from fedgates.methods.weights import finite_copy
 from fedgates.rng import flip_lots, generator
 from fedgates.types import MAX_METRIC, Update
 from fedgates.wire import VersionedState
-from fedgates.wire.header import RELAY, peek
+from fedgates.wire.deltas import INITIAL
+from fedgates.wire.header import DELTA, RELAY, peek
 
 _MEGABYTE = 1_000_000
 EVALUATED = ("accuracy", "f1", "loss", "own_class_accuracy", "not_finite")
@@ -35,7 +36,7 @@ class ClientStore:
     """What a client keeps from round to round; each of it may be lost at any time."""
 
     snapshot: bytes | None = None
-    """The coded state that the client was last sent, where the downlink is a relay."""
+    """The coded state that the client was last sent, where later ones may be sent as changes to it."""
     memory: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     """The arrays that the method's client rule keeps (``Spec.memory``)."""
     head: NDArray[np.float32] | None = None
@@ -191,7 +192,7 @@ class Client:
         last = self.config.num_server_rounds
         if state.server_round > last + 1:
             raise WireError(f"the state that opens round {state.server_round}, beyond num-server-rounds = {last}")
-        if self.method.codec.relays:
+        if self.method.codec.keeps_states:
             self.store.snapshot = snapshot
         return state
 
@@ -238,12 +239,18 @@ def decode_state(method: Method[Any, Any], payload: bytes, kept: bytes | None) -
     WireError
         The payload is damaged, or leads from a state that the client does not have.
     """
-    codec, base = method.codec, None
-    if not (codec.relays and peek(payload).kind == RELAY):
+    codec, header = method.codec, peek(payload)
+    if not ((codec.relays and header.kind == RELAY) or (codec.coupling and header.kind == DELTA)):
         return codec.unpack_state(payload), payload
+    base = None
     with suppress(WireError):  # a snapshot that is damaged, or of another version, counts as none
         base = codec.unpack_state(kept) if kept else None
-    state = codec.apply_relay(payload, base, method.next_state)
+    if header.kind == DELTA:
+        if header.number == INITIAL:
+            base = VersionedState(method.initial_state(), INITIAL)
+        state = codec.apply_delta(payload, base)
+    else:
+        state = codec.apply_relay(payload, base, method.next_state)
     return state, codec.pack_state(state.state, state.server_round)
 
 

@@ -15,7 +15,7 @@ from fedgates.federation.messages import Kind, Reply, Request
 from fedgates.runs.record import Evaluation, RoundRecord
 from fedgates.types import MAX_METRIC, Problem, Update
 from fedgates.util.robust import capped, middle
-from fedgates.wire import AcceptedUpdate, VersionedState, describe
+from fedgates.wire import VersionedState, describe
 from fedgates.wire.broadcast import Broadcast
 from fedgates.wire.codec import Codec
 
@@ -83,7 +83,7 @@ class RoundTrip:
         for update, payload in self._compared(passed, change) if change else passed:
             self._record.count(update)
             self._broadcast.confirm(update.client)
-            self._broadcast.collect(AcceptedUpdate(update.client, update.num_examples, payload))
+            self._broadcast.collect(update, payload)
             yield update
         for client in self._awaited.values():
             self._record.fail(client, self._silence)

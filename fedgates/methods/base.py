@@ -24,6 +24,7 @@ from fedgates.nn.network import Network
 from fedgates.nn.roles import Patterns, Role, roles_of
 from fedgates.types import State, Update, UpdateKind
 from fedgates.wire.codec import Codec, WireOptions
+from fedgates.wire.delta import Coupling
 
 Cfg = TypeVar("Cfg", bound=RunConfig)
 S = TypeVar("S", bound=State)
@@ -50,7 +51,7 @@ class Spec:
     """Names of the arrays that a client keeps from round to round; a resumed run starts without them."""
     server_memory: tuple[str, ...] = ()
     """Names of the arrays of a state that only the server has, such as an optimizer's moments: checkpoints have them, payloads
-    do not. Clients cannot apply the server's rule without them, so `downlink` "relay" sends every state as a snapshot.
+    do not. Clients cannot apply the server's rule without them, so every state is sent as a snapshot.
     """
 
 
@@ -127,14 +128,19 @@ class Method(ABC, Generic[Cfg, S]):
 
         Notes
         -----
-        With `downlink` "relay" clients apply it, too, to states and updates that they were sent, unless the method has
-        ``Spec.server_memory``: it depends on its arguments alone, and of an update on its client, mask, values and
+        With `downlink` "delta" or "relay" clients apply it, too, to states and updates that they made or were sent, unless the
+        method has ``Spec.server_memory``: it depends on its arguments alone, and of an update on its client, mask, values and
         ``num_examples`` alone.
         """
 
     def next_state(self, state: S, updates: Iterable[Update], server_round: int) -> S:
         """Return the state after a round, values that are sent beside masks included; a method implements ``aggregate``."""
         return self.aggregate(state, updates, server_round)
+
+    @property
+    def coupling(self) -> Coupling | None:
+        """How votes follow from the clients' coins, for masks that are sampled with them; None for all others."""
+        return None
 
     def load_tail(self, state: S) -> None:
         """Load the values that a state has beside its votes into ``network.tail``; there are none without the role "sent"."""
@@ -201,6 +207,7 @@ class Method(ABC, Generic[Cfg, S]):
         downlink = "votes" if spec.server_memory and config.downlink == "relay" else config.downlink
         options = WireOptions(config.uplink, downlink, config.wire.value_type, config.wire.sampled_extra_bits, config.seed)
         layers = tuple(part.size for part in self.network.slices)
+        rows = tuple(part.shape[0] if len(part.shape) > 1 else 1 for part in self.network.slices)
         return Codec(
             options,
             layers,
@@ -208,7 +215,9 @@ class Method(ABC, Generic[Cfg, S]):
             spec.update,
             vectors=len(spec.arrays),
             scalars=len(spec.scalars),
+            rows=rows,
             tail=len(self.network.tail),
+            coupling=None if spec.server_memory else self.coupling,
         )
 
 

@@ -1,6 +1,6 @@
 """The base of methods whose clients send masks over frozen weights and whose server counts votes."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Generic, TypeVar
 
@@ -22,6 +22,7 @@ from fedgates.nn.gates import Gates, sample, sample_with
 from fedgates.nn.network import Network
 from fedgates.nn.roles import Role, last_layer, matching, roles_of
 from fedgates.types import Update, Votes, pack
+from fedgates.wire.delta import Coupling
 
 _BINS = 20
 """Number of bins of the histogram of theta."""
@@ -104,6 +105,30 @@ class MaskMethod(Method[MaskCfg, Votes], Generic[MaskCfg]):
         new = self.aggregate(state, _kept(updates, tails), server_round)
         mean = mean_values(tails, len(self.network.tail), self.config.server.trim)
         return new if mean is None else replace(new, tail=to_float32(mean))
+
+    @property
+    def coupling(self) -> Coupling | None:
+        """Where masks are samples, how votes follow from coins; None with `uplink` "sampled", whose samples are others."""
+        return self._coupling() if self.spec.samples and self.config.uplink != "sampled" else None
+
+    def _coupling(self) -> Coupling:
+        return Coupling(self.initial_state(), float(self.initial_theta().median()), self.expected_state)
+
+    def expected_state(self, state: Votes, rounds: Sequence[tuple[int, Sequence[int]]]) -> Votes:
+        """Return the votes after rounds of masks that are samples of the state's own probabilities, drawn with their coins."""
+        theta = self.start_theta(state, rounds[0][0]) if rounds else self.theta(state)
+        for server_round, clients in rounds:
+            state = self.aggregate(state, self._untrained(theta, server_round, clients), server_round)
+        return state
+
+    def _untrained(self, theta: Tensor, server_round: int, clients: Iterable[int]) -> Iterator[Update]:
+        for client in clients:
+            coins = rng.coins(self.network.size, self.config.seed, server_round=server_round, client=client)
+            yield Update(mask=pack(sample_with(theta, coins)), client=client)
+
+    def start_theta(self, state: Votes, server_round: int) -> Tensor:  # noqa: ARG002
+        """Return the probabilities that clients start from, ``[d]``; a method that clips theta overrides it."""
+        return self.theta(state)
 
     def change(self, state: Votes, update: Update) -> NDArray[np.float32]:
         """Return the change of the values that are sent."""

@@ -1,8 +1,9 @@
 """Bits to bytes and back: one flat, self-describing payload for every state and every update.
 
 :class:`~fedgates.wire.codec.Codec` encodes and decodes what one run sends. FORMAT.md specifies the format; a decoder can be
-written from it alone. ``updates``, ``states`` and ``relay`` build and read payloads; ``packed``, ``entropy``, ``side_info`` and
-``sampled`` code masks, ``votes`` and ``values`` code states and values; ``sums`` codes the answers to a final pass;
+written from it alone. ``updates``, ``states``, ``delta`` and ``relay`` build and read payloads; ``packed``, ``entropy``,
+``side_info`` and ``sampled`` code masks, ``votes`` and ``values`` code states and values; ``sums`` codes the answers to a final
+pass; ``broadcast`` picks what a client is sent, from the ``deltas`` and ``relays`` that a server keeps;
 ``context`` is what both ends know beforehand; ``range_coder`` and ``bits`` are the primitives. The package needs NumPy, and
 constriction for encoding.
 """
@@ -11,6 +12,7 @@ from fedgates.errors import WireError
 from fedgates.wire.broadcast import Broadcast
 from fedgates.wire.codec import Codec, WireOptions
 from fedgates.wire.context import CodingContext
+from fedgates.wire.delta import Coupling, apply_delta, pack_delta
 from fedgates.wire.header import describe
 from fedgates.wire.relay import AcceptedUpdate, VersionedState, apply_relay, pack_relay
 from fedgates.wire.states import pack_state, state_crc, unpack_state
@@ -22,11 +24,14 @@ __all__ = [
     "Broadcast",
     "Codec",
     "CodingContext",
+    "Coupling",
     "VersionedState",
     "WireError",
     "WireOptions",
+    "apply_delta",
     "apply_relay",
     "describe",
+    "pack_delta",
     "pack_relay",
     "pack_state",
     "pack_sums",

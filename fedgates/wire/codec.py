@@ -6,17 +6,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedgates.types import State, Update, UpdateKind
+from fedgates.wire import delta
 from fedgates.wire.context import CodingContext
+from fedgates.wire.delta import CountedRound, Coupling, Flips
 from fedgates.wire.relay import AcceptedUpdate, Aggregate, VersionedState, apply_relay, pack_relay
 from fedgates.wire.states import pack_state, unpack_state
 from fedgates.wire.sums import pack_sums, unpack_sums
 from fedgates.wire.updates import expect_tail_of_kind, pack_update, payload_type, unpack_update
 
-DECODE_BYTES_A_GATE = 32
+DECODE_BYTES_A_GATE = 40
 """Upper bound of the memory that decoding needs per gate of each vector, beside the payload: 17 bytes were measured for an
-update, 25 for a relay. A value of a tail counts as a gate: 5 bytes were measured for an update, 8 for a state, 26 for a relay
-with a rule that averages in float64. Readers know how many there are; no payload says it. Tables, whose size does not depend on
-the network, come on top of it."""
+update, 25 for a relay, 39 for a delta in which every gate changes. A value of a tail counts as a gate: 5 bytes were measured for
+an update, 8 for a state, 26 for a relay with a rule that averages in float64. Readers know how many there are; no payload says
+it. Tables, whose size does not depend on the network, come on top of it."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ class WireOptions:
     uplink: str = "side-info"
     """Codec of masks: "packed", "entropy", "side-info" or "sampled"."""
     downlink: str = "votes"
-    """Codec of votes: "votes", "float32" or "relay" ("votes", and relays of updates where these are smaller)."""
+    """Codec of votes: "votes" or "float32"; or "votes" and, where they are smaller, deltas ("delta") or also relays of updates
+    ("relay")."""
     value_type: str = "float32"
     """Type of the values, or of the tail, in an update: "float32" or "float16"."""
     sampled_extra_bits: float = 5.0
@@ -44,6 +47,8 @@ class Codec:
         How states and updates are coded.
     layers : tuple of int
         Number of parameters of each layer, in order.
+    rows : tuple of int, optional
+        Number of rows of each layer: outputs of a matrix or filters of a convolution, 1 of a vector (the default).
     digest : bytes
         Eight bytes that identify the network; both ends compare them.
     update_kind : str
@@ -55,13 +60,17 @@ class Codec:
     tail : int
         Number of values t that states and updates have beside votes and masks: above 0 for the kind "mask and tail", otherwise
         0.
+    coupling : Coupling, optional
+        How votes follow from the clients' coins; without it there are no deltas.
 
     Attributes
     ----------
     tail : int
         As the parameter.
     relays : bool
-        Whether the downlink is "relay", so that clients keep the state that they know.
+        Whether states may be sent as relays.
+    coupling : Coupling or None
+        As the parameter, where states may be sent as deltas; otherwise None.
 
     Raises
     ------
@@ -79,13 +88,24 @@ class Codec:
         *,
         vectors: int = 1,
         scalars: int = 0,
+        rows: tuple[int, ...] = (),
         tail: int = 0,
+        coupling: Coupling | None = None,
     ) -> None:
         expect_tail_of_kind(update_kind, tail)
         self._options, self._update_kind, self.tail = options, update_kind, tail
-        self._network = CodingContext(digest, layers * vectors, seed=options.seed, scalars=scalars, tail=tail)
+        rows = rows or (1,) * len(layers)
+        self._network = CodingContext(
+            digest, layers * vectors, seed=options.seed, scalars=scalars, tail=tail, rows=rows * vectors
+        )
         self._update_type = payload_type(update_kind, options.uplink, options.value_type)
         self.relays = options.downlink == "relay"
+        self.coupling = coupling if options.downlink in {"delta", "relay"} else None
+
+    @property
+    def keeps_states(self) -> bool:
+        """Whether clients keep the state that they know."""
+        return self.relays or self.coupling is not None
 
     def pack_state(self, state: State, server_round: int) -> bytes:
         """Encode the state that opens round `server_round` as a snapshot."""
@@ -125,6 +145,27 @@ class Codec:
         """
         return VersionedState(*apply_relay(payload, base, self._network, self._update_type, aggregate))
 
+    def count_flips(self, mask: NDArray[np.uint8], opened_by: VersionedState, client: int) -> Flips:
+        """Return the flips of a client's packed mask (:func:`fedgates.wire.delta.count_flips`)."""
+        return delta.count_flips(mask, self.context_of(opened_by, client), self._coupled().probability)
+
+    def pack_delta(
+        self, base: VersionedState, rounds: list[CountedRound], used_from: int, target: VersionedState, flips: Flips
+    ) -> bytes | None:
+        """Encode the change from `base` to `target` (:func:`fedgates.wire.delta.pack_delta`); None if that cannot be coded."""
+        context = self._context(target.server_round)
+        return delta.pack_delta(base, rounds, used_from, target.state, context, flips, self._coupled())
+
+    def apply_delta(self, payload: bytes, base: VersionedState | None) -> VersionedState:
+        """Rebuild the newer state from the `base` that a client holds.
+
+        Raises
+        ------
+        WireError
+            The delta is from another base, or is not a complete, valid delta of this run's network.
+        """
+        return VersionedState(*delta.apply_delta(payload, base, self._network, self._coupled().expect))
+
     def pack_update(self, update: Update, opened_by: VersionedState, client: int) -> bytes:
         """Encode a client's update.
 
@@ -144,7 +185,7 @@ class Codec:
         """
         return pack_update(
             update,
-            self._context(opened_by.server_round, opened_by.state, client),
+            self.context_of(opened_by, client),
             self._options.uplink,
             value_type=self._options.value_type,
             extra_bits=self._options.sampled_extra_bits,
@@ -158,7 +199,7 @@ class Codec:
         WireError
             The payload is not a complete, valid update by this client for this state.
         """
-        context = self._context(opened_by.server_round, opened_by.state, client)
+        context = self.context_of(opened_by, client)
         return unpack_update(payload, context, self._options.uplink, self._update_kind, value_type=self._options.value_type)
 
     def pack_sums(self, sums: NDArray[np.float64], server_round: int, which: int) -> bytes:
@@ -174,6 +215,15 @@ class Codec:
             The payload is not `count` finite sums of this kind, for this run's network and that round.
         """
         return unpack_sums(payload, self._context(server_round), which, count)
+
+    def context_of(self, opened_by: VersionedState, client: int) -> CodingContext:
+        """Return what both ends know of a client's update to a state."""
+        return self._context(opened_by.server_round, opened_by.state, client)
+
+    def _coupled(self) -> Coupling:
+        if self.coupling is None:
+            raise ValueError("a run without deltas: expected masks that depend on coins, and downlink delta or relay")
+        return self.coupling
 
     def _context(self, server_round: int, state: State | None = None, client: int = 0) -> CodingContext:
         return replace(self._network, server_round=server_round, state=state, client=client)

@@ -36,6 +36,8 @@ class CodingContext:
     """Number of scalars that the method's state has beside its array."""
     tail: int = 0
     """Number of values t that states and updates have beside votes and masks; 0 for a method without a tail."""
+    rows: tuple[int, ...] = ()
+    """Number of rows of each layer, as many as layers: outputs of its matrix or filters; 1 for a vector."""
 
     @property
     def size(self) -> int:

@@ -9,7 +9,7 @@ from fedgates.wire.context import CodingContext
 
 MAGIC = b"FGTS"
 VERSION = 2
-MASK, VOTES, VALUES, MASK_AND_VALUES, RELAY, MASK_AND_TAIL, VOTES_AND_TAIL, SUMS = range(1, 9)
+MASK, VOTES, VALUES, MASK_AND_VALUES, RELAY, MASK_AND_TAIL, VOTES_AND_TAIL, SUMS, DELTA = range(1, 10)
 KINDS = {
     MASK: "mask",
     VOTES: "votes",
@@ -19,6 +19,7 @@ KINDS = {
     MASK_AND_TAIL: "mask and tail",
     VOTES_AND_TAIL: "votes and tail",
     SUMS: "sums",
+    DELTA: "delta",
 }
 NONE, PACKED, ENTROPY, SIDE_INFO, SAMPLED, COUNTS, FLOAT32 = range(7)
 CODECS = {
@@ -50,12 +51,12 @@ class Header(NamedTuple):
     size: int
     """Number of gates d."""
     server_round: int
-    """For an update or sums, the round that they answer; for a state or a relay, the round that the state opens."""
+    """For an update or sums, the round that they answer; for a state, a relay or a delta, the round that the state opens."""
     digest: bytes
     number: int
-    """Ones of a mask (of an update, or of sparse weights), trials of votes, base round of a relay, which sums; or else 0."""
+    """Ones of a mask (of an update or sparse weights), trials of votes, base round of a relay or delta, which sums; or 0."""
     check: int
-    """CRC-32 of a mask, or of the state in a snapshot or at the end of a relay; 0 for an update of values alone, and for sums.
+    """CRC-32 of a mask, or of the state of a snapshot, relay or delta; 0 for an update of values alone, and for sums.
 
     Only this distinguishes an update from a state of weights; a reader knows from the direction which of them to expect.
     """

@@ -20,29 +20,47 @@ _SHARES = 1 << _SHARE_BITS
 _WORD, _STATE = 1 << 32, 1 << 64
 
 
+class BitReader:
+    """A :class:`fedgates.wire.range_coder.BitReader`; words that no encoder writes raise :class:`WireError`."""
+
+    def __init__(self, data: bytes | memoryview) -> None:
+        self._words = words = _words(data)
+        self._span, self._offset, self._at = _STATE - 1, words[0] << 32 | words[1], 2
+
+    def read(self, sizes: Sequence[int], frequencies: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Decode bits ``[sum of sizes]``, each group with its frequency of a 1."""
+        words, span, offset, at, start = self._words, self._span, self._offset, self._at, 0
+        bits = bytearray(sum(sizes))
+        for size, frequency in zip(sizes, frequencies.tolist(), strict=True):
+            _, zero, _ = _edges([2 * HALF - frequency, frequency])
+            one = _SHARES - zero
+            for gate in range(start, start + size):  # the hot loop: about 120 ns per gate
+                scale = span >> _SHARE_BITS
+                below = scale * zero
+                if offset < below:
+                    span = below
+                else:
+                    offset -= below
+                    span = scale * one
+                    bits[gate] = 1
+                if span < _WORD:
+                    offset, at = _next(words, at, span, offset), at + 1
+                    span <<= 32
+            start += size
+        self._span, self._offset, self._at = span, offset, at
+        return np.frombuffer(bits, dtype=np.uint8)
+
+    def finish(self) -> None:
+        """Check the last words."""
+        _finish(self._words, self._at, self._span, self._offset)
+
+
 def decode_bits(data: bytes | memoryview, sizes: Sequence[int], frequencies: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Decode as :func:`fedgates.wire.range_coder.decode_bits`; words that no encoder writes raise :class:`WireError`."""
-    words = _words(data)
-    span, offset, at, start = _STATE - 1, words[0] << 32 | words[1], 2, 0
-    bits = bytearray(sum(sizes))
-    for size, frequency in zip(sizes, frequencies.tolist(), strict=True):
-        _, zero, _ = _edges([2 * HALF - frequency, frequency])
-        one = _SHARES - zero
-        for gate in range(start, start + size):  # the hot loop: about 120 ns per gate
-            scale = span >> _SHARE_BITS
-            below = scale * zero
-            if offset < below:
-                span = below
-            else:
-                offset -= below
-                span = scale * one
-                bits[gate] = 1
-            if span < _WORD:
-                offset, at = _next(words, at, span, offset), at + 1
-                span <<= 32
-        start += size
-    _finish(words, at, span, offset)
-    return np.frombuffer(bits, dtype=np.uint8)
+    """Decode as :func:`fedgates.wire.range_coder.decode_bits`."""
+    reader = BitReader(data)
+    bits = reader.read(sizes, frequencies)
+    reader.finish()
+    return bits
 
 
 def decode_symbols(data: bytes | memoryview, size: int, frequencies: NDArray[np.uint16]) -> NDArray[np.int32]:

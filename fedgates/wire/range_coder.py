@@ -9,7 +9,7 @@ encoded.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,28 +41,73 @@ def read_table(data: memoryview) -> NDArray[np.uint8]:
     return table
 
 
+class BitWriter:
+    """Encodes bits, group by group, into one range code."""
+
+    def __init__(self) -> None:
+        self._encoder = _encoder()
+
+    def write(self, bits: NDArray[np.uint8], sizes: Sequence[int], frequencies: NDArray[np.int64]) -> None:
+        """Encode bits ``[sum of sizes]``, each group with its frequency of a 1."""
+        start, symbols = 0, bits.astype(np.int32)
+        for size, frequency in zip(sizes, frequencies.tolist(), strict=True):
+            self._encoder.encode(symbols[start : start + size], _bernoulli(frequency))
+            start += size
+
+    def finish(self) -> bytes:
+        """Return the code, words of four bytes."""
+        return _bytes(self._encoder)
+
+
+class BitReader(Protocol):
+    """Decodes what a :class:`BitWriter` wrote."""
+
+    def read(self, sizes: Sequence[int], frequencies: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Decode bits ``[sum of sizes]``; raise :class:`WireError` where the code is damaged."""
+
+    def finish(self) -> None:
+        """Raise :class:`WireError` unless the code is the one that its bits encode to."""
+
+
+def bit_reader(data: bytes | memoryview) -> BitReader:
+    """Return a reader of a range code of bits; data that are no words raise :class:`WireError`."""
+    return plain_range_decoder.BitReader(data) if constriction is None else _BitReader(data)
+
+
+class _BitReader:
+    """Decodes with constriction, and encodes again what it decodes."""
+
+    def __init__(self, data: bytes | memoryview) -> None:
+        self._data, self._decoder, self._again = data, _decoder(data), BitWriter()
+
+    def read(self, sizes: Sequence[int], frequencies: NDArray[np.int64]) -> NDArray[np.uint8]:
+        bits, start = np.empty(sum(sizes), dtype=np.uint8), 0
+        try:
+            for size, frequency in zip(sizes, frequencies.tolist(), strict=True):
+                bits[start : start + size] = self._decoder.decode(_bernoulli(frequency), size)
+                start += size
+        except (AssertionError, ValueError) as error:
+            raise WireError("the range code is damaged") from error
+        self._again.write(bits, sizes, frequencies)
+        return bits
+
+    def finish(self) -> None:
+        if self._again.finish() != bytes(self._data):
+            raise WireError("the range code is not the one that its gates encode to")
+
+
 def encode_bits(bits: NDArray[np.uint8], sizes: Sequence[int], frequencies: NDArray[np.int64]) -> bytes:
     """Encode bits ``[sum of sizes]``, group by group, each group with its frequency of a 1, as words of four bytes."""
-    encoder, start, symbols = _encoder(), 0, bits.astype(np.int32)
-    for size, frequency in zip(sizes, frequencies.tolist(), strict=True):
-        encoder.encode(symbols[start : start + size], _bernoulli(frequency))
-        start += size
-    return _bytes(encoder)
+    writer = BitWriter()
+    writer.write(bits, sizes, frequencies)
+    return writer.finish()
 
 
 def decode_bits(data: bytes | memoryview, sizes: Sequence[int], frequencies: NDArray[np.int64]) -> NDArray[np.uint8]:
     """Decode the output of :func:`encode_bits`; any other data raise :class:`WireError`."""
-    if constriction is None:
-        return plain_range_decoder.decode_bits(data, sizes, frequencies)
-    decoder, bits, start = _decoder(data), np.empty(sum(sizes), dtype=np.uint8), 0
-    try:
-        for size, frequency in zip(sizes, frequencies.tolist(), strict=True):
-            bits[start : start + size] = decoder.decode(_bernoulli(frequency), size)
-            start += size
-    except (AssertionError, ValueError) as error:
-        raise WireError("the range code is damaged") from error
-    if encode_bits(bits, sizes, frequencies) != bytes(data):
-        raise WireError("the range code is not the one that its gates encode to")
+    reader = bit_reader(data)
+    bits = reader.read(sizes, frequencies)
+    reader.finish()
     return bits
 
 

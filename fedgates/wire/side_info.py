@@ -41,9 +41,12 @@ from fedgates.wire.scale import FREQUENCIES, frequency_bytes
 
 _EDGES = np.array([2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384])
 """Two edges per doubling: the scale with the fewest bytes, tables included, of those tried on real runs."""
-_BINS = len(_EDGES) + 1
+_SIDE = len(_EDGES) + 1
 """Number of bins on either side."""
-_COIN_BITS = 12
+BINS = 2 * _SIDE
+"""Number of bins; those of the upper half are of coins above the probability."""
+COIN_BITS = 12
+"""Leading bits of a coin that decide its bin."""
 _ENTRY_BITS = 8
 """Bits per entry of a table."""
 
@@ -144,25 +147,26 @@ def _coin_classes(
     context: CodingContext, level: _Classes, present: NDArray[np.bool_], frequencies: NDArray[np.uint8]
 ) -> _Classes:
     """Return the bin of each gate, given the frequency of each level that is present."""
-    bins = np.zeros((level.number, 1 << _COIN_BITS), dtype=np.uint8)
+    bins = np.zeros((level.number, 1 << COIN_BITS), dtype=np.uint8)
     bins[present] = _bins(FREQUENCIES[frequencies])
-    place = level.of_gate.astype(np.uint32) << np.uint32(_COIN_BITS)
-    place |= context.coins() >> np.uint32(32 - _COIN_BITS)
-    return _Classes(bins.reshape(-1)[place], 2 * _BINS, frequencies.tobytes())
+    place = level.of_gate.astype(np.uint32) << np.uint32(COIN_BITS)
+    place |= context.coins() >> np.uint32(32 - COIN_BITS)
+    return _Classes(bins.reshape(-1)[place], BINS, frequencies.tobytes())
 
 
 def _bins(frequencies: NDArray[np.int64]) -> NDArray[np.uint8]:
     """Return the bin of each value of a coin's leading bits, for each frequency: ``[n, 4096]``."""
     different, place = np.unique(np.clip(frequencies, 1, (1 << 16) - 1), return_inverse=True)
-    return np.stack([_bins_around(f) for f in different.tolist()])[place]
+    return np.stack([bins_around(f) for f in different.tolist()])[place]
 
 
-def _bins_around(f: int) -> NDArray[np.uint8]:
-    u = 2 * np.arange(1 << _COIN_BITS, dtype=np.int64) + 1
-    above, below = u * ((1 << 16) - f), f * ((2 << _COIN_BITS) - u)
+def bins_around(f: int) -> NDArray[np.uint8]:
+    """Return the bin of each value of a coin's leading bits, ``[4096]``, for a probability f in 2^-16."""
+    u = 2 * np.arange(1 << COIN_BITS, dtype=np.int64) + 1
+    above, below = u * ((1 << 16) - f), f * ((2 << COIN_BITS) - u)
     larger, smaller = np.maximum(above, below), np.minimum(above, below)
     distance = np.searchsorted(_EDGES, 64 * (larger - smaller) // smaller, side="right").astype(np.uint8)
-    return distance + np.uint8(_BINS) * (above > below)
+    return distance + np.uint8(_SIDE) * (above > below)
 
 
 def _own_groups(gates: NDArray[np.uint8], classes: _Classes, context: CodingContext) -> tuple[NDArray[np.bool_], float]:

@@ -34,7 +34,7 @@ def state_crc(state: State) -> int:
     """Return the CRC-32 of a state: of its trials as u32 (0 for weights), scalars, tail and array, little-endian."""
     trials = state.trials if isinstance(state, Votes) else 0
     array = state.votes.astype("<u4", copy=False) if isinstance(state, Votes) else state.values.astype("<f4", copy=False)
-    return zlib.crc32(array.data, zlib.crc32(_scalars_and_tail(state), zlib.crc32(trials.to_bytes(4, "little"))))
+    return zlib.crc32(array.data, zlib.crc32(scalars_and_tail(state), zlib.crc32(trials.to_bytes(4, "little"))))
 
 
 def pack_state(state: State, context: CodingContext, downlink: str = "votes") -> bytes:
@@ -49,7 +49,7 @@ def pack_state(state: State, context: CodingContext, downlink: str = "votes") ->
         The number of scalars is not ``context.scalars``, or that of the tail's values not ``context.tail``; or one of them is
         not finite.
     """
-    first, tail = _scalars_and_tail(state), _tail(state)
+    first, tail = scalars_and_tail(state), _tail(state)
     if len(state.scalars) != context.scalars or not np.isfinite(state.scalars).all():
         raise ValueError(f"a state with the scalars {state.scalars}, expected {context.scalars} finite ones")
     if len(tail) != context.tail or not np.isfinite(tail).all():
@@ -91,15 +91,8 @@ def unpack_state(data: bytes, context: CodingContext, downlink: str = "votes") -
     weights = ((VALUES, NONE, VALUES_FLOAT32), (MASK_AND_VALUES, ENTROPY, VALUES_FLOAT32))
     expected = ((VOTES_AND_TAIL, codec, VALUES_FLOAT32),) if context.tail else ((VOTES, codec, NO_VALUES), *weights)
     header, body = unseal(data, context, expected)
-    size, split = context.size, _SCALAR * context.scalars
-    start = split + _VALUE * context.tail
-    if len(body) < start:
-        after = f" and a tail of {context.tail} values" if context.tail else ""
-        raise WireError(f"a body of {len(body)} bytes, expected it to begin with {context.scalars} scalars{after}")
-    scalars = tuple(np.frombuffer(body[:split], dtype="<f8").tolist())
-    if not np.isfinite(scalars).all():
-        raise WireError("a scalar is not finite")
-    tail, body = values.decode(body[split:start], context.tail, VALUES_FLOAT32), body[start:]
+    scalars, tail, start = read_scalars_and_tail(body, 0, context)
+    size, body = context.size, body[start:]
     state: State
     if header.kind in {VOTES, VOTES_AND_TAIL}:
         decode = votes.decode_float32 if codec == FLOAT32 else votes.decode
@@ -127,10 +120,31 @@ def unpack_state(data: bytes, context: CodingContext, downlink: str = "votes") -
     return state, header.server_round
 
 
+def read_scalars_and_tail(
+    body: memoryview, start: int, context: CodingContext
+) -> tuple[tuple[float, ...], NDArray[np.float32], int]:
+    """Return scalars and tail that begin at `start` of a body, and where they end.
+
+    Raises
+    ------
+    WireError
+        The body ends before, or one of them is not finite.
+    """
+    split = start + _SCALAR * context.scalars
+    end = split + _VALUE * context.tail
+    if len(body) < end:
+        after = f" and a tail of {context.tail} values" if context.tail else ""
+        raise WireError(f"a body of {len(body)} bytes, expected {context.scalars} scalars{after} at byte {start}")
+    scalars = tuple(np.frombuffer(body[start:split], dtype="<f8").tolist())
+    if not np.isfinite(scalars).all():
+        raise WireError("a scalar is not finite")
+    return scalars, values.decode(body[split:end], context.tail, VALUES_FLOAT32), end
+
+
 def _tail(state: State) -> NDArray[np.float32]:
     return state.tail if isinstance(state, Votes) else np.empty(0, np.float32)
 
 
-def _scalars_and_tail(state: State) -> bytes:
-    """Return what the body of a snapshot begins with."""
+def scalars_and_tail(state: State) -> bytes:
+    """Return the scalars and the tail of a state as bytes: what the body of a snapshot begins with."""
     return np.array(state.scalars, dtype="<f8").tobytes() + _tail(state).astype("<f4", copy=False).tobytes()

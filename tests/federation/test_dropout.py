@@ -88,17 +88,18 @@ def test_clients_that_evaluate_all_answer():
     assert {request.client for request in server.open_evaluation(NODES)} == set(NODES)
 
 
-def test_a_relay_treats_a_silent_client_as_knowing_nothing():
-    # fedpm's snapshots are larger than relays
-    settings = {"strategy": "fedpm", "downlink": "relay", "model": "tiny_network:small", "fraction-evaluate": 0.0}
+@pytest.mark.parametrize("downlink", ["delta", "relay"])
+def test_a_silent_client_counts_as_knowing_nothing(downlink):
+    # fedpm's snapshots are larger than changes
+    settings = {"strategy": "fedpm", "downlink": downlink, "model": "tiny_network:small", "fraction-evaluate": 0.0}
     server = server_of(dropout=0.3, **settings)
     clients = clients_of(server)
     answered = set()
     for server_round in range(1, 6):
         requests = server.open_round(server_round, NODES)
         kinds = server.record.downlink
-        relays = sum(count["messages"] for kind, count in kinds.items() if kind.startswith("relay"))
-        assert relays == len(answered)  # clients that answered the round before
+        snapshots = sum(count["messages"] for kind, count in kinds.items() if kind == "votes")
+        assert snapshots == (len(NODES) if server_round == 1 else len(NODES) - len(answered))  # of the round before
         server.close_round([clients[request.client].reply(request) for request in requests])
         answered = {request.client for request in requests}
         assert server.record.counted == len(answered)

@@ -4,9 +4,12 @@ from contextlib import contextmanager
 from functools import partial
 
 import pytest
+from fedgates.strategies.coupled_masks import CoupledMasks
 from loopback_runs import TINY
 
 from fedgates.federation.model_callback import ModelCallback
+from fedgates.flower import client_app
+from fedgates.methods import MaskMethod
 from fedgates.report.callback import ReportCallback
 
 CLOSING = (ModelCallback, ReportCallback)
@@ -36,6 +39,16 @@ def _short_runs():
         for callback in CLOSING:
             patch.setattr(callback, "on_end", _nothing)
         yield
+
+
+@pytest.fixture
+def without_deltas(monkeypatch):
+    """Have masks count as not depending on coins, so that a relay is the only alternative to a snapshot."""
+    for kind in (MaskMethod, CoupledMasks):
+        monkeypatch.setattr(kind, "coupling", None)
+    client_app._method.cache_clear()
+    yield
+    client_app._method.cache_clear()
 
 
 @contextmanager

@@ -31,7 +31,7 @@ from fedgates.flower.records import METRICS
 from fedgates.methods.registry import BUILT_IN, configure
 from fedgates.wire.header import peek
 
-NETWORK, D = SMALL | FEDPM, SMALL_SIZE
+NETWORK, D = SMALL | FEDPM | {"downlink": "votes"}, SMALL_SIZE
 P = 0.1
 TURNED = round(P * 2**32)
 WITH_MASKS = {"fedpm", "fedmask", "signsgd"}

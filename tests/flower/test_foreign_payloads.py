@@ -24,7 +24,7 @@ from fedgates.types import Update
 from fedgates.wire import VersionedState
 from fedgates.wire.header import HEADER_SIZE
 
-NETWORK = SMALL | FEDPM
+NETWORK = SMALL | FEDPM | {"downlink": "votes"}
 UPLINKS = ["packed", "entropy", "side-info", "sampled"]
 ROUND, ONES, CHECK = slice(12, 16), slice(24, 28), slice(28, 32)
 """Where they stand in a header."""

@@ -23,6 +23,7 @@ from fedgates.flower.client_app import SNAPSHOT
 from fedgates.flower.records import STYPE, from_record, to_record
 
 NETWORK = SMALL | FEDPM
+pytestmark = pytest.mark.usefixtures("without_deltas")
 RELAYED = {"uplink": "side-info", "downlink": "relay", "num_server_rounds": 5}
 VOTES, UPDATES = "votes", "relay, side-info"
 NONE = "updates since the state of round 2, but this client has none"

@@ -82,7 +82,7 @@ def test_a_reply_of_several_records_is_as_long_as_all_of_them(raw):
 
 def test_a_client_reads_nothing_of_a_state_that_is_too_long(raw):
     # the first state is its header; later ones are some bits a gate
-    config = raw(num_server_rounds=2, max_payload_mb=0.012)
+    config = raw(num_server_rounds=2, max_payload_mb=0.012, downlink="votes")
     grid = Noting(app, config, 3)
     with pytest.raises(QuorumError, match=r"round 2 .*expected at most limits.max-payload-mb = 0\.012 megabytes"):
         run_on(grid, config)
@@ -102,13 +102,13 @@ def test_a_client_reads_nothing_of_a_state_that_is_too_long(raw):
 
 
 def test_a_devices_lower_limit_is_its_own_and_a_higher_one_lifts_nothing(raw):
-    grid, (_, second) = run_of(raw, own={"max_payload_mb": 0.012}, quorum=0.1)
+    grid, (_, second) = run_of(raw, own={"max_payload_mb": 0.012}, quorum=0.1, downlink="votes")
     assert list(second["failed"]) == ["0"]
     assert "expected at most limits.max-payload-mb = 0.012 megabytes" in second["failed"]["0"]
     assert second["clients_counted"] == 2
-    _, (_, second) = run_of(raw, own={"max_payload_mb": len(grid.states[2, 0]) / 1e6}, quorum=0.1)
+    _, (_, second) = run_of(raw, own={"max_payload_mb": len(grid.states[2, 0]) / 1e6}, quorum=0.1, downlink="votes")
     assert second["failed"] == {}
-    config = raw(max_payload_mb=0.012, output_dir=str(Path(raw()["output-dir"]) / "refused"))
+    config = raw(max_payload_mb=0.012, downlink="votes", output_dir=str(Path(raw()["output-dir"]) / "refused"))
     with pytest.raises(QuorumError, match=r"expected at most limits.max-payload-mb = 0\.012 megabytes"):
         run_on(LoopbackGrid(app, config, node_configs=nodes(3, max_payload_mb=100)), config)
     assert lines_of(config)[-1]["clients_failed"] == 3

@@ -128,7 +128,7 @@ def test_no_head_is_in_any_payload(raw, strategy):
 @pytest.mark.parametrize("strategy", ["fedpm", "fedavg"])
 def test_each_client_goes_on_from_its_own_head(raw, strategy):
     """The process and the method's object are shared, so a client that was given another's head would show here."""
-    config = raw(**settings(strategy, fraction_train=0.5, num_server_rounds=6))
+    config = raw(**settings(strategy, fraction_train=0.5, num_server_rounds=6, downlink="votes"))
     grid = Following(app, config, 2)
     run_on(grid, config)
     method = build(*configure(config), Problem.of_images((1, 8, 8), 10))

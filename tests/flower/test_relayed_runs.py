@@ -3,6 +3,7 @@
 import pytest
 from loopback_runs import (
     FEDPM,
+    OF_THE_DOWNLINK,
     SMALL,
     Dying,
     Noting,
@@ -20,13 +21,13 @@ from safetensors.numpy import load_file
 from client_app import app
 from fedgates.flower import LoopbackGrid
 from fedgates.flower.records import from_record
-from fedgates.wire.broadcast import Broadcast
 from fedgates.wire.header import RELAY, peek
+from fedgates.wire.relays import Relays
 
 NETWORK = SMALL | FEDPM
 RELAYED = {"uplink": "side-info", "downlink": "relay"}
-OF_THE_DOWNLINK = ("downlink", "downlink_bytes", "downlink_bpp", "evaluation_downlink", "evaluation_downlink_bytes")
 SNAPSHOT, UPDATES = "votes", "relay, side-info"
+pytestmark = pytest.mark.usefixtures("without_deltas")
 
 
 def silent(message, reply):
@@ -83,14 +84,14 @@ def test_where_updates_are_larger_than_a_snapshot_snapshots_are_sent(raw, uplink
 
 @pytest.mark.parametrize("uplink", ["entropy", "side-info"])
 def test_a_server_remembers_no_more_than_a_snapshot(raw, monkeypatch, uplink):
-    held, opened = [], Broadcast.open
+    held, opened = [], Relays.open
 
     def watch(self, known, snapshot):
         opened(self, known, snapshot)
         held.append((sum(len(update.payload) for update in self._remembered()), len(snapshot)))
         assert len(self._crcs) <= len(self._accepted) + 1
 
-    monkeypatch.setattr(Broadcast, "open", watch)
+    monkeypatch.setattr(Relays, "open", watch)
     noted(raw, uplink=uplink, fraction_train=0.4, num_server_rounds=8, reset_every=1)
     assert all(updates <= snapshot for updates, snapshot in held)
     assert len(held) == 8

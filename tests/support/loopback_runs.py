@@ -47,6 +47,10 @@ def votes_of(folder):
     return load_file(last_checkpoint(folder))["votes"]
 
 
+OF_THE_DOWNLINK = ("downlink", "downlink_bytes", "downlink_bpp", "evaluation_downlink", "evaluation_downlink_bytes")
+"""Keys of a line that differ where a server no longer knows what its clients know."""
+
+
 def without(lines, *keys):
     """Lines of a ledger without keys; those that time alone decides are left out anyway."""
     return [{k: v for k, v in line.items() if "seconds" not in k and k not in keys} for line in lines]

@@ -55,6 +55,7 @@ def case_as_json(case: Case) -> dict:
         "client": context.client,
         **({"scalars": context.scalars} if context.scalars else {}),
         **({"tail": context.tail} if context.tail else {}),
+        **({"rows": list(context.rows)} if context.rows else {}),
         **({"which": case.which, "count": case.count} if case.sort == "sums" else {}),
         "state": state_as_json(context.state),
         "base": case.base and {"round": case.base.server_round, "state": state_as_json(case.base.state)},

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from integer_range_decoder import STATE, WORD, IntegerRangeDecoder, edges
 
 HEADER_SIZE, VERSION = 36, 2
-MASK, VOTES, VALUES, BOTH, RELAY, MASK_AND_TAIL, VOTES_AND_TAIL, SUMS = range(1, 9)
+MASK, VOTES, VALUES, BOTH, RELAY, MASK_AND_TAIL, VOTES_AND_TAIL, SUMS, DELTA = range(1, 10)
 NONE, PACKED, ENTROPY, SIDE_INFO, SAMPLED, COUNTS, FLOAT32 = range(7)
 Sort = tuple[int, int, int]
 
@@ -56,6 +56,7 @@ class CodingContext:
     client: int = 0
     scalars: int = 0
     tail: int = 0
+    rows: tuple[int, ...] = ()
 
     @property
     def size(self) -> int:
@@ -420,3 +421,116 @@ def decode_relay(
         state = aggregate(state, iter(updates), server_round) if changed else state
     expect(at == len(body) and crc(state) == header.check, "another state")
     return state, header.round
+
+
+Expected = Callable[[Votes | Weights, list[tuple[int, list[int]]]], Votes | Weights]
+
+
+def decode_delta(
+    payload: bytes, base: tuple[Votes | Weights, int], context: CodingContext, expected: Expected
+) -> tuple[Votes | Weights, int]:
+    header, body = unseal(payload, context, (DELTA, COUNTS, int(context.tail > 0)))
+    expect(header.number == base[1] <= header.round and isinstance(base[0], Votes) and len(body) >= 43, "another base")
+    old = base[0]
+    own, trials, prior, flags = struct.unpack_from("<IIHB", body)
+    expect(own == crc(old) and flags <= 1 and not (prior and old.trials), "another base, flags or prior")
+    rates = [FREQUENCIES[byte] for byte in read_table(body, 11, 32)]
+    at = 43 + 8 * context.scalars
+    expect(len(body) >= at + 4 * context.tail, "scalars and a tail")
+    scalars = struct.unpack_from(f"<{context.scalars}d", body, 43)
+    expect(all(number - number == 0 for number in scalars), "a scalar that is not finite")
+    tail = tuple(values(body[at : at + 4 * context.tail], context.tail, 1))
+    at += 4 * context.tail
+    rounds, used = list[tuple[int, list[int]]](), list[tuple[int, list[int]]]()
+    for number in range(header.number, header.round):
+        head, at = seven_bit_groups(body, at)
+        expect(head != 1, "a round that is used and has no clients")
+        names, last = list[int](), -1
+        for _ in range(head // 2):
+            difference, at = seven_bit_groups(body, at)
+            last += difference + 1
+            names.append(last)
+        rounds.append((number, names))
+        used += [(number, names)] if head % 2 else []
+    every = [name for _, names in rounds for name in names]
+    expect(len(every) < 2**16 and max(every, default=0) < 2**64, "clients")
+    code = RangeCode(body[at:])
+    grids = [(size, rows) for size, rows in zip(context.layers, context.rows, strict=True)]
+    runs = [count for size, rows in grids if 1 < rows < size for count in (rows, size // rows)]
+    activities = iter([0] * sum(runs))
+    if flags:
+        zero = [run for run, count in enumerate(runs) for _ in range(count)]
+        found = integers(code, zero, [0] * len(zero), [0] * len(zero))
+        expect(all(-6 <= activity <= 4 for activity in found), "an activity")
+        activities = iter(found)
+    shifts = list[int]()
+    for size, rows in grids:
+        if 1 < rows < size:
+            columns = size // rows
+            of_rows, of_columns = ([next(activities) for _ in range(count)] for count in (rows, columns))
+            shifts += [of_rows[i // columns] + of_columns[i % columns] for i in range(size)]
+        else:
+            shifts += [0] * size
+    changed = [each for each in rounds if each[1]]
+    votes = [min(vote, trials) for vote in expected(old, changed)[0]]
+    risks = [[0, 0] for _ in votes]
+    few = min(old.trials, 255)
+    for number, names in used:
+        for name in names:
+            drawn = coins(replace(context, round=number, client=name))
+            for risk, vote, coin in zip(risks, old.votes, drawn, strict=True):
+                kind = vote if old.trials <= 255 else (255 * vote + old.trials // 2) // old.trials
+                p = (2**16 * kind + few // 2) // few if few else prior
+                place = bin_of(min(max(p, 66), 2**16 - 66), coin // 2**20)
+                risk[place < 16] += rates[place]
+
+    def level(risk: int, shift: int) -> int:
+        return min(max(min(risk, 2**24 - 1).bit_length() + shift - 9, 0), 15) if risk else 0
+
+    above, below = ([level(risk[side], shift) for risk, shift in zip(risks, shifts, strict=True)] for side in (0, 1))
+    edges_of = [1 if vote == 0 else 2 if vote == trials else 0 for vote in votes]
+    zero = [256 * k + 16 * a + b for k, a, b in zip(edges_of, above, below, strict=True)]
+    votes = [vote + change for vote, change in zip(votes, integers(code, zero, above, below), strict=True)]
+    code.finish()
+    expect(all(0 <= vote <= trials for vote in votes), "votes")
+    state = Votes(votes, trials, scalars, tail)
+    expect(crc(state) == header.check, "another state")
+    return state, header.round
+
+
+def seven_bit_groups(body: bytes, at: int) -> tuple[int, int]:
+    end = at
+    while end < len(body) and body[end] >= 128:
+        end += 1
+    expect(end < len(body) and end - at < 10 and (body[end] > 0 or end == at), "a number")
+    return sum((byte & 127) << 7 * i for i, byte in enumerate(body[at : end + 1])), end + 1
+
+
+def integers(code: RangeCode, zero: list[int], above: list[int], below: list[int]) -> list[int]:
+    """Integers, each with its contexts."""
+
+    def stage(contexts: list[int]) -> list[int]:
+        present, number = sorted(set(contexts)), Counter(contexts)
+        fair = edges([2**15, 2**15], 2**16)
+        table = {context: sum(code.symbol(fair) << i for i in range(8)) for context in present}
+        expect(all(byte <= 208 for byte in table.values()), "a table")
+        found = [0] * len(contexts)
+        for i in sorted(range(len(contexts)), key=lambda i: (contexts[i], i)):
+            f = FREQUENCIES[table[contexts[i]]]
+            found[i] = code.symbol(edges([2**16 - f, f], 2**16))
+        ones = Counter(context for context, bit in zip(contexts, found, strict=True) if bit)
+        expect(all(byte == frequency_byte(ones[c], number[c]) for c, byte in table.items()), "not the frequencies")
+        return found
+
+    result = stage(zero)
+    at = [i for i, bit in enumerate(result) if bit]
+    signs = dict(zip(at, stage([min(max(above[i] - below[i], -4), 4) + 4 for i in at]), strict=True))
+    distance = 0
+    while at:
+        distance += 1
+        expect(distance <= 255, "an integer beyond 255")
+        for i in at:
+            result[i] = distance if signs[i] else -distance
+        more = stage([(above[i] if signs[i] else below[i]) + 32 * min(distance - 1, 2) for i in at])
+        at = [i for i, bit in zip(at, more, strict=True) if bit]
+    return result

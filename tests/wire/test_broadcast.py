@@ -1,5 +1,7 @@
 """What a server believes that its clients know, and what it sends them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from wire_cases import DIGEST, votes_of
@@ -48,7 +50,8 @@ class Server:
         if quorum:
             self.state = self.add(self.state, [Update(np.frombuffer(c.payload[36:], np.uint8)) for c in counted], self.round)
         for update in counted:
-            self.downlink.collect(update)
+            mask = np.frombuffer(update.payload[36:], np.uint8)
+            self.downlink.collect(Update(mask, num_examples=1, client=update.client), update.payload)
         self.downlink.close(self.round, changed=quorum)
         self.open()
 
@@ -59,8 +62,12 @@ class Server:
             votes, trials = votes + update.gates(SIZE), trials + 1
         return Votes(votes, trials)
 
+    @property
+    def relays(self):
+        return self.downlink._relays
+
     def remembered(self):
-        return sum(len(update.payload) for update in self.downlink._remembered())
+        return sum(len(update.payload) for update in self.relays._remembered())
 
 
 @pytest.fixture
@@ -137,7 +144,7 @@ def test_a_payload_is_never_larger_than_the_snapshot_and_no_more_is_remembered(s
         server.downlink._known[1] = 1  # as if it had been away since
         assert len(payload) <= len(server.snapshot)
         assert server.remembered() <= len(server.snapshot)
-        assert len(server.downlink._crcs) <= len(server.downlink._accepted) + 1
+        assert len(server.relays._crcs) <= len(server.relays._accepted) + 1
         sorts.append(base_of(payload))
     rounds = sorts.index(None)
     assert 1 <= rounds < 30
@@ -208,7 +215,7 @@ def test_without_a_relay_nothing_is_remembered():
         server.heard(1)
         server.close(1, 2)
         assert server.payload(1) == server.snapshot
-        assert (server.remembered(), server.downlink._crcs) == (0, {})
+        assert (server.relays, server.downlink._deltas) == (None, None)
 
 
 def test_a_state_may_open_twice(server):
@@ -230,15 +237,15 @@ def test_a_round_of_more_than_four_bytes_a_gate_is_not_kept():
     mask = server.codec.pack_update(Update(np.zeros(-(-SIZE // 8), np.uint8)), VersionedState(server.state, server.round), 2)
     fits = 4 * SIZE // len(mask)
     for client in range(fits):
-        server.downlink.collect(AcceptedUpdate(client, 1, mask))
-    assert len(server.downlink._collected) == fits
-    server.downlink.collect(AcceptedUpdate(fits, 1, mask))
-    server.downlink.collect(AcceptedUpdate(fits + 1, 1, mask))
-    assert not server.downlink._collected
+        server.relays.collect(AcceptedUpdate(client, 1, mask))
+    assert len(server.relays._collected) == fits
+    server.relays.collect(AcceptedUpdate(fits, 1, mask))
+    server.relays.collect(AcceptedUpdate(fits + 1, 1, mask))
+    assert not server.relays._collected
     server.downlink.close(server.round, changed=True)
     server.open()
     assert server.payload(1) == server.snapshot
-    assert not server.downlink._accepted
+    assert not server.relays._accepted
     server.heard(1)
     server.close(2)  # later rounds are relayed again
     assert peek(server.payload(1)).kind == RELAY
@@ -253,7 +260,7 @@ def test_a_rounds_updates_have_room_for_their_tails():
     update = Update(np.zeros(-(-SIZE // 8), np.uint8), tail=np.zeros(SIZE, np.float32))
     payload = codec.pack_update(update, opened, 2)
     assert 4 * SIZE < len(payload) < 8 * SIZE  # more than four bytes a gate, less than four a gate and a value
-    broadcast.collect(AcceptedUpdate(2, 1, payload))
-    assert len(broadcast._collected) == 1
-    broadcast.collect(AcceptedUpdate(3, 1, payload))
-    assert not broadcast._collected
+    broadcast.collect(replace(update, client=2), payload)
+    assert len(broadcast._relays._collected) == 1
+    broadcast.collect(replace(update, client=3), payload)
+    assert not broadcast._relays._collected

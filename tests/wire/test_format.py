@@ -13,7 +13,21 @@ import reference_decoder as reference
 from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from wire_cases import CLIENT, DIGEST, LAYERS, ROUND, SEED, Case, aggregate, cases, content, theta_of, votes_of, weights_of
+from wire_cases import (
+    CLIENT,
+    DIGEST,
+    LAYERS,
+    ROUND,
+    SEED,
+    Case,
+    aggregate,
+    cases,
+    content,
+    theta_of,
+    untrained,
+    votes_of,
+    weights_of,
+)
 
 from fedgates import rng
 from fedgates.errors import WireError
@@ -57,20 +71,35 @@ def rule(state, updates, server_round):
     return to_reference(aggregate(to_ours(state), map(to_ours, updates), server_round))
 
 
+def untrained_rule(state, rounds):
+    return to_reference(untrained(to_ours(state), rounds))
+
+
 def read_by_reference(case, payload):
     context, own = case.context, to_reference(case.context.state)
     here = reference.CodingContext(
-        context.digest, context.layers, context.server_round, own, context.seed, context.client, context.scalars, context.tail
+        context.digest,
+        context.layers,
+        context.server_round,
+        own,
+        context.seed,
+        context.client,
+        context.scalars,
+        context.tail,
+        context.rows,
     )
     if case.sort == "sums":
         return np.array(reference.decode_sums(payload, here, case.which, case.count))
     if case.sort == "state":
         state, server_round = reference.decode_state(payload, here, CODECS["float32" if case.codec == "float32" else "votes"])
         return to_ours(state), server_round
+    base = case.base and (to_reference(case.base.state), case.base.server_round)
+    if case.sort == "delta":
+        state, server_round = reference.decode_delta(payload, base, here, untrained_rule)
+        return to_ours(state), server_round
     sort = payload_type(case.kind, case.codec, case.value_type)
     if case.sort == "update":
         return to_ours(reference.decode_update(payload, here, sort))
-    base = to_reference(case.base.state), case.base.server_round
     state, server_round = reference.decode_relay(payload, base, here, sort, rule)
     return to_ours(state), server_round
 
@@ -217,10 +246,10 @@ def test_another_base_round_network_or_sort_is_refused_by_both():
         known = case.base and VersionedState(case.base.state, case.base.server_round + 1)
         others = [
             replace(case, context=replace(context, digest=bytes(8))),
-            replace(case, context=replace(context, layers=(130, 1))),
+            replace(case, context=replace(context, layers=(130, 1), rows=(1, 1))),
         ]
         others += [replace(case, context=replace(context, server_round=1))] if case.sort in {"update", "sums"} else []
-        others += [replace(case, base=known)] if case.sort == "relay" else []
+        others += [replace(case, base=known)] if case.base else []
         for other in others:
             expect_same(other, case.payload)
             assert outcome(other.read, case.payload, WireError) is None
@@ -273,10 +302,10 @@ def test_numbers_of_the_header_are_those_of_the_code():
 
 
 def test_the_table_of_payloads_names_every_sort_there_is():
-    rows = re.findall(r"^\| (?:update|state|relay|sums)[^|]*\| (\d), (\S+), (\S+) \|", FORMAT, re.MULTILINE)
+    rows = re.findall(r"^\| (?:update|state|delta|relay|sums)[^|]*\| (\d), (\S+), (\S+) \|", FORMAT, re.MULTILINE)
     ranges = [[range(int(part[0]), int(part[-1]) + 1) for part in row] for row in rows]
     named = {(k, c, v) for kinds, codecs, types in ranges for k in kinds for c in codecs for v in types}
-    assert len(rows) == 9
+    assert len(rows) == 10
     assert named == {(p[5], p[6], p[7]) for p in (case.payload for case in CASES.values()) if p[5] != header.RELAY}
 
 
@@ -292,7 +321,7 @@ def test_frequencies_are_those_of_the_formula():
 def test_bins_are_those_of_the_formula():
     (edges,) = re.findall(r"how many of ([\d, ]+) are at most x", FORMAT)
     assert [int(edge) for edge in edges.split(", ")] == side_info._EDGES.tolist() == reference.BIN_EDGES
-    assert f"y + {side_info._BINS} where" in FORMAT
+    assert f"y + {side_info._SIDE} where" in FORMAT
     some = FREQUENCIES[[0, 1, 2, 15, 60, 103, 104, 105, 150, 207, 208]]
     assert side_info._bins(some).tolist() == [[reference.bin_of(f, u) for u in range(4096)] for f in some.tolist()]
 

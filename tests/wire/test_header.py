@@ -135,6 +135,6 @@ def test_cases_are_of_every_kind_and_codec():
     lossless = {(1, codec, 0) for codec in (1, 2, 3, 4)} | {(4, codec, v) for codec in (1, 2, 3) for v in (1, 2)}
     tails = {(6, codec, v) for codec in (1, 2, 3, 4) for v in (1, 2)} | {(7, 5, 1), (7, 6, 1)}
     relays = {(5, 1, 0), (5, 3, 0), (5, 4, 0), (5, 2, 1), (5, 0, 1), (5, 3, 1), (5, 4, 1), (5, 1, 2)}
-    assert found == lossless | tails | relays | {(3, 0, 1), (3, 0, 2), (2, 5, 0), (2, 6, 0), (8, 0, 3)}
+    assert found == lossless | tails | relays | {(3, 0, 1), (3, 0, 2), (2, 5, 0), (2, 6, 0), (8, 0, 3), (9, 5, 0), (9, 5, 1)}
     assert {cases()[f"mask, side-info, {how}"].payload[HEADER_SIZE] for how in ("coins", "no coins")} == {0, 1}
     assert cases()["mask, side-info, layers apart"].payload[HEADER_SIZE + 1]  # layers with groups of their own

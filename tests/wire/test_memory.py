@@ -7,14 +7,30 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from loopback_runs import resealed
-from wire_cases import CLIENT, DIGEST, LOSSLESS, ROUND, SEED, Case, relay_case, update_of, votes_of, weights_of
+from wire_cases import (
+    CLIENT,
+    COUPLING,
+    DIGEST,
+    LOSSLESS,
+    ROUND,
+    SEED,
+    Case,
+    delta_case,
+    relay_case,
+    update_of,
+    votes_of,
+    weights_of,
+)
 
 from fedgates.errors import WireError
-from fedgates.wire import CodingContext, pack_state, pack_update
+from fedgates.types import Votes
+from fedgates.wire import CodingContext, VersionedState, pack_delta, pack_state, pack_update
 from fedgates.wire.codec import DECODE_BYTES_A_GATE
+from fedgates.wire.delta import NO_FLIPS
 from fedgates.wire.header import HEADER_SIZE
 
 LAYERS = (150_000, 500, 40_000, 1, 9_499)
+ROWS = (150, 1, 400, 1, 7)
 SIZE = 200_000
 SLACK = 64 * 1024
 """Of what does not grow with a network: tables, and Python's own."""
@@ -109,6 +125,26 @@ def test_a_relay_takes_no_more_for_more_updates(kind, codec):
     few, many = (relay_case(random, context, kind, codec, [[5], list(range(count))])[0] for count in (1, 8))
     peaks = [expect_little(case) for case in (few, many)]
     assert peaks[1] < 1.1 * peaks[0]
+
+
+def test_a_delta_in_which_every_gate_changes():
+    random = np.random.default_rng(2)
+    base, bare = votes_of(random, SIZE, 1000), CodingContext(DIGEST, LAYERS, ROUND, seed=SEED, rows=ROWS)
+    votes = np.clip(base.votes.astype(np.int64) + random.integers(-200, 200, SIZE), 0, 1000).astype(np.uint32)
+    known = VersionedState(base, ROUND - 1)
+    payload = pack_delta(known, [(ROUND - 1, [])], ROUND - 1, Votes(votes, 1000), bare, NO_FLIPS, COUPLING)
+    expect_little(Case("", "delta", "mask", "votes", "float32", bare, payload, known))
+
+
+@pytest.mark.parametrize("trials", [0, 10, 100_000])
+def test_a_delta_takes_no_more_for_more_clients(trials):
+    random = np.random.default_rng(2)
+    context = CodingContext(DIGEST, LAYERS, ROUND, None, SEED, CLIENT)
+    few, many = (
+        delta_case(random, context, [[5], list(range(count))], trials=trials, rows=ROWS, shift=0.3)[0] for count in (1, 8)
+    )
+    peaks = [expect_little(case) for case in (few, many)]
+    assert peaks[1] < 1.3 * peaks[0]
 
 
 def test_a_relay_with_a_long_tail_takes_no_more_for_more_updates():

@@ -159,7 +159,7 @@ def test_other_scalars_than_the_method_has_are_not_sent(scalars):
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        (b"", "expected it to begin with 1 scalars"),
+        (b"", "expected 1 scalars at byte 0"),
         (struct.pack("<d", float("nan")) + bytes(36), "a scalar is not finite"),
         (struct.pack("<d", float("-inf")) + bytes(36), "a scalar is not finite"),
         (struct.pack("<d", 1), "a body of 0 bytes, expected 36"),

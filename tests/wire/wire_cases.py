@@ -9,12 +9,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from fedgates import rng
 from fedgates.types import State, Update, Votes, Weights, pack
 from fedgates.wire import (
     AcceptedUpdate,
     CodingContext,
+    Coupling,
     VersionedState,
+    apply_delta,
     apply_relay,
+    pack_delta,
     pack_relay,
     pack_state,
     pack_sums,
@@ -26,6 +30,7 @@ from fedgates.wire import (
     unpack_sums,
     unpack_update,
 )
+from fedgates.wire.delta import NO_FLIPS, count_flips
 
 DIGEST = bytes.fromhex("0123456789abcdef")
 SEED, ROUND, CLIENT = 11, 7, 3
@@ -88,13 +93,30 @@ def aggregate(state: State, updates: Iterable[Update], server_round: int) -> Sta
     return replace(state, values=(total / examples).astype(np.float32)) if examples else state
 
 
+def start_theta(state: Votes) -> NDArray[np.float64]:
+    """What clients start from: .5 without trials."""
+    return state.votes / state.trials if state.trials else np.full(state.size, 0.5)
+
+
+def untrained(state: Votes, rounds: Sequence[tuple[int, Sequence[int]]]) -> Votes:
+    """The state after rounds in which nobody trained; masks are sampled with the coins of the run."""
+    theta = start_theta(state)
+    for server_round, clients in rounds:
+        drawn = (rng.coins(state.size, SEED, server_round=server_round, client=client) for client in clients)
+        state = aggregate(state, (Update(mask=pack(coins < theta * 2.0**32)) for coins in drawn), server_round)
+    return state
+
+
+COUPLING = Coupling(Votes(np.zeros(0, np.uint32), 0), 0.5, untrained)
+
+
 @dataclass(frozen=True)
 class Case:
     """A payload and all that its reader needs."""
 
     name: str
     sort: str
-    """update, state, relay or sums"""
+    """update, state, delta, relay or sums"""
     kind: str
     """Of the update, or of a relay's updates."""
     codec: str
@@ -115,11 +137,13 @@ class Case:
             return unpack_update(payload, self.context, self.codec, self.kind, value_type=self.value_type)
         if self.sort == "state":
             return unpack_state(payload, self.context, self.codec)
+        if self.sort == "delta":
+            return apply_delta(payload, self.base, self.context, untrained)
         return apply_relay(payload, self.base, self.context, payload_type(self.kind, self.codec, self.value_type), aggregate)
 
     def write(self, found: Found) -> bytes | None:
         """The bytes of what was read; None where they do not follow from it."""
-        if self.sort == "relay" or self.codec == "sampled":
+        if self.sort in {"delta", "relay"} or self.codec == "sampled":
             return None
         if isinstance(found, np.ndarray):
             return pack_sums(found, self.context, self.which)
@@ -275,6 +299,50 @@ def _relay_cases(random: np.random.Generator, context: CodingContext) -> Iterabl
     yield relay_case(random, context, "values", "side-info", [[5, 9]])[0]
 
 
+def delta_case(
+    random: np.random.Generator,
+    context: CodingContext,
+    clients: Sequence[Sequence[int]],
+    name: str = "delta",
+    scalars: tuple[float, ...] = (),
+    tail: int = 0,
+    trials: int = 4,
+    shift: float = 0.3,
+    rows: tuple[int, ...] = (),
+    used: int = 0,
+) -> tuple[Case, Votes]:
+    """A delta over as many rounds as `clients` has entries, up to the round of `context`; and the server's state."""
+    rows = rows or tuple(next((r for r in (10, 4, 2) if size % r == 0), 1) for size in context.layers)
+    bare = CodingContext(context.digest, context.layers, seed=SEED, scalars=len(scalars), tail=tail, rows=rows)
+    first, flips = context.server_round - len(clients), NO_FLIPS
+    start = votes_of(random, context.size, trials) if trials else Votes(np.zeros(context.size, np.uint32), 0)
+    state = base = replace(start, scalars=scalars, tail=floats(random.normal(size=tail)))
+    for server_round, names in enumerate(clients, first):
+        updates = []
+        for client in names:
+            now = replace(bare, server_round=server_round, state=state, client=client)
+            logits = np.log(1 / np.clip(start_theta(state), 0.0011, 0.9989) - 1) + shift * random.normal(size=state.size)
+            mask = pack(sampled_by_coins(floats(1 / (1 + np.exp(logits))), now))
+            flips = flips + count_flips(mask, now, 0.5)
+            updates.append(Update(mask=mask, tail=floats(random.normal(size=tail)) if tail else None))
+        state = aggregate(state, updates, server_round)
+    rounds = [(server_round, sorted(names)) for server_round, names in enumerate(clients, first)]
+    known = VersionedState(base, first)
+    to = replace(bare, server_round=context.server_round)
+    payload = pack_delta(known, rounds, first + used, state, to, flips, COUPLING)
+    return Case(name, "delta", "mask and tail" if tail else "mask", "votes", "float32", bare, payload, known), state
+
+
+def _delta_cases(random: np.random.Generator, context: CodingContext) -> Iterable[Case]:
+    wide = replace(context, layers=tuple(8 * size for size in context.layers))
+    yield delta_case(random, context, [[5, 1 << 40], [], [CLIENT]])[0]
+    yield delta_case(random, wide, [[1, 2, 3], [4, 5, 6]], "delta, wide", trials=0)[0]
+    yield delta_case(random, wide, [[1, 2, 3, 300]], "delta, activities", shift=3.0, used=0)[0]
+    yield delta_case(random, context, [[1, 2], [3]], "delta, a round not used", trials=1000, used=1)[0]
+    yield delta_case(random, context, [], "delta, no rounds")[0]
+    yield delta_case(random, context, [[1], [CLIENT]], "delta, scalars, tail", scalars=SCALARS, tail=TAIL)[0]
+
+
 def _tail_cases(random: np.random.Generator, context: CodingContext) -> Iterable[Case]:
     bare = CodingContext(context.digest, context.layers, context.server_round, tail=TAIL)
     state = replace(context.state, tail=floats(random.normal(size=TAIL)))
@@ -311,5 +379,5 @@ def cases(layers: tuple[int, ...] = LAYERS, seed: int = SEED) -> dict[str, Case]
     context = CodingContext(DIGEST, layers, ROUND, votes_of(random, sum(layers), 10), SEED, CLIENT)
     every = [*_update_cases(random, context), *_state_cases(random, context), *_relay_cases(random, context)]
     every += _scalar_cases(random, context)
-    every += [*_tail_cases(random, context), *_sums_cases(random, context)]
+    every += [*_tail_cases(random, context), *_sums_cases(random, context), *_delta_cases(random, context)]
     return {case.name: case for case in every}

@@ -1,0 +1,116 @@
+"""What a server keeps to code deltas: earlier states, and the names of the clients whose masks led from each to the next."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from heapq import nsmallest
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedgates.types import State, Votes
+from fedgates.wire.codec import Codec
+from fedgates.wire.delta import NO_FLIPS, CountedRound, Flips
+from fedgates.wire.relay import VersionedState
+from fedgates.wire.states import state_crc
+
+_SAMPLED = 8
+"""Masks of a round whose flips are counted, those of the clients with the smallest names."""
+INITIAL = 1
+"""Round that the initial state opens, which a client makes itself."""
+
+
+@dataclass
+class _Round:
+    """A round that has been closed."""
+
+    clients: list[int] = field(default_factory=list)
+    """Names of the counted clients, ascending; none if the state did not change."""
+    flips: Flips = NO_FLIPS
+
+
+class Deltas:
+    """Record of a run's states and counted clients, and the deltas to its current state.
+
+    Parameters
+    ----------
+    codec : Codec
+        The run's codec.
+    most_masks : int
+        Largest number of masks between two states of a delta: its reader regenerates the coins of each.
+    """
+
+    def __init__(self, codec: Codec, most_masks: int, initial: State) -> None:
+        self._codec, self._most, self._initial = codec, most_masks, state_crc(initial)
+        self._current: VersionedState | None = None
+        self._snapshots: dict[int, bytes] = {}
+        """Coded states, by the round that they opened."""
+        self._trials: dict[int, int] = {}
+        self._rounds: dict[int, _Round] = {}
+        self._masks: dict[int, NDArray[np.uint8]] = {}
+        """Masks of the present round, by client: those of the smallest names."""
+        self._clients: list[int] = []
+        self._coded: dict[int, bytes | None] = {}
+        """Deltas to the current state, by the round of their base."""
+
+    def open(self, current: VersionedState, snapshot: bytes, known: Collection[int]) -> None:
+        """Open a round; `known` are the rounds whose opening states some client knows."""
+        self._coded, self._masks, self._clients = {}, {}, []
+        if not isinstance(current.state, Votes):
+            raise TypeError("a delta is of votes")
+        opens = current.server_round
+        self._current = current
+        self._snapshots[opens], self._trials[opens] = snapshot, current.state.trials
+        if opens == INITIAL and state_crc(current.state) != self._initial:
+            del self._snapshots[opens]  # only the server knows it
+        alive = {opens, INITIAL, *known}
+        oldest = next((base for base in sorted(alive) if self._reaches(base)), opens)
+        self._snapshots = {base: coded for base, coded in self._snapshots.items() if base in alive and base >= oldest}
+        self._rounds = {number: closed for number, closed in self._rounds.items() if number >= oldest}
+        self._trials = {number: trials for number, trials in self._trials.items() if number >= oldest}
+
+    def collect(self, client: int, mask: NDArray[np.uint8]) -> None:
+        """Remember that a client's packed mask was counted in the present round."""
+        self._clients.append(client)
+        self._masks[client] = mask
+        if len(self._masks) > _SAMPLED:
+            self._masks = {name: self._masks[name] for name in nsmallest(_SAMPLED, self._masks)}
+
+    def close(self, server_round: int, *, changed: bool) -> None:
+        """Close a round; `changed` is whether the collected masks changed the state."""
+        closed = _Round()
+        if changed and self._current is not None:
+            masks = dict(sorted(self._masks.items()))
+            flips = (self._codec.count_flips(mask, self._current, client) for client, mask in masks.items())
+            closed = _Round(sorted(self._clients), sum(flips, NO_FLIPS))
+        self._rounds[server_round] = closed
+        self._masks, self._clients = {}, []
+
+    def revoke(self, server_round: int) -> None:
+        """Record that a closed round has not changed the state after all."""
+        if server_round in self._rounds:
+            self._rounds[server_round] = _Round()
+        self._snapshots = {base: coded for base, coded in self._snapshots.items() if base <= server_round}
+
+    def payload(self, base: int) -> bytes | None:
+        """Return the delta from the state that opened round `base`; None if there is none."""
+        if base not in self._coded:
+            current = self._current
+            self._coded[base] = self._encoded(base, current) if current and self._reaches(base) else None
+        return self._coded[base]
+
+    def _reaches(self, base: int) -> bool:
+        """Return whether a delta leads from a base to the current state."""
+        if self._current is None or base not in self._snapshots:
+            return False
+        between = range(base, self._current.server_round)
+        if any(number not in self._rounds for number in between):
+            return False
+        return sum(len(self._rounds[number].clients) for number in between) <= self._most
+
+    def _encoded(self, base: int, current: VersionedState) -> bytes | None:
+        known = self._codec.unpack_state(self._snapshots[base])
+        rounds: list[CountedRound] = [(n, self._rounds[n].clients) for n in range(base, current.server_round)]
+        resets = [n for n, clients in rounds if clients and self._trials.get(n) and self._trials.get(n + 1) == len(clients)]
+        used_from = max(resets, default=base)
+        flips = sum((self._rounds[n].flips for n, _ in rounds if n >= used_from), NO_FLIPS)
+        return self._codec.pack_delta(known, rounds, used_from, current, flips)
