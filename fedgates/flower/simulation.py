@@ -45,9 +45,10 @@ class SimulationResult:
     @cached_property
     def model(self) -> model_file.Model:
         """The model after the last round, a ``torch.nn.Module``; :func:`fedgates.load` loads it anywhere."""
-        return model_file.load(self.folder / "model.fedgates", network=self._network)
+        return model_file.load(self.folder / "model.fedgates", network=self._network, weights=self._weights or None)
 
     _network: Any = None
+    _weights: str = ""
 
 
 def simulate(
@@ -111,7 +112,7 @@ def simulate(
     extra: list[Callback] = [network, *callbacks, *([_ProgressBar()] if progress else [])]
     grid = LoopbackGrid(client_app or make_client_app(methods), raw, num_clients, nodes)
     run = run_on_grid(grid, raw, methods, extra)
-    return SimulationResult(run.path, network.build)
+    return SimulationResult(run.path, network.build, network.weights)
 
 
 class _ProgressBar(BaseCallback):
@@ -134,11 +135,13 @@ class _ProgressBar(BaseCallback):
 
 
 class _NetworkCallback(BaseCallback):
-    """Keeps the network of a run whose model is a function of one's own, which its file does not import."""
+    """Keeps what a run's model file has not: a network that is a function of one's own, and the file of first weights."""
 
     build: Any = None
+    weights = ""
 
     def on_end(self, server: Server[Any], *, finished: bool) -> None:
+        self.weights = server.config.weights
         if finished and is_reference(server.config.model):
             module = server.method.network.module
             self.build = lambda *_: deepcopy(module)

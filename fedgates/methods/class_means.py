@@ -11,21 +11,25 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fedgates.config import MaskConfig
+from fedgates.data.inputs import mapped
 from fedgates.errors import ConfigError
 from fedgates.methods.training import Task, outputs_of
+from fedgates.models.probe import random_inputs
 from fedgates.nn.network import Network
 from fedgates.nn.roles import last_layer
+from fedgates.types import Problem
 
 KEY = "gates.sent-start"
 
 
-def check_class_means(network: Network, config: MaskConfig) -> None:
-    """Check that the last layer can start from class means.
+def check_class_means(network: Network, config: MaskConfig, problem: Problem) -> None:
+    """Check that the last layer can start from class means, with a trial of the network.
 
     Raises
     ------
     ConfigError
-        It is not a linear layer that is sent with an output for each of several classes; names `gates.sent-start`.
+        The layer that is defined last is not a linear one with a bias that is sent, or its outputs for features ``[n, F]`` are
+        not those of the network; names `gates.sent-start`.
     """
     name = last_layer(network.module)
     layer = network.module.get_submodule(name)
@@ -39,6 +43,22 @@ def check_class_means(network: Network, config: MaskConfig) -> None:
     if not isinstance(layer, nn.Linear) or not own <= sent:
         expected = f"initial: the last layer, {name!r} ({type(layer).__name__}), is not a linear one that is sent (gates.sent)"
         raise ConfigError(KEY, config.gates.sent_start, expected)
+    if layer.bias is None or not _gives_the_output(network, layer, problem):
+        what = "has no bias" if layer.bias is None else "does not give the network's output, from one vector an example"
+        raise ConfigError(KEY, config.gates.sent_start, f"initial: the layer that is defined last, {name!r}, {what}")
+
+
+def _gives_the_output(network: Network, layer: nn.Linear, problem: Problem) -> bool:
+    """Return whether a layer is called once, on ``[n, F]``, and what it returns is the output of the network."""
+    calls: list[tuple[Tensor, Tensor]] = []
+    handle = layer.register_forward_hook(lambda _, inputs, output: calls.append((inputs[0], output)))
+    try:
+        network.eval()
+        with torch.inference_mode():
+            output = network(mapped(random_inputs(problem, 2), lambda each: each.to(network.device)))
+    finally:
+        handle.remove()
+    return len(calls) == 1 and calls[0][0].ndim == 2 and torch.equal(calls[0][1], output)
 
 
 def feature_sums(network: Network, task: Task, precision: str) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ from fedgates import rng
 from fedgates.config import MaskConfig, RunConfig
 from fedgates.errors import ConfigError
 from fedgates.methods.base import Method, Spec, patterns_of
-from fedgates.methods.class_means import check_class_means, class_means_layer
+from fedgates.methods.class_means import class_means_layer
 from fedgates.methods.randomized_response import restored
 from fedgates.methods.training import Inputs, Task, predict, score
 from fedgates.methods.trimming import trimmed
@@ -52,8 +52,6 @@ class MaskMethod(Method[MaskCfg, Votes], Generic[MaskCfg]):
         fresh = matching("fresh", config.fresh, network.module) if given else []
         self.gates = Gates(network, config.seed, config.gates.weight_scale, set(given) - set(fresh))
         self.digest = self.gates.digest
-        if config.gates.sent_start == "class-means":
-            check_class_means(network, config)
         if len(network.tail):
             self.spec = replace(self.spec, update="mask and tail")
             if config.privacy.flip_probability:

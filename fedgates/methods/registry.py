@@ -14,6 +14,7 @@ from fedgates.config.suggestions import did_you_mean
 from fedgates.errors import ConfigError, NetworkError
 from fedgates.methods.augmentation import check_augmentation
 from fedgates.methods.base import Method
+from fedgates.methods.class_means import check_class_means
 from fedgates.methods.losses import check_loss
 from fedgates.methods.own_metric import check_metric
 from fedgates.models.batch_norm import drop_running_statistics
@@ -191,6 +192,8 @@ def build(method: type[AnyMethod], config: RunConfig, problem: Problem) -> AnyMe
             raise
         expected = f"a class that is built from (config, network); {error_line(error)}"
         raise ConfigError("strategy", config.strategy, expected) from error
+    if isinstance(config, MaskConfig) and config.gates.sent_start == "class-means":
+        check_class_means(network, config, problem)
     built.metric_names = metric_names
     return built
 

@@ -1,6 +1,6 @@
 """Weights for a network from a safetensors file."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import torch
@@ -31,14 +31,17 @@ def load_weights(module: nn.Module, path: str | Path, fresh: Collection[str] = (
     """
     stored = _read(str(path))
     wanted = module.state_dict()
+    shared = _names_by_storage(wanted)
     missing, misshapen = [], []
     with torch.no_grad():
         for name, own in wanted.items():
-            if name in fresh:
+            names = shared[_storage(own)]
+            if any(each in fresh for each in names):
                 continue
             found = stored.get(name)
             if found is None:
-                if not name.endswith("num_batches_tracked"):  # what no network computes with
+                # files have a shared parameter once; no network computes with the number of batches
+                if not any(each in stored for each in names) and not name.endswith("num_batches_tracked"):
                     missing.append(name)
             elif found.shape != own.shape:
                 misshapen.append((name, found.shape, own.shape))
@@ -53,6 +56,18 @@ def load_weights(module: nn.Module, path: str | Path, fresh: Collection[str] = (
         name, there, here = misshapen[0]
         expected = f"{name!r} of shape {list(here)}, not {list(there)} (fresh names what is not to be loaded)"
         raise ConfigError("weights", str(path), expected)
+
+
+def _storage(tensor: Tensor) -> tuple[object, ...]:
+    return tensor.data_ptr(), tensor.shape, tensor.stride()
+
+
+def _names_by_storage(tensors: Mapping[str, Tensor]) -> dict[tuple[object, ...], list[str]]:
+    """Return the names of the tensors that are one and the same."""
+    found: dict[tuple[object, ...], list[str]] = {}
+    for name, tensor in tensors.items():
+        found.setdefault(_storage(tensor), []).append(name)
+    return found
 
 
 def _read(path: str) -> dict[str, Tensor]:

@@ -60,8 +60,10 @@ def counts_of(module: nn.Module, sums: NDArray[np.float64]) -> NDArray[np.float6
 def check_sums(module: nn.Module, sums: NDArray[np.float64]) -> str:
     """Return why numbers are no sums of a network's norms; empty if they are."""
     for name, count, first, second in _parts(module, sums):
-        if not (count >= 1 and count == int(count)):
-            return f"{count:g} values in a channel of {name!r}, expected a whole number of at least 1"
+        if not (count >= 0 and count == int(count)):
+            return f"{count:g} values in a channel of {name!r}, expected a whole number of at least 0"
+        if not count and (first.any() or second.any()):
+            return f"sums in {name!r} of no values"
         if (second * count < first**2 * (1 - 1e-6) - 1e-6).any():
             return f"sums of squares in {name!r} that no values have"
     return ""
@@ -70,15 +72,17 @@ def check_sums(module: nn.Module, sums: NDArray[np.float64]) -> str:
 def statistics_of(module: nn.Module, sums: NDArray[np.float64]) -> NDArray[np.float32]:
     """Return mean and variance of each channel of each norm, in turn, from the sums over all examples.
 
+    A norm that the network did not run has mean 0 and variance 1.
+
     Raises
     ------
     ValueError
-        A statistic is not finite, as where no value was summed.
+        A statistic is not finite.
     """
     found = []
     for _, count, first, second in _parts(module, sums):
-        mean = first / count if count else np.full_like(first, np.nan)
-        found += [mean, np.maximum(second / count - mean**2, 0) if count else mean]
+        mean = first / max(count, 1)
+        found += [mean, np.maximum(second / count - mean**2, 0) if count else np.ones_like(first)]
     statistics = np.concatenate(found).astype(np.float32) if found else np.empty(0, np.float32)
     if not np.isfinite(statistics).all():
         raise ValueError("the statistics of a batch norm are not finite")

@@ -86,7 +86,7 @@ def roles_of(module: nn.Module, patterns: Patterns = Patterns(), *, gates: bool 
 
 
 def matching(key: str, text: str, module: nn.Module) -> list[str]:
-    """Return the names of the parameters that patterns match.
+    """Return the names of the parameters that patterns match; one that several layers share has the name in the first.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def matching(key: str, text: str, module: nn.Module) -> list[str]:
         The configuration key, for errors.
     text : str
         Patterns with commas between them: the name of a parameter, or of a module for all parameters in it, with the wildcards
-        ``*``, ``?`` and ``[...]``; or ``last``, the last layer that has parameters.
+        ``*``, ``?`` and ``[...]``; or ``last``, the layer that is defined last of those with parameters.
     module : torch.nn.Module
         The network.
 
@@ -103,15 +103,18 @@ def matching(key: str, text: str, module: nn.Module) -> list[str]:
     ConfigError
         A pattern matches no parameter.
     """
-    names = [name for name, _ in module.named_parameters()]
+    first = {id(parameter): name for name, parameter in module.named_parameters()}
+    names = {alias: first[id(parameter)] for alias, parameter in module.named_parameters(remove_duplicate=False)}
     found = set[str]()
     for pattern in filter(None, (part.strip() for part in text.split(","))):
         wanted = last_layer(module) if pattern == LAST else pattern
-        own = [name for name in names if not wanted or any(fnmatchcase(part, wanted) for part in _prefixes(name))]
+        own = [name for alias, name in names.items() if not wanted or any(fnmatchcase(p, wanted) for p in _prefixes(alias))]
         if not own:
-            raise ConfigError(key, text, f"names of parameters or of modules, such as {_some(names)}; none matches {pattern!r}")
+            raise ConfigError(
+                key, text, f"names of parameters or of modules, such as {_some(list(first.values()))}; none matches {pattern!r}"
+            )
         found.update(own)
-    return [name for name in names if name in found]
+    return [name for name in first.values() if name in found]
 
 
 def last_layer(module: nn.Module) -> str:

@@ -15,10 +15,10 @@ from fedgates.wire.sums import pack_sums, unpack_sums
 from fedgates.wire.updates import expect_tail_of_kind, pack_update, payload_type, unpack_update
 
 DECODE_BYTES_A_GATE = 40
-"""Upper bound of the memory that decoding needs per gate of each vector, beside the payload: 17 bytes were measured for an
-update, 25 for a relay, 39 for a delta in which every gate changes. A value of a tail counts as a gate: 5 bytes were measured for
-an update, 8 for a state, 26 for a relay with a rule that averages in float64. Readers know how many there are; no payload says
-it. Tables, whose size does not depend on the network, come on top of it."""
+"""Upper bound of the memory that decoding needs per gate of each vector, beside the payload. Measured: 17 bytes for an update,
+25 for a relay, and 39 for a delta in which every gate changes. A value of a tail counts as a gate: 5 bytes were measured for an
+update, 8 for a state, 26 for a relay with a rule that averages in float64. Readers know how many there are; no payload says it.
+Tables, whose size does not depend on the network, come on top of it."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import torch
 from loopback_runs import LoopbackGrid, last_checkpoint, run, run_on
 from norm_networks import plain
 from safetensors.numpy import load_file
-from safetensors.torch import save_file
+from safetensors.torch import save_file, save_model
+from torch import nn
 from torch.nn import functional as F
 
 import fedgates
@@ -15,6 +16,8 @@ from fedgates.data import normalise, to_tensors
 from fedgates.data.digits import digits
 from fedgates.errors import ConfigError, ModelFileError, NetworkError
 from fedgates.federation.run import prepare
+from fedgates.models.pretrained import load_weights
+from fedgates.nn.roles import matching
 
 NETWORK = {"model": "norm_networks:plain", "local_epochs": 1}
 METHODS = {"fedpm": {}, "fedmask": {}, "coupled-masks": {}, "one-bit-gates": {"density.target": 0.9}}
@@ -144,7 +147,83 @@ def test_what_cannot_start_at_class_means_is_a_line(raw, weights, changes, messa
     assert str(error.value).startswith(message)
 
 
+class Backwards(nn.Module):
+    """Its first layer is defined last."""
+
+    def __init__(self, classes):
+        super().__init__()
+        self.head, self.body = nn.Linear(32, classes), nn.Linear(64, 32)
+
+    def forward(self, x):
+        return self.head(self.body(x.flatten(1)).relu())
+
+
+class EachPixel(nn.Module):
+    """Its last layer is applied to each pixel, and the mean of these is the output."""
+
+    def __init__(self, classes):
+        super().__init__()
+        self.body, self.head = nn.Linear(1, 8), nn.Linear(8, classes)
+
+    def forward(self, x):
+        return self.head(self.body(x.flatten(1)[..., None]).relu()).mean(1)
+
+
+def backwards(shape, outputs):
+    return Backwards(outputs)
+
+
+def each_pixel(shape, outputs):
+    return EachPixel(outputs)
+
+
+def without_bias(shape, outputs):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, outputs, bias=False))
+
+
+@pytest.mark.parametrize(
+    ("network", "what"),
+    [
+        ("backwards", "'body', does not give the network's output, from one vector an example"),
+        ("each_pixel", "'head', does not give the network's output, from one vector an example"),
+        ("without_bias", "'3', has no bias"),
+    ],
+)
+def test_a_layer_that_is_not_the_one_of_the_classes_cannot_start_at_class_means(raw, network, what):
+    keys = {"gates.frozen": "given", "gates.sent": "last", "gates.sent-start": "class-means"}
+    with pytest.raises(ConfigError) as error:
+        prepare(raw(model=f"test_pretrained_runs:{network}", strategy="fedpm", **keys), None, lambda: 3)
+    message = "gates.sent-start = 'class-means': expected initial: the layer that is defined last, "
+    assert str(error.value) == message + what
+
+
 # --- files
+
+
+def tied(shape, outputs):
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.Linear(64, outputs))
+    network[3].weight = network[1].weight
+    return network
+
+
+def test_a_file_has_a_shared_parameter_once(tmp_path):
+    trained, network = tied(None, 10), tied(None, 10)
+    save_model(trained, str(tmp_path / "tied.safetensors"))
+    load_weights(network, tmp_path / "tied.safetensors")
+    assert all(torch.equal(value, network.state_dict()[name]) for name, value in trained.state_dict().items())
+    fresh = tied(None, 10)
+    before = fresh[3].weight.clone()
+    load_weights(fresh, tmp_path / "tied.safetensors", matching("fresh", "3.weight", fresh))
+    assert torch.equal(fresh[1].weight, before)
+
+
+@pytest.mark.usefixtures("whole_runs")
+def test_a_simulation_returns_its_model_over_given_weights(weights, tmp_path):
+    settings = given(weights, model="norm_networks:plain", **{"num-server-rounds": 1, "output-dir": str(tmp_path)})
+    result = fedgates.simulate(settings, 2, progress=False)
+    images, labels = to_tensors(digits().test, "cpu")
+    accuracy = (result.model(images).argmax(1) == labels).double().mean().item()
+    assert accuracy == pytest.approx(result.history["accuracy"].iloc[-1], abs=1e-9)
 
 
 def test_files_that_do_not_fit_are_a_line(raw, weights, tmp_path):

@@ -10,7 +10,7 @@ from torch.nn.utils import parametrizations
 from fedgates.errors import ConfigError, NetworkError
 from fedgates.models.batch_norm import BatchNorm1d, BatchNorm2d, drop_running_statistics
 from fedgates.nn.network import Network
-from fedgates.nn.roles import Patterns, last_layer, roles_of
+from fedgates.nn.roles import Patterns, last_layer, matching, roles_of
 
 
 class Tokens(nn.Module):
@@ -98,6 +98,13 @@ def test_patterns_are_names_of_parameters_and_modules():
         "head.bias": "sent",
     }
     assert last_layer(module) == "head"
+
+
+def test_a_parameter_that_two_layers_share_is_matched_by_either_name():
+    module = nn.Sequential(nn.Embedding(5, 3), nn.Linear(3, 3), nn.Linear(3, 5))
+    module[2].weight = module[0].weight
+    for pattern in ("last", "2.*", "2.weight, 2.bias"):
+        assert matching("gates.sent", pattern, module) == ["0.weight", "2.bias"]
 
 
 @pytest.mark.parametrize(
