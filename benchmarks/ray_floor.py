@@ -13,13 +13,20 @@ import re
 import statistics
 import sys
 import tempfile
+import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from sweep import ROOT, table
 
+import fedgates
 from fedgates import data
 from fedgates.config import RunConfig
+from fedgates.federation.callbacks import BaseCallback, Record
+from fedgates.federation.server import Server
 
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
@@ -189,7 +196,7 @@ def main() -> None:
     """Run the apps in turn and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nodes", type=int, default=1000)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--repeats", type=int, default=2)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -207,7 +214,9 @@ def main() -> None:
             for _ in range(options.repeats):
                 numbers, out = run(box, ours, options.nodes)
                 found.setdefault("fedgates", []).append(numbers)
-                print("\n".join(re.findall(r"^clients .+$", out, re.MULTILINE)), file=sys.stderr)
+                trained = set(re.findall(r"^clients (.+)$", out, re.MULTILINE))
+                if trained != {f"{options.nodes // 10} of {options.nodes // 10}"}:
+                    sys.exit(f"not all clients trained: {trained}")
                 if not floors:
                     sizes = {"sizes": json.dumps(message_sizes(out)), "nodes": options.nodes}
                     for name, line in (("bare", ""), ("with torch", "import torch")):
@@ -216,30 +225,50 @@ def main() -> None:
                 for name, app in floors.items():
                     found.setdefault(name, []).append(run(box, app, options.nodes)[0])
                 print(json.dumps({name: each[-1] for name, each in found.items()}), file=sys.stderr)
-    report(options, found)
+        own = own_work(config, options.nodes)
+    report(options, found, own)
 
 
-def report(options: argparse.Namespace, found: dict[str, list[Numbers]]) -> None:
+def own_work(config: Mapping[str, Any], nodes: int) -> float:
+    """Return the CPU seconds of a round in one process, the first left out: what the clients and the server do themselves."""
+    torch.set_num_threads(1)
+    clock = Clock()
+    fedgates.simulate(config, nodes, callbacks=[clock], progress=False)
+    return (clock.seconds[-1] - clock.seconds[0]) / (len(clock.seconds) - 1)
+
+
+class Clock(BaseCallback):
+    """Keeps the CPU seconds of this process at the end of each round."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def on_round_end(self, record: Record, server: Server[Any]) -> None:  # noqa: ARG002
+        """Read the clock."""
+        self.seconds.append(time.process_time())
+
+
+def report(options: argparse.Namespace, found: dict[str, list[Numbers]], own: float) -> None:
     """Print the table."""
+    first, last, further = "round 1", f"round {options.rounds}", options.rounds - 1
+    means = {name: {what: statistics.mean(each[what] for each in runs) for what in runs[0]} for name, runs in found.items()}
     rows = []
-    for title, what in (
-        ("to the end of round 1", "round 1"),
-        (f"to the end of round {options.rounds}", f"round {options.rounds}"),
+    for title, work, seconds in (
+        ("to the end of round 1", own, {name: mean[first] for name, mean in means.items()}),
+        ("a further round", own, {name: (mean[last] - mean[first]) / further for name, mean in means.items()}),
+        (f"to the end of round {options.rounds}", own * options.rounds, {name: mean[last] for name, mean in means.items()}),
     ):
-        mean = {name: statistics.mean(each[what] for each in runs) for name, runs in found.items()}
-        rows.append(
-            [
-                title,
-                *(f"{mean[name]:.1f}" for name in mean),
-                *(f"{mean['fedgates'] / mean[name]:.2f}" for name in list(mean)[1:]),
-            ]
-        )
+        floors = seconds["bare"], seconds["bare"] + work, seconds["with torch"], seconds["with torch"] + work
+        ratios = (f"{floor:.2f} ({seconds['fedgates'] / floor:.2f})" for floor in floors)
+        rows.append([title, f"{seconds['fedgates']:.2f}", *ratios])
     command = f"python benchmarks/ray_floor.py --nodes {options.nodes} --rounds {options.rounds} --repeats {options.repeats}"
     text = (
-        f"CPU seconds of all processes of a simulation, mean of {options.repeats} runs of each app in turn;"
-        f" {options.nodes:,} nodes, of which a tenth trains each round."
+        f"CPU seconds of all processes of a simulation, mean of {options.repeats} runs of each app in turn; {options.nodes:,}"
+        " nodes, of which a tenth trains each round. Own work is what a round of ours takes in one process,"
+        f" {own:.2f} s. In brackets the ratio of ours to the floor."
     )
-    table("Cost of a simulation beside Flower's own", command, text, ["", *found, "ratio to bare", "ratio to with torch"], rows)
+    header = ["", "fedgates", "bare", "bare + own work", "with torch", "with torch + own work"]
+    table("Cost of a simulation beside Flower's own", command, text, header, rows)
 
 
 if __name__ == "__main__":
