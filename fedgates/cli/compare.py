@@ -12,6 +12,8 @@ from fedgates.cli.app import cli, writable
 from fedgates.config import folder
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from rich.console import Console
 
     from fedgates.compare import Group, Job, Study
@@ -91,7 +93,7 @@ def _run_study(study: "Study", app: Path, file: Path, runs: Path, workers: int) 
         folders = {job: base / job.folder for job in jobs}
         missing = {job: path for job, path in folders.items() if not finished(path, wanted[job])}
         console.print(f"{len(jobs)} runs: {len(jobs) - len(missing)} reused, {len(missing)} to run; in {base}", soft_wrap=True)
-        outcome = _run_missing(app, missing, workers, sum(wanted[job]["num-server-rounds"] for job in missing), console)
+        outcome = _run_missing(app, missing, workers, {job: wanted[job]["num-server-rounds"] for job in missing}, console)
     failed = [f"failed: {job}: {reason} ({outcome.logs[job]})" for job, reason in outcome.failed.items()]
     jobs = [job for job in jobs if job not in outcome.failed]
     by_group: dict[tuple[str, str], list[Job]] = {}
@@ -100,23 +102,29 @@ def _run_study(study: "Study", app: Path, file: Path, runs: Path, workers: int) 
     return [Group(*names, tuple(read_run(folders[job]) for job in mine)) for names, mine in by_group.items()], failed
 
 
-def _run_missing(app: Path, missing: dict["Job", Path], workers: int, rounds: int, console: "Console") -> "Outcome":
-    """Run jobs with a progress bar of `rounds` rounds."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+def _run_missing(
+    app: Path, missing: dict["Job", Path], workers: int, rounds: dict["Job", int], console: "Console"
+) -> "Outcome":
+    """Run jobs with a progress bar of all their rounds."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn  # noqa: PLC0415
 
     from fedgates.flower.study import run_jobs  # noqa: PLC0415
+    from fedgates.runs.time_left import time_left_of_runs  # noqa: PLC0415
 
     printed: set[Job] = set()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), "rounds", TimeRemainingColumn())
-    with Progress(*columns, console=console, speed_estimate_period=600, disable=not missing) as bar:
-        task = bar.add_task(f"0/{len(missing)} runs", total=rounds)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("rounds, {task.fields[left]}"))
+    with Progress(*columns, console=console, disable=not missing) as bar:
+        task = bar.add_task(f"0/{len(missing)} runs", total=sum(rounds.values()), left="- left")
 
-        def update(done: int, outcome: "Outcome") -> None:
+        def update(seconds: "Mapping[Job, Sequence[float]]", outcome: "Outcome") -> None:
             ended = {**dict.fromkeys(outcome.folders, "done"), **dict.fromkeys(outcome.failed, "failed")}
             for job in [job for job in ended if job not in printed]:
                 bar.print(f"{ended[job]}: {job}", markup=False)
             printed.update(ended)
-            done = rounds if len(ended) == len(missing) else done  # runs that stopped early have fewer
-            bar.update(task, completed=done, description=f"{len(ended)}/{len(missing)} runs")
+            # a run that stopped early has no rounds left, and one with repeated rounds no more than all
+            remaining = {job: 0 if job in ended else max(0, rounds[job] - len(seconds.get(job, ()))) for job in missing}
+            left = time_left_of_runs(seconds, remaining, workers)
+            done = sum(rounds.values()) - sum(remaining.values())
+            bar.update(task, completed=done, description=f"{len(ended)}/{len(missing)} runs", left=left)
 
         return run_jobs(app, missing, workers, update)

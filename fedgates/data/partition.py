@@ -1,4 +1,4 @@
-"""Partition of examples among clients by flwr-datasets, as a function of the seed."""
+"""Partition of examples among clients, as a function of the seed; uneven ones by flwr-datasets."""
 
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -59,7 +59,9 @@ def _permutation(count: int, seed: int, purpose: str, client: int = 0) -> Indice
 
 
 def _divided(labels: Indices, order: Indices, num_clients: int, config: "RunConfig") -> list[Indices]:
-    # flwr-datasets takes seconds to import, and only partitions need it
+    if config.partition == "iid":
+        return np.array_split(order, num_clients)
+    # flwr-datasets takes seconds to import, in each process of a simulation, and only uneven partitions need it
     import datasets  # noqa: PLC0415
 
     class Held(datasets.Dataset):  # type: ignore[misc]  # it has no types
@@ -85,8 +87,6 @@ def _partitioner(labels: Indices, num_clients: int, config: "RunConfig") -> Any:
 
     seed = int(rng.words(1, config.data_seed, "partition-draw")[0] >> np.uint64(32))
     match config.partition:
-        case "iid":
-            return partitioner.IidPartitioner(num_clients)
         case "dirichlet":
             return partitioner.DirichletPartitioner(
                 num_clients, "label", config.data.dirichlet_alpha, min_partition_size=1, shuffle=False, seed=seed

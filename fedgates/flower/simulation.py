@@ -20,6 +20,7 @@ from fedgates.flower.loopback import LoopbackGrid
 from fedgates.flower.server_app import run_on_grid
 from fedgates.methods.registry import Methods
 from fedgates.runs.folder import RunFolder
+from fedgates.runs.summary import RoundFormatter
 from fedgates.types import Value
 
 if TYPE_CHECKING:
@@ -116,17 +117,18 @@ def simulate(
 
 
 class _ProgressBar(BaseCallback):
-    """A bar with the rounds done, the time left and the accuracy."""
+    """A bar with the rounds done, the time left in the words of the log, and the accuracy."""
 
     def on_start(self, server: Server[Any], first_round: int, *, resumed: bool) -> None:  # noqa: ARG002
-        self._bar = tqdm(
-            total=server.config.num_server_rounds, initial=first_round - 1, unit="round", desc=server.config.strategy
-        )
+        rounds = server.config.num_server_rounds
+        self._formatter = RoundFormatter(rounds)
+        form = "{l_bar}{bar}| {n_fmt}/{total_fmt} rounds{postfix}"
+        self._bar = tqdm(total=rounds, initial=first_round - 1, desc=server.config.strategy, bar_format=form)
 
     def on_round_end(self, record: Record, server: Server[Any]) -> None:  # noqa: ARG002
         numbers = {"accuracy": record.get("accuracy"), "loss": record.get("loss")}
-        if shown := {name: f"{value:.3f}" for name, value in numbers.items() if value is not None}:
-            self._bar.set_postfix(shown, refresh=False)
+        shown = [f"{name}={value:.3f}" for name, value in numbers.items() if value is not None]
+        self._bar.set_postfix_str(", ".join([self._formatter.time_left(record), *shown]), refresh=not record["quorum"])
         if record["quorum"]:
             self._bar.update()
 

@@ -8,14 +8,18 @@ import os
 import signal
 import sys
 import threading
+import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 from fedgates.errors import ConfigError
 
 _SERVER_THREAD = "server_th_with_start_checks"
 """Part of the name of the thread in which Flower runs the ServerApp; without such a thread there is no wait."""
-_checked = threading.Event()
+_checked, _registered = threading.Event(), threading.Event()
+_SETTLED, _START, _PAUSE = 5.0, 300.0, 0.1
+"""Seconds without a new node after which there are no more, after which there are none at all, and between two looks."""
 _SOCKET = "/ray/session_2026-01-01_00-00-00_000000_0000000/sockets/plasma_store"
 """The longest path of a socket that Ray makes below its temporary folder."""
 _LONGEST_SOCKET = 107
@@ -32,8 +36,26 @@ def wait_for_check() -> None:
     if in_simulation() and threading.current_thread() is threading.main_thread():
         warnings.filterwarnings("ignore", message="Tip: In future versions of Ray", category=FutureWarning)
         _leave_folder()
-        while not _checked.wait(0.1) and any(_SERVER_THREAD in thread.name for thread in threading.enumerate()):
-            pass
+        while any(_SERVER_THREAD in thread.name for thread in threading.enumerate()):
+            _registered.set()
+            if _checked.wait(_PAUSE):
+                break
+
+
+def wait_for_nodes(count: Callable[[], int]) -> None:
+    """Block the ServerApp of Flower's simulation until all nodes are registered.
+
+    They are when Flower loads the ClientApp. If that has been loaded before, or is not ours, there is no sign of it, and they
+    are once `count` has been the same for five seconds.
+    """
+    now = time.monotonic()
+    before, since, end = count(), now, now + _START
+    while not _registered.wait(_PAUSE):
+        found, now = count(), time.monotonic()
+        if found != before:
+            before, since = found, now
+        if now >= end if not found else now - since >= _SETTLED:
+            return
 
 
 def check_temporary_folder() -> None:

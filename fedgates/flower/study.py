@@ -33,6 +33,7 @@ from fedgates.errors import ConfigError, NetworkError
 from fedgates.federation.run import prepare
 from fedgates.flower.app import AppError, load_app, run_one
 from fedgates.runs.config_file import run_values
+from fedgates.runs.round_log import LogReader
 from fedgates.util.files import locked
 from fedgates.util.text import error_line
 
@@ -53,6 +54,10 @@ if isinstance(_FRESH, ForkServerContext):  # when it forks, torch has no threads
 
 class StudyError(RuntimeError):
     """A run of a study cannot be started; the message is one line."""
+
+
+Progress = Mapping[Job, Sequence[float]]
+"""Of each run under way or ended, the seconds of its attempts at rounds so far."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +120,7 @@ def finished(folder: Path, wanted: Mapping[str, Any]) -> bool:
     return _compared(found) == _compared(wanted)
 
 
-def run_jobs(app: Path, jobs: Mapping[Job, Path], workers: int, on_progress: Callable[[int, Outcome], None]) -> Outcome:
+def run_jobs(app: Path, jobs: Mapping[Job, Path], workers: int, on_progress: Callable[[Progress, Outcome], None]) -> Outcome:
     """Run jobs, `workers` at a time; a job that fails does not end the others.
 
     Parameters
@@ -127,10 +132,10 @@ def run_jobs(app: Path, jobs: Mapping[Job, Path], workers: int, on_progress: Cal
     workers : int
         Processes at a time, each with one thread.
     on_progress : callable
-        Called several times a second with the number of rounds done and the outcome so far.
+        Called several times a second with the durations of the rounds done, and the outcome so far.
     """
     waiting, running = deque(jobs), dict[Job, BaseProcess]()
-    outcome, rounds = Outcome({}, {}, {}), dict[Job, int]()
+    outcome, logs = Outcome({}, {}, {}), dict[Job, LogReader]()
     try:
         while waiting or running:
             while waiting and len(running) < workers:
@@ -138,11 +143,11 @@ def run_jobs(app: Path, jobs: Mapping[Job, Path], workers: int, on_progress: Cal
                 running[job] = _start(app, job, _part(jobs[job]))
             wait([process.sentinel for process in running.values()], _LOOK)
             for job, process in list(running.items()):
-                rounds[job] = max(rounds.get(job, 0), _rounds(_part(jobs[job])))
+                _read_rounds(job, _part(jobs[job]), logs)
                 if process.exitcode is not None:
                     del running[job]
                     _close(job, process.exitcode, jobs[job], outcome)
-            on_progress(sum(rounds.values()), outcome)
+            on_progress({job: [line["seconds"] for line in log.lines] for job, log in logs.items()}, outcome)
     finally:
         for process in running.values():
             process.terminate()
@@ -181,9 +186,12 @@ def _reason(log: Path, exit_code: int) -> str:
     return next((line for line in reversed(lines) if line.strip()), f"ended with exit code {exit_code}")
 
 
-def _rounds(part: Path) -> int:
-    """Return the number of rounds in a run's log."""
-    return sum(path.read_bytes().count(b"\n") for path in part.glob("*/rounds.jsonl"))
+def _read_rounds(job: Job, part: Path, logs: dict[Job, LogReader]) -> None:
+    """Read what is new in the log of a run, once there is a run."""
+    if job not in logs:
+        logs.update((job, LogReader(path.parent)) for path in part.glob("*/config.json"))
+    if job in logs:
+        logs[job].update()
 
 
 def _part(folder: Path) -> Path:

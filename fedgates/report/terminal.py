@@ -50,7 +50,7 @@ def _table(lines: Sequence[Line], of_rounds: int, formatter: RoundFormatter, wid
         (6, "bpp up", [format_number(line.get("uplink_bpp")) for line in lines]),
         (5, "bpp down", [format_number(line.get("downlink_bpp")) for line in lines]),
         (3, "clients", [f"{line['clients_counted']}/{line['clients_selected']}" for line in lines]),
-        (2, "left", [formatter.time_left(line) for line in lines]),
+        (2, "left", [formatter.time_left(line).split()[0] for line in lines]),
     ]
     while len(table) > 1 and sum(max(map(len, [head, *cells])) + _GAP for _, head, cells in table) - _GAP > width:
         table.remove(max(table))

@@ -1,9 +1,8 @@
 """Text for a terminal: the line of a round, and the table at the end of a run."""
 
-from collections import deque
 from collections.abc import Sequence
-from statistics import median
 
+from fedgates.runs.time_left import time_left
 from fedgates.runs.totals import (
     DIRECTIONS,
     FAILURES,
@@ -19,19 +18,14 @@ from fedgates.util.text import columns, one_line
 
 _MAX_REASONS, _MAX_NAMES = 8, 12
 """Reasons below the line of a round, and clients of one reason."""
-_NO_TIME = "0:00"
 
 
 class RoundFormatter:
-    """Formats the line of each round, with the time left, estimated by the median of the last nine rounds.
-
-    The first round includes the start of processes and the loading of data; its duration is dropped after the second.
-    """
+    """Formats the line of each round, with the time left (:mod:`fedgates.runs.time_left`)."""
 
     def __init__(self, last_round: int) -> None:
         self._last = last_round
-        self._seconds: deque[float] = deque(maxlen=9)
-        self._count = 0
+        self._seconds: list[float] = []
 
     def format(self, line: Line) -> str:
         """Return the line of a round; below it the reasons of failures, one a line."""
@@ -44,19 +38,14 @@ class RoundFormatter:
             f"clients {line['clients_counted']}/{line['clients_selected']}",
             *([f"attempt {attempt}"] if attempt > 1 else []),
         ]
-        left = self.time_left(line)
-        parts.append(f"{left} left, start included" if self._count == 1 and left != _NO_TIME else f"{left} left")
+        parts.append(self.time_left(line))
         return "\n".join(["  ".join(parts), *(f"    {failure}" for failure in failures(line))])
 
     def time_left(self, line: Line) -> str:
-        """Return the time left after a round as ``h:mm:ss`` or ``m:ss``. Call it once for each attempt, in order."""
-        self._count += 1
-        if self._count == 2:
-            self._seconds.clear()
+        """Return the time left after a round, such as ``3:50 left``. Call it once for each attempt, in order."""
         self._seconds.append(line["seconds"])
         rounds = max(0, self._last - line["round"] + (not has_quorum(line)))  # without a quorum, the round is repeated
-        minutes, seconds = divmod(round(median(self._seconds) * rounds), 60)
-        return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}" if minutes >= 60 else f"{minutes}:{seconds:02d}"
+        return time_left(self._seconds, rounds)
 
 
 def headline(line: Line) -> tuple[str, str]:

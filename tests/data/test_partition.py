@@ -195,3 +195,11 @@ def test_a_class_without_examples_is_no_class():
     assert [sorted(set(labels[part].tolist())) for part in parts] == [[0, 2], [0, 2]]
     with pytest.raises(ConfigError, match="at most the 2 classes"):
         partition(labels, 2, config("classes", classes_per_client=3))
+
+
+def test_iid_needs_no_flwr_datasets():  # which takes seconds to import, in each process of a simulation
+    code = (
+        "import sys, numpy as np; from fedgates.config import RunConfig; from fedgates.data import partition;"
+        "partition(np.arange(20), 3, RunConfig()); sys.exit('datasets' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

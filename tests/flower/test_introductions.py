@@ -1,14 +1,26 @@
 """Introductions over a grid whose answers the test supplies: slow, mute, failing, doubled and returning nodes."""
 
+import threading
 import time
+from collections import Counter
 from copy import deepcopy
 
+import pytest
 from flwr.app import Error, Message
+from flwr.proto.node_pb2 import NodeInfo
 from flwr.supercore.task_identity import TaskIdentity
 
 from fedgates.federation import Membership, Problem
+from fedgates.flower import startup
 from fedgates.flower.records import introduction_content as introduction
 from fedgates.flower.transport import GridTransport
+
+
+@pytest.fixture(autouse=True)
+def _all_registered(monkeypatch):
+    signal = threading.Event()
+    signal.set()
+    monkeypatch.setattr(startup, "_registered", signal)
 
 
 class Grid:
@@ -124,3 +136,99 @@ def test_a_long_reason_with_line_ends_is_one_short_line():
     federation.clients()
     assert len(federation.problem) <= 300
     assert federation.problem.isprintable()
+
+
+# --- Flower's simulation
+
+
+class InMemoryGrid(Grid):
+    """Named like Flower's: nodes registered in the order given, each of which answers after `late` looks at its question."""
+
+    def __init__(self, late=0, **answers):
+        super().__init__(**answers)
+        self.late, self.looks, self.open, self.most_open = late, Counter(), set(), 0
+        self.nodes = [int(node[1:]) for node in answers]
+
+    def get_nodes(self):
+        return [NodeInfo(node_id=node, registered_at=f"{i:04d}") for i, node in sorted(enumerate(self.nodes), key=_node)]
+
+    def push_messages(self, messages):
+        ids = super().push_messages(messages)
+        self.open.update(ids)
+        self.most_open = max(self.most_open, len(self.open))
+        return ids
+
+    def pull_messages(self, message_ids):
+        self.looks.update(message_ids)
+        found = super().pull_messages([i for i in message_ids if self.looks[i] > self.late])
+        self.open -= {reply.metadata.reply_to_message_id for reply in found}
+        return found
+
+    @property
+    def asked(self):
+        return [message.metadata.dst_node_id for message in self.questions.values()]
+
+
+def _node(pair):
+    return pair[1]
+
+
+def registered(count, names, **options):
+    """A simulation whose node i is registered as the i-th and has the i-th of the names; node numbers are in no order."""
+    return InMemoryGrid(**{f"n{7 * i % 211 + 1}": introduction(names[i]) for i in range(count)}, **options)
+
+
+def test_a_simulation_waits_for_every_node_however_late_it_answers():
+    grid = registered(20, names=[*range(18), 19, 18], late=5)  # .15 s, three times the timeout
+    clients = Federation(grid).clients()
+    assert clients == {name: grid.nodes[i] for i, name in enumerate([*range(18), 19, 18])}
+
+
+def test_names_of_a_simulation_follow_the_registration_and_eight_nodes_are_asked():
+    grid = registered(200, names=range(200))
+    assert Federation(grid).clients() == dict(enumerate(grid.nodes))
+    assert grid.asked == [grid.nodes[i] for i in (0, 28, 57, 85, 114, 142, 171, 199)]
+
+
+def test_all_nodes_are_asked_once_and_few_at_a_time_if_the_order_is_another(monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    names = [*range(1, 200), 0]
+    grid = registered(200, names=names)
+    assert Federation(grid).clients() == {name: grid.nodes[i] for i, name in enumerate(names)}
+    assert sorted(grid.asked) == sorted(grid.nodes)
+    assert grid.most_open == 16
+
+
+def test_all_nodes_are_asked_if_one_of_the_eight_cannot_take_part():
+    grid = registered(20, names=range(20))
+    grid.answers[grid.nodes[0]] = introduction(0, "no data")
+    grid.answers[grid.nodes[1]] = Error(2, "OSError: disk full")
+    federation = Federation(grid)
+    assert federation.clients() == dict(enumerate(grid.nodes[2:], 2))
+    assert federation.problem == "no data"
+    assert len(grid.asked) == 20
+
+
+# --- the wait for registrations
+
+
+def test_the_server_waits_until_flower_loads_the_client_app(monkeypatch):
+    loaded = threading.Event()
+    monkeypatch.setattr(startup, "_registered", loaded)
+    threading.Timer(0.3, loaded.set).start()
+    startup.wait_for_nodes(lambda: 1)
+    assert loaded.is_set()
+
+
+def test_without_that_sign_it_waits_until_no_more_nodes_appear(monkeypatch):
+    monkeypatch.setattr(startup, "_registered", threading.Event())
+    monkeypatch.setattr(startup, "_SETTLED", 0.3)
+    counts = iter([0, 0, 0, 5, 9, 9, 12, *[20] * 5])
+    found = [0]
+
+    def count():
+        found.append(next(counts))
+        return found[-1]
+
+    startup.wait_for_nodes(count)
+    assert found[-3:] == [20, 20, 20]

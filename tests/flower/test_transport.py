@@ -11,7 +11,8 @@ from loopback_runs import FIRST_NODE, D, answer, client_of, method, payload_of
 from client_app import app
 from fedgates.federation import Problem, Server
 from fedgates.flower import LoopbackGrid
-from fedgates.flower.transport import GridTransport, error_reason
+from fedgates.flower.messaging import error_reason
+from fedgates.flower.transport import GridTransport
 from fedgates.wire.codec import Codec
 
 
