@@ -14,6 +14,7 @@ from fedgates.federation.rounds import available, run_rounds
 from fedgates.federation.run import log_summary, refuse_dropout
 from fedgates.federation.server import Server
 from fedgates.flower.records import from_record, request_message, to_record
+from fedgates.flower.startup import config_is_checked
 from fedgates.flower.transport import GridTransport, to_reply
 
 log = logging.getLogger("fedgates")
@@ -107,6 +108,7 @@ class FlowerStrategy(Strategy):
         server = self.server
         if not self._on(grid).simulated:
             refuse_dropout(server.config)
+        config_is_checked()  # a simulation's clients wait for it
         state = server.method.initial_state()
         if initial_arrays is not None:
             state = server.codec.unpack_state(from_record(initial_arrays)).state
