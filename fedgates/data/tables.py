@@ -206,7 +206,7 @@ def _classes(values: Any, where: str, problem: Problem | None) -> _Labels:  # no
     if kind == "integers":
         classes = problem.outputs if problem else len(names)
         if names[0] >= 0 and names[-1] < classes:
-            return names[labels], tuple(map(str, range(classes))), False
+            return names[labels], tuple(map(str, range(classes))), True
         text = '%d different integers in %s are the names of classes (data.task = "regression" takes them as numbers)'
         log.info(text, len(names), where)
     return labels.astype(np.int64), tuple(map(str, names)), True

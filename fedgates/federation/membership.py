@@ -136,11 +136,12 @@ class Membership:
                 )
         self._incomplete.clear()
         for name, node in named:
-            if self._classes[node] != expected and node in self._names:
+            agree = _agree(self._classes[node], expected)
+            if not agree and node in self._names:
                 self._other_classes[node] = self._names.pop(node)
                 whose = "this run" if self.class_names else "most clients"
                 self._leave_out(node, f"client {name}", _difference(self._classes[node], expected, whose))
-            elif self._classes[node] == expected and node in self._other_classes:
+            elif agree and node in self._other_classes:
                 self._names[node] = self._other_classes.pop(node)
                 del self._left_out[node]
                 log.info("client %d takes part after all: its classes are those of most clients now", name)
@@ -153,7 +154,13 @@ class Membership:
 
     def _most_common(self, named: Iterable[tuple[int, int]]) -> tuple[str, ...]:
         """Return the names of the run's classes; until these are known, those of most clients, of equally many the first."""
-        return self.class_names or Counter(self._classes[node] for _, node in named).most_common(1)[0][0]
+        found = [self._classes[node] for _, node in named]
+        if self.class_names:
+            if not _is_numbered(self.class_names):
+                return self.class_names
+            found = [names for names in found if _agree(names, self.class_names)]
+        texts = [names for names in found if not _are_integers(names)]
+        return Counter(texts or ([self.class_names] if self.class_names else found)).most_common(1)[0][0]
 
     def _leave_out(self, node: int, who: str, reason: str) -> None:
         self._left_out[node] = reason
@@ -172,6 +179,22 @@ class Membership:
             return ""
         failed = [retry.reason for node, retry in self._retries.items() if node in self._present]
         return next(iter([*self._left_out.values(), *failed]), "")
+
+
+def _agree(own: tuple[str, ...], expected: tuple[str, ...]) -> bool:
+    """Return whether two data sets have the same classes; 0, 1, ... stand for as many names that are no integers."""
+    if own == expected:
+        return True
+    numbered = _is_numbered(own) or _is_numbered(expected)
+    return numbered and len(own) == len(expected) and not (_are_integers(own) and _are_integers(expected))
+
+
+def _is_numbered(names: tuple[str, ...]) -> bool:
+    return names == tuple(map(str, range(len(names))))
+
+
+def _are_integers(names: tuple[str, ...]) -> bool:
+    return all(name.removeprefix("-").isdecimal() for name in names)
 
 
 def _difference(own: tuple[str, ...], expected: tuple[str, ...], whose: str) -> str:

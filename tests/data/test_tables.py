@@ -11,6 +11,7 @@ from fedgates.config.tables import DataTable
 from fedgates.data import load, load_once, own
 from fedgates.data.sources import source
 from fedgates.errors import ConfigError
+from fedgates.federation import Membership
 from fedgates.model_file.prediction import ImageError, read_images
 
 ROWS = {
@@ -80,7 +81,7 @@ def test_labels_of_each_task(tmp_path, suffix, label, key, task, names, found):
     assert np.array_equal(x, np.array([ROWS["height"], ROWS["count"]], np.float32).T)
     assert (data.train.task, data.class_names) == (task, names)
     assert y.tolist() == found
-    assert data.named == (key != "regression" and bool(names) and label != "size")
+    assert data.named == (key != "regression" and bool(names))
 
 
 def test_categories_and_missing_types_of_pandas(tmp_path):
@@ -264,7 +265,7 @@ CLASSES = "devices:float32:2:3"
 
 def test_all_rows_of_a_device_are_training_examples(tmp_path):
     data = own(write(tmp_path / "a.csv"), problem(CLASSES), DataTable(label="size", **KEYS))
-    assert (len(data.train), len(data.test), data.named) == (6, 0, False)
+    assert (len(data.train), len(data.test), data.named) == (6, 0, True)
     assert data.train.y.tolist() == ROWS["size"]
     assert np.array_equal(data.train.x, np.array([ROWS["height"], ROWS["count"]], np.float32).T)
 
@@ -337,3 +338,16 @@ def test_rows_that_do_not_fit(tmp_path, dataset, features, message):
     path = write(tmp_path / "a.csv")
     with pytest.raises(ImageError, match=f"^{path}: {message}"):
         read_images(Path(path), problem(dataset), features=features)
+
+
+@pytest.mark.parametrize(("labels", "fits"), [([1, 2, 3], True), ([1, 2, 1], False), ([0, 1, 2], False)])
+def test_integers_of_a_device_are_compared_with_those_of_the_run(tmp_path, labels, fits):
+    """A device without the last of the classes 1, 2, 3 would take its labels for those of the classes 2 and 3."""
+    server = load(config(write(tmp_path / "a.csv", {"x": range(6), "y": [1, 2, 3] * 2}), label="y"))
+    device = own(write(tmp_path / "b.csv", {"x": range(3), "y": labels}), server.problem, DataTable(label="y"))
+    membership = Membership()
+    membership.update([1])
+    membership.class_names = server.class_names if server.named else ()
+    membership.introduce(1, 0, "", device.class_names if device.named else ())
+    membership.compare_classes()
+    assert bool(membership.problem) != fits

@@ -153,6 +153,16 @@ def test_those_of_the_run_count_whatever_most_have():
     assert found.problem.endswith("those of this run are a, b, c")
 
 
+NUMBERS, FROM_ONE = ("0", "1", "2"), ("1", "2", "3")
+
+
+@pytest.mark.parametrize("run", [(), NUMBERS])
+def test_numbers_from_0_stand_for_names_but_not_for_other_integers(run):
+    assert sorted(named(NUMBERS, NUMBERS, FROM_ONE, run=run).clients) == [0, 1]
+    assert sorted(named(NUMBERS, NUMBERS, ABC, BCD, ABC, run=run).clients) == [0, 1, 2, 4]
+    assert sorted(named(NUMBERS, FROM_ONE, run=FROM_ONE).clients) == [1]
+
+
 def test_who_came_first_does_not_decide_until_clients_train(caplog):
     caplog.set_level("INFO", logger="fedgates")
     found = named(BCD, ABC)
