@@ -42,7 +42,7 @@ class DataTable(Table):
         " server's training examples.",
     )
     label: str = key("", "Column of a table to predict; several with commas.")
-    features: str = key("", "Columns of a table that are inputs, with commas; empty takes all other numeric columns.")
+    features: str = key("", "Columns of a table that are inputs, with commas; empty takes all other numeric columns, by name.")
     test_fraction: float = key(
         0.2, "Share of a table's rows, of each class alike, that are test examples, chosen by data.seed.", gt=0, le=0.9
     )

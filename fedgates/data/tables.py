@@ -45,7 +45,7 @@ def read_table(name: str, path: Path, keys: "DataTable", *, seed: int = 0, probl
     Returns
     -------
     Dataset
-        Inputs float32 ``[n, features]``. Text, bool or integers in one column are classes, numbers with a fraction a
+        Inputs float32 ``[n, features]``, in the order of ``features`` or else of the names of the columns. Text, bool or integers in one column are classes, numbers with a fraction a
         regression, several columns multi-label if all are 0 or 1 and a regression otherwise.
 
     Raises
@@ -76,7 +76,9 @@ def read_table(name: str, path: Path, keys: "DataTable", *, seed: int = 0, probl
 
 
 def read_features(path: Path, listed: str = "") -> NDArray[np.float32]:
-    """Return columns of a table, float32 ``[n, features]``: those listed with commas, or every column of numbers.
+    """Return columns of a table, float32 ``[n, features]``.
+
+    They are those listed with commas, in that order, or all columns of numbers, in the order of their names.
 
     Raises
     ------
@@ -146,7 +148,7 @@ def _features(frame: Any, listed: str, labels: list[str]) -> list[str]:  # noqa:
         if not _is_numeric(frame[each]):
             raise ValueError(f"numbers in the column {one_line(each, 40)} of data.features, not {_kind(frame[each])}")
     if not chosen:
-        others = [each for each in columns if each not in labels]
+        others = sorted(each for each in columns if each not in labels)
         chosen = [each for each in others if _is_numeric(frame[each]) and not each.startswith(_NAMELESS)]
         if not chosen:
             raise ValueError(f"a column of numbers beside the labels, and there is none ({name_list(others) or 'no column'})")

@@ -53,7 +53,7 @@ def test_a_table(tmp_path, suffix):
     data = load(config(write(tmp_path / f"a{suffix}"), label="kind"))
     assert (data.train.x.dtype, data.problem.inputs[0].shape) == (np.float32, (7,))
     x, y = whole(data)
-    numbers = ["height", "count", "wet", "size", "odd", "price", "on"]
+    numbers = sorted(["height", "count", "wet", "size", "odd", "price", "on"])
     assert np.array_equal(x, np.array([ROWS[each] for each in numbers], np.float32).T)
     assert y.tolist() == [1, 0, 1, 0, 1, 0]
     assert (data.class_names, data.named) == (("elm", "oak"), True)
@@ -351,3 +351,15 @@ def test_integers_of_a_device_are_compared_with_those_of_the_run(tmp_path, label
     membership.introduce(1, 0, "", device.class_names if device.named else ())
     membership.compare_classes()
     assert bool(membership.problem) != fits
+
+
+def test_columns_may_be_in_any_order(tmp_path):
+    columns = {"b": [1, 2, 3], "a": [4, 5, 6], "y": [0, 1, 1]}
+    server = load(config(write(tmp_path / "server.csv", columns), label="y"))
+    other = write(tmp_path / "other.csv", dict(reversed(columns.items())))
+    x = own(other, server.problem, DataTable(label="y")).train.x
+    assert x.tolist() == [[4, 1], [5, 2], [6, 3]]
+    assert np.array_equal(whole(server)[0], x)
+    write(tmp_path / "x.csv", {"b": [1, 2, 3], "a": [4, 5, 6]})
+    assert np.array_equal(read_images(tmp_path / "x.csv", server.problem).pixels, x)
+    assert own(other, server.problem, DataTable(label="y", features="b,a")).train.x.tolist() == [[1, 4], [2, 5], [3, 6]]
