@@ -45,8 +45,9 @@ def read_table(name: str, path: Path, keys: "DataTable", *, seed: int = 0, probl
     Returns
     -------
     Dataset
-        Inputs float32 ``[n, features]``, in the order of ``features`` or else of the names of the columns. Text, bool or integers in one column are classes, numbers with a fraction a
-        regression, several columns multi-label if all are 0 or 1 and a regression otherwise.
+        Inputs float32 ``[n, features]``, in the order of ``features`` or else of the names of the columns.
+        Text, bool or integers in one column are classes, numbers with a fraction a regression, several columns multi-label
+        if all are 0 or 1 and a regression otherwise.
 
     Raises
     ------

@@ -101,7 +101,10 @@ def build(name: str, problem: Problem, *, seed: int = 0) -> nn.Module:
         if spec.dtype == "int64":
             raise ConfigError("model", name, f"{_OWN}: the inputs are int64 {list(spec.shape)}, such as tokens")
         if problem.task == "positions":
-            raise ConfigError("model", name, f"{_OWN}: the data set has a class for each position")
+            hint = (
+                ' (labels 0 and 1: data.task = "multi-label")' if problem.outputs == 2 and len(problem.positions) == 1 else ""
+            )
+            raise ConfigError("model", name, f"{_OWN}: the data set has a class for each position{hint}")
         if name == "linear" and problem.task == "classes":
             raise ConfigError(
                 "model", name, "another, such as logistic: the data set has classes, and linear is for regression"

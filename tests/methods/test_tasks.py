@@ -77,6 +77,13 @@ def test_metrics_are_finite_whatever_the_predictions(y, bad):
 # --- built-in networks
 
 
+@pytest.mark.parametrize(("outputs", "positions", "hinted"), [(2, (9,), True), (3, (9,), False), (2, (4, 4), False)])
+def test_integer_labels_0_and_1_are_told_of_multi_label(outputs, positions, hinted):
+    with pytest.raises(ConfigError) as error:
+        build("mlp", Problem((InputSpec("x", (9,), "float32"),), "positions", outputs, positions))
+    assert str(error.value).endswith('(labels 0 and 1: data.task = "multi-label")') == hinted
+
+
 @pytest.mark.parametrize("name", ["mlp", "logistic", "linear"])
 @pytest.mark.parametrize("shape", [(5,), (4, 3), (2, 3, 4, 5)])
 def test_networks_for_any_shape(name, shape):
