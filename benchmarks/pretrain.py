@@ -50,7 +50,7 @@ def main() -> None:
     test_x, test_y = to_tensors(dataset.test, "cpu")
     if given.all:
         x, y = torch.cat([x, test_x]), torch.cat([y, test_y])
-    network = models.build(given.model, dataset.input_shape, dataset.num_classes, seed=given.seed)
+    network = models.build(given.model, dataset.problem, seed=given.seed)
     steps = given.epochs * math.ceil(len(x) / BATCH)
     sgd = torch.optim.SGD(network.parameters(), lr=RATE, momentum=0.9, weight_decay=5e-4, nesterov=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(sgd, steps)

@@ -24,7 +24,7 @@ from fedgates.methods.registry import build, configure
 from fedgates.methods.training import Task, seeded_rng
 from fedgates.nn.network import Network
 from fedgates.rng import generator
-from fedgates.types import Update, Votes
+from fedgates.types import Problem, Update, Votes
 from fedgates.wire import VersionedState
 
 DIGEST = b"wire-py."
@@ -168,7 +168,7 @@ def h2(p: Any) -> Any:  # noqa: ANN401  # a number or an array
 @lru_cache
 def strategy(seed: int = 1) -> FedPM:
     """FedPM for conv4 on MNIST."""
-    return FedPM(parse(FedPMConfig, {"seed": seed}), Network(models.build("conv4", (1, 28, 28), 10)))
+    return FedPM(parse(FedPMConfig, {"seed": seed}), Network(models.build("conv4", Problem.of_images((1, 28, 28), 10))))
 
 
 def layers() -> tuple[int, ...]:

@@ -1,7 +1,7 @@
 """The table of ``wire.py`` that says what a federation moves, both ways, under each pair of codecs."""
 
 from collections.abc import Iterator, Sequence
-from itertools import repeat
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 
@@ -10,7 +10,7 @@ from recordings import Table, mask_of, strategy
 from sweep import spread
 
 from fedgates.types import State, Update, Votes
-from fedgates.wire import AcceptedUpdate, VersionedState, state_crc
+from fedgates.wire import VersionedState, state_crc
 from fedgates.wire.broadcast import Broadcast
 from fedgates.wire.codec import Codec, WireOptions
 
@@ -74,8 +74,8 @@ def _send(folder: Path, coded: list[list[bytes]], uplink: str, downlink: str) ->
         for client in found.clients:
             sender.confirm(client)
             kept[client] = found.known
-        for update in zip(found.clients, repeat(1), updates):
-            sender.collect(AcceptedUpdate(*update))
+        for client, update, payload in zip(found.clients, found.updates, updates, strict=True):
+            sender.collect(replace(update, client=client), payload)
         sender.close(number, changed=True)
         sent.append(payloads)
     return sent
