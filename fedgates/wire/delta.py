@@ -180,8 +180,10 @@ def apply_delta(data: bytes, base: VersionedState | None, context: CodingContext
     crc, trials, prior, flags = _PREFIX.unpack_from(body)
     if crc != state_crc(base.state) or not isinstance(base.state, Votes):
         raise WireError(f"a change of another state of round {header.number} than the one that this client has")
-    if flags > 1 or (prior and base.state.trials):
-        raise WireError(f"flags {flags}, expected 0 or 1; or a prior of {prior} beside trials, expected 0")
+    if flags > 1:
+        raise WireError(f"flags {flags}, expected 0 or 1")
+    if prior and base.state.trials:
+        raise WireError(f"a prior of {prior} beside trials, expected 0")
     table = read_table(body[_PREFIX.size : start])
     scalars, tail, start = read_scalars_and_tail(body, start, context)
     rounds, used, start = _read_rounds(body, start, header.number, header.server_round)
@@ -190,7 +192,7 @@ def apply_delta(data: bytes, base: VersionedState | None, context: CodingContext
     if flags:
         activities = read_integers(reader, _of_units(context))
         if len(activities) and (int(activities.min()) < _LOWEST or int(activities.max()) > _HIGHEST):
-            raise WireError(f"an activity of {_LOWEST} to {_HIGHEST} is out of range")
+            raise WireError(f"an activity that is not in {_LOWEST} to {_HIGHEST}")
     expected = _expected(base, rounds, trials, expect)
     risks = _risks(base.state, used, context, table, prior)
     contexts = _contexts(risks, _edges(expected, trials), context, activities)

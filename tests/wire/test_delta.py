@@ -140,7 +140,7 @@ NAMES = 43
 @pytest.mark.parametrize(
     ("at", "data", "message"),
     [
-        (8, b"\1\0", "or a prior of 1 beside trials"),
+        (8, b"\1\0", "a prior of 1 beside trials, expected 0"),
         (10, b"\2", "flags 2, expected 0 or 1"),
         (11, b"\xd1", "a frequency's byte is 209"),
         (4, struct.pack("<I", 0), "votes of 0 trials|damaged|not the one|do not match|beyond"),
