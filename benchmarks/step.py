@@ -30,9 +30,10 @@ from fedgates.methods.training import Task, backward
 from fedgates.nn.gates import Gates
 from fedgates.nn.network import Network
 from fedgates.nn.optimizers import Adam
-from fedgates.types import Votes
+from fedgates.types import Problem, Votes
 
 BATCH = 64
+PROBLEM = Problem.of_images((1, 28, 28), 10)
 STATE_FILE = Path(tempfile.gettempdir()) / "fedgates-benchmark-state"
 
 
@@ -45,7 +46,7 @@ def task(batch_size: int = BATCH) -> Task:
 
 def gated(precision: str) -> Callable[[], None]:
     """A FedPM step: sample a mask, backward, straight-through, Adam on the scores."""
-    network, batch, images = Network(models.build("conv4", (1, 28, 28), 10)), torch.arange(BATCH), task()
+    network, batch, images = Network(models.build("conv4", PROBLEM)), torch.arange(BATCH), task()
     gates, scores, draw = Gates(network, seed=1), torch.zeros(network.size), rng.generator(1, "masks")
     adam = Adam(scores, network.gradient, learning_rate=0.1)
 
@@ -60,7 +61,7 @@ def gated(precision: str) -> Callable[[], None]:
 
 def dense(precision: str, batch_size: int = BATCH) -> Callable[[], None]:
     """The same network's own step: backward, Adam on its weights."""
-    network = Network(models.build("conv4", (1, 28, 28), 10))
+    network = Network(models.build("conv4", PROBLEM))
     batch, images = torch.arange(batch_size), task(batch_size)
     network.weights.grad = network.gradient
     adam = torch.optim.Adam([network.weights], lr=1e-3, fused=True)
@@ -88,7 +89,7 @@ def resident_peak() -> float:
 def whole_update(batch_size: int) -> None:
     """All that a FedPM client does with a message: decode the state, three steps, sample, code the mask."""
     config = parse(FedPM.Config, {"model": "conv4", "local-epochs": 3, "batch-size": batch_size})
-    method = FedPM(config, Network(models.build("conv4", (1, 28, 28), 10)))
+    method = FedPM(config, Network(models.build("conv4", PROBLEM)))
     known = method.codec.unpack_state(STATE_FILE.read_bytes())
     update = method.local_update(known.state, task(batch_size))
     method.codec.pack_update(update, known, client=0)
@@ -123,7 +124,7 @@ def peak_growth(kind: str, batch_size: int) -> float:
 
 def write_state() -> None:
     """The state that `whole_update` decodes: votes of ten clients."""
-    method = FedPM(FedPM.Config(), Network(models.build("conv4", (1, 28, 28), 10)))
+    method = FedPM(FedPM.Config(), Network(models.build("conv4", PROBLEM)))
     votes = np.random.default_rng(1).integers(0, 11, method.network.size, dtype=np.uint32)
     STATE_FILE.write_bytes(method.codec.pack_state(Votes(votes, 10), 2))
 
@@ -143,7 +144,7 @@ def main() -> None:
             took = seconds(step)
             if i >= 3:  # the first steps pay for allocation
                 times[key].append(took)
-    unit = 4 * Network(models.build("conv4", (1, 28, 28), 10)).size
+    unit = 4 * Network(models.build("conv4", PROBLEM)).size
     rows = []
     for kind in kinds:
         ratio = median(a / b for a, b in zip(times["gated", kind], times["dense", kind], strict=True))

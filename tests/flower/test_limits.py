@@ -118,7 +118,7 @@ def test_a_devices_lower_limit_is_its_own_and_a_higher_one_lifts_nothing(raw):
     ("own", "problem"),
     [
         ({"max_gates": 85_001}, "limits.max-gates = 85001: expected at least 85,002, which model mlp has"),
-        ({"max_decode_mb": 2}, "limits.max-decode-mb = 2.0: expected at least 2.7"),
+        ({"max_decode_mb": 2}, "limits.max-decode-mb = 2.0: expected at least 3.41"),
     ],
     ids=str,
 )
@@ -183,6 +183,6 @@ def test_the_last_state_can_be_evaluated(raw):
 
 
 def test_other_limits_change_nothing_of_a_run(raw):
-    limits = {"max_gates": 85_002, "max_payload_mb": 1.0, "max_decode_mb": 3.0, "max_relay_updates": 9}
+    limits = {"max_gates": 85_002, "max_payload_mb": 1.0, "max_decode_mb": 4.0, "max_relay_updates": 9}
     one, other = run(raw(), 3), run(raw(**limits), 3)
     assert last_checkpoint(one).read_bytes() == last_checkpoint(other).read_bytes()
