@@ -40,6 +40,9 @@ def check_class_means(network: Network, config: MaskConfig, problem: Problem) ->
         raise ConfigError(KEY, config.gates.sent_start, expected)
     if network.task != "classes":
         raise ConfigError(KEY, config.gates.sent_start, f"initial: the task is {network.task}, and only classes have means")
+    shared = own - {key for key, _ in network.module.named_parameters()}
+    if shared:
+        raise ConfigError(KEY, config.gates.sent_start, f"initial: an earlier layer has the last layer's {min(shared)!r}, too")
     if not isinstance(layer, nn.Linear) or not own <= sent:
         expected = f"initial: the last layer, {name!r} ({type(layer).__name__}), is not a linear one that is sent (gates.sent)"
         raise ConfigError(KEY, config.gates.sent_start, expected)

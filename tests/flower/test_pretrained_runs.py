@@ -181,6 +181,20 @@ def without_bias(shape, outputs):
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, outputs, bias=False))
 
 
+def tied_last(shape, outputs):
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, outputs), nn.ReLU(), nn.Linear(outputs, 64), nn.Linear(64, outputs))
+    network[4].weight = network[1].weight
+    return network
+
+
+def test_a_shared_last_layer_cannot_start_at_class_means(raw):
+    keys = {"gates.frozen": "given", "gates.sent": "last", "gates.sent-start": "class-means"}
+    with pytest.raises(ConfigError) as error:
+        prepare(raw(model="test_pretrained_runs:tied_last", strategy="fedpm", **keys), None, lambda: 3)
+    expected = "gates.sent-start = 'class-means': expected initial: an earlier layer has the last layer's '4.weight', too"
+    assert str(error.value) == expected
+
+
 @pytest.mark.parametrize(
     ("network", "what"),
     [
