@@ -14,8 +14,8 @@ case $4 in
     *) fail "$4: expected an absolute path" ;;
 esac
 for limit in "${@:6}"; do
-    [[ $limit =~ ^(limits\.)?max-(gates|payload-mb|decode-mb)=[0-9.]+$ ]] ||
-        fail "$limit: expected limits.max-gates, limits.max-payload-mb or limits.max-decode-mb, = and a number"
+    [[ $limit =~ ^(limits\.)?max-(gates|payload-mb|decode-mb|relay-updates)=[0-9.]+$ ]] ||
+        fail "$limit: expected limits.max-gates, -payload-mb, -decode-mb or -relay-updates, = and a number"
 done
 
 exec flower-supernode --superlink "$2" --root-certificates "$1/ca.crt" --auth-supernode-private-key "$1/device.key" \

@@ -36,6 +36,7 @@ from fedgates.methods.base import Spec
 from fedgates.methods.training import Task, train_epochs
 from fedgates.nn.optimizers import Adam
 from fedgates.types import Update, Votes
+from fedgates.wire.delta import Coupling
 
 
 class FedPMTable(Table):
@@ -104,6 +105,11 @@ class FedPM(MaskMethod[FedPMCfg], Generic[FedPMCfg]):
     def start_theta(self, state: Votes, server_round: int) -> Tensor:  # noqa: ARG002
         """Return theta at least eps away from 0 and 1, so that scores are finite."""
         return self.theta(state).clamp_(self.config.fedpm.eps, 1 - self.config.fedpm.eps)
+
+    def _coupling(self) -> Coupling:
+        """Return the coupling; "normal" scores pass through a sigmoid, whose last bits depend on the machine."""
+        found = super()._coupling()
+        return found if self.config.fedpm.score_init == "half" else found._replace(initial=None)
 
     # --- the client's rule
 

@@ -24,7 +24,7 @@ MAX_GATES = 50_000_000
 """Default of `limits.max-gates`, for commands that read a model without a configuration."""
 OUTPUT_DIR = "~/fedgates/runs"
 """Default of `output-dir`, for commands that look for runs without a configuration."""
-LIMITS = ("limits.max-gates", "limits.max-payload-mb", "limits.max-decode-mb")
+LIMITS = ("limits.max-gates", "limits.max-payload-mb", "limits.max-decode-mb", "limits.max-relay-updates")
 """Keys of which a device may set lower values in its node config."""
 
 

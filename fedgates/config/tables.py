@@ -170,7 +170,7 @@ class PrivacyTable(Table):
 
 
 class LimitsTable(Table):
-    """Limits on networks and messages; a device may set lower values of the first three in its node config."""
+    """Limits on networks and messages; a device may set lower values in its node config."""
 
     max_gates: int = key(MAX_GATES, "Largest number of parameters of a network.", ge=1, le=2**32 - 1)
     max_payload_mb: float = key(
@@ -183,7 +183,8 @@ class LimitsTable(Table):
     )
     max_relay_updates: int = key(
         256,
-        'Largest number of updates between the states of a change that downlink = "delta" or "relay" sends to a client.',
+        'Largest number of updates between the states of a change that downlink = "delta" or "relay" sends to a client;'
+        " a client refuses more.",
         ge=0,
         le=65_535,
     )

@@ -188,10 +188,10 @@ class Client:
     def _open(self, payload: bytes) -> VersionedState:
         """Decode a state and keep it where later ones may be sent as changes to it."""
         expect_size(len(payload), self.config.limits.max_payload_mb)
+        opens, last = peek(payload).server_round, self.config.num_server_rounds
+        if opens > last + 1:
+            raise WireError(f"the state that opens round {opens}, beyond num-server-rounds = {last}")
         state, snapshot = self._decode(payload, self.store.snapshot)
-        last = self.config.num_server_rounds
-        if state.server_round > last + 1:
-            raise WireError(f"the state that opens round {state.server_round}, beyond num-server-rounds = {last}")
         if self.method.codec.keeps_states:
             self.store.snapshot = snapshot
         return state
@@ -246,7 +246,7 @@ def decode_state(method: Method[Any, Any], payload: bytes, kept: bytes | None) -
     with suppress(WireError):  # a snapshot that is damaged, or of another version, counts as none
         base = codec.unpack_state(kept) if kept else None
     if header.kind == DELTA:
-        if header.number == INITIAL:
+        if header.number == INITIAL and (base is None or base.server_round != INITIAL):
             base = VersionedState(method.initial_state(), INITIAL)
         state = codec.apply_delta(payload, base)
     else:

@@ -93,6 +93,7 @@ class RoundTrip:
         for client, reply in self._first_replies(replies):
             if reply.failure:
                 self._record.fail(client, reply.failure)
+                self._note(client, reply.failure)
                 continue
             self._record.received(_description(reply), reply.size)
             try:
@@ -143,6 +144,7 @@ class RoundTrip:
                 metrics = _evaluation_metrics(reply.metrics, classes=classes, own=own, own_loss=own_loss)
             except WireError as error:
                 self._record.fail_evaluation(client, str(error))
+                self._note(client, str(error))
                 continue
             self._broadcast.confirm(client)
             yield client, (reply.num_examples, metrics)
@@ -158,6 +160,11 @@ class RoundTrip:
         if "seconds" in metrics:  # no reply is later than the deadline
             metrics["seconds"] = min(metrics["seconds"], self._config.server.round_timeout)
         return replace(update, client=client, num_examples=reply.num_examples, metrics=metrics)
+
+    def _note(self, client: int, failure: str) -> None:
+        """Tell the broadcast of an error, which the state that the client was sent may have caused; not of silence."""
+        if failure != self._silence:
+            self._broadcast.refuse(client)
 
     @property
     def _silence(self) -> str:

@@ -218,6 +218,7 @@ class Method(ABC, Generic[Cfg, S]):
             rows=rows,
             tail=len(self.network.tail),
             coupling=None if spec.server_memory else self.coupling,
+            most_updates=config.limits.max_relay_updates,
         )
 
 

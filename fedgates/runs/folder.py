@@ -35,7 +35,7 @@ _MAY_CHANGE = frozenset(
         *("num-server-rounds", "resume", "output-dir", "data-dir", "trackers"),
         *("stop-accuracy", "stop-patience", "keep-best", "evaluate-every"),
         *("server.round-timeout", "server.quorum", "server.max-failed-rounds", "server.min-clients"),
-        *("limits.max-relay-updates", *LIMITS),
+        *LIMITS,
     }
 )
 """Keys that a resumed run may change. They do not change what a round computes, with one exception: `num-server-rounds`, if a

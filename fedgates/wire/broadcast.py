@@ -2,7 +2,7 @@
 
 from fedgates.types import Update
 from fedgates.wire.codec import Codec
-from fedgates.wire.deltas import INITIAL, Deltas
+from fedgates.wire.deltas import Deltas
 from fedgates.wire.relay import AcceptedUpdate, VersionedState
 from fedgates.wire.relays import Relays
 
@@ -11,7 +11,8 @@ class Broadcast:
     """Record of the state that each client knows; picks the smallest of a snapshot, a delta and a relay.
 
     A client knows the state that it was last sent once it has sent a valid reply. Until then it gets a snapshot, so a client
-    that lost its memory, or a message, costs one reply. A client that was never sent anything knows the initial state.
+    that lost a message costs one reply. A client that answered with an error, as one without memory does, gets snapshots for
+    the rest of the run. A client that was never sent anything knows the initial state.
 
     Parameters
     ----------
@@ -29,6 +30,8 @@ class Broadcast:
         """Round that the current state opens."""
         self._known: dict[int, int] = {}
         """For each client the round whose opening state it knows; 0 for one whose reply is awaited."""
+        self._refused: set[int] = set()
+        """Clients that answered with an error."""
 
     def open(self, current: VersionedState, snapshot: bytes) -> None:
         """Open a round: set the state that payloads lead to, and its coded snapshot."""
@@ -60,11 +63,15 @@ class Broadcast:
 
     def payload(self, client: int) -> bytes:
         """Return the smallest payload for this client, which counts as knowing no state until :meth:`confirm`."""
-        known = self._known.get(client)
+        known = 0 if client in self._refused else self._known.get(client)
         self._known[client] = 0
         relay = self._relays.payload(known) if self._relays and known else None
-        delta = self._deltas.payload(INITIAL if known is None else known) if self._deltas else None
+        delta = self._deltas.payload(known) if self._deltas else None
         return min([self._snapshot, *[each for each in (delta, relay) if each is not None]], key=len)
+
+    def refuse(self, client: int) -> None:
+        """Record that a client answered with an error, of which a state that it cannot read may be the cause."""
+        self._refused.add(client)
 
     def confirm(self, client: int) -> None:
         """Record that a client sent a valid reply, so that it knows the current state."""

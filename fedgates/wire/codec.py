@@ -62,6 +62,8 @@ class Codec:
         0.
     coupling : Coupling, optional
         How votes follow from the clients' coins; without it there are no deltas.
+    most_updates : int
+        Largest number of updates between the states of a delta that is accepted.
 
     Attributes
     ----------
@@ -91,6 +93,7 @@ class Codec:
         rows: tuple[int, ...] = (),
         tail: int = 0,
         coupling: Coupling | None = None,
+        most_updates: int = delta.MOST_CLIENTS,
     ) -> None:
         expect_tail_of_kind(update_kind, tail)
         self._options, self._update_kind, self.tail = options, update_kind, tail
@@ -100,6 +103,7 @@ class Codec:
         )
         self._update_type = payload_type(update_kind, options.uplink, options.value_type)
         self.relays = options.downlink == "relay"
+        self._most_updates = most_updates
         self.coupling = coupling if options.downlink in {"delta", "relay"} else None
 
     @property
@@ -164,7 +168,7 @@ class Codec:
         WireError
             The delta is from another base, or is not a complete, valid delta of this run's network.
         """
-        return VersionedState(*delta.apply_delta(payload, base, self._network, self._coupled().expect))
+        return VersionedState(*delta.apply_delta(payload, base, self._network, self._coupled().expect, self._most_updates))
 
     def pack_update(self, update: Update, opened_by: VersionedState, client: int) -> bytes:
         """Encode a client's update.

@@ -40,7 +40,7 @@ from fedgates.wire.side_info import BINS, COIN_BITS, bins_around
 from fedgates.wire.states import read_scalars_and_tail, scalars_and_tail, state_crc
 
 _PREFIX = struct.Struct("<IIHB")
-_MOST_CLIENTS = (1 << 16) - 1
+MOST_CLIENTS = (1 << 16) - 1
 """Largest number of counted clients, so that risks stay below 2^32."""
 _CLASSES = 255
 """Largest number of trials of which every number of votes is a class of its own."""
@@ -63,8 +63,8 @@ Expect = Callable[[Any, Sequence[CountedRound]], State]
 class Coupling(NamedTuple):
     """How the votes of a method follow from its clients' coins."""
 
-    initial: Votes
-    """The state before the first round."""
+    initial: Votes | None
+    """The state before the first round; None if it, or theta at it, depends on the machine in its last bits."""
     probability: float
     """Probability of a 1 in a mask of the first round, before training."""
     expect: Expect
@@ -150,7 +150,9 @@ def pack_delta(
     return seal(DELTA, COUNTS, value_type, context, base.server_round, state_crc(target), head + code)
 
 
-def apply_delta(data: bytes, base: VersionedState | None, context: CodingContext, expect: Expect) -> tuple[State, int]:
+def apply_delta(
+    data: bytes, base: VersionedState | None, context: CodingContext, expect: Expect, most_clients: int = MOST_CLIENTS
+) -> tuple[State, int]:
     """Decode a delta to the newer state, equal to the server's bit for bit; return it and the round that it opens.
 
     Parameters
@@ -163,6 +165,8 @@ def apply_delta(data: bytes, base: VersionedState | None, context: CodingContext
         The reader's own network, and the run's seed.
     expect : callable
         The method's rule for clients that did not train.
+    most_clients : int
+        Largest number of counted clients to accept: the coins of each are regenerated.
 
     Raises
     ------
@@ -186,7 +190,7 @@ def apply_delta(data: bytes, base: VersionedState | None, context: CodingContext
         raise WireError(f"a prior of {prior} beside trials, expected 0")
     table = read_table(body[_PREFIX.size : start])
     scalars, tail, start = read_scalars_and_tail(body, start, context)
-    rounds, used, start = _read_rounds(body, start, header.number, header.server_round)
+    rounds, used, start = _read_rounds(body, start, (header.number, header.server_round), most_clients)
     reader = bit_reader(body[start:])
     activities = None
     if flags:
@@ -357,16 +361,21 @@ def _written(rounds: Sequence[CountedRound], used_from: int) -> Iterator[bytes]:
             before = client
 
 
-def _read_rounds(body: memoryview, start: int, first: int, end: int) -> tuple[list[CountedRound], list[CountedRound], int]:
+def _read_rounds(
+    body: memoryview, start: int, between: tuple[int, int], most_clients: int
+) -> tuple[list[CountedRound], list[CountedRound], int]:
     """Return the rounds, those whose coins are used, and where the range code begins."""
+    first, end = between
     if not 0 <= end - first <= len(body):
         raise WireError(f"a change over {end - first} rounds in {len(body)} bytes")
     rounds, used, total = list[CountedRound](), list[CountedRound](), 0
     for number in range(first, end):
         head, start = _read_varint(body, start)
         total += head // 2
-        if head == 1 or total > _MOST_CLIENTS:
-            raise WireError(f"a round with the number {head}, or more than {_MOST_CLIENTS} clients")
+        if head == 1:
+            raise WireError("a round that is used and has no clients")
+        if total > most_clients:
+            raise WireError(f"more than {most_clients} counted clients (limits.max-relay-updates)")
         clients, before = list[int](), -1
         for _ in range(head // 2):
             gap, start = _read_varint(body, start)

@@ -1,5 +1,6 @@
 """What a server keeps to code deltas: earlier states, and the names of the clients whose masks led from each to the next."""
 
+import logging
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from heapq import nsmallest
@@ -8,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedgates.types import State, Votes
+from fedgates.util.text import error_line
 from fedgates.wire.codec import Codec
 from fedgates.wire.delta import NO_FLIPS, CountedRound, Flips
 from fedgates.wire.relay import VersionedState
 from fedgates.wire.states import state_crc
 
+log = logging.getLogger("fedgates")
 _SAMPLED = 8
 """Masks of a round whose flips are counted, those of the clients with the smallest names."""
 INITIAL = 1
@@ -39,8 +42,15 @@ class Deltas:
         Largest number of masks between two states of a delta: its reader regenerates the coins of each.
     """
 
-    def __init__(self, codec: Codec, most_masks: int, initial: State) -> None:
-        self._codec, self._most, self._initial = codec, most_masks, state_crc(initial)
+    def __init__(self, codec: Codec, most_masks: int, initial: State | None) -> None:
+        self._codec, self._most = codec, most_masks
+        # the values of a tail are not in the digest of a network, so that a client's own may be others
+        self._initial = state_crc(initial) if initial and not codec.tail else None
+        self._first = INITIAL if initial else INITIAL + 1
+        """The first round whose opening state may be a base."""
+        self._unseen = 0
+        """Round whose opening state a client knows that was never sent one; 0 for none."""
+        self._fails = False
         self._current: VersionedState | None = None
         self._snapshots: dict[int, bytes] = {}
         """Coded states, by the round that they opened."""
@@ -60,8 +70,8 @@ class Deltas:
         opens = current.server_round
         self._current = current
         self._snapshots[opens], self._trials[opens] = snapshot, current.state.trials
-        if opens == INITIAL and state_crc(current.state) != self._initial:
-            del self._snapshots[opens]  # only the server knows it
+        if opens == INITIAL:
+            self._unseen = INITIAL if state_crc(current.state) == self._initial else 0
         alive = {opens, INITIAL, *known}
         oldest = next((base for base in sorted(alive) if self._reaches(base)), opens)
         self._snapshots = {base: coded for base, coded in self._snapshots.items() if base in alive and base >= oldest}
@@ -91,21 +101,36 @@ class Deltas:
             self._rounds[server_round] = _Round()
         self._snapshots = {base: coded for base, coded in self._snapshots.items() if base <= server_round}
 
-    def payload(self, base: int) -> bytes | None:
-        """Return the delta from the state that opened round `base`; None if there is none."""
+    def payload(self, known: int | None) -> bytes | None:
+        """Return the delta from the state that opened round `known`; None if there is none.
+
+        `known` is None for a client that was never sent a state.
+        """
+        base = self._unseen if known is None else known
         if base not in self._coded:
             current = self._current
-            self._coded[base] = self._encoded(base, current) if current and self._reaches(base) else None
+            self._coded[base] = self._tried(base, current) if current and self._reaches(base) else None
         return self._coded[base]
 
     def _reaches(self, base: int) -> bool:
         """Return whether a delta leads from a base to the current state."""
-        if self._current is None or base not in self._snapshots:
+        if self._current is None or base not in self._snapshots or base < self._first:
             return False
         between = range(base, self._current.server_round)
         if any(number not in self._rounds for number in between):
             return False
         return sum(len(self._rounds[number].clients) for number in between) <= self._most
+
+    def _tried(self, base: int, current: VersionedState) -> bytes | None:
+        """Return the delta, or none for the rest of the run if the method's rule fails on masks that nobody trained."""
+        if self._fails:
+            return None
+        try:
+            return self._encoded(base, current)
+        except Exception as error:  # noqa: BLE001  # a rule of a user's own may use anything of an update
+            log.warning("states are sent whole: aggregate fails on masks of clients that did not train (%s)", error_line(error))
+            self._fails = True
+            return None
 
     def _encoded(self, base: int, current: VersionedState) -> bytes | None:
         known = self._codec.unpack_state(self._snapshots[base])

@@ -1,6 +1,7 @@
 """`downlink` "delta", the default, through whole runs: who is sent what, and that the state does not depend on it."""
 
 import pytest
+from fedgates.strategies.fedpm import FedPM
 from flwr.app import RecordDict
 from loopback_runs import (
     FIRST_NODE,
@@ -16,6 +17,11 @@ from loopback_runs import (
 )
 
 from client_app import app
+from fedgates.errors import WireError
+from fedgates.federation import Client, partition_data
+from fedgates.federation.messages import Request
+from fedgates.methods.registry import build, configure
+from fedgates.types import Problem
 from fedgates.wire.header import DELTA, peek
 
 NETWORK = SMALL
@@ -98,6 +104,56 @@ def test_evaluators_get_changes_and_those_who_train_next_know_the_state_already(
     assert max(len(grid.states[key]) for key in both) < 150
 
 
+class NeedsLoss(FedPM):
+    """A rule that uses more of an update than it may."""
+
+    def aggregate(self, state, updates, server_round):
+        def checked():
+            for update in updates:
+                assert update.metrics["loss"] >= 0
+                yield update
+
+        return super().aggregate(state, checked(), server_round)
+
+
+def test_a_rule_that_fails_on_masks_that_nobody_trained_gets_snapshots(raw, caplog):
+    grid, folder = noted(raw, 3, strategy="test_delta_runs:NeedsLoss", num_server_rounds=4)
+    assert set(sorts(grid.states).values()) == {SNAPSHOT}
+    assert caplog.text.count("states are sent whole: aggregate fails on masks of clients that did not train") == 1
+    assert [line["clients_counted"] for line in folder.round_log.read()] == [3] * 4
+
+
+def test_a_device_may_lower_the_masks_of_a_change(raw):
+    nodes = [{"partition-id": i, "num-partitions": 3, "max-relay-updates": 2 if i == 0 else 9} for i in range(3)]
+    config = raw(**MOST, quorum=0.5)
+    grid = Noting(app, config, node_configs=nodes)
+    lines = run_on(grid, config).round_log.read()
+    assert [list(line["failed"]) for line in lines] == [[], ["0"], [], [], []]
+    assert "more than 2 counted clients (limits.max-relay-updates)" in lines[1]["failed"]["0"]
+    found = sorts(grid.states)
+    assert [found[5, client] for client in range(3)] == [SNAPSHOT, CHANGE, CHANGE]
+
+
+@pytest.mark.parametrize("changes", [{"fedpm.score_init": "normal"}, {"gates.sent": "last"}])
+def test_a_newcomer_is_not_expected_to_make_a_state_that_may_differ_there(raw, changes):
+    grid, _ = noted(raw, 5, fraction_train=0.4, num_server_rounds=4, strategy="fedpm", **changes)
+    first = {}
+    for (server_round, client), payload in sorted(grid.states.items()):
+        first.setdefault(client, (server_round, peek(payload).kind))
+    assert any(server_round > 1 for server_round, _ in first.values())
+    assert all(kind != DELTA for _, kind in first.values())
+
+
+def test_a_payload_beyond_the_last_round_is_not_decoded(raw):
+    config = raw(**MOST)
+    method = build(*configure(config), Problem.of_images((1, 8, 8), 10))
+    client = Client(method, 0, partition_data(method.config, 0, 2))
+    payload = bytearray(method.codec.pack_state(method.initial_state(), 1))
+    payload[12:16] = (7).to_bytes(4, "little")
+    with pytest.raises(WireError, match="the state that opens round 7, beyond num-server-rounds = 5"):
+        client.train(Request(0, 0, "train", bytes(payload), Problem.of_images((1, 8, 8), 10)))
+
+
 class Forgetful(Noting):
     """Client 1 loses all that it keeps before the third round."""
 
@@ -117,7 +173,8 @@ def test_a_client_that_lost_its_state_costs_one_reply_and_gets_a_snapshot(raw):
     assert [list(line["failed"]) for line in lines] == [[], [], ["1"], [], []]
     assert reason in lines[2]["failed"]["1"]
     found = sorts(grid.states)
-    assert [found[server_round, 1] for server_round in (3, 4, 5)] == [CHANGE, SNAPSHOT, CHANGE]
+    assert [found[server_round, 1] for server_round in (3, 4, 5)] == [CHANGE, SNAPSHOT, SNAPSHOT]  # it may forget again
+    assert found[5, 0] == CHANGE
 
 
 def test_a_resumed_run_starts_with_snapshots_and_ends_bit_identically(raw):

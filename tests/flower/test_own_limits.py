@@ -26,8 +26,9 @@ def test_of_both_spellings_the_lower_one_counts():
 
 
 def test_every_limit_may_be_lowered():
-    node = {"max-payload-mb": 1, "limits.max-decode-mb": 2.5}
-    assert own_limits({"limits.max-payload-mb": 4.0}, node) == {"limits.max-payload-mb": 1.0, "limits.max-decode-mb": 2.5}
+    node = {"max-payload-mb": 1, "limits.max-decode-mb": 2.5, "limits.max-relay-updates": 9}
+    lowered = {"limits.max-payload-mb": 1.0, "limits.max-decode-mb": 2.5, "limits.max-relay-updates": 9}
+    assert own_limits({"limits.max-payload-mb": 4.0}, node) == lowered
 
 
 def test_other_keys_of_a_node_config_are_not_limits():
@@ -40,13 +41,12 @@ def test_other_keys_of_a_node_config_are_not_limits():
         ("max-gates", "many", "a whole number from 1 to 4,294,967,295"),
         ("limits.max-gates", 0, "a whole number from 1 to 4,294,967,295"),
         ("max-payload-mb", -1.0, "a number above 0"),
-        ("max-relay-updates", 3, "one of limits.max-gates, limits.max-payload-mb, limits.max-decode-mb in a node config"),
+        ("max-relay-updates", -1, "a whole number from 0 to 65,535"),
         (
-            "limits.max-relay-updates",
+            "max-examples",
             3,
-            "one of limits.max-gates, limits.max-payload-mb, limits.max-decode-mb in a node config",
+            "one of limits.max-gates, limits.max-payload-mb, limits.max-decode-mb, limits.max-relay-updates in a node config",
         ),
-        ("max-examples", 3, "one of limits.max-gates, limits.max-payload-mb, limits.max-decode-mb in a node config"),
     ],
 )
 def test_a_limit_that_cannot_be_set_is_one_line(key, value, expected):
