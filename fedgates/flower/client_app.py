@@ -184,7 +184,7 @@ def _method(own: tuple[tuple[str, str], ...], raw: tuple[tuple[str, Value], ...]
     return build(method, config, problem)
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=4)  # changes from the states that clients know, few in a round
 def _decode(key: _Key, payload: bytes, kept: bytes | None) -> tuple[VersionedState, bytes]:
     return decode_state(_method(*key), payload, kept)
 
