@@ -75,7 +75,7 @@ BAD = [
     (
         "supernode.sh",
         ["device", "s:1", "0", "/", "9094", "a b=1"],
-        "a b=1: expected limits.max-gates, limits.max-payload-mb or",
+        "a b=1: expected limits.max-gates, -payload-mb, -decode-mb or",
     ),
     ("gate.sh", ["f"], "usage: gate.sh SERVER_FOLDER ADDRESS PORT [SUPERLINK:PORT]"),
     ("gate.sh", ["none", "0.0.0.0", "8443"], "none/ca.crt: expected what certificates.sh makes"),
