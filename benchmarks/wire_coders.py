@@ -16,6 +16,7 @@ from recordings import DIGEST, Bits, Table, h2, layers, mask_of, timed
 from fedgates.types import Update, Votes, pack, unpack
 from fedgates.wire import CodingContext, pack_state, pack_update, side_info, unpack_state, unpack_update
 from fedgates.wire.header import HEADER_SIZE
+from fedgates.wire.scale import group_ones
 
 LARGE = 2_261_184
 """Gates of the synthetic masks."""
@@ -140,7 +141,7 @@ def _layer_ideal(gates: Bits, shared: CodingContext) -> float:
 
 def _group_ideal(payload: bytes, gates: Bits, shared: CodingContext) -> float:
     groups, _ = side_info.read_groups(memoryview(payload)[HEADER_SIZE:], shared)
-    return float((groups.sizes * h2(groups.ones(gates[groups.order]) / groups.sizes)).sum()) / 8
+    return float((groups.sizes * h2(group_ones(gates[groups.order], groups.sizes) / groups.sizes)).sum()) / 8
 
 
 def server() -> Table:

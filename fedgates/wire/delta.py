@@ -34,7 +34,7 @@ from fedgates.wire.context import CodingContext
 from fedgates.wire.header import COUNTS, DELTA, NO_VALUES, VALUES_FLOAT32, seal, unseal
 from fedgates.wire.integers import LARGEST, Contexts, read_integers, write_integers
 from fedgates.wire.range_coder import BitWriter, bit_reader, read_table
-from fedgates.wire.relay import VersionedState
+from fedgates.wire.relay import VersionedState, expect_base
 from fedgates.wire.scale import FREQUENCIES, frequency_bytes
 from fedgates.wire.side_info import BINS, COIN_BITS, bins_around
 from fedgates.wire.states import read_scalars_and_tail, scalars_and_tail, state_crc
@@ -175,15 +175,13 @@ def apply_delta(
     """
     value_type = VALUES_FLOAT32 if context.tail else NO_VALUES
     header, body = unseal(data, context, ((DELTA, COUNTS, value_type),))
-    if base is None or base.server_round != header.number:
-        known = "none" if base is None else f"that of round {base.server_round}"
-        raise WireError(f"a change of the state of round {header.number}, but this client has {known}")
+    base = expect_base(base, header, body, "a change of")
+    if not isinstance(base.state, Votes):
+        raise WireError("a change of votes, but this client has weights")
     start = _PREFIX.size + BINS
     if len(body) < start:
         raise WireError(f"a body of {len(body)} bytes, expected at least {start}")
-    crc, trials, prior, flags = _PREFIX.unpack_from(body)
-    if crc != state_crc(base.state) or not isinstance(base.state, Votes):
-        raise WireError(f"a change of another state of round {header.number} than the one that this client has")
+    _, trials, prior, flags = _PREFIX.unpack_from(body)
     if flags > 1:
         raise WireError(f"flags {flags}, expected 0 or 1")
     if prior and base.state.trials:

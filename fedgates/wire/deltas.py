@@ -40,6 +40,8 @@ class Deltas:
         The run's codec.
     most_masks : int
         Largest number of masks between two states of a delta: its reader regenerates the coins of each.
+    initial : Votes, optional
+        The state before the first round, where a client can make it itself.
     """
 
     def __init__(self, codec: Codec, most_masks: int, initial: State | None) -> None:

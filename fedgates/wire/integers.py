@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedgates.errors import WireError
-from fedgates.wire.range_coder import BIT_SCALE, BitReader, BitWriter
-from fedgates.wire.scale import FREQUENCIES, frequency_bytes
+from fedgates.wire.range_coder import BIT_SCALE, BitReader, BitWriter, read_table
+from fedgates.wire.scale import FREQUENCIES, group_frequencies
 
 LARGEST = 255
 """Largest distance from 0."""
@@ -92,7 +92,7 @@ class _Writer:
             raise TypeError("a writer needs bits")
         order, sizes = _groups(context)
         ordered = bits[order].view(np.uint8)
-        table = frequency_bytes(_ones(ordered, sizes), sizes)
+        table = group_frequencies(ordered, sizes)
         entries = np.unpackbits(table, bitorder="little")
         self._writer.write(entries, [len(entries)], _FAIR)
         self._writer.write(ordered, sizes.tolist(), FREQUENCIES[table])
@@ -105,11 +105,9 @@ class _Reader:
 
     def decide(self, context: NDArray[np.integer], bits: NDArray[np.bool_] | None) -> NDArray[np.bool_]:  # noqa: ARG002
         order, sizes = _groups(context)
-        table = np.packbits(self._reader.read([8 * len(sizes)], _FAIR), bitorder="little")
-        if len(table) and int(table.max()) >= len(FREQUENCIES):
-            raise WireError(f"a frequency's byte is {int(table.max())}, expected at most {len(FREQUENCIES) - 1}")
+        table = read_table(np.packbits(self._reader.read([8 * len(sizes)], _FAIR), bitorder="little").data)
         ordered = self._reader.read(sizes.tolist(), FREQUENCIES[table])
-        if (frequency_bytes(_ones(ordered, sizes), sizes) != table).any():
+        if (group_frequencies(ordered, sizes) != table).any():
             raise WireError("the frequencies do not match the decoded integers")
         found = np.empty(len(context), dtype=np.bool_)
         found[order] = ordered
@@ -126,9 +124,3 @@ def _groups(context: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np
         few = np.bincount(context[start : start + _CHUNK])
         every[: len(few)] += few
     return np.argsort(context, kind="stable"), every[every > 0]
-
-
-def _ones(ordered: NDArray[np.uint8], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-    if not len(sizes):
-        return np.zeros(0, dtype=np.int64)
-    return np.add.reduceat(ordered, np.cumsum(sizes) - sizes, dtype=np.int64)

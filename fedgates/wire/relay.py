@@ -110,11 +110,7 @@ def apply_relay(
         The relay is for another base, or is not a complete, valid relay of this network.
     """
     header, body = unseal(data, context, ((RELAY, update_type[1], update_type[2]),))
-    if base is None or base.server_round != header.number:
-        known = "none" if base is None else f"that of round {base.server_round}"
-        raise WireError(f"updates since the state of round {header.number}, but this client has {known}")
-    if len(body) < _BASE.size or _BASE.unpack_from(body)[0] != state_crc(base.state):
-        raise WireError(f"updates since another state of round {header.number} than the one that this client has")
+    base = expect_base(base, header, body, "updates since")
     deque(_entries(header, body), maxlen=0)  # all lengths are checked before anything is decoded
     state = base.state
     for server_round, entries in groupby(_entries(header, body), itemgetter(0)):
@@ -125,6 +121,22 @@ def apply_relay(
     if state_crc(state) != header.check:
         raise WireError("the updates do not lead to the server's state")
     return state, header.server_round
+
+
+def expect_base(base: VersionedState | None, header: Header, body: memoryview, what: str) -> VersionedState:
+    """Return the state that a client has, if it is the one whose round and CRC a payload begins with.
+
+    Raises
+    ------
+    WireError
+        It is another, or there is none; `what` says what the payload has.
+    """
+    if base is None or base.server_round != header.number:
+        known = "none" if base is None else f"that of round {base.server_round}"
+        raise WireError(f"{what} the state of round {header.number}, but this client has {known}")
+    if len(body) < _BASE.size or _BASE.unpack_from(body)[0] != state_crc(base.state):
+        raise WireError(f"{what} another state of round {header.number} than the one that this client has")
+    return base
 
 
 _Entry = tuple[int, int, int, int, int, memoryview]

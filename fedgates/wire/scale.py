@@ -37,3 +37,15 @@ def frequency_bytes(ones: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArra
     """Return the byte with the frequency nearest to that of `ones` among `sizes` bits, each ``[groups]``."""
     nearest = (ones * 2 * HALF + sizes // 2) // np.maximum(sizes, 1)
     return np.searchsorted(_MIDDLES, nearest, side="right").astype(np.uint8)
+
+
+def group_ones(bits: NDArray[np.uint8], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the number of ones in each group, for bits in the order of groups of `sizes`, each at least 1."""
+    if not len(sizes):
+        return np.zeros(0, dtype=np.int64)
+    return np.add.reduceat(bits, np.cumsum(sizes) - sizes, dtype=np.int64)
+
+
+def group_frequencies(bits: NDArray[np.uint8], sizes: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Return the byte of each group's frequency of a 1; arguments as of :func:`group_ones`."""
+    return frequency_bytes(group_ones(bits, sizes), sizes)

@@ -37,7 +37,7 @@ from fedgates.types import pack, unpack
 from fedgates.wire.bits import packed_size, spare_bits
 from fedgates.wire.context import CodingContext
 from fedgates.wire.range_coder import decode_bits, encode_bits, longest, read_table
-from fedgates.wire.scale import FREQUENCIES, frequency_bytes
+from fedgates.wire.scale import FREQUENCIES, frequency_bytes, group_frequencies
 
 _EDGES = np.array([2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384])
 """Two edges per doubling: the scale with the fewest bytes, tables included, of those tried on real runs."""
@@ -136,11 +136,7 @@ class Groups:
 
     def frequencies(self, ordered: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return the table of the groups, one byte each, for gates in the order of the groups."""
-        return frequency_bytes(self.ones(ordered), self.sizes)
-
-    def ones(self, ordered: NDArray[np.uint8]) -> NDArray[np.int64]:
-        """Return the number of ones in each group."""
-        return np.add.reduceat(ordered, np.cumsum(self.sizes) - self.sizes, dtype=np.int64)
+        return group_frequencies(ordered, self.sizes)
 
 
 def _coin_classes(
