@@ -20,7 +20,7 @@ _MLFLOW = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRAC
 
 
 def check(trackers: str) -> None:
-    """Import the trackers, so that a missing package is an error before the run starts, and refuse secrets in addresses.
+    """Refuse secrets in addresses, then import the trackers, so that a missing package is an error before the run starts.
 
     Raises
     ------
@@ -33,6 +33,7 @@ def check(trackers: str) -> None:
             instead = _MLFLOW if name == "mlflow" else "an environment variable that it reads"
             expected = f"an address without user name, password and token, as every client gets the config: set {instead}"
             raise ConfigError(KEY, trackers, expected)
+    for name, _ in split_trackers(trackers):
         tracker_class(name)
 
 
