@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
 
 from fedgates.config import MaskConfig, RunConfig
 from fedgates.data import normalise
@@ -22,7 +24,7 @@ from fedgates.nn.network import Network
 from fedgates.nn.optimizers import Adam
 from fedgates.rng import generator
 
-_EVALUATION_BATCH = 500
+_EVALUATION_BATCH, _CONVOLUTION_BATCH = 500, 64
 Inputs = Tensor | Mapping[str, Tensor]
 """The only input of a network, or several by name."""
 
@@ -229,17 +231,26 @@ def outputs_of(network: Network, x: Inputs, precision: str = "float32") -> Itera
 
     Batches have at most 500 examples, are equal in size but for one, and are drawn at random, always in the same way. That
     matters to a network that normalises by batch statistics: no batch is a small remainder, and every batch has the classes in
-    about the shares of the whole, whether a test set is sorted by class or repeats them in turn.
+    about the shares of the whole, whether a test set is sorted by class or repeats them in turn. Plain convolutional networks
+    on a CPU, whose outputs depend on no other example, run 64 at a time: the activations then fit the cache.
     """
     network.eval()
     examples = count(x)
-    batches = max(1, math.ceil(examples / _EVALUATION_BATCH))
+    batches = max(1, math.ceil(examples / _evaluation_batch(network)))
     order = torch.randperm(examples, generator=torch.Generator().manual_seed(0)) if batches > 1 else torch.arange(examples)
     for first in range(batches):
         indices = order[first::batches].to(network.device)
         with torch.inference_mode(), autocast(network.device, precision):
             output = network(prepared(take(x, indices), precision)).float()
         yield indices, output
+
+
+def _evaluation_batch(network: Network) -> int:
+    """Return the largest batch of an evaluation; small where it is faster, and torch's own layers keep the examples apart."""
+    layers = list(network.module.modules())
+    apart = all(type(each).__module__.startswith("torch.nn.") and not isinstance(each, _BatchNorm) for each in layers)
+    convolutional = any(isinstance(each, _ConvNd) for each in layers)
+    return _CONVOLUTION_BATCH if apart and convolutional and network.device.type == "cpu" else _EVALUATION_BATCH
 
 
 def score(predictions: Tensor, y: Tensor, own_classes: Sequence[int] = ()) -> dict[str, float]:

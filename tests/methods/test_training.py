@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from fedgates.config import RunConfig
+from fedgates.data import normalise
 from fedgates.errors import ConfigError
 from fedgates.methods.registry import BUILT_IN, build, configure, method_class
 from fedgates.methods.training import Task, autocast, backward, batches, log_prior, predict, score, seeded_rng
@@ -228,6 +229,25 @@ def test_evaluation_batches_are_of_one_size_and_see_all_classes():
         sizes.clear()
         assert len(predict(network, x[:1].expand(n, 1, 1, 1))) == n
         assert sizes == expected
+
+
+@pytest.mark.parametrize(
+    ("layers", "largest"),
+    [
+        ([nn.Conv2d(1, 2, 1), nn.ReLU(), nn.Flatten()], 64),
+        ([nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2), nn.Flatten()], 500),  # depends on the other examples
+        ([nn.Flatten(), nn.Linear(1, 2)], 500),  # faster so
+    ],
+)
+def test_evaluation_batches_are_small_where_convolutions_allow_it(layers, largest):
+    network, sizes = Network(nn.Sequential(*layers)), []
+    network.module.register_forward_hook(lambda _, inputs, __: sizes.append(len(inputs[0])))
+    x = torch.randint(0, 256, (1001, 1, 1, 1), dtype=torch.uint8)
+    found = predict(network, x)
+    assert max(sizes) <= largest
+    assert len(sizes) == math.ceil(1001 / largest)
+    if largest == 64:
+        assert torch.allclose(found, torch.softmax(network(normalise(x)), 1), atol=1e-6)
 
 
 def test_predict_switches_dropout_off_and_backward_switches_it_on():
