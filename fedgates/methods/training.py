@@ -345,10 +345,12 @@ def seeded_rng(seed_from: torch.Generator, threads: int) -> Iterator[None]:
 
     A user's network may draw from the global generator, as dropout does, and sums depend on the number of threads.
     """
-    before = torch.get_num_threads()
-    devices = list(range(torch.cuda.device_count()))
+    before, devices = torch.get_num_threads(), list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed_from.initial_seed())
+        seed = seed_from.initial_seed()
+        torch.default_generator.manual_seed(seed)
+        if devices:  # torch.manual_seed would queue a call, with its stack, for each client until there is a GPU in use
+            torch.cuda.manual_seed_all(seed)
         if threads:
             torch.set_num_threads(threads)
         try:

@@ -347,6 +347,15 @@ def test_isolated_restores_after_an_error():
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.skipif(torch.cuda.is_initialized(), reason="nothing is queued once a GPU is in use")
+def test_clients_leave_nothing_queued_for_a_gpu():
+    queued = len(torch.cuda._queued_calls)
+    for client in range(3):
+        with seeded_rng(generator(1, "train", client=client), threads=0):
+            torch.rand(1)
+    assert len(torch.cuda._queued_calls) == queued
+
+
 def test_no_threads_asked_for_leaves_them_as_they_are():
     torch.set_num_threads(2)
     with seeded_rng(generator(1, "train"), threads=0):
