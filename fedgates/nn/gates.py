@@ -78,6 +78,7 @@ class Gates:
 
     def __init__(self, network: Network, seed: int, scale: str = "kaiming", given: Collection[str] = ()) -> None:
         self.network, self.scale, self.has_given = network, scale, bool(given)
+        self._theta, self._scores, self._version = torch.empty(0, device=network.device), torch.empty(0), -1
         signs = rng.bits(network.size, seed, "weights")
         self.frozen = torch.from_numpy(signs).to(network.device, torch.float32).mul_(2).sub_(1)
         self.given = torch.zeros(network.size, dtype=torch.bool, device=network.device)
@@ -101,14 +102,16 @@ class Gates:
 
     def load_sample(self, scores: Tensor, generator: torch.Generator) -> None:
         """Set the network's weights to ``w * m`` with a new sample ``m ~ Bernoulli(sigmoid(s))``; scores are ``[d]``."""
+        theta = self._keep_theta(scores)
         for chunk in _chunks(len(scores)):
-            keep = _bernoulli(torch.sigmoid(scores[chunk]), generator)
+            keep = _bernoulli(torch.sigmoid(scores[chunk], out=theta[chunk]), generator)
             torch.mul(self.frozen[chunk], keep, out=self.network.weights[chunk])
 
     def load_mean(self, scores: Tensor) -> None:
         """Set the network's weights to their mean over samples, ``w * sigmoid(s)``; scores are ``[d]``."""
+        theta = self._keep_theta(scores)
         for chunk in _chunks(len(scores)):
-            torch.sigmoid(scores[chunk], out=self.network.weights[chunk]).mul_(self.frozen[chunk])
+            torch.mul(self.frozen[chunk], torch.sigmoid(scores[chunk], out=theta[chunk]), out=self.network.weights[chunk])
 
     def load(self, gate: Tensor) -> None:
         """Set the network's weights to ``w * gate``: gate is ``[d]``, a mask (bool) or probabilities (float32)."""
@@ -121,16 +124,26 @@ class Gates:
         ``ds = g * w * theta * (1 - theta)``; ``authors-code`` multiplies by theta once more, as the code of the paper's
         authors. The density penalty ``lambda * mean(theta)`` (arXiv 2309.10834) adds ``lambda / d * theta * (1 - theta)``.
         """
-        rate = density_penalty / len(scores)
+        rate, kept = density_penalty / len(scores), self._kept_theta(scores)
         for chunk in _chunks(len(scores)):
-            theta = torch.sigmoid(scores[chunk])
-            slope = theta * (1 - theta)
+            theta = torch.sigmoid(scores[chunk]) if kept is None else kept[chunk]
             gradient = self.network.gradient[chunk].mul_(self.frozen[chunk])
             if estimator == "authors-code":
                 gradient.mul_(theta)
             if rate:
                 gradient.add_(rate)
-            gradient.mul_(slope)
+            torch.ops.aten.sigmoid_backward.grad_input(gradient, theta, grad_input=gradient)
+
+    def _keep_theta(self, scores: Tensor) -> Tensor:
+        """Return the buffer for the theta of scores that are loaded, and remember whose it is."""
+        if len(self._theta) != len(scores):
+            self._theta = torch.empty_like(scores)
+        self._scores, self._version = scores, scores._version  # noqa: SLF001  # autograd's count of changes in place
+        return self._theta
+
+    def _kept_theta(self, scores: Tensor) -> Tensor | None:
+        """Return the theta of scores that were loaded last and have not changed since; None of others."""
+        return self._theta if scores is self._scores and scores._version == self._version else None  # noqa: SLF001
 
 
 def sample(theta: Tensor, generator: torch.Generator) -> Tensor:

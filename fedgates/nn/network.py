@@ -150,7 +150,9 @@ class Network:
 
     def train(self, mode: bool = True) -> None:  # noqa: FBT001, FBT002  # as torch's
         """Put the module into training mode, but for the layers that its function has put into evaluation mode."""
-        set_mode(self.module, training=mode, fixed=self._evaluating)
+        parts = self.module.modules()  # torch's train() sets every part, whatever it has, in each step
+        if any(part.training != (mode and part not in self._evaluating) for part in parts):
+            set_mode(self.module, training=mode, fixed=self._evaluating)
 
     def eval(self) -> None:
         """Put the module into evaluation mode."""

@@ -235,6 +235,21 @@ def test_straight_through_of_a_real_loss():
     assert torch.allclose(found.network.gradient, s.grad, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("change", ["none", "in place", "others"])
+def test_straight_through_after_a_load_is_of_the_present_scores(change):
+    kept, alone = gates(nn.Linear(300, 250)), gates(nn.Linear(300, 250))
+    scores = torch.randn(kept.network.size, generator=generator(1))
+    kept.load_mean(scores)
+    if change == "in place":
+        scores[70_000:].mul_(2)
+    elif change == "others":
+        scores = scores + 1
+    for each in (kept, alone):
+        each.network.gradient.fill_(1)
+        each.straight_through(scores)
+    assert torch.equal(kept.network.gradient, alone.network.gradient)
+
+
 def test_straight_through_by_hand():
     found = gates(nn.Linear(1, 2))  # w = +-sqrt(2), four gates
     found.network.gradient.fill_(1)
