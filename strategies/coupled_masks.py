@@ -44,7 +44,6 @@ from fedgates.nn.gates import sample_with
 from fedgates.nn.network import Network
 from fedgates.nn.optimizers import SGD
 from fedgates.types import Update, Votes
-from fedgates.wire.delta import Coupling
 
 _EPS = 0.001
 """Theta is clipped to [eps, 1 - eps], so that every gate can move."""
@@ -118,9 +117,9 @@ class CoupledMasks(MaskMethod[CoupledMasksCfg], Generic[CoupledMasksCfg]):
             raise ConfigError("coupled-masks.trials", config.coupled_masks.trials, expected)
 
     @property
-    def coupling(self) -> Coupling:
-        """How votes follow from coins."""
-        return self._coupling()
+    def draws_coins(self) -> bool:
+        """True: the server draws the untrained masks with the clients' coins."""
+        return True
 
     def expected_state(self, state: Votes, rounds: Sequence[tuple[int, Sequence[int]]]) -> Votes:
         """Return the state as it is: without training no vote changes. After the first round it has its trials."""

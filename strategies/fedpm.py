@@ -106,9 +106,10 @@ class FedPM(MaskMethod[FedPMCfg], Generic[FedPMCfg]):
         """Return theta at least eps away from 0 and 1, so that scores are finite."""
         return self.theta(state).clamp_(self.config.fedpm.eps, 1 - self.config.fedpm.eps)
 
-    def _coupling(self) -> Coupling:
-        """Return the coupling; "normal" scores pass through a sigmoid, whose last bits depend on the machine."""
-        found = super()._coupling()
+    @property
+    def coupling(self) -> Coupling:
+        """What clients know beforehand; "normal" scores pass through a sigmoid, whose last bits depend on the machine."""
+        found = super().coupling
         return found if self.config.fedpm.score_init == "half" else found._replace(initial=None)
 
     # --- the client's rule

@@ -182,8 +182,8 @@ class LimitsTable(Table):
         2048.0, "Memory to decode a message in, in megabytes; a run whose network needs more does not start.", gt=0
     )
     max_relay_updates: int = key(
-        256,
-        'Largest number of updates between the states of a change that downlink = "delta" or "relay" sends to a client;'
+        128,
+        "Largest number of updates in a relay, and of masks whose random numbers a client regenerates for a delta;"
         " a client refuses more.",
         ge=0,
         le=65_535,

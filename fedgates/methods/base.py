@@ -139,7 +139,7 @@ class Method(ABC, Generic[Cfg, S]):
 
     @property
     def coupling(self) -> Coupling | None:
-        """How votes follow from the clients' coins, for masks that are sampled with them; None for all others."""
+        """What a client knows of votes beforehand, so that they may be sent as deltas; None for a method without votes."""
         return None
 
     def load_tail(self, state: S) -> None:

@@ -105,12 +105,15 @@ class MaskMethod(Method[MaskCfg, Votes], Generic[MaskCfg]):
         return new if mean is None else replace(new, tail=to_float32(mean))
 
     @property
-    def coupling(self) -> Coupling | None:
-        """Where masks are samples, how votes follow from coins; None with `uplink` "sampled", whose samples are others."""
-        return self._coupling() if self.spec.samples and self.config.uplink != "sampled" else None
+    def coupling(self) -> Coupling:
+        """The initial state, and how votes follow from coins where masks are sampled with them."""
+        expect = self.expected_state if self.draws_coins else None
+        return Coupling(self.initial_state(), float(self.initial_theta().median()), expect)
 
-    def _coupling(self) -> Coupling:
-        return Coupling(self.initial_state(), float(self.initial_theta().median()), self.expected_state)
+    @property
+    def draws_coins(self) -> bool:
+        """Whether masks are sampled with the coins of round and client; those of `uplink` "sampled" are not."""
+        return self.spec.samples and self.config.uplink != "sampled"
 
     def expected_state(self, state: Votes, rounds: Sequence[tuple[int, Sequence[int]]]) -> Votes:
         """Return the votes after rounds of masks that are samples of the state's own probabilities, drawn with their coins."""

@@ -19,12 +19,12 @@ class Broadcast:
     codec : Codec
         The run's codec.
     most_updates : int
-        Largest number of updates between two states of a delta or a relay.
+        Largest number of updates of a relay, and of masks of a delta by coins.
     """
 
     def __init__(self, codec: Codec, most_updates: int) -> None:
         self._relays = Relays(codec, most_updates) if codec.relays else None
-        self._deltas = Deltas(codec, most_updates, codec.coupling.initial) if codec.coupling else None
+        self._deltas = Deltas(codec, most_updates) if codec.coupling else None
         self._snapshot = b""
         self._opens = 0
         """Round that the current state opens."""

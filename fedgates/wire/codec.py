@@ -6,9 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedgates.types import State, Update, UpdateKind
-from fedgates.wire import delta
+from fedgates.wire import delta, flips
 from fedgates.wire.context import CodingContext
-from fedgates.wire.delta import CountedRound, Coupling, Flips
+from fedgates.wire.counted_rounds import MOST_CLIENTS, CountedRound
+from fedgates.wire.delta import Coupling
+from fedgates.wire.flips import Flips
 from fedgates.wire.relay import AcceptedUpdate, Aggregate, VersionedState, apply_relay, pack_relay
 from fedgates.wire.states import pack_state, unpack_state
 from fedgates.wire.sums import pack_sums, unpack_sums
@@ -61,7 +63,7 @@ class Codec:
         Number of values t that states and updates have beside votes and masks: above 0 for the kind "mask and tail", otherwise
         0.
     coupling : Coupling, optional
-        How votes follow from the clients' coins; without it there are no deltas.
+        What a client knows of votes beforehand, for a state of votes; without it there are no deltas.
     most_updates : int
         Largest number of updates between the states of a delta that is accepted.
 
@@ -93,7 +95,7 @@ class Codec:
         rows: tuple[int, ...] = (),
         tail: int = 0,
         coupling: Coupling | None = None,
-        most_updates: int = delta.MOST_CLIENTS,
+        most_updates: int = MOST_CLIENTS,
     ) -> None:
         expect_tail_of_kind(update_kind, tail)
         self._options, self._update_kind, self.tail = options, update_kind, tail
@@ -150,15 +152,15 @@ class Codec:
         return VersionedState(*apply_relay(payload, base, self._network, self._update_type, aggregate))
 
     def count_flips(self, mask: NDArray[np.uint8], opened_by: VersionedState, client: int) -> Flips:
-        """Return the flips of a client's packed mask (:func:`fedgates.wire.delta.count_flips`)."""
-        return delta.count_flips(mask, self.context_of(opened_by, client), self._coupled().probability)
+        """Return the flips of a client's packed mask (:func:`fedgates.wire.flips.count_flips`)."""
+        return flips.count_flips(mask, self.context_of(opened_by, client), self._coupled().probability)
 
     def pack_delta(
-        self, base: VersionedState, rounds: list[CountedRound], used_from: int, target: VersionedState, flips: Flips
+        self, base: VersionedState, rounds: list[CountedRound] | None, target: VersionedState, counted: Flips
     ) -> bytes | None:
         """Encode the change from `base` to `target` (:func:`fedgates.wire.delta.pack_delta`); None if that cannot be coded."""
         context = self._context(target.server_round)
-        return delta.pack_delta(base, rounds, used_from, target.state, context, flips, self._coupled())
+        return delta.pack_delta(base, rounds, target.state, context, counted, self._coupled())
 
     def apply_delta(self, payload: bytes, base: VersionedState | None) -> VersionedState:
         """Rebuild the newer state from the `base` that a client holds.
@@ -226,7 +228,7 @@ class Codec:
 
     def _coupled(self) -> Coupling:
         if self.coupling is None:
-            raise ValueError("a run without deltas: expected masks that depend on coins, and downlink delta or relay")
+            raise ValueError("a run without deltas: expected a state of votes, and downlink delta or relay")
         return self.coupling
 
     def _context(self, server_round: int, state: State | None = None, client: int = 0) -> CodingContext:

@@ -3,19 +3,24 @@
 import logging
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from heapq import nsmallest
+from heapq import nlargest, nsmallest
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedgates.types import State, Votes
+from fedgates.types import Votes
 from fedgates.util.text import error_line
 from fedgates.wire.codec import Codec
-from fedgates.wire.delta import NO_FLIPS, CountedRound, Flips
+from fedgates.wire.counted_rounds import CountedRound
+from fedgates.wire.flips import NO_FLIPS, Flips
 from fedgates.wire.relay import VersionedState
 from fedgates.wire.states import state_crc
 
 log = logging.getLogger("fedgates")
+_MOST_BASES = 32
+"""Largest number of states from which deltas lead to the current one, besides the initial one: the server keeps each, coded."""
+_MOST_ROUNDS = 256
+"""Largest number of rounds between the states of a delta."""
 _SAMPLED = 8
 """Masks of a round whose flips are counted, those of the clients with the smallest names."""
 INITIAL = 1
@@ -39,20 +44,21 @@ class Deltas:
     codec : Codec
         The run's codec.
     most_masks : int
-        Largest number of masks between two states of a delta: its reader regenerates the coins of each.
-    initial : Votes, optional
-        The state before the first round, where a client can make it itself.
+        Largest number of masks of a delta by coins: its reader regenerates the coins of each.
     """
 
-    def __init__(self, codec: Codec, most_masks: int, initial: State | None) -> None:
+    def __init__(self, codec: Codec, most_masks: int) -> None:
+        coupling = codec.coupling
+        initial = coupling.initial if coupling else None
         self._codec, self._most = codec, most_masks
+        self._by_coins = bool(coupling and coupling.expect)
+        """Whether deltas by coins are possible."""
         # the values of a tail are not in the digest of a network, so that a client's own may be others
         self._initial = state_crc(initial) if initial and not codec.tail else None
         self._first = INITIAL if initial else INITIAL + 1
         """The first round whose opening state may be a base."""
         self._unseen = 0
         """Round whose opening state a client knows that was never sent one; 0 for none."""
-        self._fails = False
         self._current: VersionedState | None = None
         self._snapshots: dict[int, bytes] = {}
         """Coded states, by the round that they opened."""
@@ -74,7 +80,7 @@ class Deltas:
         self._snapshots[opens], self._trials[opens] = snapshot, current.state.trials
         if opens == INITIAL:
             self._unseen = INITIAL if state_crc(current.state) == self._initial else 0
-        alive = {opens, INITIAL, *known}
+        alive = {opens, INITIAL, *nlargest(_MOST_BASES, known)}
         oldest = next((base for base in sorted(alive) if self._reaches(base)), opens)
         self._snapshots = {base: coded for base, coded in self._snapshots.items() if base in alive and base >= oldest}
         self._rounds = {number: closed for number, closed in self._rounds.items() if number >= oldest}
@@ -111,7 +117,7 @@ class Deltas:
         base = self._unseen if known is None else known
         if base not in self._coded:
             current = self._current
-            self._coded[base] = self._tried(base, current) if current and self._reaches(base) else None
+            self._coded[base] = self._encoded(base, current) if current and self._reaches(base) else None
         return self._coded[base]
 
     def _reaches(self, base: int) -> bool:
@@ -119,25 +125,30 @@ class Deltas:
         if self._current is None or base not in self._snapshots or base < self._first:
             return False
         between = range(base, self._current.server_round)
-        if any(number not in self._rounds for number in between):
-            return False
-        return sum(len(self._rounds[number].clients) for number in between) <= self._most
-
-    def _tried(self, base: int, current: VersionedState) -> bytes | None:
-        """Return the delta, or none for the rest of the run if the method's rule fails on masks that nobody trained."""
-        if self._fails:
-            return None
-        try:
-            return self._encoded(base, current)
-        except Exception as error:  # noqa: BLE001  # a rule of a user's own may use anything of an update
-            log.warning("states are sent whole: aggregate fails on masks of clients that did not train (%s)", error_line(error))
-            self._fails = True
-            return None
+        return len(between) <= _MOST_ROUNDS and all(number in self._rounds for number in between)
 
     def _encoded(self, base: int, current: VersionedState) -> bytes | None:
+        """Return the smaller of a delta by classes and one by coins."""
         known = self._codec.unpack_state(self._snapshots[base])
-        rounds: list[CountedRound] = [(n, self._rounds[n].clients) for n in range(base, current.server_round)]
+        found = [self._codec.pack_delta(known, None, current, NO_FLIPS), self._encoded_by_coins(base, known, current)]
+        return min((each for each in found if each is not None), key=len, default=None)
+
+    def _encoded_by_coins(self, base: int, known: VersionedState, current: VersionedState) -> bytes | None:
+        rounds = self._that_matter(base, current.server_round)
+        if not self._by_coins or sum(len(clients) for _, clients in rounds) > self._most:
+            return None
+        flips = sum((self._rounds[number].flips for number, clients in rounds if clients), NO_FLIPS)
+        try:
+            return self._codec.pack_delta(known, rounds, current, flips)
+        except Exception as error:  # noqa: BLE001  # a rule of a user's own may use anything of an update
+            reason = error_line(error)
+            log.warning("deltas do without coins: aggregate fails on masks of clients that did not train (%s)", reason)
+            self._by_coins = False
+            return None
+
+    def _that_matter(self, base: int, end: int) -> list[CountedRound]:
+        """Return the rounds from a base to the current state; those before the last reset of the votes are left empty."""
+        rounds: list[CountedRound] = [(number, self._rounds[number].clients) for number in range(base, end)]
         resets = [n for n, clients in rounds if clients and self._trials.get(n) and self._trials.get(n + 1) == len(clients)]
-        used_from = max(resets, default=base)
-        flips = sum((self._rounds[n].flips for n, _ in rounds if n >= used_from), NO_FLIPS)
-        return self._codec.pack_delta(known, rounds, used_from, current, flips)
+        first = max(resets, default=base)
+        return [(number, clients if number >= first else ()) for number, clients in rounds]

@@ -22,7 +22,7 @@ from fedgates.federation import Client, partition_data
 from fedgates.federation.messages import Request
 from fedgates.methods.registry import build, configure
 from fedgates.types import Problem
-from fedgates.wire.header import DELTA, peek
+from fedgates.wire.header import DELTA, HEADER_SIZE, peek
 
 NETWORK = SMALL
 SNAPSHOT, CHANGE = "votes", "delta, votes"
@@ -86,11 +86,16 @@ def test_every_method_ends_the_same_where_some_take_part_and_some_are_silent(raw
     assert any(header.kind == DELTA and header.server_round - header.number > 1 for header in payloads)
 
 
-@pytest.mark.parametrize(
-    "changes", [{"strategy": "fedmask"}, {"strategy": "fedpm", "uplink": "sampled"}, {"strategy": "fedavg"}]
-)
-def test_where_masks_do_not_depend_on_coins_all_get_snapshots(raw, changes):
-    grid, _ = noted(raw, 3, num_server_rounds=3, **changes)
+@pytest.mark.parametrize("changes", [{"strategy": "fedmask"}, {"strategy": "fedpm", "uplink": "sampled"}])
+def test_where_masks_do_not_depend_on_coins_deltas_are_by_classes(raw, changes):
+    grid, _ = expect_same_end(raw, **MOST | changes)
+    flags = [payload[HEADER_SIZE + 10] for payload in grid.states.values() if peek(payload).kind == DELTA]
+    assert flags
+    assert all(each & 2 for each in flags)
+
+
+def test_weights_are_sent_whole(raw):
+    grid, _ = noted(raw, 3, num_server_rounds=3, strategy="fedavg")
     assert not [payload for payload in grid.states.values() if peek(payload).kind == DELTA]
     assert all(set(context.state) <= {"memory"} for context in grid.contexts.values())
 
@@ -116,10 +121,10 @@ class NeedsLoss(FedPM):
         return super().aggregate(state, checked(), server_round)
 
 
-def test_a_rule_that_fails_on_masks_that_nobody_trained_gets_snapshots(raw, caplog):
+def test_a_rule_that_fails_on_masks_that_nobody_trained_gets_deltas_by_classes(raw, caplog):
     grid, folder = noted(raw, 3, strategy="test_delta_runs:NeedsLoss", num_server_rounds=4)
-    assert set(sorts(grid.states).values()) == {SNAPSHOT}
-    assert caplog.text.count("states are sent whole: aggregate fails on masks of clients that did not train") == 1
+    assert CHANGE in sorts(grid.states).values()
+    assert caplog.text.count("deltas do without coins: aggregate fails on masks of clients that did not train") == 1
     assert [line["clients_counted"] for line in folder.round_log.read()] == [3] * 4
 
 

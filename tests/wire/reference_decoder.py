@@ -430,35 +430,35 @@ def decode_delta(
     payload: bytes, base: tuple[Votes | Weights, int], context: CodingContext, expected: Expected
 ) -> tuple[Votes | Weights, int]:
     header, body = unseal(payload, context, (DELTA, COUNTS, int(context.tail > 0)))
-    expect(header.number == base[1] <= header.round and isinstance(base[0], Votes) and len(body) >= 43, "another base")
+    expect(header.number == base[1] <= header.round and isinstance(base[0], Votes) and len(body) >= 11, "another base")
     old = base[0]
     own, trials, prior, flags = struct.unpack_from("<IIHB", body)
-    expect(own == crc(old) and flags <= 1 and not (prior and old.trials), "another base, flags or prior")
-    rates = [FREQUENCIES[byte] for byte in read_table(body, 11, 32)]
-    at = 43 + 8 * context.scalars
+    expect(own == crc(old) and flags <= 3 and not (prior and (old.trials or flags & 2)), "another base, flags or prior")
+    start = 11 if flags & 2 else 43
+    expect(len(body) >= start, "a length")
+    rates = [FREQUENCIES[byte] for byte in read_table(body, 11, start - 11)]
+    at = start + 8 * context.scalars
     expect(len(body) >= at + 4 * context.tail, "scalars and a tail")
-    scalars = struct.unpack_from(f"<{context.scalars}d", body, 43)
+    scalars = struct.unpack_from(f"<{context.scalars}d", body, start)
     expect(all(number - number == 0 for number in scalars), "a scalar that is not finite")
     tail = tuple(values(body[at : at + 4 * context.tail], context.tail, 1))
     at += 4 * context.tail
-    rounds, used = list[tuple[int, list[int]]](), list[tuple[int, list[int]]]()
-    for number in range(header.number, header.round):
-        head, at = seven_bit_groups(body, at)
-        expect(head != 1, "a round that is used and has no clients")
+    rounds = list[tuple[int, list[int]]]()
+    for number in range(header.number, header.number if flags & 2 else header.round):
+        count, at = seven_bit_groups(body, at)
         names, last = list[int](), -1
-        for _ in range(head // 2):
+        for _ in range(count):
             difference, at = seven_bit_groups(body, at)
             last += difference + 1
             names.append(last)
         rounds.append((number, names))
-        used += [(number, names)] if head % 2 else []
     every = [name for _, names in rounds for name in names]
     expect(len(every) < 2**16 and max(every, default=0) < 2**64, "clients")
     code = RangeCode(body[at:])
     grids = [(size, rows) for size, rows in zip(context.layers, context.rows, strict=True)]
     runs = [count for size, rows in grids if 1 < rows < size for count in (rows, size // rows)]
     activities = iter([0] * sum(runs))
-    if flags:
+    if flags & 1:
         zero = [run for run, count in enumerate(runs) for _ in range(count)]
         found = integers(code, zero, [0] * len(zero), [0] * len(zero))
         expect(all(-6 <= activity <= 4 for activity in found), "an activity")
@@ -471,15 +471,48 @@ def decode_delta(
             shifts += [of_rows[i // columns] + of_columns[i % columns] for i in range(size)]
         else:
             shifts += [0] * size
-    changed = [each for each in rounds if each[1]]
-    votes = [min(vote, trials) for vote in expected(old, changed)[0]]
-    risks = [[0, 0] for _ in votes]
-    few = min(old.trials, 255)
-    for number, names in used:
+    if flags & 2:
+        votes, *contexts = by_classes(old, trials, shifts, context)
+    else:
+        votes = [min(vote, trials) for vote in expected(old, [each for each in rounds if each[1]])[0]]
+        contexts = by_coins(
+            old, rounds, rates, prior, context, shifts, [1 if v == 0 else 2 if v == trials else 0 for v in votes]
+        )
+    votes = [vote + change for vote, change in zip(votes, integers(code, *contexts), strict=True)]
+    code.finish()
+    expect(all(0 <= vote <= trials for vote in votes), "votes")
+    state = Votes(votes, trials, scalars, tail)
+    expect(crc(state) == header.check, "another state")
+    return state, header.round
+
+
+def by_classes(
+    old: Votes, trials: int, shifts: list[int], context: CodingContext
+) -> tuple[list[int], list[int], list[int], list[int]]:
+    """Expected votes, and contexts of the differences."""
+    few, activities = min(old.trials, 255), [min(max(shift, -7), 8) + 7 for shift in shifts]
+    votes = [(v * trials + old.trials // 2) // old.trials if old.trials else trials // 2 for v in old.votes]
+    above = [31 * kind // few for kind in kinds(old)] if few else activities
+    below = [31 - side for side in above] if few else activities
+    zero = [16 * level + a for level, a in zip(levels(replace(context, state=old)), activities, strict=True)]
+    return votes, zero, above, below
+
+
+def by_coins(
+    old: Votes,
+    rounds: list[tuple[int, list[int]]],
+    rates: list[int],
+    prior: int,
+    context: CodingContext,
+    shifts: list[int],
+    edges_of: list[int],
+) -> tuple[list[int], list[int], list[int]]:
+    """Contexts of the differences."""
+    few, risks = min(old.trials, 255), [[0, 0] for _ in old.votes]
+    for number, names in rounds:
         for name in names:
             drawn = coins(replace(context, round=number, client=name))
-            for risk, vote, coin in zip(risks, old.votes, drawn, strict=True):
-                kind = vote if old.trials <= 255 else (255 * vote + old.trials // 2) // old.trials
+            for risk, kind, coin in zip(risks, kinds(old), drawn, strict=True):
                 p = (2**16 * kind + few // 2) // few if few else prior
                 place = bin_of(min(max(p, 66), 2**16 - 66), coin // 2**20)
                 risk[place < 16] += rates[place]
@@ -488,14 +521,12 @@ def decode_delta(
         return min(max(min(risk, 2**24 - 1).bit_length() + shift - 9, 0), 15) if risk else 0
 
     above, below = ([level(risk[side], shift) for risk, shift in zip(risks, shifts, strict=True)] for side in (0, 1))
-    edges_of = [1 if vote == 0 else 2 if vote == trials else 0 for vote in votes]
     zero = [256 * k + 16 * a + b for k, a, b in zip(edges_of, above, below, strict=True)]
-    votes = [vote + change for vote, change in zip(votes, integers(code, zero, above, below), strict=True)]
-    code.finish()
-    expect(all(0 <= vote <= trials for vote in votes), "votes")
-    state = Votes(votes, trials, scalars, tail)
-    expect(crc(state) == header.check, "another state")
-    return state, header.round
+    return zero, above, below
+
+
+def kinds(old: Votes) -> list[int]:
+    return [v if old.trials <= 255 else (255 * v + old.trials // 2) // old.trials for v in old.votes]
 
 
 def seven_bit_groups(body: bytes, at: int) -> tuple[int, int]:

@@ -243,5 +243,6 @@ def test_what_is_announced_is_not_allocated(name):
     honest = peak_memory(case, case.payload)
     for payload in announced(name):
         assert cpu_seconds(lambda payload=payload: refused(case, payload)) < 0.5
-        assert refused(case, payload) or case.sort == "state"  # a snapshot may open any round
+        # a snapshot may open any round, and so may a change that no list of rounds comes with
+        assert refused(case, payload) or case.sort == "state" or "by classes" in name
         assert peak_memory(case, payload) <= 2 * honest + 10_000

@@ -14,7 +14,7 @@ from wire_cases import COUPLING, DIGEST, ROUND, SEED, delta_case, sampled_by_coi
 from fedgates.errors import WireError
 from fedgates.types import Votes, Weights, pack
 from fedgates.wire import CodingContext, VersionedState, apply_delta, pack_delta, pack_state
-from fedgates.wire.delta import NO_FLIPS, count_flips
+from fedgates.wire.flips import NO_FLIPS, count_flips
 from fedgates.wire.header import HEADER_SIZE
 
 LAYERS, ROWS = (64 * 40, 64, 640), (64, 1, 10)
@@ -40,10 +40,11 @@ def case_of(clients=((1, 2, 3),), seed=0, **options):
     st.lists(st.lists(st.integers(0, 2**64 - 1), unique=True, max_size=4), max_size=3),
     st.sampled_from([0, 1, 7, 300, 70_000]),
     st.sampled_from([0.0, 0.3, 4.0]),
+    st.booleans(),
 )
-@examples(60)
-def test_the_new_state_is_the_servers_bit_for_bit(seed, clients, trials, shift):
-    case, state = case_of(clients, seed, trials=trials, shift=shift)
+@examples(80)
+def test_the_new_state_is_the_servers_bit_for_bit(seed, clients, trials, shift, by_classes):
+    case, state = case_of(clients, seed, trials=trials, shift=shift, by_classes=by_classes)
     found, opens = case.read(case.payload)
     assert (found.votes.tobytes(), found.trials, opens) == (state.votes.tobytes(), state.trials, ROUND)
 
@@ -65,8 +66,45 @@ def test_nothing_but_names_travels_where_nobody_trained():
     base = votes_of(random, SIZE, 4)
     state = untrained(base, [(ROUND - 1, list(range(10)))])
     known = VersionedState(base, ROUND - 1)
-    payload = pack_delta(known, [(ROUND - 1, list(range(10)))], ROUND - 1, state, CONTEXT, NO_FLIPS, COUPLING)
+    payload = pack_delta(known, [(ROUND - 1, list(range(10)))], state, CONTEXT, NO_FLIPS, COUPLING)
     assert len(payload) < HEADER_SIZE + 43 + 11 + 50
+
+
+def entropy_given(old, new):
+    """Bits of the new votes given the old ones, with the frequencies that they have."""
+    total = 0.0
+    for votes in np.unique(old):
+        counts = np.unique(new[old == votes], return_counts=True)[1]
+        total -= (counts * np.log2(counts / counts.sum())).sum()
+    return total
+
+
+def test_by_classes_it_is_about_the_entropy_given_the_old_votes():
+    random = np.random.default_rng(5)
+    context = CodingContext(DIGEST, (200_000,), ROUND, seed=SEED, rows=(1,))
+    base = votes_of(random, 200_000, 10)
+    moved = random.binomial(10, np.clip(base.votes / 10 + 0.05 * random.normal(size=200_000), 0, 1)).astype(np.uint32)
+    known = VersionedState(base, ROUND - 3)
+    payload = pack_delta(known, None, Votes(moved, 10), context, NO_FLIPS, COUPLING._replace(expect=None))
+    assert len(payload) < 1.05 * entropy_given(base.votes, moved) / 8 + 200
+    assert apply_delta(payload, known, context, None)[0].votes.tolist() == moved.tolist()
+    assert len(payload) < len(pack_state(Votes(moved, 10), context))
+
+
+def test_by_classes_shares_carry_over_to_other_trials():
+    random = np.random.default_rng(5)
+    base = votes_of(random, SIZE, 1000)
+    known, state = VersionedState(base, 3), Votes((base.votes * 3 + 500) // 1000, 3)
+    payload = pack_delta(known, None, state, CONTEXT, NO_FLIPS, COUPLING)
+    assert len(payload) < HEADER_SIZE + 11 + 200  # nothing but tables
+    assert apply_delta(payload, known, CONTEXT, None)[0].votes.tolist() == state.votes.tolist()
+
+
+def test_a_delta_by_coins_is_refused_where_masks_do_not_depend_on_them():
+    with pytest.raises(WireError, match="a change given coins, in a run whose masks do not depend on them"):
+        apply_delta(CASE.payload, CASE.base, CASE.context, None)
+    with pytest.raises(ValueError, match="do not depend on coins"):
+        pack_delta(CASE.base, [], CASE.base.state, CONTEXT, NO_FLIPS, COUPLING._replace(expect=None))
 
 
 def test_units_that_change_more_often_than_their_coins_say_are_cheaper_with_activities():
@@ -83,7 +121,7 @@ def test_units_that_change_more_often_than_their_coins_say_are_cheaper_with_acti
     ]
     flips = NO_FLIPS._replace(gates=np.full(32, 1000), flipped=np.full(32, 15))
     known, rounds = VersionedState(base, ROUND - 1), [(ROUND - 1, [1, 2, 3])]
-    together, scattered = (pack_delta(known, rounds, ROUND - 1, state, CONTEXT, flips, COUPLING) for state in states)
+    together, scattered = (pack_delta(known, rounds, state, CONTEXT, flips, COUPLING) for state in states)
     assert body_of(together)[10] == 1
     assert len(together) < len(scattered)
     for payload, state in zip((together, scattered), states, strict=True):
@@ -110,7 +148,8 @@ def test_flips_are_counted_by_the_side_of_the_coin():
 def test_a_change_beyond_what_integers_are_coded_is_none():
     base = Votes(np.zeros(SIZE, np.uint32), 1000)
     state = Votes(np.full(SIZE, 300, np.uint32), 1000)
-    assert pack_delta(VersionedState(base, 6), [], 6, state, CONTEXT, NO_FLIPS, COUPLING) is None
+    for rounds in ([], None):
+        assert pack_delta(VersionedState(base, 6), rounds, state, CONTEXT, NO_FLIPS, COUPLING) is None
 
 
 # --- what is refused
@@ -140,11 +179,10 @@ NAMES = 43
 @pytest.mark.parametrize(
     ("at", "data", "message"),
     [
-        (8, b"\1\0", "a prior of 1 beside trials, expected 0"),
-        (10, b"\2", "flags 2, expected 0 or 1"),
+        (8, b"\1\0", "a prior of 1, expected 0"),
+        (10, b"\4", "flags 4, expected 0 to 3"),
         (11, b"\xd1", "a frequency's byte is 209"),
         (4, struct.pack("<I", 0), "votes of 0 trials|damaged|not the one|do not match|beyond"),
-        (NAMES, b"\1", "a round that is used and has no clients"),
         (NAMES, b"\xff\xff\xff\x7f", "more than 65535 counted clients"),
         (NAMES, b"\x80\x00", "a number with a superfluous byte"),
         (NAMES, b"\xff" * 11, "a number of more than 10 bytes"),
@@ -154,6 +192,18 @@ NAMES = 43
 def test_unsound_bodies_are_refused(at, data, message):
     with pytest.raises(WireError, match=message):
         CASE.read(with_body(CASE.payload, at, data))
+
+
+def test_a_short_body_by_classes_is_refused():
+    case, _ = case_of(by_classes=True)
+    with pytest.raises(WireError, match="a body of 10 bytes, expected at least 11"):
+        case.read(resealed(case.payload[: HEADER_SIZE + 10]))
+
+
+def test_a_body_by_classes_has_no_prior():
+    case, _ = case_of(trials=0, by_classes=True)
+    with pytest.raises(WireError, match="a prior of 1, expected 0"):
+        case.read(with_body(case.payload, 8, b"\1\0"))
 
 
 def test_a_body_that_ends_in_its_clients_is_refused():

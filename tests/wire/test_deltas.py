@@ -11,7 +11,7 @@ from fedgates.wire import VersionedState, describe
 from fedgates.wire.broadcast import Broadcast
 from fedgates.wire.codec import Codec, WireOptions
 from fedgates.wire.context import CodingContext
-from fedgates.wire.header import DELTA, peek
+from fedgates.wire.header import DELTA, HEADER_SIZE, peek
 
 LAYERS, ROWS = (400 * 10, 10), (10, 1)
 SIZE = sum(LAYERS)
@@ -22,7 +22,8 @@ class Server:
     """Rounds of a server by hand: masks whose probabilities moved a little, added to votes."""
 
     def __init__(self, downlink="delta", most_updates=256, reset_every=100, coupling=COUPLING):
-        coupling = coupling and coupling._replace(initial=INITIAL, expect=self.untrained)
+        if coupling:
+            coupling = coupling._replace(initial=INITIAL, expect=coupling.expect and self.untrained)
         options = WireOptions(uplink="side-info", downlink=downlink, seed=SEED)
         self.codec = Codec(options, LAYERS, DIGEST, "mask", rows=ROWS, coupling=coupling)
         self.downlink, self.reset_every = Broadcast(self.codec, most_updates), reset_every
@@ -160,15 +161,57 @@ def test_rounds_before_a_reset_of_the_votes_leave_no_trace():
     expect_found(server, server.delta_of(1), known)
 
 
-@pytest.mark.parametrize(("most", "sent"), [(3, False), (4, True), (0, False)])
-def test_no_more_masks_than_asked_for_lie_between_two_states(most, sent):
+def by_classes(payload):
+    return bool(payload[HEADER_SIZE + 10] & 2)
+
+
+@pytest.mark.parametrize(("most", "coins"), [(19, False), (20, True), (0, False)])
+def test_coins_of_no_more_masks_than_asked_for_are_regenerated(most, coins):
     server = Server(most_updates=most)
-    server.close(1, 2)
+    server.close(*range(10))
     server.heard(1)
+    known = server.known
+    server.close(*range(10))
+    server.close(*range(10, 20))
+    payload = server.delta_of(1)
+    assert (base_of(payload), by_classes(payload)) == (2, not coins)
+    expect_found(server, payload, known)
+
+
+def test_the_smaller_of_both_is_sent():
+    """Over rounds in which probabilities drift far, coins around the old ones say nothing."""
+    server = Server(reset_every=1)
+    server.close(*range(10))
+    server.heard(1, 2)
+    server.close(*range(10))
+    assert not by_classes(server.delta_of(1))
+    for _ in range(3):
+        server.close(*range(10))
+    assert by_classes(server.delta_of(2))
+
+
+def test_states_of_at_most_32_earlier_rounds_are_kept():
+    server = Server()
+    for client in range(40):
+        server.close(1, 2)
+        server.heard(100 + client)
+    kept = server.downlink._deltas._snapshots
     server.close(1, 2)
+    assert set(kept) <= {1, *range(8, 43)}
+    assert server.downlink.payload(100) == server.snapshot
+    assert base_of(server.downlink.payload(139)) == 41
+
+
+def test_over_more_rounds_than_256_a_snapshot_is_sent(monkeypatch):
+    monkeypatch.setattr("fedgates.wire.deltas._MOST_ROUNDS", 3)
+    server = Server()
     server.close(1, 2)
-    assert (base_of(server.downlink.payload(1)) == 2) == sent
-    assert len(server.downlink._deltas._rounds) <= max(1, most // 2)
+    server.heard(1, 2)
+    for sent in (True, True, True, False):
+        server.close(1, 2)
+        if not sent:
+            assert server.downlink.payload(1) == server.snapshot
+    assert len(server.downlink._deltas._rounds) <= 4
 
 
 def test_only_states_that_a_client_knows_are_kept():
@@ -239,7 +282,18 @@ def test_the_smallest_of_all_is_sent_with_relays():
     assert sizes["relay"] <= sizes["delta"] < sizes["votes"]
 
 
-def test_without_coins_there_are_no_deltas():
+def test_without_coins_deltas_are_by_classes():
+    server = Server(coupling=COUPLING._replace(expect=None))
+    server.close(*range(10))
+    server.heard(1)
+    known = server.known
+    server.close(*range(10))
+    payload = server.delta_of(1)
+    assert by_classes(payload)
+    expect_found(server, payload, known)
+
+
+def test_without_a_state_of_votes_there_are_no_deltas():
     server = Server(coupling=None)
     assert not server.codec.keeps_states
     server.close(1, 2)

@@ -26,7 +26,7 @@ from fedgates.errors import WireError
 from fedgates.types import Votes
 from fedgates.wire import CodingContext, VersionedState, pack_delta, pack_state, pack_update
 from fedgates.wire.codec import DECODE_BYTES_A_GATE
-from fedgates.wire.delta import NO_FLIPS
+from fedgates.wire.flips import NO_FLIPS
 from fedgates.wire.header import HEADER_SIZE
 
 LAYERS = (150_000, 500, 40_000, 1, 9_499)
@@ -132,7 +132,7 @@ def test_a_delta_in_which_every_gate_changes():
     base, bare = votes_of(random, SIZE, 1000), CodingContext(DIGEST, LAYERS, ROUND, seed=SEED, rows=ROWS)
     votes = np.clip(base.votes.astype(np.int64) + random.integers(-200, 200, SIZE), 0, 1000).astype(np.uint32)
     known = VersionedState(base, ROUND - 1)
-    payload = pack_delta(known, [(ROUND - 1, [])], ROUND - 1, Votes(votes, 1000), bare, NO_FLIPS, COUPLING)
+    payload = pack_delta(known, [(ROUND - 1, [])], Votes(votes, 1000), bare, NO_FLIPS, COUPLING)
     expect_little(Case("", "delta", "mask", "votes", "float32", bare, payload, known))
 
 

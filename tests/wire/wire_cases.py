@@ -30,7 +30,7 @@ from fedgates.wire import (
     unpack_sums,
     unpack_update,
 )
-from fedgates.wire.delta import NO_FLIPS, count_flips
+from fedgates.wire.flips import NO_FLIPS, count_flips
 
 DIGEST = bytes.fromhex("0123456789abcdef")
 SEED, ROUND, CLIENT = 11, 7, 3
@@ -309,7 +309,8 @@ def delta_case(
     trials: int = 4,
     shift: float = 0.3,
     rows: tuple[int, ...] = (),
-    used: int = 0,
+    skipped: int = 0,
+    by_classes: bool = False,
 ) -> tuple[Case, Votes]:
     """A delta over as many rounds as `clients` has entries, up to the round of `context`; and the server's state."""
     rows = rows or tuple(next((r for r in (10, 4, 2) if size % r == 0), 1) for size in context.layers)
@@ -326,10 +327,10 @@ def delta_case(
             flips = flips + count_flips(mask, now, 0.5)
             updates.append(Update(mask=mask, tail=floats(random.normal(size=tail)) if tail else None))
         state = aggregate(state, updates, server_round)
-    rounds = [(server_round, sorted(names)) for server_round, names in enumerate(clients, first)]
+    rounds = [(r, sorted(names) if r >= first + skipped else []) for r, names in enumerate(clients, first)]
     known = VersionedState(base, first)
     to = replace(bare, server_round=context.server_round)
-    payload = pack_delta(known, rounds, first + used, state, to, flips, COUPLING)
+    payload = pack_delta(known, None if by_classes else rounds, state, to, flips, COUPLING)
     return Case(name, "delta", "mask and tail" if tail else "mask", "votes", "float32", bare, payload, known), state
 
 
@@ -337,9 +338,12 @@ def _delta_cases(random: np.random.Generator, context: CodingContext) -> Iterabl
     wide = replace(context, layers=tuple(8 * size for size in context.layers))
     yield delta_case(random, context, [[5, 1 << 40], [], [CLIENT]])[0]
     yield delta_case(random, wide, [[1, 2, 3], [4, 5, 6]], "delta, wide", trials=0)[0]
-    yield delta_case(random, wide, [[1, 2, 3, 300]], "delta, activities", shift=3.0, used=0)[0]
-    yield delta_case(random, context, [[1, 2], [3]], "delta, a round not used", trials=1000, used=1)[0]
+    yield delta_case(random, wide, [[1, 2, 3, 300]], "delta, activities", shift=3.0)[0]
+    yield delta_case(random, context, [[1, 2], [3]], "delta, a round without names", trials=1000, skipped=1)[0]
     yield delta_case(random, context, [], "delta, no rounds")[0]
+    yield delta_case(random, wide, [[1, 2], [3, 4]], "delta, by classes", by_classes=True)[0]
+    yield delta_case(random, wide, [[1, 2, 3, 4]], "delta, by classes, first", trials=0, by_classes=True)[0]
+    yield delta_case(random, context, [[1, 2]], "delta, by classes, many", trials=1000, by_classes=True, tail=TAIL)[0]
     yield delta_case(random, context, [[1], [CLIENT]], "delta, scalars, tail", scalars=SCALARS, tail=TAIL)[0]
 
 
