@@ -1,14 +1,21 @@
 """How large a network is: parameters and multiply-adds. Importing this module does not import torch."""
 
 import copy
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedgates.types import Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import torch
     from torch import Tensor, nn
+
+
+_SMALL = 1 << 12
+"""Largest number of values of an example on which a network is run rather than on its shape."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +36,27 @@ def network_size(network: "nn.Module", problem: Problem) -> NetworkSize | None:
     NetworkSize or None
         None if the network runs neither on torch's meta device nor on examples of zeros.
     """
-    try:  # shapes alone: an image may be large, and only its size matters
-        operations = _multiply_adds(copy.deepcopy(network).to("meta"), "meta", problem)
-    except Exception:  # noqa: BLE001  # a user's network may need numbers, and may not support copying
+    for count in _ways(problem):
         try:
-            operations = _multiply_adds(network, next(network.parameters()).device, problem)
-        except Exception:  # noqa: BLE001  # a missing statistic must not cost the model
-            return None
-    return NetworkSize(sum(parameter.numel() for parameter in network.parameters()), operations)
+            operations = count(network, problem)
+        except Exception:  # noqa: BLE001, S112  # a user's network may need numbers; a missing statistic must not cost the model
+            continue
+        return NetworkSize(sum(parameter.numel() for parameter in network.parameters()), operations)
+    return None
+
+
+def _ways(problem: Problem) -> "list[Callable[[nn.Module, Problem], int]]":
+    """Return the ways to count, the cheaper one first: torch takes a second to load what its meta device needs."""
+    small = sum(math.prod(spec.shape) for spec in problem.inputs) <= _SMALL
+    return [_by_numbers, _by_shapes] if small else [_by_shapes, _by_numbers]
+
+
+def _by_shapes(network: "nn.Module", problem: Problem) -> int:
+    return _multiply_adds(copy.deepcopy(network).to("meta"), "meta", problem)
+
+
+def _by_numbers(network: "nn.Module", problem: Problem) -> int:
+    return _multiply_adds(network, next(network.parameters()).device, problem)
 
 
 def _multiply_adds(network: "nn.Module", device: "torch.device | str", problem: Problem) -> int:
