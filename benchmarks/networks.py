@@ -1,6 +1,6 @@
 """python benchmarks/networks.py: one round of a small federation with each of many networks, by every method.
 
-It writes docs/architectures.md, which tests/flower/test_architectures.py holds up to date.
+It writes docs/explanation/architectures.md, which tests/flower/test_architectures.py holds up to date.
 """
 
 import logging
@@ -14,7 +14,7 @@ from sweep import ROOT, arguments, machine
 from fedgates.compare import markdown
 
 sys.path.insert(0, str(ROOT / "tests" / "support"))
-PAGE = ROOT / "docs" / "architectures.md"
+PAGE = ROOT / "docs/explanation/architectures.md"
 TEXT = """# Architectures
 
 Small versions of networks that people bring, for images of 32x32 pixels, tokens, series, or two inputs

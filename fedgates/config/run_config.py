@@ -60,7 +60,7 @@ class RunConfig(Keys):
     dataset: str = key(
         "digits",
         'The data set: a name, "npz:/abs/file.npz" or "folder:/abs/dir" of your own, or "devices:28x28x1:10" where only devices'
-        " have data (height, width, channels, classes; docs/own_data.md has the form for other data).",
+        " have data (height, width, channels, classes; docs/guides/own_data.md has the form for other data).",
         check="dataset",
     )
     data_dir: str = key("~/fedgates/data", "Folder of torchvision's data sets, which are downloaded to it.", check="path")
@@ -121,14 +121,14 @@ class RunConfig(Keys):
     )
     loss: str = key(
         "",
-        'Training loss of your own, "module:function" of (outputs, y) that returns a scalar tensor (docs/own_loss.md); empty is'
-        " the task's.",
+        'Training loss of your own, "module:function" of (outputs, y) that returns a scalar tensor (docs/guides/own_loss.md);'
+        " empty is the task's.",
         check="reference_or_empty",
     )
     metric: str = key(
         "",
         'Further metrics of evaluations, "module:function" of (predictions, y) that returns a number or a dictionary of numbers'
-        " (docs/own_loss.md); empty adds none.",
+        " (docs/guides/own_loss.md); empty adds none.",
         check="reference_or_empty",
     )
     weights: str = key(
@@ -168,7 +168,7 @@ class RunConfig(Keys):
     trackers: str = key(
         "",
         "Trackers that log each round: tensorboard, wandb or wandb=entity/project, mlflow or mlflow=URI,"
-        ' "module:Class"; several with commas (docs/trackers.md).',
+        ' "module:Class"; several with commas (docs/guides/trackers.md).',
         check="trackers",
     )
     resume: str = key("", "Folder of a stopped run to continue; empty starts a new run.", check="resume")

@@ -34,7 +34,8 @@ class DataTable(Table):
     )
     task: Literal["auto", "classes", "regression", "multi-label", "positions"] = key(
         "auto",
-        "What is predicted for an example of your own data; auto decides by dtype and shape of the labels (docs/own_data.md).",
+        "What is predicted for an example of your own data; auto decides by dtype and shape of the labels"
+        " (docs/guides/own_data.md).",
     )
     standardise: bool = key(
         default=False,
@@ -163,7 +164,7 @@ class PrivacyTable(Table):
 
     flip_probability: float = key(
         0.0,
-        "Probability with which a client flips each bit of the mask that it sends (docs/privacy.md).",
+        "Probability with which a client flips each bit of the mask that it sends (docs/explanation/privacy.md).",
         ge=0,
         le=0.49,
     )
@@ -200,7 +201,7 @@ class RolesTable(Table):
     personal: str = key(
         "",
         "Parameters that stay on each client and are trained there before they are used, never sent, as patterns of gates.fixed"
-        ' (docs/personal.md): "last" for the last layer.',
+        ' (docs/guides/personal.md): "last" for the last layer.',
     )
 
 

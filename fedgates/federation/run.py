@@ -324,6 +324,7 @@ def log_summary(server: Server[Any]) -> None:
     if config.privacy.flip_probability:
         per_bit = epsilon(config.privacy.flip_probability)
         text = (
-            "privacy.flip-probability = %g: local epsilon %.3f a bit, %s for all bits of a mask, each round (docs/privacy.md)"
+            "privacy.flip-probability = %g: local epsilon %.3f a bit, %s for all bits of a mask, each round"
+            " (docs/explanation/privacy.md)"
         )
         log.info(text, config.privacy.flip_probability, per_bit, f"{per_bit * size * len(method.spec.arrays):,.0f}")

@@ -2,7 +2,7 @@
 
 Warner: Randomized Response, JASA 1965. A device flips each bit with probability p before it sends it. The likelihood ratio of
 the two true values of a bit is then at most ``(1 - p) / p``: local differential privacy with ``epsilon = ln((1 - p) / p)`` a
-bit and round. docs/privacy.md explains what that covers.
+bit and round. docs/explanation/privacy.md explains what that covers.
 """
 
 import math

@@ -250,8 +250,8 @@ misses its quorum has several lines; `attempt` numbers them, and only the last h
 Bytes are whole payloads, headers included, summed over the clients of the round; what Flower adds around them is not counted.
 Bits per parameter (bpp) are per client: 8 * bytes / (messages * parameters of the network). A number that could not be measured
 is `null`. Required keys are in every line; the others are there if they apply. A method of your own may add keys, and so does
-`metric` (docs/own_loss.md), whose means over clients are `client_<name>` and `client_<name>_macro`. Readers ignore keys that
-they do not know.
+`metric` (docs/guides/own_loss.md), whose means over clients are `client_<name>` and `client_<name>_macro`. Readers ignore keys
+that they do not know.
 """
 
 

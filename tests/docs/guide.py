@@ -48,8 +48,8 @@ class Step:
 
 
 def blocks(name):
-    """Return all blocks of ``docs/NAME.md``."""
-    text = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+    """Return all blocks of ``docs/guides/NAME.md``."""
+    text = (ROOT / "docs" / "guides" / f"{name}.md").read_text(encoding="utf-8")
     found = [Block(language, code, _name(code)) for language, code in _BLOCK.findall(text)]
     assert sum(block.language == "bash" for block in found) == text.count("```bash")
     return found

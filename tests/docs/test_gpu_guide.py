@@ -1,4 +1,4 @@
-"""docs/gpu.md, on a GPU if there is one; otherwise with a GPU that Ray is only configured with, and with torch's fake one."""
+"""docs/guides/gpu.md, on a GPU if there is one; otherwise with one that only Ray is configured with, and torch's fake one."""
 
 import json
 import re

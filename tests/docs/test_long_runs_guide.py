@@ -1,4 +1,4 @@
-"""docs/long_runs.md: its commands, and the settings of its table."""
+"""docs/guides/long_runs.md: its commands, and the settings of its table."""
 
 import re
 
@@ -9,7 +9,7 @@ from guide import blocks, follow, runs
 
 from fedgates.methods.registry import configure
 
-ROWS = re.findall(r"^\| [^|]+ \| `([^`]+)`", (ROOT / "docs/long_runs.md").read_text(), re.MULTILINE)
+ROWS = re.findall(r"^\| [^|]+ \| `([^`]+)`", (ROOT / "docs/guides/long_runs.md").read_text(), re.MULTILINE)
 
 
 def test_the_settings_of_the_table_are_accepted():

@@ -1,4 +1,4 @@
-"""The commands of docs/own_data.md, and its statements on files that tests/data does not test."""
+"""The commands of docs/guides/own_data.md, and its statements on files that tests/data does not test."""
 
 import json
 
@@ -65,7 +65,7 @@ def test_file_formats(tmp_path):
     root = saved(tmp_path, {"0.png": grey()})
     (root / "train" / "a" / "notes.txt").write_text("ignored")
     assert len(read_folder("mine", root).train) == 2
-    page = (ROOT / "docs" / f"{PAGE}.md").read_text()
+    page = (ROOT / "docs" / "guides" / f"{PAGE}.md").read_text()
     (row,) = (line for line in page.splitlines() if line.startswith("| images |"))
     listed = row.split("|")[3].partition(", of 8 bits")[0]
     assert {f".{kind.strip()}" for kind in listed.split(",")} == SUFFIXES

@@ -1,4 +1,4 @@
-"""The functions, the commands and the errors of docs/own_loss.md."""
+"""The functions, the commands and the errors of docs/guides/own_loss.md."""
 
 import importlib
 import json

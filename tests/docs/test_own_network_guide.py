@@ -1,4 +1,4 @@
-"""The commands of docs/own_network.md, and its statements on layers."""
+"""The commands of docs/guides/own_network.md, and its statements on layers."""
 
 import copy
 import importlib.util

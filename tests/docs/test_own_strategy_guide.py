@@ -1,4 +1,4 @@
-"""The commands of docs/own_strategy.md and the errors that it shows; tests/flower tests the reference part."""
+"""The commands of docs/guides/own_strategy.md and the errors that it shows; tests/flower tests the reference part."""
 
 import importlib
 import json
@@ -93,5 +93,5 @@ def test_other_methods_ignore_the_keys_of_a_method_with_a_name(my_method):
 
 
 def test_the_page_states_the_number_of_lines_of_the_example():
-    (lines,) = re.findall(r"The file has (\d+) lines", (ROOT / "docs" / f"{PAGE}.md").read_text())
+    (lines,) = re.findall(r"The file has (\d+) lines", (ROOT / "docs" / "guides" / f"{PAGE}.md").read_text())
     assert int(lines) == len(EXAMPLE.read_text().splitlines())

@@ -1,4 +1,4 @@
-"""The commands of docs/personal.md."""
+"""The commands of docs/guides/personal.md."""
 
 import json
 import tomllib

@@ -1,4 +1,4 @@
-"""The commands of docs/ray_cluster.md with two Ray nodes on one machine, and, if namespaces are allowed, as on two machines."""
+"""The commands of docs/guides/ray_cluster.md with two Ray nodes on one machine, and, if namespaces are allowed, on two."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The commands of docs/trackers.md."""
+"""The commands of docs/guides/trackers.md."""
 
 import json
 import re

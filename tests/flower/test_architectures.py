@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from architecture_runs import METHODS, NETWORKS, outcome, write_data
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "architectures.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).resolve().parents[2] / "docs/explanation/architectures.md").read_text(encoding="utf-8")
 QUICK = ("resnet18 (torchvision)", "ViT (torchvision)", "LSTM", "two inputs")
 pytestmark = pytest.mark.usefixtures("whole_runs")
 
