@@ -1,7 +1,7 @@
 """python benchmarks/study/claims.py: each claim beside our result and a verdict, from the studies' results.json.
 
-Writes claims.md, and the README's table of methods. Every number comes from a study, and each verdict's thresholds are next to
-the text of its claim.
+Writes claims.md; pages.py writes the tables of the documentation. Every number comes from a study, and each verdict's
+thresholds are next to the text of its claim.
 """
 
 import json
@@ -12,8 +12,6 @@ from statistics import mean
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-README = HERE.parents[1] / "README.md"
-MARK = "<!-- made by benchmarks/study/claims.py -->"
 NEARLY = 1.5
 """Points of accuracy within which two methods count as nearly equal."""
 UNEVEN = "2 classes, 4 of 20 clients"
@@ -241,29 +239,6 @@ def near_fedavg(name: str, scenario: str, within: float, method: str = "coupled 
     return "reached" if loss <= within else "not reached", f"{-loss:+.1f} points; {figures}"
 
 
-def readme_table() -> str:
-    """Every method on digits, for the README: in an uneven scenario and in the even one."""
-    methods = study("methods_digits")
-    uneven, even = methods[UNEVEN], methods["IID, 4 of 20 clients"]
-    lines = [
-        "| method | accuracy, 2 classes a client | worst seed | megabytes, both ways | accuracy, IID | megabytes | density |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for name, one in sorted(uneven.items(), key=lambda item: item[1]["mean"]["bytes"]):
-        other = even[name]
-        worst = f"{100 * one['worst']:.1f} %"
-        cells = (percent(one), worst, megabytes(one), percent(other), megabytes(other))
-        lines.append("| " + " | ".join([name, *cells, of(one, "last_model_density", 2)]) + " |")
-    return "\n".join(lines)
-
-
-def filled_in(readme: str) -> str:
-    """A README with the present table between its marks."""
-    before, _, rest = readme.partition(MARK)
-    _, _, after = rest.partition(MARK)
-    return f"{before}{MARK}\n{readme_table()}\n{MARK}{after}"
-
-
 PAPERS = (
     Claim(
         "2309.10834: the density penalty lowers H2 of the masks, at nearly equal accuracy",
@@ -447,9 +422,8 @@ def text() -> str:
 
 
 def main() -> None:
-    """Write claims.md and the README's table, and print the claims."""
+    """Write claims.md and print it."""
     (HERE / "claims.md").write_text(text(), encoding="utf-8")
-    README.write_text(filled_in(README.read_text(encoding="utf-8")), encoding="utf-8")
     print(text())
 
 

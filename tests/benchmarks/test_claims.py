@@ -1,6 +1,6 @@
-"""The claims and the README's table say what the studies' committed results say."""
+"""The claims and the tables of the documentation have the numbers of the studies' committed results."""
 
-import importlib.util
+import sys
 import tomllib
 from pathlib import Path
 
@@ -8,18 +8,28 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDIES = ROOT / "benchmarks" / "study"
-spec = importlib.util.spec_from_file_location("claims", STUDIES / "claims.py")
-claims = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(claims)
+sys.path.insert(0, str(STUDIES))
+import claims  # noqa: E402
+import pages  # noqa: E402
+
+sys.path.remove(str(STUDIES))
 
 
 def test_claims_are_those_of_the_results():
     assert (STUDIES / "claims.md").read_text() == claims.text()
 
 
-def test_the_readmes_table_is_that_of_the_results():
-    readme = (ROOT / "README.md").read_text()
-    assert claims.filled_in(readme) == readme
+@pytest.mark.parametrize("path", pages.tables(), ids=lambda path: path.stem)
+def test_the_tables_of_pages_are_those_of_the_results(path):
+    page = path.read_text()
+    assert page.count(pages.MARK) == 2
+    assert pages.filled_in(page, pages.tables()[path]()) == page
+
+
+def test_every_method_has_a_page_with_its_results():
+    methods = {path.stem for path in (ROOT / "strategies").glob("*.py")}
+    assert {path.stem for path in (ROOT / "docs/methods").glob("*.md")} == methods | {"index"}
+    assert set(pages.NAMES) | {"lips"} == methods
 
 
 @pytest.mark.parametrize("study", sorted(path.stem for path in STUDIES.glob("*.toml") if path.stem != "first"))

@@ -142,11 +142,11 @@ def test_a_run_stands_for_its_model(capsys, model, trained):
     assert command(capsys, "inspect", trained) == command(capsys, "inspect", model)
 
 
-# --- the README's lines
+# --- the lines of docs/guides/results.md
 
 
-def test_the_lines_in_the_readme_predict(model):
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+def test_the_lines_of_the_guide_predict(model):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/guides/results.md").read_text(), re.DOTALL)
     (code,) = (block for block in blocks if "fedgates.load(" in block and "simulate" not in block)
     code, places = re.subn(r'"/home/you/.*/model.fedgates"', repr(str(model)), code)
     assert places == 1

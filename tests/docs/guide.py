@@ -19,7 +19,18 @@ _COLOUR = re.compile(r"\x1b\[[\d;]*m")
 _PLACE = re.compile(r"/\S*(?=/fedgates/(?:runs|studies))|(?<=/)\d{8}-\d{6}")
 _TIME = re.compile(r"\d+:\d\d")
 _NUMBER = re.compile(r"([\d,]*\.?\d+)([%x.,:;)]*)")
-_APP = ("client_app.py", "server_app.py", "pyproject.toml", "README.md", "LICENSE", "fedgates", "strategies", "examples")
+_STUDY = "benchmarks/study/first.toml"
+_APP = (
+    "client_app.py",
+    "server_app.py",
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+    "fedgates",
+    "strategies",
+    "examples",
+    _STUDY,
+)
 _UV = f"""#!/bin/sh
 # uv run [--extra NAME]... COMMAND, in the environment of these tests
 [ "$1" = run ] || {{ echo "the tests of the guides support only uv run, not uv $1" >&2; exit 2; }}
@@ -48,8 +59,9 @@ class Step:
 
 
 def blocks(name):
-    """Return all blocks of ``docs/guides/NAME.md``."""
-    text = (ROOT / "docs" / "guides" / f"{name}.md").read_text(encoding="utf-8")
+    """Return all blocks of the page ``NAME.md`` in ``docs/``."""
+    (page,) = (ROOT / "docs").rglob(f"{name}.md")
+    text = page.read_text(encoding="utf-8")
     found = [Block(language, code, _name(code)) for language, code in _BLOCK.findall(text)]
     assert sum(block.language == "bash" for block in found) == text.count("```bash")
     return found
@@ -112,6 +124,7 @@ def prepared(sandbox):
         app.mkdir()
         for part in _APP:
             source, target = ROOT / part, app / part
+            target.parent.mkdir(parents=True, exist_ok=True)
             if source.is_dir():
                 shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
             else:
