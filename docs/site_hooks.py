@@ -40,8 +40,7 @@ _ROLE = re.compile(r":(?:mod|func|class|meth|attr):(<code>)~?")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the reference of the command line, and every file outside docs/ that the site shows."""
-    files.append(File.generated(config, COMMAND_LINE, content=command_line()))
+    """Add every file outside docs/ that the site shows."""
     pending = [file for file in files if file.is_documentation_page()]
     pending += [_added(files, config, path) for path in IN_NAVIGATION]
     while pending:
@@ -56,6 +55,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001  # MkDocs' names
     """Rewrite links to the site's paths; hold equations back from Markdown."""
     uri = page.file.src_uri
+    if uri == COMMAND_LINE:
+        return command_line()
     parts = _FENCED.split(markdown)
     for number in range(0, len(parts), 2):
         text = _LINK.sub(lambda match: _rewritten(uri, match), parts[number])
@@ -87,7 +88,7 @@ def _added(files: Files, config: MkDocsConfig, path: str) -> File:
 
 def _source(uri: str) -> str:
     """Return the file of a page of the site, by its path in the repository."""
-    return f"docs/{uri}" if uri == COMMAND_LINE or (ROOT / "docs" / uri).exists() else uri
+    return f"docs/{uri}" if (ROOT / "docs" / uri).exists() else uri
 
 
 def _target(uri: str, link: str) -> str | None:
