@@ -7,6 +7,12 @@ class ConfigError(ValueError):
     """A key has a value that cannot be used.
 
     The message is one line: the key, its value without passwords in URLs, and what was expected.
+
+    Examples
+    --------
+    >>> from fedgates import ConfigError
+    >>> print(ConfigError("batch-size", 0, "at least 1"))
+    batch-size = 0: expected at least 1
     """
 
     def __init__(self, key: str, value: object, expected: str) -> None:

@@ -44,6 +44,11 @@ def words(count: int, seed: int, purpose: str, *, server_round: int = 0, client:
     -------
     numpy.ndarray
         Shape ``[count]``, dtype uint64; the same on every machine and with every version of NumPy.
+
+    Examples
+    --------
+    >>> int(words(1, seed=1, purpose="example")[0])
+    1551853375859495253
     """
     generator = philox(seed, purpose, server_round=server_round, client=client)
     return np.asarray(generator.random_raw(count), dtype=np.uint64)
@@ -56,7 +61,13 @@ def uniform(count: int, seed: int, purpose: str, *, server_round: int = 0, clien
 
 
 def bits(count: int, seed: int, purpose: str, *, server_round: int = 0, client: int = 0) -> NDArray[np.uint8]:
-    """Return fair bits from :func:`words`: shape ``[count]``, 0 or 1; bit i is bit ``i % 64`` of word ``i // 64``."""
+    """Return fair bits from :func:`words`: shape ``[count]``, 0 or 1; bit i is bit ``i % 64`` of word ``i // 64``.
+
+    Examples
+    --------
+    >>> bits(8, seed=1, purpose="example").tolist() == bits(8, seed=1, purpose="example").tolist()
+    True
+    """
     raw = words(-(-count // 64), seed, purpose, server_round=server_round, client=client).astype("<u8")
     return np.unpackbits(raw.view(np.uint8), bitorder="little", count=count)
 

@@ -74,7 +74,14 @@ class Problem:
 
     @classmethod
     def of_images(cls, shape: tuple[int, int, int], classes: int) -> "Problem":
-        """Return the problem of uint8 images (C, H, W) with so many classes; with 0 a regression of one number."""
+        """Return the problem of uint8 images (C, H, W) with so many classes; with 0 a regression of one number.
+
+        Examples
+        --------
+        >>> problem = Problem.of_images((1, 28, 28), 10)
+        >>> problem.shape, problem.num_classes
+        ((1, 28, 28), 10)
+        """
         inputs = (InputSpec("x", shape, "uint8", *PIXELS),)
         return cls(inputs, "classes" if classes else "regression", classes or 1)
 
@@ -222,7 +229,14 @@ class Update:
         return np.ones(size, dtype=np.uint8) if self.mask is None else unpack(self.mask, size)
 
     def dense(self, size: int) -> NDArray[np.float32]:
-        """Return the values at their positions, ``[size]``, and zeros elsewhere; a mask alone has the value 1 at its ones."""
+        """Return the values at their positions, ``[size]``, and zeros elsewhere; a mask alone has the value 1 at its ones.
+
+        Examples
+        --------
+        >>> mask = pack(np.array([True, False, True]))
+        >>> Update(mask, np.array([0.5, -2.0], np.float32)).dense(3).tolist()
+        [0.5, 0.0, -2.0]
+        """
         if self.mask is None and self.values is not None:
             return self.values
         dense = np.zeros(size, dtype=np.float32)
@@ -231,15 +245,33 @@ class Update:
 
 
 def pack(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Pack bits ``[d]`` into bytes ``[ceil(d/8)]``."""
+    """Pack bits ``[d]`` into bytes ``[ceil(d/8)]``.
+
+    Examples
+    --------
+    >>> pack(np.array([True, False, True, True])).tolist()
+    [13]
+    """
     return np.packbits(mask, bitorder="little")
 
 
 def unpack(packed: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Unpack bytes to ``[size]`` values 0 and 1."""
+    """Unpack bytes to ``[size]`` values 0 and 1.
+
+    Examples
+    --------
+    >>> unpack(np.array([13], np.uint8), 4).tolist()
+    [1, 0, 1, 1]
+    """
     return np.unpackbits(packed, count=size, bitorder="little")
 
 
 def count_ones(packed: NDArray[np.uint8]) -> int:
-    """Return the number of ones in packed bits."""
+    """Return the number of ones in packed bits.
+
+    Examples
+    --------
+    >>> count_ones(np.array([13], np.uint8))
+    3
+    """
     return int(np.bitwise_count(packed).sum())

@@ -204,5 +204,11 @@ class CoupledMasks(MaskMethod[CoupledMasksCfg], Generic[CoupledMasksCfg]):
 
 
 def half_of(clients: int) -> int:
-    """Return half the clients of a round, rounded up to an even number; at least 2."""
+    """Return half the clients of a round, rounded up to an even number; at least 2.
+
+    Examples
+    --------
+    >>> [half_of(clients) for clients in (1, 4, 10)]
+    [2, 2, 6]
+    """
     return max(2, 2 * math.ceil(clients / 4))

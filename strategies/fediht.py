@@ -98,7 +98,16 @@ class FedIHT(WeightMethod[FedIHTCfg], Generic[FedIHTCfg]):
 
 
 def hard_threshold(weights: Tensor, count: int) -> None:
-    """Set all but the `count` weights ``[d]`` of largest magnitude to zero, in place."""
+    """Set all but the `count` weights ``[d]`` of largest magnitude to zero, in place.
+
+    Examples
+    --------
+    >>> import torch
+    >>> weights = torch.tensor([0.5, -2.0, 1.0])
+    >>> hard_threshold(weights, 2)
+    >>> weights.tolist()
+    [0.0, -2.0, 1.0]
+    """
     kept = weights.abs().topk(count).indices
     values = weights[kept]
     weights.zero_()

@@ -76,11 +76,23 @@ class SignSGD(WeightMethod[SignSGDCfg], Generic[SignSGDCfg]):
 
 
 def signs(change: NDArray[np.float32], coins: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Return whether each change ``[d]`` is above zero; where it is zero, whether its coin is 1."""
+    """Return whether each change ``[d]`` is above zero; where it is zero, whether its coin is 1.
+
+    Examples
+    --------
+    >>> signs(np.array([0.1, -0.2, 0.0], np.float32), coins=np.array([0, 0, 1], np.uint8)).tolist()
+    [True, False, True]
+    """
     return np.where(change == 0, coins.astype(np.bool_), change > 0)
 
 
 def majority(votes: Votes) -> NDArray[np.float32]:
-    """Return the majority of the trials at each gate: ``[d]`` of 1, -1, and 0 for a tie."""
+    """Return the majority of the trials at each gate: ``[d]`` of 1, -1, and 0 for a tie.
+
+    Examples
+    --------
+    >>> majority(Votes(np.array([3, 2, 0], np.uint32), trials=4)).tolist()
+    [1.0, 0.0, -1.0]
+    """
     lead: NDArray[np.float32] = np.sign(2.0 * votes.votes - votes.trials).astype(np.float32)
     return lead

@@ -97,6 +97,16 @@ def simulate(
         Too few updates were accepted, or the run's files cannot be written; the message says how to resume.
     DivergenceError
         Training diverged on most clients.
+
+    Examples
+    --------
+    >>> import fedgates, tempfile
+    >>> settings = {"num-server-rounds": 2, "data.samples-per-client": 20, "output-dir": tempfile.mkdtemp()}
+    >>> result = fedgates.simulate(settings, num_clients=3, progress=False)
+    >>> result.history.index.tolist()
+    [1, 2]
+    >>> result.history[["uplink_bytes", "downlink_bytes"]].shape
+    (2, 2)
     """
     nodes = list(node_configs or [])
     if (type(num_clients) is not int or num_clients < 1) and not nodes:

@@ -45,6 +45,11 @@ def cubic_density(server_round: int, target: float, dense_rounds: int, density_r
         Number D.
     density_rounds : int
         Number N; with 0 the density is the target right after the dense rounds.
+
+    Examples
+    --------
+    >>> [round(cubic_density(r, 0.1, dense_rounds=2, density_rounds=4), 2) for r in range(1, 8)]
+    [1.0, 1.0, 0.48, 0.21, 0.11, 0.1, 0.1]
     """
     since = server_round - dense_rounds
     if since <= 0:

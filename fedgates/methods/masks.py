@@ -191,7 +191,13 @@ class MaskMethod(Method[MaskCfg, Votes], Generic[MaskCfg]):
 
 
 def threshold(theta: Tensor) -> Tensor:
-    """Return the mask of the gates that are more likely kept than dropped: ``theta > .5``, bool ``[d]``."""
+    """Return the mask of the gates that are more likely kept than dropped: ``theta > .5``, bool ``[d]``.
+
+    Examples
+    --------
+    >>> threshold(torch.tensor([0.2, 0.5, 0.7])).tolist()
+    [False, False, True]
+    """
     return theta > 0.5
 
 
@@ -215,6 +221,14 @@ def add_votes(state: Votes, updates: Iterable[Update], *, fresh: bool = False, t
         Whether to drop the votes that the state has.
     trim : float
         Share of this round's votes to drop on either side of each gate (:func:`fedgates.methods.trimming.trimmed`).
+
+    Examples
+    --------
+    >>> from fedgates.types import pack
+    >>> masks = [pack(np.array(bits, bool)) for bits in ([1, 0, 1], [1, 1, 0])]
+    >>> state = add_votes(Votes(np.zeros(3, np.uint32), trials=0), map(Update, masks))
+    >>> state.votes.tolist(), state.trials
+    ([2, 1, 1], 2)
     """
     ones, trials = np.zeros_like(state.votes), 0
     for update in updates:

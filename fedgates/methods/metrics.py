@@ -62,7 +62,13 @@ def regrown_share_of_gates(before: NDArray[np.float32], counts: MaskCounts) -> f
 
 
 def support_scores(kept: NDArray[np.bool_], truth: NDArray[np.bool_]) -> dict[str, float]:
-    """Return precision, recall and F1 of a support ``kept [d]`` against the true one ``[d]``; 0 where they do not meet."""
+    """Return precision, recall and F1 of a support ``kept [d]`` against the true one ``[d]``; 0 where they do not meet.
+
+    Examples
+    --------
+    >>> support_scores(np.array([True, True, False]), np.array([True, False, False]))["support_precision"]
+    0.5
+    """
     right = int((kept & truth).sum())
     found, wanted = int(kept.sum()), int(truth.sum())
     return {

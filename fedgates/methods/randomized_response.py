@@ -29,7 +29,13 @@ def flipped(update: Update, lots: Lots, probability: float) -> Update:
 
 
 def epsilon(probability: float) -> float:
-    """Return the local differential privacy of one bit that is flipped with `probability`, in nats; infinite for 0."""
+    """Return the local differential privacy of one bit that is flipped with `probability`, in nats; infinite for 0.
+
+    Examples
+    --------
+    >>> round(epsilon(0.1), 2)
+    2.2
+    """
     return math.log((1 - probability) / probability) if probability else math.inf
 
 

@@ -103,6 +103,12 @@ def configure(raw: Mapping[str, Value], own: Methods | None = None) -> tuple[typ
     ------
     ConfigError
         There is no such method, or a key or value is not accepted.
+
+    Examples
+    --------
+    >>> method, config = configure({"strategy": "topk", "density.target": 0.05})
+    >>> method.__name__, config.learning_rate, config.density.target
+    ('TopK', 0.3, 0.05)
     """
     method = method_class(flatten(raw).get("strategy", DEFAULT_STRATEGY), own)
     config = parse(method.Config, raw, config_classes(own).values())

@@ -117,6 +117,12 @@ def mean_values(updates: Iterable[Update], size: int, trim: float = 0.0) -> NDAr
 
     A value whose mask is 0 counts as 0. The sum is float64, in the order of the updates. With `trim` above 0 it is the
     unweighted :func:`~fedgates.methods.trimming.trimmed_mean`, which needs all updates in memory.
+
+    Examples
+    --------
+    >>> updates = [Update(None, np.full(2, value, np.float32), num_examples=n) for value, n in ((1, 30), (5, 10))]
+    >>> mean_values(updates, size=2).tolist()
+    [2.0, 2.0]
     """
     if trim:
         values = [update.dense(size) for update in updates]
@@ -129,7 +135,13 @@ def mean_values(updates: Iterable[Update], size: int, trim: float = 0.0) -> NDAr
 
 
 def largest(values: NDArray[np.float32], count: int) -> NDArray[np.bool_]:
-    """Return the mask ``[d]`` of the `count` values of largest magnitude; of equal ones at the edge the first are kept."""
+    """Return the mask ``[d]`` of the `count` values of largest magnitude; of equal ones at the edge the first are kept.
+
+    Examples
+    --------
+    >>> largest(np.array([0.5, -2.0, 1.0], np.float32), 2).tolist()
+    [False, True, True]
+    """
     mask = np.zeros(len(values), dtype=np.bool_)
     if count >= len(values):
         mask[:] = True

@@ -40,6 +40,14 @@ def remove_dead_units(network: nn.Module) -> nn.Module | None:
     torch.nn.Module or None
         A network with the same outputs, since only additions of zero are left out, and with the same shapes of inputs and
         outputs; None if `network` is not a chain.
+
+    Examples
+    --------
+    >>> network = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    >>> with torch.no_grad():
+    ...     _ = network[3].weight[:, 1].zero_()  # no output uses the second hidden unit
+    >>> remove_dead_units(network)[1]
+    Linear(in_features=4, out_features=2, bias=True)
     """
     stages = _stages(network)
     if stages is None or not isinstance(network, nn.Sequential):  # the second follows from the first

@@ -34,6 +34,11 @@ def weight_scale(name: str, fan_in: int) -> float:
 
     ``kaiming`` is sqrt(2/fan_in), as in arXiv 2209.15328; ``authors-code`` is e/sqrt(fan_in), as in the code of its authors;
     ``density`` is sqrt(2/(p*fan_in)) at p = .5, which keeps the variance of a layer's output when half its gates are closed.
+
+    Examples
+    --------
+    >>> weight_scale("kaiming", fan_in=8)
+    0.5
     """
     factor = {"kaiming": math.sqrt(2), "authors-code": math.e, "density": 2.0}[name]
     return factor / math.sqrt(fan_in)
@@ -158,6 +163,11 @@ def sample_with(theta: Tensor, coins: NDArray[np.uint32]) -> NDArray[np.bool_]:
     """Return the mask ``[coins[i] < theta[i] * 2^32]``: one sample of Bernoulli(theta), ``[d]``, from given uniform numbers.
 
     A client samples its upload with :func:`fedgates.rng.coins`, which the server can regenerate.
+
+    Examples
+    --------
+    >>> sample_with(torch.tensor([0.25, 0.75]), np.array([2**31, 2**31], np.uint32)).tolist()
+    [False, True]
     """
     mask = np.empty(len(theta), dtype=np.bool_)
     for chunk in _chunks(len(theta)):

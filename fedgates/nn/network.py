@@ -107,6 +107,15 @@ class Network:
     ------
     NetworkError
         The module has no parameter to train, or has one that is not float32.
+
+    Examples
+    --------
+    >>> network = Network(nn.Linear(3, 2))
+    >>> network.size, [each.name for each in network.slices]
+    (8, ['weight', 'bias'])
+    >>> _ = network.weights.zero_()
+    >>> network(torch.ones(1, 3)).tolist()
+    [[0.0, 0.0]]
     """
 
     def __init__(

@@ -81,6 +81,18 @@ class Codec:
     ValueError
         `update_kind` is "mask and values" and the uplink "sampled", which has no values at its ones; or `tail` does not fit
         `update_kind`.
+
+    Examples
+    --------
+    >>> from fedgates.types import Votes, pack
+    >>> codec = Codec(WireOptions(uplink="entropy"), layers=(1000,), digest=b"8 bytes.", update_kind="mask")
+    >>> state = codec.unpack_state(codec.pack_state(Votes(np.zeros(1000, np.uint32), trials=0), server_round=1))
+    >>> mask = pack(np.arange(1000) % 100 == 0)  # ten ones
+    >>> payload = codec.pack_update(Update(mask), state, client=3)
+    >>> len(payload)  # 36 are the header; ten ones among a thousand gates have 10.1 bytes of entropy
+    49
+    >>> bool((codec.unpack_update(payload, state, client=3).mask == mask).all())
+    True
     """
 
     def __init__(
