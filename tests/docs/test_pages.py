@@ -12,6 +12,8 @@ from guide import blocks, follow, prepared, runs, steps
 
 import fedgates
 from fedgates.methods.registry import configure
+from fedgates.model_file import layout
+from fedgates.wire import header
 
 METHODS = sorted({page.stem for page in (ROOT / "docs" / "methods").glob("*.md")} - {"index"})
 SETTINGS = re.findall(r"^\| [^|]+ \| `([^`]+)`", (ROOT / "docs/guides/settings.md").read_text(), re.MULTILINE)
@@ -73,6 +75,12 @@ def test_pages_that_texts_name_exist():
     named = {(file, path) for file in tracked("*.py", "*.toml", "*.md") for path in MENTION.findall((ROOT / file).read_text())}
     assert len(named) > 20
     assert [each for each in sorted(named) if not (ROOT / each[1]).exists()] == []
+
+
+def test_the_changelog_has_the_versions_of_the_formats():
+    text = (ROOT / "CHANGELOG.md").read_text()
+    assert f"- Wire format: version {header.VERSION}." in text
+    assert f"- Model file: version {layout.VERSION}." in text
 
 
 def test_the_readme_is_short():
