@@ -36,6 +36,7 @@ CLAIMS = {
     "fediht": ("Fed-IHT",),
 }
 """Page of a method to words that its claims contain."""
+HARDWARE = "Hardware: two x86-64 CPU cores, no GPU."
 
 
 def short_table() -> str:
@@ -82,7 +83,7 @@ def method_tables(page: str) -> str:
     for heading, found in (("paper's figure", claims.PAPERS), ("to reach", claims.TARGETS)):
         if chosen := tuple(claims_of(page, found)):
             parts.append("\n".join(claims.rows(chosen, heading)))
-    return "\n\n".join(parts)
+    return "\n\n".join([*parts, HARDWARE])
 
 
 def claims_of(page: str, found: tuple[claims.Claim, ...]) -> list[claims.Claim]:
