@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import subprocess
+import tomllib
 
 import pytest
 from engines import ROOT, Sandbox
@@ -127,3 +128,17 @@ def test_the_codec_of_the_guide(tmp_path):
         sandbox.env["PYTHONPATH"] = str(prepared(sandbox))
         (step,) = steps("own_codec", sandbox)
         assert "mask, deflate, 10,673 bytes each" in step.printed
+
+
+def test_every_page_with_commands_has_a_test():
+    pages = {page.stem for page in (ROOT / "docs").rglob("*.md") if "```bash" in page.read_text()}
+    tests = "".join(path.read_text() for path in (ROOT / "tests/docs").glob("test_*.py"))
+    tested = {*METHODS, *re.findall(r"(?:PAGE = |steps\(|follow\(|blocks\()\"(\w+)\"", tests)}
+    same = {"compare"}  # its command is one of the tutorial's
+    downloads = {"pretrained"}
+    assert pages == tested | same | downloads
+
+
+def test_the_study_that_a_guide_shows_is_the_file():
+    (shown,) = (block.text for block in blocks("compare") if block.language == "toml")
+    assert tomllib.loads(shown) == tomllib.loads((ROOT / "benchmarks/study/first.toml").read_text())
