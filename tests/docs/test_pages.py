@@ -37,6 +37,11 @@ def commands(method):
         yield int(words[5]), parse_config_args([words[7]])
 
 
+def spreads(text):
+    """Return the pairs of mean and standard deviation in a text, as shown but for zeros before the point."""
+    return {(mean.lstrip("0"), sd.lstrip("0")) for mean, sd in re.findall(r"(\d*\.\d+)(?: %)? ± (\d*\.\d+)", text)}
+
+
 @pytest.mark.parametrize("pairs", SETTINGS)
 def test_the_settings_by_purpose_are_accepted(pairs):
     configure(parse_config_args([pairs]))
@@ -82,6 +87,15 @@ def test_the_changelog_has_the_versions_of_the_formats():
     text = (ROOT / "CHANGELOG.md").read_text()
     assert f"- Wire format: version {header.VERSION}." in text
     assert f"- Model file: version {layout.VERSION}." in text
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md", "docs/explanation/choosing_a_method.md"])
+def test_means_and_spreads_are_those_of_the_results(page):
+    results = {pair for path in tracked("benchmarks/*.md") for pair in spreads((ROOT / path).read_text())}
+    text, *_ = (ROOT / page).read_text().split("<!-- made by")  # the rest is compared by tests/benchmarks/test_claims.py
+    shown = spreads(text)
+    assert len(shown) > 1
+    assert shown - results == set()
 
 
 def test_the_readme_is_short():
