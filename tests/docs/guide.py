@@ -19,6 +19,7 @@ _COLOUR = re.compile(r"\x1b\[[\d;]*m")
 _PLACE = re.compile(r"/\S*(?=/fedgates/(?:runs|studies))|(?<=/)\d{8}-\d{6}")
 _TIME = re.compile(r"\d+:\d\d")
 _NUMBER = re.compile(r"([\d,]*\.?\d+)([%x.,:;)]*)")
+_FOLDERS = ("docs", "docs/guides", "docs/methods")
 _STUDY = "benchmarks/study/first.toml"
 _APP = (
     "client_app.py",
@@ -59,8 +60,8 @@ class Step:
 
 
 def blocks(name):
-    """Return all blocks of the page ``NAME.md`` in ``docs/``."""
-    (page,) = (ROOT / "docs").rglob(f"{name}.md")
+    """Return all blocks of a page that is run: the tutorial, a guide, or the page of a method."""
+    (page,) = filter(Path.exists, (ROOT / folder / f"{name}.md" for folder in _FOLDERS))
     text = page.read_text(encoding="utf-8")
     found = [Block(language, code, _name(code)) for language, code in _BLOCK.findall(text)]
     assert sum(block.language == "bash" for block in found) == text.count("```bash")
