@@ -114,8 +114,7 @@ def knowledge(folder: Path, rounds: Sequence[int]) -> Table:
         case, found, before = _real("", folder, number), recordings.read(folder, number), recordings.read(folder, number - 1)
         payload = pack_update(case.update, case.shared)
         groups, _ = side_info.read_groups(memoryview(payload)[HEADER_SIZE:], case.shared)
-        group = np.empty(case.shared.size, dtype=np.int64)
-        group[groups.order] = np.repeat(np.arange(len(groups.sizes)), groups.sizes)
+        group = groups.restored(np.repeat(np.arange(len(groups.sizes)), groups.sizes))
         gates = unpack(mask_of(case.update), case.shared.size)
         votes, earlier = found.state.votes.astype(np.int64), before.state.votes.astype(np.int64)
         plain = _split_ideal(gates, group)
@@ -141,7 +140,7 @@ def _layer_ideal(gates: Bits, shared: CodingContext) -> float:
 
 def _group_ideal(payload: bytes, gates: Bits, shared: CodingContext) -> float:
     groups, _ = side_info.read_groups(memoryview(payload)[HEADER_SIZE:], shared)
-    return float((groups.sizes * h2(group_ones(gates[groups.order], groups.sizes) / groups.sizes)).sum()) / 8
+    return float((groups.sizes * h2(group_ones(groups.ordered(gates), groups.sizes) / groups.sizes)).sum()) / 8
 
 
 def server() -> Table:

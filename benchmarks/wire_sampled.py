@@ -60,10 +60,10 @@ def _limit(folder: Path, number: int, extra_bits: float) -> list[object]:
     start = time.process_time()
     gates, body = sampled.encode(theta, shared, extra_bits)
     seconds = time.process_time() - start
-    level, levels = shared.levels()
+    level, sizes = shared.levels
     q = theta.astype(np.float64)
-    present = np.maximum(np.bincount(level, minlength=levels), 1)
-    p = (np.bincount(level, weights=q, minlength=levels) / present)[level]
+    present = np.maximum(sizes, 1)
+    p = (np.bincount(level, weights=q, minlength=len(sizes)) / present)[level]
     divergence = float((q * np.log2(q / p) + (1 - q) * np.log2((1 - q) / (1 - p))).sum())
     kept = float(((gates - p) * (q - p)).sum() / ((q - p) ** 2).sum())
     return [

@@ -49,7 +49,8 @@ class RoundTrip:
         config: RunConfig,
     ) -> None:
         self._awaited = dict(chosen)
-        self._state, self._codec, self._broadcast, self._record, self._config = state, codec, broadcast, record, config
+        self._codec, self._broadcast, self._record, self._config = codec, broadcast, record, config
+        self._reader = codec.reader(state)
 
     def requests(self, kind: Kind, problem: Problem, silent: Collection[int] = ()) -> list[Request]:
         """Return a request to each client: the state, or what leads to it from the one that the client has.
@@ -155,7 +156,7 @@ class RoundTrip:
         """Return the update of a reply; what the client claims about itself is held within what can be."""
         if reply.malformed:
             raise WireError(reply.malformed)
-        update = self._codec.unpack_update(reply.payload, self._state, client)
+        update = self._reader.read(reply.payload, client)
         metrics = dict(reply.metrics)
         if "seconds" in metrics:  # no reply is later than the deadline
             metrics["seconds"] = min(metrics["seconds"], self._config.server.round_timeout)

@@ -42,16 +42,16 @@ class ByClasses:
 
     def __init__(self, base: Votes, trials: int, context: CodingContext) -> None:
         self.expected = _scaled(base, trials)
-        self._level, self._levels = replace(context, state=base).levels()
+        self._level, self._sizes = replace(context, state=base).levels
         self._side = None
         if base.trials:
             self._side = (np.uint32(_SIDES) * classes_of(base) // np.uint32(min(base.trials, MOST_CLASSES))).astype(np.uint8)
 
     def usual(self, change: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the size of a change that is expected of each gate, ``[d]``: the mean over gates of its level."""
-        sizes = np.bincount(self._level, minlength=self._levels)
-        total = np.bincount(self._level, weights=np.minimum(np.abs(change), MOST_COUNTED), minlength=self._levels)
-        return (total / np.maximum(sizes, 1))[self._level]
+        weights = np.minimum(np.abs(change), MOST_COUNTED)
+        total = np.bincount(self._level, weights=weights, minlength=len(self._sizes))
+        return (total / np.maximum(self._sizes, 1))[self._level]
 
     def contexts(self, activities: NDArray[np.int8] | None) -> Contexts:
         """Return the contexts of the differences, given the activity of each gate or none."""

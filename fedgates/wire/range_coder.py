@@ -49,9 +49,9 @@ class BitWriter:
 
     def write(self, bits: NDArray[np.uint8], sizes: Sequence[int], frequencies: NDArray[np.int64]) -> None:
         """Encode bits ``[sum of sizes]``, each group with its frequency of a 1."""
-        start, symbols = 0, bits.astype(np.int32)
+        start = 0
         for size, frequency in zip(sizes, frequencies.tolist(), strict=True):
-            self._encoder.encode(symbols[start : start + size], _bernoulli(frequency))
+            self._encoder.encode(bits[start : start + size].astype(np.int32), _bernoulli(frequency))
             start += size
 
     def finish(self) -> bytes:
@@ -78,21 +78,23 @@ class _BitReader:
     """Decodes with constriction, and encodes again what it decodes."""
 
     def __init__(self, data: bytes | memoryview) -> None:
-        self._data, self._decoder, self._again = data, _decoder(data), BitWriter()
+        self._data, self._decoder, self._again = data, _decoder(data), _encoder()
 
     def read(self, sizes: Sequence[int], frequencies: NDArray[np.int64]) -> NDArray[np.uint8]:
         bits, start = np.empty(sum(sizes), dtype=np.uint8), 0
         try:
             for size, frequency in zip(sizes, frequencies.tolist(), strict=True):
-                bits[start : start + size] = self._decoder.decode(_bernoulli(frequency), size)
+                model = _bernoulli(frequency)
+                symbols = self._decoder.decode(model, size)
+                self._again.encode(symbols, model)
+                bits[start : start + size] = symbols
                 start += size
         except (AssertionError, ValueError) as error:
             raise WireError("the range code is damaged") from error
-        self._again.write(bits, sizes, frequencies)
         return bits
 
     def finish(self) -> None:
-        if self._again.finish() != bytes(self._data):
+        if _bytes(self._again) != bytes(self._data):
             raise WireError("the range code is not the one that its gates encode to")
 
 

@@ -179,4 +179,4 @@ def _read(entry: _Entry, update_type: tuple[int, int, int], context: CodingConte
         raise WireError(f"an update of {examples} examples, expected 1 to {MAX_EXAMPLES}")
     kind, codec, value_type = update_type
     header = Header(b"", 0, kind, codec, value_type, context.size, context.server_round, context.digest, ones, crc)
-    return replace(read_body(header, body, replace(context, client=client)), num_examples=examples, client=client)
+    return replace(read_body(header, body, context.of_client(client)), num_examples=examples, client=client)

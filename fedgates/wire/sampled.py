@@ -53,9 +53,8 @@ def encode(theta: NDArray[np.float32], context: CodingContext, extra_bits: float
         The gates ``[d]`` of 0 and 1 that the receiver decodes, and the body.
     """
     q = np.clip(theta.astype(np.float64), 1 / BIT_SCALE, 1 - 1 / BIT_SCALE)
-    level, levels = context.levels()
-    present = np.bincount(level, minlength=levels)
-    means = np.bincount(level, weights=q, minlength=levels) / np.maximum(present, 1)
+    level, present = context.levels
+    means = np.bincount(level, weights=q, minlength=len(present)) / np.maximum(present, 1)
     table = np.clip(np.rint(means * BIT_SCALE), 1, BIT_SCALE - 1).astype(np.uint16)
     p = (table / BIT_SCALE)[level]
     ratio = np.log(q / p), np.log((1 - q) / (1 - p))
@@ -75,14 +74,13 @@ def decode(body: memoryview, context: CodingContext) -> NDArray[np.uint8]:
     WireError
         The body has a wrong length or a prior of 0.
     """
-    level, levels = context.levels()
-    counts = np.bincount(level, minlength=levels)
+    level, counts = context.levels
     present = counts > 0
     start = 2 * int(present.sum())
     most = start + packed_size(context.size, 1)
     if not start < len(body) <= most:
         raise WireError(f"a body of {len(body)} bytes, expected {start + 1} to {most}")
-    table = np.zeros(levels, dtype=np.uint16)
+    table = np.zeros(len(counts), dtype=np.uint16)
     table[present] = np.frombuffer(body[:start], dtype="<u2")
     if not table[present].all():
         raise WireError("a prior of 0, expected at least 1 of 65536")
@@ -94,7 +92,7 @@ def decode(body: memoryview, context: CodingContext) -> NDArray[np.uint8]:
     return _collect(_regenerate(indices, frequencies.shape[1], context) < frequencies, context.size)
 
 
-def _most_blocks(table: NDArray[np.uint16], counts: NDArray[np.intp]) -> int:
+def _most_blocks(table: NDArray[np.uint16], counts: NDArray[np.int64]) -> int:
     """Return the largest number of blocks that an encoder sends with a table of priors and so many gates at each level.
 
     A prior is the mean of q over its level, so the KL of the level is at most ``counts * H2(prior)``; rounding to 2^-16 adds

@@ -27,6 +27,8 @@ of the groups are checked). A gate's group is its bin, the distance of its coin 
 The range code has the gates group by group in the order of the table, and within a group in the order of the gates.
 """
 
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -49,6 +51,8 @@ COIN_BITS = 12
 """Leading bits of a coin that decide its bin."""
 _ENTRY_BITS = 8
 """Bits per entry of a table."""
+_PIECE = 1 << 16
+"""Largest number of gates that are sorted at a time: their indices stay in a core's cache."""
 
 
 class _Classes(NamedTuple):
@@ -61,17 +65,14 @@ class _Classes(NamedTuple):
 
 def encode(gates: NDArray[np.uint8], context: CodingContext) -> bytes:
     """Encode gates ``[d]`` of 0 and 1; ``context.state`` and ``context.coins()`` are the side information."""
-    level, levels = context.levels()
-    alone = _Classes(level, levels, b"")
-    sizes = np.bincount(level, minlength=levels)
-    present = sizes > 0
-    ones = np.bincount(level, weights=gates, minlength=levels).astype(np.int64)
-    frequencies = frequency_bytes(ones[present], sizes[present])
-    by_coins = _coin_classes(context, alone, present, frequencies)
+    level, sizes = context.levels
+    alone, present = _Classes(level, len(sizes), b""), sizes > 0
+    ones = np.bincount(level, weights=gates, minlength=len(sizes)).astype(np.int64)
+    by_coins = _coin_classes(context, frequency_bytes(ones[present], sizes[present]))
     choices = [(mode, classes, *_own_groups(gates, classes, context)) for mode, classes in enumerate((alone, by_coins))]
     mode, classes, own, _ = min(choices, key=lambda choice: choice[3])
     groups = Groups(classes, own, context)
-    ordered = gates[groups.order]
+    ordered = groups.ordered(gates)
     table = groups.frequencies(ordered)
     flags = pack(own).tobytes()
     code = encode_bits(ordered, groups.sizes.tolist(), FREQUENCIES[table])
@@ -94,9 +95,7 @@ def decode(body: memoryview, context: CodingContext) -> NDArray[np.uint8]:
     ordered = decode_bits(body[at:], groups.sizes.tolist(), FREQUENCIES[table])
     if (table != groups.frequencies(ordered)).any():
         raise WireError("the frequencies do not match the decoded gates")
-    gates = np.empty_like(ordered)
-    gates[groups.order] = ordered
-    return gates
+    return groups.restored(ordered)
 
 
 def read_groups(body: memoryview, context: CodingContext) -> "tuple[Groups, int]":
@@ -109,53 +108,113 @@ def read_groups(body: memoryview, context: CodingContext) -> "tuple[Groups, int]
     if spare_bits(body[1:at], layers):
         raise WireError("flags beyond the last layer are not zero")
     own = unpack(np.frombuffer(body[1:at], dtype=np.uint8), layers).view(np.bool_)
-    level, levels = context.levels()
-    classes = _Classes(level, levels, b"")
+    levels = context.levels
     if body[0]:
-        present = np.bincount(level, minlength=levels) > 0
-        prior = _table(body, at, int(present.sum()))
-        classes = _coin_classes(context, classes, present, prior)
+        prior = _table(body, at, int(levels.present.sum()))
+        classes = _coin_classes(context, prior)
         at += len(prior)
+    else:
+        classes = _Classes(levels.of_gate, len(levels.sizes), b"")
     return Groups(classes, own, context), at
 
 
+class _Piece(NamedTuple):
+    """Neighbouring gates of one layer."""
+
+    part: slice
+    groups: NDArray[np.int64]
+    """The groups that the piece has gates of, ascending."""
+    sizes: NDArray[np.int64]
+    """Number of its gates in each of them."""
+
+
 class Groups:
-    """The order in which gates are coded, and the number of gates of each group, at least one."""
+    """The groups of gates: gates are coded group by group, and within a group in ascending order.
+
+    Attributes
+    ----------
+    sizes : numpy.ndarray
+        Number of gates of each group, at least one.
+    """
 
     def __init__(self, classes: _Classes, own: NDArray[np.bool_], context: CodingContext) -> None:
-        group: NDArray[np.unsignedinteger] = classes.of_gate
-        if own.any():
-            wide = np.uint16 if (int(own.sum()) + 1) * classes.number <= 1 << 16 else np.uint32
-            first = np.where(own, np.cumsum(own) * classes.number, 0).astype(wide)
-            group = group + np.repeat(first, context.layers)
-        elif classes.number <= 1 << 8:
-            group = group.astype(np.uint8)  # sorts faster
-        every = np.bincount(group)
+        self._classes = classes
+        first = np.where(own, np.cumsum(own) * classes.number, 0)
+        self._pieces = list(_pieces(classes.of_gate, context.layers, first.tolist()))
+        every = np.zeros((int(own.sum()) + 1) * classes.number, dtype=np.int64)
+        for piece in self._pieces:
+            every[piece.groups] += piece.sizes
+        self._starts = np.cumsum(every) - every
         self.sizes = every[every > 0]
-        self.order = np.argsort(group, kind="stable") if len(self.sizes) > 1 else slice(None)
+
+    def ordered(self, gates: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return gates ``[d]`` in the order in which they are coded."""
+        ordered = np.empty_like(gates)
+        for part, order, places in self._sorted_pieces():
+            chosen, start = gates[part][order], 0
+            for place in places:
+                end = start + place.stop - place.start
+                ordered[place] = chosen[start:end]
+                start = end
+        return ordered
+
+    def restored(self, ordered: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return the gates ``[d]`` of those in the order in which they are coded; the inverse of :meth:`ordered`."""
+        gates = np.empty_like(ordered)
+        for part, order, places in self._sorted_pieces():
+            gates[part][order] = np.concatenate([ordered[place] for place in places])
+        return gates
 
     def frequencies(self, ordered: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return the table of the groups, one byte each, for gates in the order of the groups."""
         return group_frequencies(ordered, self.sizes)
 
+    def _sorted_pieces(self) -> Iterator[tuple[slice, NDArray[np.int64] | slice, list[slice]]]:
+        """Yield each piece of the gates, the order of its gates by group, and the places of its groups in the coded order."""
+        starts, narrow = self._starts.copy(), self._classes.number <= 1 << 8
+        for part, groups, sizes in self._pieces:
+            begins = starts[groups]
+            starts[groups] = ends = begins + sizes
+            places = list(map(slice, begins.tolist(), ends.tolist()))
+            classes = self._classes.of_gate[part]
+            if narrow:
+                classes = classes.astype(np.uint8)  # sorts faster
+            yield part, np.argsort(classes, kind="stable") if len(groups) > 1 else slice(None), places
 
-def _coin_classes(
-    context: CodingContext, level: _Classes, present: NDArray[np.bool_], frequencies: NDArray[np.uint8]
-) -> _Classes:
+
+def _pieces(of_gate: NDArray[np.unsignedinteger], layers: Sequence[int], first: Sequence[int]) -> Iterator[_Piece]:
+    """Yield the pieces of each layer, whose groups begin with number `first`."""
+    end = 0
+    for size, group in zip(layers, first, strict=True):
+        start, end = end, end + size
+        for begin in range(start, end, _PIECE):
+            part = slice(begin, min(begin + _PIECE, end))
+            counts = np.bincount(of_gate[part])
+            present = np.flatnonzero(counts)
+            yield _Piece(part, group + present, counts[present])
+
+
+def _coin_classes(context: CodingContext, frequencies: NDArray[np.uint8]) -> _Classes:
     """Return the bin of each gate, given the frequency of each level that is present."""
-    bins = np.zeros((level.number, 1 << COIN_BITS), dtype=np.uint8)
-    bins[present] = _bins(FREQUENCIES[frequencies])
-    place = level.of_gate.astype(np.uint32) << np.uint32(COIN_BITS)
-    place |= context.coins() >> np.uint32(32 - COIN_BITS)
-    return _Classes(bins.reshape(-1)[place], BINS, frequencies.tobytes())
+    level, sizes = context.levels
+    bins = np.zeros((len(sizes), 1 << COIN_BITS), dtype=np.uint8)
+    bins[sizes > 0] = _bins(FREQUENCIES[frequencies])
+    coins, of_bins = context.coins(), bins.reshape(-1)
+    of_gate = np.empty(len(level), dtype=np.uint8)
+    for start in range(0, len(level), _PIECE):
+        part = slice(start, start + _PIECE)
+        place = level[part].astype(np.intp) << COIN_BITS
+        place |= coins[part] >> np.uint32(32 - COIN_BITS)
+        of_gate[part] = of_bins[place]
+    return _Classes(of_gate, BINS, frequencies.tobytes())
 
 
 def _bins(frequencies: NDArray[np.int64]) -> NDArray[np.uint8]:
     """Return the bin of each value of a coin's leading bits, for each frequency: ``[n, 4096]``."""
-    different, place = np.unique(np.clip(frequencies, 1, (1 << 16) - 1), return_inverse=True)
-    return np.stack([bins_around(f) for f in different.tolist()])[place]
+    return np.stack([bins_around(f) for f in np.clip(frequencies, 1, (1 << 16) - 1).tolist()])
 
 
+@lru_cache(maxsize=512)
 def bins_around(f: int) -> NDArray[np.uint8]:
     """Return the bin of each value of a coin's leading bits, ``[4096]``, for a probability f in 2^-16."""
     u = 2 * np.arange(1 << COIN_BITS, dtype=np.int64) + 1

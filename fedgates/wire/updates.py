@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -126,6 +127,27 @@ def unpack_update(
     if header.server_round != context.server_round:
         raise WireError(f"round {header.server_round}, expected {context.server_round}")
     return read_body(header, body, context)
+
+
+@dataclass(frozen=True)
+class UpdateReader:
+    """Decodes the updates to one state; what is the same for all clients is computed once."""
+
+    context: CodingContext
+    """What both ends know of the round; its client does not matter."""
+    uplink: str
+    kind: UpdateKind
+    value_type: str
+
+    def read(self, payload: bytes, client: int) -> Update:
+        """Decode the update of a client (:func:`unpack_update`).
+
+        Raises
+        ------
+        WireError
+            The payload is not a complete, valid update by this client for this state.
+        """
+        return unpack_update(payload, self.context.of_client(client), self.uplink, self.kind, value_type=self.value_type)
 
 
 def payload_type(kind: UpdateKind, uplink: str, value_type: str) -> tuple[int, int, int]:

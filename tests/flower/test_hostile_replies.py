@@ -174,7 +174,7 @@ def table_of_other_gates(message, reply):
     payload, known = payload_of(reply), known_to(message)
     shared = method().codec._context(known.server_round, known.state, client_of(message))
     groups, at = read_groups(memoryview(payload)[HEADER_SIZE:], shared)
-    gates = decoded(message, reply).gates(shared.size)[groups.order]
+    gates = groups.ordered(decoded(message, reply).gates(shared.size))
     table = groups.frequencies(gates)
     table[table.argmin()] += 1
     start = HEADER_SIZE + at

@@ -16,8 +16,8 @@ from fedgates.flower import LoopbackGrid, run_on_grid
 from fedgates.flower.client_app import SNAPSHOT
 from fedgates.flower.records import PROBLEM, problem_record
 from fedgates.runs.round_log import RoundLog
-from fedgates.wire.codec import Codec
 from fedgates.wire.header import peek
+from fedgates.wire.updates import UpdateReader
 
 NETWORK = MLP | FEDPM  # whose first states grow beyond the limits of these tests
 PACKED = 36 + -(-D // 8)
@@ -57,13 +57,13 @@ def test_a_megabyte_is_a_million_bytes():
 
 
 def test_a_server_reads_nothing_of_a_reply_that_is_too_long(raw, monkeypatch):
-    read, unpack = [], Codec.unpack_update
+    read, original = [], UpdateReader.read
 
-    def watch(self, payload, known, client):
+    def watch(self, payload, client):
         read.append((client, len(payload)))
-        return unpack(self, payload, known, client)
+        return original(self, payload, client)
 
-    monkeypatch.setattr(Codec, "unpack_update", watch)
+    monkeypatch.setattr(UpdateReader, "read", watch)
     fault = {(1, 0): lambda message, reply: answer(message, payload_of(reply) + bytes(39))}
     _, (line,) = run_of(raw, 3, with_faults(fault), uplink="packed", num_server_rounds=1, max_payload_mb=0.0107)
     assert line["rejected"] == {"0": "a payload of 10,701 bytes, expected at most limits.max-payload-mb = 0.0107 megabytes"}

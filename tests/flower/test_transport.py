@@ -13,7 +13,7 @@ from fedgates.federation import Problem, Server
 from fedgates.flower import LoopbackGrid
 from fedgates.flower.messaging import error_reason
 from fedgates.flower.transport import GridTransport
-from fedgates.wire.codec import Codec
+from fedgates.wire.updates import UpdateReader
 
 
 def said(why):
@@ -55,8 +55,8 @@ class Slow(LoopbackGrid):
 def test_a_payload_beyond_the_limit_is_refused_as_it_is_fetched_and_never_decoded(raw, monkeypatch):
     config, decoded = raw(uplink="packed"), []
     server = Server(method(uplink="packed"), Problem.of_images((1, 8, 8), 10))
-    grid, unpack = Slow(app, config, 3), Codec.unpack_update
-    monkeypatch.setattr(Codec, "unpack_update", lambda *args: decoded.append(args[-1]) or unpack(*args))
+    grid, read = Slow(app, config, 3), UpdateReader.read
+    monkeypatch.setattr(UpdateReader, "read", lambda *args: decoded.append(args[-1]) or read(*args))
     requests = server.open_round(1, {name: FIRST_NODE + name for name in range(3)})
     replies = GridTransport(grid).exchange(requests, timeout=1.0, max_megabytes=0.005)
 

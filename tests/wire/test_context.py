@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from wire_cases import DIGEST, floats
@@ -8,10 +10,10 @@ from fedgates.wire import CodingContext
 
 
 def levels(state, layers):
-    found, number = CodingContext(DIGEST, layers, state=state).levels()
+    found, sizes = CodingContext(DIGEST, layers, state=state).levels
     assert found.dtype == np.uint16
-    assert int(found.max()) < number
-    return found.tolist(), number
+    assert sizes.tolist() == [int((found == level).sum()) for level in range(len(sizes))]
+    return found.tolist(), len(sizes)
 
 
 def test_size_is_the_sum_of_the_layers():
@@ -60,3 +62,12 @@ def test_levels_of_weights_by_hand():
 
 def test_levels_of_a_layer_without_weights():
     assert levels(Weights(floats([0, 0, 1])), (2, 1)) == ([0, 0, 1], 16)
+
+
+def test_clients_of_a_round_share_its_levels():
+    votes = Votes(np.array([0, 1, 2], np.uint32), 2)
+    of_round = CodingContext(DIGEST, (3,), server_round=7, state=votes, seed=11)
+    first, second = of_round.of_client(3), of_round.of_client(5)
+    assert (first.client, second.client, second.server_round, second.seed) == (3, 5, 7, 11)
+    assert first.levels.of_gate is second.levels.of_gate is of_round.levels.of_gate
+    assert second.coins().tolist() == replace(of_round, client=5).coins().tolist()

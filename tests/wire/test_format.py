@@ -215,7 +215,7 @@ def with_other_frequencies(case):
 def with_a_prior_of_zero(case):
     """A sampled mask whose number and check fit it."""
     body = b"\0\0" + case.payload[38:]
-    level, prior = case.context.levels()[0], int.from_bytes(case.payload[36:38], "little")
+    level, prior = case.context.levels.of_gate, int.from_bytes(case.payload[36:38], "little")
     mask = np.where(level == level.min(), 0, case.read(case.payload).gates(case.context.size)).astype(bool)
     assert prior
     return case.payload[:24] + struct.pack("<II", int(mask.sum()), zlib.crc32(pack(mask))) + bytes(4) + body

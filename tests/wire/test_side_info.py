@@ -6,10 +6,10 @@ from wire_cases import CLIENT, DIGEST, ROUND, SEED, sampled_by_coins, theta_of, 
 
 from fedgates.errors import WireError
 from fedgates.types import Update, Votes, pack
-from fedgates.wire import CodingContext, pack_update, unpack_update
+from fedgates.wire import CodingContext, pack_update, side_info, unpack_update
 from fedgates.wire.header import HEADER_SIZE
 from fedgates.wire.range_coder import encode_bits
-from fedgates.wire.side_info import _bins, decode, encode
+from fedgates.wire.side_info import Groups, _bins, _Classes, decode, encode
 
 LAYERS = (1000, 1500, 500)
 RANDOM = np.random.default_rng(3)
@@ -121,3 +121,23 @@ def test_the_coins_of_another_client_do_not_matter_where_they_are_not_used():
 def test_bodies_that_no_encoder_writes_are_refused(body, message):
     with pytest.raises(WireError, match=message):
         decode(memoryview(body), CONTEXT)
+
+
+@pytest.mark.parametrize("own", [[False] * 3, [True, False, True], [True] * 3])
+@pytest.mark.parametrize("number", [7, 300])
+def test_gates_are_ordered_by_group_in_pieces_as_at_once(own, number, monkeypatch):
+    monkeypatch.setattr(side_info, "_PIECE", 64)
+    classes = RANDOM.integers(0, number, 3000).astype(np.uint16)
+    groups = Groups(_Classes(classes, number, b""), np.array(own), CONTEXT)
+    group = classes + np.repeat(np.where(own, np.cumsum(own) * number, 0), LAYERS)
+    gates = RANDOM.integers(0, 2, 3000).astype(np.uint8)
+    assert groups.sizes.tolist() == np.unique(group, return_counts=True)[1].tolist()
+    assert groups.ordered(gates).tolist() == gates[np.argsort(group, kind="stable")].tolist()
+    assert groups.restored(groups.ordered(gates)).tolist() == gates.tolist()
+
+
+def test_the_coins_of_a_large_layer_are_binned_in_pieces_as_at_once(monkeypatch):
+    whole = encode(BY_COINS.view(np.uint8), CONTEXT)
+    monkeypatch.setattr(side_info, "_PIECE", 64)
+    assert encode(BY_COINS.view(np.uint8), CONTEXT) == whole
+    assert decode(memoryview(whole), CONTEXT).tolist() == BY_COINS.tolist()

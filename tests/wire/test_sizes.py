@@ -57,7 +57,7 @@ def test_side_info_without_coins_costs_the_entropy_given_the_votes(trials, share
     state = votes_of(random, SIZE, trials)
     context = replace(CONTEXT, state=state)
     bits = (random.random(SIZE) < theta_of(random, state)).astype(np.uint8)
-    found, level = len(side_info.encode(bits, context)), context.levels()[0]
+    found, level = len(side_info.encode(bits, context)), context.levels.of_gate
     expect_near(found, empirical(bits, level))
     if trials <= 10:  # each count has a level of its own
         expect_near(found, empirical(bits, state.votes))
