@@ -14,7 +14,7 @@ from fedgates.runs.config_file import read_config
 from fedgates.runs.round_log import RoundLog
 from fedgates.runs.totals import Line, has_quorum
 
-NOT_COMPARED = frozenset({"output-dir", "resume", "trackers", "keep-best"})
+NOT_COMPARED = frozenset({"output-dir", "resume", "trackers", "keep-best", "server.decoders"})
 """Keys of ``config.json`` that do not affect the result of a run."""
 
 

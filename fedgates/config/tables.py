@@ -115,6 +115,13 @@ class ServerTable(Table):
         " reports.",
         ge=1,
     )
+    decoders: int = key(
+        0,
+        "Number of processes that decode the replies, for networks of at least 500,000 parameters with coded masks; 0 is one"
+        " for each core, at most 8, but in simulations the server's own, as 1 is.",
+        ge=0,
+        le=1024,
+    )
 
 
 class ClientTable(Table):

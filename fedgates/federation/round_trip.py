@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fedgates.config import RunConfig
 from fedgates.errors import WireError
+from fedgates.federation.decoders import Decoders
 from fedgates.federation.messages import Kind, Reply, Request
 from fedgates.runs.record import Evaluation, RoundRecord
 from fedgates.types import MAX_METRIC, Problem, Update
@@ -37,6 +38,8 @@ class RoundTrip:
         How the state is coded, what each client has already, and the record of the round.
     config : RunConfig
         `server.round-timeout`, the seconds that replies may take, `server.max-norm`, `server.max-examples` and `dropout`.
+    decoders : Decoders
+        What decodes the replies.
     """
 
     def __init__(
@@ -47,10 +50,11 @@ class RoundTrip:
         broadcast: Broadcast,
         record: RoundRecord,
         config: RunConfig,
+        decoders: Decoders,
     ) -> None:
         self._awaited = dict(chosen)
         self._codec, self._broadcast, self._record, self._config = codec, broadcast, record, config
-        self._reader = codec.reader(state)
+        self._reader, self._decoders = codec.reader(state), decoders
 
     def requests(self, kind: Kind, problem: Problem, silent: Collection[int] = ()) -> list[Request]:
         """Return a request to each client: the state, or what leads to it from the one that the client has.
@@ -91,18 +95,24 @@ class RoundTrip:
 
     def _passed(self, replies: Iterable[Reply]) -> Iterator[tuple[Update, bytes]]:
         """Yield each update that can be decoded, with its payload; the others are recorded and dropped."""
+        for client, reply, found in self._decoders.decode(self._reader, self._well_formed(replies)):
+            if isinstance(found, WireError):
+                self._record.reject(client, str(found))
+            else:
+                yield self._claimed(found, reply, client), reply.payload
+
+    def _well_formed(self, replies: Iterable[Reply]) -> Iterator[tuple[int, Reply]]:
+        """Yield each reply whose payload is to be decoded, with its client; the others are recorded and dropped."""
         for client, reply in self._first_replies(replies):
             if reply.failure:
                 self._record.fail(client, reply.failure)
                 self._note(client, reply.failure)
                 continue
             self._record.received(_description(reply), reply.size)
-            try:
-                update = self._checked(reply, client)
-            except WireError as error:
-                self._record.reject(client, str(error))
-                continue
-            yield update, reply.payload
+            if reply.malformed:
+                self._record.reject(client, reply.malformed)
+            else:
+                yield client, reply
 
     def _compared(self, passed: Iterable[tuple[Update, bytes]], change: Change) -> list[tuple[Update, bytes]]:
         """Return the updates that are not far from the others, in the order of the clients' names, with capped examples."""
@@ -152,11 +162,8 @@ class RoundTrip:
         for client in self._awaited.values():
             self._record.fail_evaluation(client, self._silence)
 
-    def _checked(self, reply: Reply, client: int) -> Update:
-        """Return the update of a reply; what the client claims about itself is held within what can be."""
-        if reply.malformed:
-            raise WireError(reply.malformed)
-        update = self._reader.read(reply.payload, client)
+    def _claimed(self, update: Update, reply: Reply, client: int) -> Update:
+        """Return an update with what the client claims about itself, held within what can be."""
         metrics = dict(reply.metrics)
         if "seconds" in metrics:  # no reply is later than the deadline
             metrics["seconds"] = min(metrics["seconds"], self._config.server.round_timeout)

@@ -77,7 +77,19 @@ def run_rounds(
     DivergenceError
         Training diverged on most clients of a round without a quorum.
     """
-    found = list(results)
+    with server.decoding(simulated=transport.simulated):
+        _run_rounds(server, transport, rounds, callbacks, evaluate, list(results))
+
+
+def _run_rounds(
+    server: Server[Any],
+    transport: Transport,
+    rounds: range,
+    callbacks: Sequence[Callback],
+    evaluate: Evaluate | None,
+    found: list[RoundResult],
+) -> None:
+    """Run `rounds`; `found` are the results of the rounds before."""
     if rounds and found and found[-1].round == rounds.start - 1 and _stops(server, found):
         return
     for server_round in rounds:

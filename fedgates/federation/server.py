@@ -2,7 +2,8 @@
 
 import logging
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Generic
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from fedgates import rng
 from fedgates.data.inputs import mapped
+from fedgates.federation.decoders import Decoders, processes
 from fedgates.federation.membership import Membership, sample_clients
 from fedgates.federation.messages import Kind, Reply, Request
 from fedgates.federation.round_trip import RoundTrip
@@ -57,6 +59,7 @@ class Server(Generic[S]):
         self.record = self._new_record(0)
         self.membership = Membership()
         self._broadcast = Broadcast(self.codec, self.config.limits.max_relay_updates)
+        self._decoders = Decoders()
         self._round_trip: RoundTrip | None = None
         """The exchange in progress."""
         self._warned = False
@@ -69,6 +72,22 @@ class Server(Generic[S]):
         """Continue from a state that opens `first_round`, at which so many attempts have failed."""
         self.state = state
         self.record = self._new_record(first_round, failed_attempts)
+
+    @contextmanager
+    def decoding(self, *, simulated: bool) -> Iterator[None]:
+        """Have updates decoded by `server.decoders` processes, which end with the context.
+
+        Parameters
+        ----------
+        simulated : bool
+            Whether clients train on this machine.
+        """
+        number = processes(self.config.server.decoders, self.codec.coded_gates, simulated=simulated)
+        try:
+            with Decoders(number) as self._decoders:
+                yield
+        finally:
+            self._decoders = Decoders()
 
     def snapshot(self, server_round: int) -> bytes:
         """Return the present state, coded for the round that it opens; coded once."""
@@ -190,7 +209,7 @@ class Server(Generic[S]):
         state = VersionedState(self.state, opens)
         self._broadcast.open(state, self.snapshot(opens))
         nodes = {clients[name]: name for name in chosen}
-        self._round_trip = RoundTrip(nodes, state, self.codec, self._broadcast, self.record, self.config)
+        self._round_trip = RoundTrip(nodes, state, self.codec, self._broadcast, self.record, self.config, self._decoders)
         silent = self._silent(chosen) if kind == "train" else ()
         return self._round_trip.requests(kind, self.problem, silent)
 

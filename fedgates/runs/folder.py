@@ -34,7 +34,7 @@ _MAY_CHANGE = frozenset(
     {
         *("num-server-rounds", "resume", "output-dir", "data-dir", "trackers"),
         *("stop-accuracy", "stop-patience", "keep-best", "evaluate-every"),
-        *("server.round-timeout", "server.quorum", "server.max-failed-rounds", "server.min-clients"),
+        *("server.round-timeout", "server.quorum", "server.max-failed-rounds", "server.min-clients", "server.decoders"),
         *LIMITS,
     }
 )

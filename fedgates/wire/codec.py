@@ -121,6 +121,11 @@ class Codec:
         self.coupling = coupling if options.downlink in {"delta", "relay"} else None
 
     @property
+    def coded_gates(self) -> int:
+        """Number of gates of an update that are decoded one by one; 0 where masks are packed, or there are none."""
+        return 0 if self._update_kind == "values" or self._options.uplink == "packed" else self._network.size
+
+    @property
     def keeps_states(self) -> bool:
         """Whether clients keep the state that they know."""
         return self.relays or self.coupling is not None

@@ -149,6 +149,13 @@ class UpdateReader:
         """
         return unpack_update(payload, self.context.of_client(client), self.uplink, self.kind, value_type=self.value_type)
 
+    def try_read(self, payload: bytes, client: int) -> Update | WireError:
+        """Return the update of a client, or the error that :meth:`read` raises."""
+        try:
+            return self.read(payload, client)
+        except WireError as error:
+            return error
+
 
 def payload_type(kind: UpdateKind, uplink: str, value_type: str) -> tuple[int, int, int]:
     """Return kind, codec and value type of a method's updates, as the numbers that a header has for them.

@@ -66,8 +66,10 @@ def test_a_run_that_stopped_early_is_finished(tmp_path):
             read_run(folder)
 
 
-def test_keeping_the_best_round_changes_no_result(tmp_path):
-    assert names(group_runs(runs(tmp_path, {"keep_best": True}, {"seed": 2, "keep_best": False}))) == {"fedpm": [1, 2]}
+@pytest.mark.parametrize(("key", "values"), [("keep_best", (True, False)), ("server.decoders", (1, 8))])
+def test_keys_that_change_no_result_are_not_compared(tmp_path, key, values):
+    found = runs(tmp_path, *({"seed": seed, key: value} for seed, value in enumerate(values, 1)))
+    assert names(group_runs(found)) == {"fedpm": [1, 2]}
 
 
 NO_RUN = "the folder of a run, with a readable config.json"

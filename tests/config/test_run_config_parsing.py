@@ -36,7 +36,7 @@ TABLES = {
     "data": "seed dirichlet-alpha classes-per-client samples-per-client task standardise label features test-fraction resize"
     " augment",
     "synthetic": "features support examples noise",
-    "server": "quorum max-failed-rounds round-timeout min-clients trim max-norm max-examples",
+    "server": "quorum max-failed-rounds round-timeout min-clients trim max-norm max-examples decoders",
     "client": "threads",
     "density": "target penalty entropy-bonus entropy-bonus-final dual-learning-rate dual-restart",
     "wire": "sampled-extra-bits value-type",

@@ -147,6 +147,7 @@ def test_keys_that_do_not_change_a_round_may_change(tmp_path):
         "server.round-timeout": 1.5,
         "server.max-failed-rounds": 9,
         "server.min-clients": 5,
+        "server.decoders": 2,
         "limits.max-gates": 99,
     }
     assert open_run(config(tmp_path, changes, resume=str(first.path))) == first
