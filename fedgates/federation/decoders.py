@@ -20,12 +20,14 @@ from fedgates.wire.updates import UpdateReader
 
 log = logging.getLogger("fedgates")
 FEWEST_GATES = 500_000
-"""Number of gates from which other processes decode."""
+"""Number of gates from which other processes decode: two of them take back what they cost to start in about 30 updates
+(`benchmarks/results/server.md`), of a tenth of the gates in 130."""
 _MOST = 8
 """Number of processes that `server.decoders` = 0 selects at most."""
 _AHEAD = 2
 """Number of replies for each process that are taken before the first of them is decoded."""
 _MOST_DEATHS = 3
+"""Number of times that a process is started, if it dies again and again."""
 Found = Update | WireError
 
 
@@ -135,8 +137,9 @@ class _Worker:
     def kill(self) -> None:
         """Have the process end, and no other begin."""
         self._deaths = _MOST_DEATHS
-        if self._process is not None:
-            self._process.kill()
+        process = self._process  # a thread may be about to drop it
+        if process is not None:
+            process.kill()
 
     def end(self) -> str:
         """End the process, if there is one, and return its exit status in words."""

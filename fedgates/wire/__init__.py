@@ -4,8 +4,8 @@
 written from it alone. ``updates``, ``states``, ``delta`` and ``relay`` build and read payloads; ``packed``, ``entropy``,
 ``side_info`` and ``sampled`` code masks, ``votes`` and ``values`` code states and values; ``sums`` codes the answers to a final
 pass; ``broadcast`` picks what a client is sent, from the ``deltas`` and ``relays`` that a server keeps;
-``context`` is what both ends know beforehand; ``range_coder`` and ``bits`` are the primitives. The package needs NumPy, and
-constriction for encoding.
+``context`` is what both ends know beforehand; ``range_coder`` and ``bits`` are the primitives; ``worker`` is a process that
+decodes updates. The package needs NumPy, and constriction for encoding.
 """
 
 from fedgates.errors import WireError

@@ -1,0 +1,219 @@
+"""python benchmarks/server.py: what a round costs the server, by the number of processes that decode and of updates.
+
+FedPM, conv6 on 32x32 images; masks are samples of probabilities near the broadcast ones, each with its client's own coins, as
+many bits as of real runs. The server reads the coded updates from files, decodes and counts them, and closes the round; nothing
+is trained. Each round is a fresh process; the arms alternate, and ratios are medians of neighbouring runs. --before names a
+checkout of another revision to compare with. Peaks are the kernel's, the server's as what the round adds to it.
+
+The wall time of two processes depends on what else runs (Linux shares cores among sessions, not among processes), so the CPU time
+of each process is given as well: with a core for each, the round takes as long as the busiest, the server's own or a decoder.
+"""
+
+import argparse
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, os.environ.get("FEDGATES_ROOT", str(ROOT)))
+
+SETTINGS = {"strategy": "fedpm", "model": "conv6", "seed": 1}
+ROUND, TRIALS, DISTINCT, SHIFT = 3, 100, 20, 0.3
+SMALLER = (85_000, 200_000, 500_000, 1_000_000)
+"""Numbers of gates of which the gain is measured apart."""
+Found = dict[str, float]
+
+
+def server_of(processes: int) -> Any:  # noqa: ANN401  # of either checkout
+    """Return a server after a few rounds, whose masks most gates agree on."""
+    from fedgates.federation import Server
+    from fedgates.methods.registry import build, configure
+    from fedgates.types import Problem
+
+    problem = Problem.of_images((3, 32, 32), 10)
+    server = Server(build(*configure(SETTINGS | ({"server.decoders": processes} if processes > 1 else {})), problem), problem)
+    server.restore(replace(server.state, votes=votes_of(server.state.size), trials=TRIALS), ROUND)
+    return server
+
+
+def votes_of(size: int) -> Any:  # noqa: ANN401
+    """Return votes ``[size]`` of 100, most of them near 0 or 100."""
+    draw = np.random.default_rng(1)
+    return draw.binomial(TRIALS, draw.beta(0.5, 0.5, size)).astype(np.uint32)
+
+
+def encoded(codec: Any, state: Any, clients: int) -> Iterator[bytes]:  # noqa: ANN401
+    """Yield the payload of each client: a sample of one of 20 probabilities near the state's."""
+    from fedgates.types import Update, pack
+
+    theta = np.clip(state.state.votes / TRIALS, 0.001, 0.999)
+    draw, logits = np.random.default_rng(2), np.log(theta / (1 - theta))
+    limits = [
+        (2.0**32 / (1 + np.exp(-logits - draw.normal(0, SHIFT, len(theta))))).astype(np.uint32)
+        for _ in range(min(DISTINCT, clients))
+    ]
+    for client in range(clients):
+        coins = codec.context_of(state, client).coins()
+        yield codec.pack_update(Update(mask=pack(coins < limits[client % DISTINCT])), state, client)
+
+
+def one_round(processes: int, updates: int, folder: Path) -> Found:
+    """Close a round of so many updates; seconds, CPU seconds of the server and of the decoders, and peaks in MB."""
+    from fedgates.federation import Reply
+
+    server = server_of(processes)
+    replies = (Reply(name, (folder / str(name)).read_bytes()) for name in range(updates))
+    with server.decoding(simulated=False) if processes > 1 else nullcontext():
+        server.open_round(ROUND, {name: name for name in range(updates)})
+        reset_peak()
+        before, started, cpu = peak("self"), time.monotonic(), time.process_time()
+        record = server.close_round(replies)
+        found = {"seconds": time.monotonic() - started, "server": time.process_time() - cpu, "mb": peak("self") - before}
+        lists = Path("/proc/self/task").glob("*/children")  # of each thread
+        children = [process for each in lists for process in each.read_text(encoding="ascii").split()]
+        found["decoder mb"] = max(map(peak, children), default=0.0)
+    if record.counted != updates:
+        raise RuntimeError(f"{record.counted} of {updates} updates were counted: {record.rejected}")
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return found | {"decoders": used.ru_utime + used.ru_stime}
+
+
+def smaller(gates: int, updates: int = 60) -> Found:
+    """CPU milliseconds an update in one process and, with two others, in the server's; and to start a decoder."""
+    from fedgates.federation import Reply
+    from fedgates.federation.decoders import Decoders
+    from fedgates.types import Votes
+    from fedgates.wire import Codec, VersionedState, WireOptions
+
+    codec = Codec(WireOptions(seed=1), (gates // 2, gates - gates // 2), b"12345678", "mask")
+    state = VersionedState(Votes(votes_of(gates), TRIALS), ROUND)
+    payloads = list(encoded(codec, state, updates))
+    found = {}
+    for name, processes in (("one", 1), ("two", 2)):
+        with Decoders(processes) as decoders:
+            for _ in range(2):  # in the first time, processes start
+                started = time.process_time()
+                for _, _, update in decoders.decode(codec.reader(state), ((i, Reply(i, p)) for i, p in enumerate(payloads))):
+                    update.gates(gates)  # type: ignore[union-attr]
+                found[name] = 1000 * (time.process_time() - started) / updates
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    found["start"] = (1000 * (used.ru_utime + used.ru_stime) - 2 * updates * found["one"]) / 2
+    return found
+
+
+def reset_peak() -> None:
+    """Have the kernel count this process's peak from now on."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def peak(process: str) -> float:
+    """Return the largest resident memory of a process, in MB."""
+    status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
+    return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) * 1024 / 1e6
+
+
+def child(root: Path, *arguments: object) -> Found:
+    """Return what this script measures in a fresh process, with the fedgates of a checkout."""
+    one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "FEDGATES_ROOT": str(root)}
+    command = [sys.executable, __file__, "--measure", *map(str, arguments)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, **one_thread})
+    found: Found = json.loads(done.stdout.splitlines()[-1])
+    print(" ", root.name, *arguments[:2], found, file=sys.stderr, flush=True)
+    return found
+
+
+def main() -> None:
+    """Measure, and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--updates", type=int, default=1000)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--before", default="", help="checkout of another revision")
+    parser.add_argument("--payloads", default="", help="folder that keeps the coded updates")
+    parser.add_argument("--measure", nargs="*", default=[], help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.measure:
+        kind, count, *folder = args.measure
+        print(json.dumps(one_round(int(kind), int(count), Path(*folder)) if folder else smaller(int(count))))
+        return
+    from sweep import table
+
+    from fedgates.wire import VersionedState
+
+    with tempfile.TemporaryDirectory() as name:
+        target, server = Path(args.payloads or name), server_of(1)
+        if not (target / str(args.updates - 1)).exists():
+            target.mkdir(exist_ok=True)
+            for client, payload in enumerate(encoded(server.codec, VersionedState(server.state, ROUND), args.updates)):
+                (target / str(client)).write_bytes(payload)
+        total = sum((target / str(client)).stat().st_size for client in range(args.updates))
+        few = min(100, args.updates)
+        arms = {"one": (ROOT, 1), "two": (ROOT, 2)}
+        if args.before:
+            arms = {"before": (Path(args.before).resolve(), 1), **arms}
+        found: dict[str, list[Found]] = {arm: [] for arm in arms}
+        for _ in range(args.repeats):
+            for arm, (root, processes) in arms.items():
+                found[arm].append(child(root, processes, few, target))
+        counts = sorted({min(n, args.updates) for n in (50, 200, args.updates)})
+        by_count = {(n, updates): child(ROOT, n, updates, target) for updates in counts for n in (1, 2)}
+    size = server.state.size
+    names = {"before": "one, before", "one": "one: the server's own", "two": "the server's, and two that decode"}
+    table(
+        "What a round costs the server",
+        f"python benchmarks/server.py --updates {args.updates} --repeats {args.repeats}" + " --before DIR" * bool(args.before),
+        f"A round of {few} updates of {size:,} gates, {8 * total / args.updates / size:.3f} bits a gate, medians of"
+        f" {args.repeats} alternating runs; ratios are to one process. Load of the machine {os.getloadavg()[0]:.1f}.",
+        ["processes", "ms an update", "ratio", "CPU ms an update: server", "all decoders", "ratio of the busiest process's"],
+        [_costs(names[arm], found[arm], found["one"], few, processes) for arm, (_, processes) in arms.items()],
+        "Rounds of more updates, one run each. MB: what the round adds to the server's peak, and the peak of a decoder.",
+        ["processes", "updates", "seconds", "CPU s: server", "all decoders", "MB added", "MB of a decoder"],
+        [
+            [
+                names["one" if n == 1 else "two"],
+                updates,
+                f"{each['seconds']:.1f}",
+                f"{each['server']:.1f}",
+                f"{each['decoders']:.1f}" if n > 1 else "-",
+                f"{each['mb']:.0f}",
+                f"{each['decoder mb']:.0f}" if n > 1 else "-",
+            ]
+            for (n, updates), each in sorted(by_count.items())
+        ],
+        "Smaller networks: CPU milliseconds. With a core for each process, two decoders pay for their start after so many"
+        " updates.",
+        ["gates", "an update, decoded by the server", "the server's part, with decoders", "start of a decoder", "updates"],
+        [_gain(gates, child(ROOT, "smaller", gates)) for gates in SMALLER],
+    )
+
+
+def _costs(name: str, runs: list[Found], one: list[Found], updates: int, processes: int) -> list[object]:
+    def busiest(run: Found) -> float:
+        return max(run["server"], run["decoders"] / processes)
+
+    ms = {key: 1000 * median(run[key] for run in runs) / updates for key in ("seconds", "server", "decoders")}
+    ratio = median(run["seconds"] / base["seconds"] for run, base in zip(runs, one, strict=True))
+    busy = median(busiest(run) / busiest(base) for run, base in zip(runs, one, strict=True))
+    decoders = f"{ms['decoders']:.1f}" if processes > 1 else "-"
+    return [name, f"{ms['seconds']:.0f}", f"{ratio:.2f}", f"{ms['server']:.1f}", decoders, f"{busy:.2f}"]
+
+
+def _gain(gates: int, found: Found) -> list[object]:
+    saved = found["one"] - max(found["two"], found["one"] / 2)
+    return [f"{gates:,}", f"{found['one']:.1f}", f"{found['two']:.1f}", f"{found['start']:.0f}", round(found["start"] / saved)]
+
+
+if __name__ == "__main__":
+    main()
