@@ -5,8 +5,9 @@ many bits as of real runs. The server reads the coded updates from files, decode
 is trained. Each round is a fresh process; the arms alternate, and ratios are medians of neighbouring runs. --before names a
 checkout of another revision to compare with. Peaks are the kernel's, the server's as what the round adds to it.
 
-The wall time of two processes depends on what else runs (Linux shares cores among sessions, not among processes), so the CPU time
-of each process is given as well: with a core for each, the round takes as long as the busiest, the server's own or a decoder.
+Wall times depend on what else runs: busy cores may be shared among sessions, whatever number of processes they have
+(sched_autogroup). So the CPU time of each process is given as well: with a core for each, the round takes as long as the
+busiest of them, the server's own or a decoder.
 """
 
 import argparse
