@@ -3,6 +3,7 @@
 =====================  ==========================================================================
 ``folder``             the folder and the names of its files, its lock, opening a new or old run
 ``config_file``        ``config.json``: the only writer and the only reader
+``software``           versions and git commits of the code of a run, for ``config.json``
 ``schema``             the keys of a line of ``rounds.jsonl``; ``docs/reference/rounds.md``
 ``record``             counts of one round while it runs, and the line made from them
 ``round_log``          ``rounds.jsonl``: append, read, follow, forget

@@ -1,7 +1,8 @@
 """``config.json``: the configuration of a run. The only writer and the only reader of the file.
 
-It holds the run config under dotted keys, `simulated-clients`, the number of simulated clients (null on real devices), and
-`data-digest`, that of the server's data set (empty where only devices have data).
+It holds the run config under dotted keys, `simulated-clients`, the number of simulated clients (null on real devices),
+`data-digest`, that of the server's data set (empty where only devices have data), and `software`, an object with versions and
+git commits (:mod:`fedgates.runs.software`), which is read by :func:`read_software` alone.
 """
 
 import json
@@ -13,6 +14,7 @@ from typing import Any
 from fedgates.config import CLIENTS, DATA_DIGEST, RunConfig, current_names, to_dict
 from fedgates.errors import ConfigError
 from fedgates.runs.schema import format_json
+from fedgates.runs.software import software
 from fedgates.types import Value
 from fedgates.util.files import write_atomically
 from fedgates.util.text import one_line
@@ -29,6 +31,7 @@ _USABLE: dict[str, Callable[[Any], bool]] = {
 }
 """Keys whose values are computed with, and the check that a value has to pass."""
 _MAX_PROBLEMS = 8
+_SOFTWARE = "software"
 
 
 def run_values(config: RunConfig, clients: int | None, data_digest: str) -> dict[str, Any]:
@@ -47,8 +50,9 @@ def run_values(config: RunConfig, clients: int | None, data_digest: str) -> dict
 
 
 def write_config(folder: Path, values: Mapping[str, Value | None]) -> None:
-    """Write ``config.json`` in `folder` atomically."""
-    write_atomically(folder / FILE_NAME, (json.dumps(dict(values), indent=2) + "\n").encode())
+    """Write ``config.json`` in `folder` atomically, with the versions and commits of this process."""
+    everything = {**values, _SOFTWARE: software()}
+    write_atomically(folder / FILE_NAME, (json.dumps(everything, indent=2) + "\n").encode())
 
 
 def read_config(folder: Path, key: str = "run") -> dict[str, Any]:
@@ -94,13 +98,29 @@ def read_usable_config(folder: Path) -> tuple[dict[str, Any], list[str]]:
     return {name: value for name, value in values.items() if name not in unusable}, problems
 
 
+def read_software(folder: Path) -> dict[str, str]:
+    """Return the versions and commits of the process that started or last resumed a run; empty for a run without them."""
+    found = (_json(folder) or {}).get(_SOFTWARE)
+    return {key: value for key, value in found.items() if isinstance(value, str)} if isinstance(found, dict) else {}
+
+
 def _load(folder: Path) -> dict[str, Any] | None:
     """Return the values under the current names of their keys; None if the file is unreadable or names a key twice."""
+    values = _json(folder)
+    if values is None:
+        return None
+    values.pop(_SOFTWARE, None)
+    written_before_tables = not any("." in name for name in values)
+    with suppress(ConfigError):
+        return current_names(values) if written_before_tables else values
+    return None
+
+
+def _json(folder: Path) -> dict[str, Any] | None:
+    """Return the JSON object of the file; None if it is unreadable or none."""
     with suppress(OSError, ValueError, RecursionError):
         values = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
-        if isinstance(values, dict):
-            written_before_tables = not any("." in name for name in values)
-            return current_names(values) if written_before_tables else values
+        return values if isinstance(values, dict) else None
     return None
 
 

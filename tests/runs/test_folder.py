@@ -11,6 +11,7 @@ from fedgates.errors import ConfigError
 from fedgates.runs.config_file import run_values, write_config
 from fedgates.runs.folder import RunFolder, open_run
 from fedgates.runs.round_log import RoundLog
+from fedgates.runs.software import software
 
 
 def names(path):
@@ -61,6 +62,7 @@ def test_a_new_run_writes_its_config(tmp_path):
     written = json.loads((run.path / "config.json").read_text())
     assert written.pop("simulated-clients") is None
     assert written.pop("data-digest") == "0123456789abcdef"
+    assert written.pop("software") == software()
     assert written == to_dict(asked)
     assert parse(OwnConfig, written) == asked
 

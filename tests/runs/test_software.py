@@ -1,0 +1,61 @@
+import json
+import subprocess
+import sys
+from importlib.metadata import version
+
+import fedgates
+from fedgates.runs.config_file import read_config, read_software, read_usable_config, write_config
+from fedgates.runs.software import commit_of, software
+
+VALUES = {"strategy": "fedpm", "dataset": "digits", "seed": 1, "num-server-rounds": 3}
+
+
+def git(folder, *arguments):
+    who = ("-c", "user.name=n", "-c", "user.email=e", "-c", "commit.gpgsign=false")
+    return subprocess.run(["git", "-C", folder, *who, *arguments], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_a_commit_is_that_of_a_folder_whose_files_git_tracks(tmp_path):
+    git(tmp_path, "init", "--quiet")
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "a.py").write_text("1\n")
+    assert commit_of(tmp_path / "code") == ""
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "--quiet", "-m", "first")
+    git(tmp_path, "tag", "-m", "v", "v1")
+    head = git(tmp_path, "rev-parse", "HEAD")
+    assert commit_of(tmp_path) == commit_of(tmp_path / "code") == head
+    (tmp_path / "environment").mkdir()
+    (tmp_path / "environment" / "installed.py").write_text("")
+    assert commit_of(tmp_path / "environment") == ""
+    assert commit_of(tmp_path) == head
+    (tmp_path / "code" / "a.py").write_text("2\n")
+    assert commit_of(tmp_path / "code") == f"{head}-dirty"
+    assert commit_of(tmp_path / "absent") == ""
+
+
+def test_without_git_there_are_versions_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = software()
+    assert found["fedgates"] == fedgates.__version__
+    assert found["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert found["torch"] == version("torch")
+    assert not {"commit", "app-commit"} & found.keys()
+
+
+def test_config_json_has_them_beside_the_keys(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.path", [str(tmp_path), *sys.path])
+    write_config(tmp_path, VALUES)
+    written = json.loads((tmp_path / "config.json").read_text())
+    assert written == {**VALUES, "software": software()}
+    assert read_software(tmp_path) == software()
+    assert read_config(tmp_path) == VALUES
+    assert read_usable_config(tmp_path) == (VALUES, [])
+
+
+def test_a_run_without_them_or_with_others_is_read(tmp_path):
+    for found, read in ((None, {}), ([1], {}), ({"torch": "2.0", "flwr": 3}, {"torch": "2.0"})):
+        values = VALUES if found is None else {**VALUES, "software": found}
+        (tmp_path / "config.json").write_text(json.dumps(values))
+        assert read_software(tmp_path) == read
+        assert read_config(tmp_path) == VALUES
