@@ -11,29 +11,56 @@ import typer
 from fedgates import config
 from fedgates.cli.app import cli, import_from_here
 from fedgates.errors import ConfigError
+from fedgates.util.text import one_line
 
 _Run = Annotated[str, typer.Argument(metavar="RUN", help='A run: its folder, its name, or "last".', show_default=False)]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-@cli.command(epilog="Example: fedgates runs")
+@cli.command(epilog="Example: fedgates runs --where strategy=fedpm --where 'accuracy>0.9' --sort bytes")
 def runs(
     folder: Annotated[Path, typer.Option(help="Folder that holds the runs: output-dir.")] = Path("~/fedgates/runs"),
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CONDITION",
+            help="List only runs that meet a condition: a column, one of = != < <= > >=, and a value. May be repeated.",
+            show_default="none",
+        ),
+    ] = None,
+    sort: Annotated[str, typer.Option(metavar="COLUMN", help="Sort by a column.", show_default="by start")] = "",
     *,
+    reverse: Annotated[bool, typer.Option("--reverse", help="Largest or newest first.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV with all columns.")] = False,
     as_json: _Json = False,
 ) -> None:
-    """List runs: rounds done, result, bytes and size of the model."""
+    """List runs: rounds done, result, bytes, size of the model, and the settings in which the runs differ.
+
+    Columns for --where and --sort are those that --csv prints: results (accuracy, loss, density, bytes, ... of the last round;
+    bytes and seconds of all rounds) and settings (strategy, learning-rate, ...).
+    """
     import json  # noqa: PLC0415
 
-    from fedgates.runs.listing import list_runs, runs_table, to_dicts  # noqa: PLC0415
+    from fedgates.runs.listing import list_runs  # noqa: PLC0415
+    from fedgates.runs.table import matching, ordered, runs_table, to_csv, to_row  # noqa: PLC0415
 
     base = config.folder(folder)
     if not base.is_dir():
         raise click.UsageError(f"--folder = {str(folder)!r}: expected an existing folder; the first run creates it")
-    entries = list(list_runs(base))
-    for entry in entries:
-        _print_problems(entry.problems, f"{entry.name}: ")
-    typer.echo(json.dumps(to_dicts(entries), indent=2) if as_json else runs_table(entries))
+    if as_csv and as_json:
+        raise click.UsageError("expected --csv or --json, not both")
+    entries = {entry.name: entry for entry in list_runs(base)}
+    for entry in entries.values():
+        _print_problems(entry.problems, f"{one_line(entry.name)}: ")
+    rows = matching([to_row(entry) for entry in entries.values()], where or [])
+    if sort:
+        rows = ordered(rows, sort, reverse=reverse)
+    elif reverse:
+        rows.reverse()
+    if as_csv:
+        typer.echo(to_csv(rows), nl=False)
+    else:
+        typer.echo(json.dumps(rows, indent=2) if as_json else runs_table([entries[row["name"]] for row in rows]))
 
 
 @cli.command(epilog="Example: fedgates report last --follow")
@@ -53,9 +80,10 @@ def report(
     from fedgates.cli.follow import show, write_current_page  # noqa: PLC0415
     from fedgates.config.app import as_pair  # noqa: PLC0415
     from fedgates.runs.folder import MODEL_BEST, is_running  # noqa: PLC0415
-    from fedgates.runs.listing import find_run, read_entry, to_dicts  # noqa: PLC0415
+    from fedgates.runs.listing import find_run, read_entry  # noqa: PLC0415
     from fedgates.runs.round_log import read_rounds  # noqa: PLC0415
     from fedgates.runs.summary import summary_table  # noqa: PLC0415
+    from fedgates.runs.table import to_row  # noqa: PLC0415
     from fedgates.runs.totals import network_size  # noqa: PLC0415
 
     path = find_run(run)
@@ -77,7 +105,7 @@ def report(
     lines, entry = read_rounds(path).lines, read_entry(path)
     _print_problems(entry.problems)
     if as_json:
-        typer.echo(json.dumps({**to_dicts([entry])[0], "page": None if page is None else str(page)}, indent=2))
+        typer.echo(json.dumps({**to_row(entry), "page": None if page is None else str(page)}, indent=2))
     else:
         typer.echo(summary_table(lines, entry.strategy, network_size(lines)))
         if entry.under_way or entry.rounds < entry.of_rounds:

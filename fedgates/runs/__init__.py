@@ -11,7 +11,8 @@
 ``totals``             bytes, headline metric and network size, computed from lines
 ``best_round``         the best round, and whether a run stops early
 ``summary``            text: the line of a round, the table at the end
-``listing``            finding runs, and a table of them
+``listing``            finding runs, and following one
+``table``              runs as rows: selected, sorted, as text and as CSV
 ``cost``               bytes and seconds of a round for one device
 =====================  ==========================================================================
 """

@@ -1,9 +1,9 @@
-"""The runs in a folder: finding one, a table of them, and following one that is running."""
+"""The runs in a folder: finding one, reading its results, and following one that is running."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ from fedgates.runs.best_round import stopped
 from fedgates.runs.config_file import read_config
 from fedgates.runs.folder import CONFIG, MODEL, is_running
 from fedgates.runs.round_log import LogReader, read_rounds
-from fedgates.runs.totals import format_number, has_quorum, headline_metric, last_value, total_bytes
-from fedgates.util.text import columns, one_line
+from fedgates.runs.totals import Line, has_quorum, headline_metric, last_value, total_bytes
+from fedgates.util.text import one_line
 
+_NOT_FIGURES = frozenset({"round", "attempt", "seconds", "uplink_bytes", "downlink_bytes", "evaluation_downlink_bytes"})
 LAST = "last"
 """The name for the newest run."""
 
@@ -38,7 +39,13 @@ class Entry:
     reached: float | None
     """Its value after the last round that was evaluated."""
     bytes: int
-    """Bytes both ways, all clients."""
+    """Bytes both ways, all clients and rounds."""
+    bytes_up: int
+    """Bytes from clients."""
+    bytes_down: int
+    """Bytes to clients."""
+    seconds: float
+    """Duration of all rounds."""
     model_bytes: int | None
     """Size of ``model.fedgates``; None if there is none."""
     under_way: bool
@@ -47,6 +54,10 @@ class Entry:
     """Why the run stopped before its last round; empty if it did not."""
     problems: tuple[str, ...]
     """What is wrong with lines of ``rounds.jsonl`` that were left out."""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """Other numbers of ``rounds.jsonl``, each of the last round that has it."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """The run's ``config.json``."""
 
     @property
     def progress(self) -> str:
@@ -88,6 +99,7 @@ def read_entry(path: Path) -> Entry:
     log = read_rounds(path)
     rounds = [line for line in log.lines if has_quorum(line)]
     metric = headline_metric(rounds)
+    total = total_bytes(log.lines, 0)
     model = path / MODEL
     return Entry(
         path.absolute().name,
@@ -98,12 +110,24 @@ def read_entry(path: Path) -> Entry:
         of_rounds=config["num-server-rounds"],
         metric=metric.key,
         reached=last_value(rounds, metric),
-        bytes=total_bytes(log.lines, 0).both,
+        bytes=total.both,
+        bytes_up=total.up,
+        bytes_down=total.down,
+        seconds=sum(line["seconds"] for line in log.lines),
         model_bytes=model.stat().st_size if model.is_file() else None,
         under_way=is_running(path),
         stopped=stopped(log.lines, config),
         problems=tuple(log.problems),
+        figures=_figures(rounds),
+        settings=config,
     )
+
+
+def _figures(rounds: Sequence[Line]) -> dict[str, float]:
+    """Return the numbers of rounds, each of the last that has it; sums are fields of the entry."""
+    return {
+        key: value for line in rounds for key, value in line.items() if type(value) in {int, float} and key not in _NOT_FIGURES
+    }
 
 
 def find_run(name: str, base: Path | None = None) -> Path:
@@ -133,36 +157,6 @@ def find_run(name: str, base: Path | None = None) -> Path:
             if (path / CONFIG).is_file():
                 return path
     raise ConfigError("run", name, f'the folder of a run, the name of a run in {base}, or "{LAST}"')
-
-
-def runs_table(entries: Sequence[Entry]) -> str:
-    """Return a table with a row for each run."""
-    header = ("run", "method", "data", "rounds", "result", "MB, both ways", "model, bytes")
-    rows = [header, *(_row(entry) for entry in entries)]
-    return "\n".join(line.rstrip() for line in columns(rows, left=3))
-
-
-def _row(entry: Entry) -> tuple[str, ...]:
-    return (
-        one_line(entry.name, 80),
-        one_line(entry.strategy, 40),
-        one_line(entry.dataset, 40),
-        f"{entry.rounds}/{entry.of_rounds}{entry.status}",
-        _result(entry),
-        f"{entry.bytes / 1e6:,.2f}",
-        "-" if entry.model_bytes is None else f"{entry.model_bytes:,}",
-    )
-
-
-def _result(entry: Entry) -> str:
-    if entry.reached is None:
-        return "-"
-    return f"{100 * entry.reached:.1f} %" if "accuracy" in entry.metric else f"{entry.metric} {format_number(entry.reached)}"
-
-
-def to_dicts(entries: Sequence[Entry]) -> list[dict[str, Any]]:
-    """Return entries as plain values, for JSON."""
-    return [asdict(entry) for entry in entries]
 
 
 def follow_rounds(path: Path, pause: float = 0.5) -> Iterator[tuple[LogReader, bool, bool]]:

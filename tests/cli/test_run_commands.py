@@ -1,6 +1,8 @@
 """`fedgates runs`, `report` and `cost`, and what all commands share."""
 
+import csv
 import errno
+import io
 import json
 import os
 import subprocess
@@ -10,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from command_line import command
+from command_line import command, refused
 
 from fedgates.config import DEFAULT_STRATEGY
 from fedgates.runs.cost import FRAMING, device_round, round_seconds
@@ -36,6 +38,25 @@ def test_runs_lists_the_runs_in_a_folder(capsys, trained):
     assert found["bytes"] == sum(line["uplink_bytes"] + line["downlink_bytes"] for line in lines)
     assert (found["metric"], found["reached"]) == ("accuracy", lines[-1]["accuracy"])
     assert found["model_bytes"] == (trained / "model.fedgates").stat().st_size
+
+
+def test_runs_are_selected_and_sorted(capsys, trained, tmp_path):
+    config = json.loads((trained / "config.json").read_text())
+    for name, epochs in (("a", 1), ("b", 3), ("c", 2)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps({**config, "local-epochs": epochs}))
+        (tmp_path / name / "rounds.jsonl").write_text((trained / "rounds.jsonl").read_text())
+    some = ("runs", "--folder", tmp_path, "--where", "local-epochs>1", "--where", "strategy=" + config["strategy"])
+    code, out, err = command(capsys, *some, "--sort", "local-epochs", "--reverse", "--csv")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert (code, err, [row["name"] for row in rows]) == (0, "", ["b", "c"])
+    assert float(rows[0]["accuracy"]) == RoundLog(trained).read()[-1]["accuracy"]
+    _, out, _ = command(capsys, *some, "--sort", "local-epochs")
+    assert [row.split()[0] for row in out.splitlines()] == ["run", "c", "b"]
+    _, out, _ = command(capsys, *some, "--reverse", "--json")
+    assert sorted(row["name"] for row in json.loads(out)) == ["b", "c"]
+    for bad in (("--sort", "x"), ("--where", "x"), ("--where", "x=1"), ("--csv", "--json")):
+        assert refused(capsys, *some, *bad)
 
 
 def test_the_list_of_an_empty_folder(capsys, tmp_path):

@@ -19,7 +19,8 @@ from fedgates.flower import FlowerStrategy, LoopbackGrid
 from fedgates.flower.study import finished
 from fedgates.methods.registry import build, configure
 from fedgates.runs.config_file import read_config
-from fedgates.runs.listing import read_entry, runs_table
+from fedgates.runs.listing import read_entry
+from fedgates.runs.table import runs_table
 
 
 @pytest.fixture

@@ -16,8 +16,9 @@ from fedgates.flower import FlowerStrategy, LoopbackGrid
 from fedgates.methods.registry import build, configure
 from fedgates.report.curves import draw_curves
 from fedgates.report.terminal import view
-from fedgates.runs.listing import read_entry, runs_table
+from fedgates.runs.listing import read_entry
 from fedgates.runs.summary import summary_table
+from fedgates.runs.table import runs_table
 from fedgates.trackers import numbers
 
 NETWORK = SMALL
