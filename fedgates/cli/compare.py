@@ -39,18 +39,22 @@ def compare(
     workers: Annotated[int, typer.Option(min=1, help="Number of runs at a time.", show_default="cores")] = os.cpu_count() or 1,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print results.json instead of the table.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print results.csv, a line for each run.")] = False,
+    as_latex: Annotated[bool, typer.Option("--latex", help="Print table.tex, for the package booktabs.")] = False,
 ) -> None:
-    """Compare runs: write table.md, results.json and figures.
+    """Compare runs: write a table (table.md, table.tex), numbers (results.json, results.csv) and figures.
 
     A study file lists scenarios, methods and seeds; every combination is a run on simulated clients. Finished runs with the
     same config are reused; after a change of code, delete their folders to run them again.
     """
     from fedgates.compare import group_runs, read_run, read_study, write_comparison  # noqa: PLC0415
     from fedgates.compare.numbers import shared_metric  # noqa: PLC0415
-    from fedgates.compare.output import RESULTS  # noqa: PLC0415
+    from fedgates.compare.output import CSV, LATEX, RESULTS, TABLE  # noqa: PLC0415
     from fedgates.compare.study import Question  # noqa: PLC0415
     from fedgates.runs.listing import find_run  # noqa: PLC0415
 
+    if as_json + as_csv + as_latex > 1:
+        raise click.UsageError("expected one of --json, --csv and --latex")
     command = shlex.join(["fedgates", "compare", *sources, *(["--app", str(app)] if app != Path() else [])])
     if len(sources) == 1 and sources[0].endswith(".toml"):
         file = Path(sources[0])
@@ -66,9 +70,10 @@ def compare(
         metric = shared_metric(groups)
         question = Question(f"{len(sources)} run{'s' * (len(sources) != 1)}", metric)
     if groups:
-        table = write_comparison(out, question, groups, command, failed)
-        typer.echo((out / RESULTS).read_text(encoding="utf-8").strip() if as_json else table)
-        typer.echo(f"written: {out}", err=as_json)
+        write_comparison(out, question, groups, command, failed)
+        shown = RESULTS if as_json else CSV if as_csv else LATEX if as_latex else TABLE
+        typer.echo((out / shown).read_text(encoding="utf-8"), nl=False)
+        typer.echo(f"written: {out}", err=shown != TABLE)
     for line in failed:
         typer.echo(line, err=True)
     if failed:

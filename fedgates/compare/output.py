@@ -1,4 +1,4 @@
-"""The output folder of a comparison: ``table.md``, ``results.json`` and the figures."""
+"""The output folder of a comparison: table and results, each in two formats, and the figures."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,13 +10,15 @@ from fedgates.compare.figures import draw
 from fedgates.compare.numbers import Numbers, any_has, curve, measure, over_seeds, worst
 from fedgates.compare.runs import Group
 from fedgates.compare.study import ONLY_SCENARIO, Question, slug
-from fedgates.compare.tables import header, machine, markdown, row
+from fedgates.compare.tables import header, latex, machine, markdown, row
 from fedgates.runs.best_round import stopped
 from fedgates.util.files import write_atomically
+from fedgates.util.text import one_line
 
 Results = Mapping[str, Mapping[str, Sequence[Numbers]]]
 """Scenario to method to the numbers of its runs."""
-RESULTS = "results.json"
+TABLE, LATEX, RESULTS, CSV = "table.md", "table.tex", "results.json", "results.csv"
+"""Names of the files."""
 
 
 def write_comparison(out: Path, question: Question, groups: Sequence[Group], command: str, notes: Iterable[str] = ()) -> str:
@@ -45,8 +47,14 @@ def write_comparison(out: Path, question: Question, groups: Sequence[Group], com
         results.setdefault(group.scenario, {})[group.method] = [measure(run, question, columns) for run in group.runs]
     out.mkdir(parents=True, exist_ok=True)
     table = _table(question, columns, results, command, notes)
-    write_atomically(out / "table.md", table.encode())
-    write_atomically(out / RESULTS, (json.dumps(_results(question, results, command), indent=2) + "\n").encode())
+    texts = {
+        TABLE: table,
+        LATEX: _latex(question, columns, results),
+        RESULTS: json.dumps(_results(question, results, command), indent=2) + "\n",
+        CSV: _csv(results),
+    }
+    for name, text in texts.items():
+        write_atomically(out / name, text.encode())
     _figures(out, question, groups)
     return table
 
@@ -92,6 +100,30 @@ def _table(question: Question, columns: Sequence[str], results: Results, command
         lines += [*markdown(header(question, columns), rows), ""]
     lines += [f"{note}\n" for note in notes]
     return "\n".join([*lines, machine(), ""])
+
+
+def _latex(question: Question, columns: Sequence[str], results: Results) -> str:
+    """Return the table of all scenarios as LaTeX."""
+    named = list(results) != [ONLY_SCENARIO]
+    rows = [
+        [*([scenario] if named else []), *row(method, runs, question, columns)]
+        for scenario, methods in results.items()
+        for method, runs in methods.items()
+    ]
+    return latex([*(["scenario"] if named else []), *header(question, columns)], rows, left=2 if named else 1)
+
+
+def _csv(results: Results) -> str:
+    """Return the numbers of ``results.json`` as CSV, with a line for each run."""
+    import pandas as pd  # noqa: PLC0415  # takes half a second
+
+    runs = [
+        {"scenario": one_line(scenario), "method": one_line(method), **_flat(run)}
+        for scenario, methods in results.items()
+        for method, of_method in methods.items()
+        for run in of_method
+    ]
+    return str(pd.DataFrame(runs).to_csv(index=False))
 
 
 def _results(question: Question, results: Results, command: str) -> dict[str, Any]:

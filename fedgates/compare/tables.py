@@ -1,4 +1,4 @@
-"""Markdown tables: a row for each method, with mean and standard deviation over seeds."""
+"""Tables in Markdown and LaTeX: a row for each method, with mean and standard deviation over seeds."""
 
 import os
 import platform
@@ -10,7 +10,11 @@ from statistics import mean, stdev
 
 from fedgates.compare.numbers import Numbers, over_seeds, worst
 from fedgates.compare.study import Question
+from fedgates.util.text import one_line
 
+_LONGEST_CELL = 1000
+_NOT_ESCAPED = str.maketrans({"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"})
+"""Characters that pandas leaves as they are, and LaTeX's default font encoding shows as others."""
 MISSING = "-"
 """Text of a value that was not measured."""
 
@@ -85,6 +89,16 @@ def markdown(names: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str
     return ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)] + [
         "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |" for cells in rows
     ]
+
+
+def latex(names: Sequence[str], rows: Iterable[Sequence[str]], left: int) -> str:
+    """Return a table for the LaTeX package booktabs; the first `left` columns are aligned left, the others right."""
+    import pandas as pd  # noqa: PLC0415  # takes half a second
+
+    columns = "l" * left + "r" * (len(names) - left)
+    frame = pd.DataFrame([[one_line(cell, _LONGEST_CELL) for cell in cells] for cells in rows], columns=list(names))
+    text: str = frame.to_latex(index=False, escape=True, column_format=columns)
+    return text.translate(_NOT_ESCAPED)
 
 
 def machine() -> str:

@@ -102,6 +102,16 @@ def test_help_without_a_command(command):
     assert "compare" in out + err
 
 
+@pytest.mark.parametrize(
+    ("option", "file"), [(None, "table.md"), ("--json", "results.json"), ("--csv", "results.csv"), ("--latex", "table.tex")]
+)
+def test_finished_runs_are_printed_in_a_format(command, trained, tmp_path, option, file):
+    code, out, err = command("compare", trained, "--out", tmp_path / "out", *([option] if option else []))
+    written, where = (tmp_path / "out" / file).read_text(), f"written: {tmp_path / 'out'}\n"
+    assert (code, out, err) == ((0, written, where) if option else (0, written + where, ""))
+    assert command("compare", trained, "--json", "--latex")[0] == 2
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks" / "study").glob("*.toml")), ids=lambda path: path.stem)
 def test_the_studies_of_the_benchmarks_can_be_run(path, monkeypatch):

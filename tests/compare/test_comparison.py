@@ -1,13 +1,15 @@
 import json
+import math
 import struct
 
+import pandas as pd
 import pytest
 from written_runs import group, rounds, write_run
 
 from fedgates.compare import Group, Question, markdown, read_run, write_comparison
 from fedgates.compare.figures import draw
 from fedgates.compare.numbers import curve
-from fedgates.compare.tables import format_value, machine
+from fedgates.compare.tables import format_value, latex, machine
 
 
 def two_methods(folder, scenario="default"):
@@ -202,3 +204,53 @@ def test_values_in_words(value, key, text):
 
 def test_markdown_by_hand():
     assert markdown(["a", "b"], [[1, "x|y"]]) == ["| a | b |", "|---|---|", "| 1 | x\\|y |"]
+
+
+# --- CSV and LaTeX
+
+
+def test_csv_has_the_numbers_of_each_run(tmp_path):
+    write_comparison(tmp_path / "out", Question("t", targets=(0.75,)), two_methods(tmp_path), "c")
+    found = json.loads((tmp_path / "out" / "results.json").read_text())["scenarios"]["default"]
+    read = pd.read_csv(tmp_path / "out" / "results.csv")
+    assert list(read["method"]) == ["fedpm", "fedpm", "a | b"]
+    seeds = [run for method in found.values() for run in method["seeds"]]
+    assert list(read.columns) == ["scenario", "method", *seeds[0]]
+    for row, run in zip(read.to_dict("records"), seeds, strict=True):
+        assert {key: row[key] for key, value in run.items() if value is not None} == {
+            k: v for k, v in run.items() if v is not None
+        }
+        assert all(math.isnan(row[key]) for key, value in run.items() if value is None)
+
+
+def test_latex_is_a_table_for_booktabs(tmp_path):
+    table = write_comparison(tmp_path / "out", Question("t", columns=()), two_methods(tmp_path), "c")
+    text = (tmp_path / "out" / "table.tex").read_text()
+    first, *lines, last = text.splitlines()
+    assert (first, last) == (r"\begin{tabular}{lrrrrrrr}", r"\end{tabular}")
+    assert [lines[0], lines[2], lines[-1]] == [r"\toprule", r"\midrule", r"\bottomrule"]
+    cells = [[cell.strip() for cell in line.removesuffix(r"\\").split(" & ")] for line in (lines[1], *lines[3:-1])]
+    plain = [[cell.replace(r"\%", "%").replace(r"\textbar{}", r"\|") for cell in line] for line in cells]
+    assert plain == rows(table)
+
+
+def test_latex_of_several_scenarios_names_them(tmp_path):
+    groups = [*two_methods(tmp_path, "IID"), *two_methods(tmp_path, "2 classes")]
+    write_comparison(tmp_path / "out", Question("t"), groups, "c")
+    lines = (tmp_path / "out" / "table.tex").read_text().splitlines()
+    assert lines[2].startswith(r"scenario & method & accuracy, \% & worst seed & ")
+    assert [line.split(" & ")[0] for line in lines[4:-2]] == ["IID", "IID", "2 classes", "2 classes"]
+
+
+def test_no_name_is_read_as_latex():
+    special = {
+        "\\": r"\textbackslash ",
+        "~": r"\textasciitilde ",
+        "^": r"\textasciicircum ",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        **{c: f"\\{c}" for c in "&%$#_{}"},
+    }
+    text = latex(["method"], [["".join(f"{c}a" for c in special) + "\nb"]], left=1)
+    assert text.splitlines()[4] == "".join(f"{escaped}a" for escaped in special.values()) + r" b \\"
