@@ -1,4 +1,4 @@
-"""Commands for a model file: inspect, predict, export."""
+"""Commands for a model file: inspect, predict, export, card."""
 
 from contextlib import suppress
 from enum import StrEnum
@@ -145,6 +145,44 @@ def export(
     except OSError as error:
         _refuse(f"--out = {str(target)!r}: expected a file that can be written ({error.strerror or error})")
     typer.echo(json.dumps({"file": str(target), "bytes": size}) if as_json else f"written: {target}, {size:,} bytes")
+
+
+@cli.command(epilog="Example: fedgates card last")
+def card(
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help='A run, or a model file in it: a path, a name, or "last".', show_default=False)
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write; it must be new or empty.", show_default="card, in the run's folder")
+    ] = None,
+    network: _Network = None,
+    weights: _Weights = None,
+    max_gates: _MaxGates = _MOST_GATES,
+) -> None:
+    """Write a folder for the Hugging Face Hub: a model card (README.md), model.safetensors and model.fedgates.
+
+    The card describes the model, its training, settings, traffic and results. Nothing is uploaded; add a license first.
+    """
+    from fedgates.cli.model_card import CARD, MODEL, WEIGHTS, model_card  # noqa: PLC0415
+    from fedgates.model_file import read_contents  # noqa: PLC0415
+    from fedgates.model_file.export import write_safetensors  # noqa: PLC0415
+    from fedgates.runs.listing import find_run  # noqa: PLC0415
+    from fedgates.util.files import write_atomically  # noqa: PLC0415
+
+    file, path = _file(run), find_run(run)
+    target = path / "card" if out is None else folder(out)
+    loaded = _loaded(file, network, weights, max_gates)
+    text = model_card(path, read_contents(file, max_gates=max_gates))
+    try:
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            _refuse(f"--out = {str(target)!r}: expected a folder that is new or empty")
+        target.mkdir(parents=True, exist_ok=True)
+        write_atomically(target / MODEL, file.read_bytes())
+        write_safetensors(loaded, target / WEIGHTS)
+        write_atomically(target / CARD, text.encode())
+    except OSError as error:
+        _refuse(f"--out = {str(target)!r}: expected a folder that can be written ({error.strerror or error})")
+    typer.echo(f"written: {target}")
 
 
 def _file(model: str) -> Path:
