@@ -16,6 +16,7 @@ from fedgates.nn.gates import Gates
 from fedgates.nn.network import Network
 from fedgates.nn.size import network_size
 from fedgates.types import Update, Weights, pack
+from fedgates.util.files import write_atomically
 from fedgates.wire import CodingContext, pack_state, pack_update
 
 
@@ -50,8 +51,6 @@ def save(
     ValueError
         A weight is not finite, so that no reader would accept the file.
     """
-    from fedgates.util.files import write_atomically  # noqa: PLC0415  # needs Unix; reading a model does not
-
     if not bool(weights.isfinite().all()):
         raise ValueError("the weights are not finite")
     network.weights.copy_(weights)

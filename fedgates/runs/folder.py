@@ -1,6 +1,5 @@
 """The folder of a run: the names of its files, its lock, and how a run is opened or resumed."""
 
-import fcntl
 import logging
 import time
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from fedgates.errors import ConfigError
 from fedgates.runs import checkpoint, config_file, devices, round_log
 from fedgates.runs.config_file import read_config, run_values, write_config
 from fedgates.runs.round_log import RoundLog
-from fedgates.util.files import locked, sweep
+from fedgates.util.files import is_locked, locked, sweep
 
 CONFIG = config_file.FILE_NAME
 ROUNDS = round_log.FILE_NAME
@@ -122,14 +121,7 @@ def open_run(config: RunConfig, clients: int | None = None, data_digest: str = "
 
 def is_running(path: Path) -> bool:
     """Return whether a process holds the lock of the folder, as a run does until it ends."""
-    try:
-        with (path / LOCK).open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared, so that two readers do not block each other
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
+    return is_locked(path / LOCK)
 
 
 def _plain(value: str) -> str:

@@ -1,13 +1,15 @@
 """Atomic writing of files, and files that one process locks at a time."""
 
-import fcntl
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _PART = ".part"
+_LOOKS, _PAUSE = 3, 0.01
+"""Attempts to lock a file to find out whether it is locked, and seconds between them, which become longer."""
 
 
 def write_atomically(target: Path, data: bytes) -> None:
@@ -28,6 +30,8 @@ def write_atomically(target: Path, data: bytes) -> None:
         with suppress(OSError):
             part.unlink()
         raise
+    if os.name == "nt":  # which opens no folders
+        return
     directory = os.open(target.parent, os.O_RDONLY)
     try:
         os.fsync(directory)
@@ -53,6 +57,24 @@ def locked(file: Path) -> Iterator[None]:
     OSError
         The file cannot be written.
     """
+    from filelock import lock_descriptor  # noqa: PLC0415  # what only trains needs no lock, and may have an older version
+
     with file.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not lock_descriptor(lock.fileno(), blocking=False):
+            raise BlockingIOError(f"{file} is locked")
         yield
+
+
+def is_locked(file: Path) -> bool:
+    """Return whether a process has locked a file. Needs no right to write to it; a file that cannot be read is not locked."""
+    from filelock import lock_descriptor  # noqa: PLC0415
+
+    try:
+        with file.open("r+" if os.access(file, os.W_OK) else "r") as lock:  # NFS locks only what is open for writing
+            for attempt in range(_LOOKS):
+                time.sleep(_PAUSE * attempt)  # another process that looks has the lock for an instant
+                if lock_descriptor(lock.fileno(), blocking=False):
+                    return False
+    except OSError:
+        return False
+    return True

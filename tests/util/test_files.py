@@ -1,9 +1,11 @@
 import os
+import subprocess
+import sys
 import threading
 
 import pytest
 
-from fedgates.util.files import sweep, write_atomically
+from fedgates.util.files import is_locked, locked, sweep, write_atomically
 
 
 def test_write_atomically_writes_and_replaces(tmp_path):
@@ -91,3 +93,24 @@ def test_what_the_killed_have_left_is_swept(tmp_path, monkeypatch):
     sweep(tmp_path, "file-*")
     (left,) = tmp_path.iterdir()
     assert left.name.startswith(".other.")
+
+
+def test_a_lock_is_held_until_its_end(tmp_path):
+    file = tmp_path / "lock"
+    assert not is_locked(file)
+    assert not file.exists()
+    with locked(file):
+        assert is_locked(file)
+        with pytest.raises(BlockingIOError), locked(file):
+            pass
+    assert not is_locked(file)
+
+
+def test_a_killed_process_releases_its_lock(tmp_path):
+    code = "import sys, time; from pathlib import Path; from fedgates.util.files import locked"
+    hold = f"{code}\nwith locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", hold, tmp_path / "lock"], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        assert is_locked(tmp_path / "lock")
+        process.kill()
+    assert not is_locked(tmp_path / "lock")
