@@ -12,12 +12,10 @@ from fedgates.cli.app import cli, writable
 from fedgates.config import folder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from rich.console import Console
 
     from fedgates.compare import Group, Job, Study
-    from fedgates.flower.study import Outcome
+    from fedgates.flower.study import Outcome, Progress
 
 
 @cli.command(epilog="Example: fedgates compare benchmarks/study/digits_codecs.toml --workers 2")
@@ -111,24 +109,25 @@ def _run_missing(
     app: Path, missing: dict["Job", Path], workers: int, rounds: dict["Job", int], console: "Console"
 ) -> "Outcome":
     """Run jobs with a progress bar of all their rounds."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn  # noqa: PLC0415
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn  # noqa: PLC0415
+    from rich.progress import Progress as Bar  # noqa: PLC0415
 
     from fedgates.flower.study import run_jobs  # noqa: PLC0415
     from fedgates.runs.time_left import time_left_of_runs  # noqa: PLC0415
 
     printed: set[Job] = set()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("rounds, {task.fields[left]}"))
-    with Progress(*columns, console=console, disable=not missing) as bar:
+    with Bar(*columns, console=console, disable=not missing) as bar:
         task = bar.add_task(f"0/{len(missing)} runs", total=sum(rounds.values()), left="- left")
 
-        def update(seconds: "Mapping[Job, Sequence[float]]", outcome: "Outcome") -> None:
+        def update(lines: "Progress", outcome: "Outcome") -> None:
             ended = {**dict.fromkeys(outcome.folders, "done"), **dict.fromkeys(outcome.failed, "failed")}
             for job in [job for job in ended if job not in printed]:
                 bar.print(f"{ended[job]}: {job}", markup=False)
             printed.update(ended)
             # a run that stopped early has no rounds left, and one with repeated rounds no more than all
-            remaining = {job: 0 if job in ended else max(0, rounds[job] - len(seconds.get(job, ()))) for job in missing}
-            left = time_left_of_runs(seconds, remaining, workers)
+            remaining = {job: 0 if job in ended else max(0, rounds[job] - len(lines.get(job, ()))) for job in missing}
+            left = time_left_of_runs(lines, remaining, workers)
             done = sum(rounds.values()) - sum(remaining.values())
             bar.update(task, completed=done, description=f"{len(ended)}/{len(missing)} runs", left=left)
 

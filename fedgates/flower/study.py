@@ -34,6 +34,7 @@ from fedgates.federation.run import prepare
 from fedgates.flower.app import AppError, load_app, run_one
 from fedgates.runs.config_file import run_values
 from fedgates.runs.round_log import LogReader
+from fedgates.runs.totals import Line
 from fedgates.util.files import locked
 from fedgates.util.text import error_line
 
@@ -56,8 +57,8 @@ class StudyError(RuntimeError):
     """A run of a study cannot be started; the message is one line."""
 
 
-Progress = Mapping[Job, Sequence[float]]
-"""Of each run under way or ended, the seconds of its attempts at rounds so far."""
+Progress = Mapping[Job, Sequence[Line]]
+"""Of each run under way or ended, its attempts at rounds so far."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def run_jobs(app: Path, jobs: Mapping[Job, Path], workers: int, on_progress: Cal
     workers : int
         Processes at a time, each with one thread.
     on_progress : callable
-        Called several times a second with the durations of the rounds done, and the outcome so far.
+        Called several times a second with the rounds done, and the outcome so far.
     """
     waiting, running = deque(jobs), dict[Job, BaseProcess]()
     outcome, logs = Outcome({}, {}, {}), dict[Job, LogReader]()
@@ -147,7 +148,7 @@ def run_jobs(app: Path, jobs: Mapping[Job, Path], workers: int, on_progress: Cal
                 if process.exitcode is not None:
                     del running[job]
                     _close(job, process.exitcode, jobs[job], outcome)
-            on_progress({job: [line["seconds"] for line in log.lines] for job, log in logs.items()}, outcome)
+            on_progress({job: log.lines for job, log in logs.items()}, outcome)
     finally:
         for process in running.values():
             process.terminate()

@@ -25,7 +25,7 @@ class RoundFormatter:
 
     def __init__(self, last_round: int) -> None:
         self._last = last_round
-        self._seconds: list[float] = []
+        self._lines: list[Line] = []
 
     def format(self, line: Line) -> str:
         """Return the line of a round; below it the reasons of failures, one a line."""
@@ -43,9 +43,9 @@ class RoundFormatter:
 
     def time_left(self, line: Line) -> str:
         """Return the time left after a round, such as ``3:50 left``. Call it once for each attempt, in order."""
-        self._seconds.append(line["seconds"])
+        self._lines.append(line)
         rounds = max(0, self._last - line["round"] + (not has_quorum(line)))  # without a quorum, the round is repeated
-        return time_left(self._seconds, rounds)
+        return time_left(self._lines, rounds)
 
 
 def headline(line: Line) -> tuple[str, str]:

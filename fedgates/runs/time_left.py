@@ -4,52 +4,61 @@ from collections.abc import Hashable, Mapping, Sequence
 from statistics import median
 from typing import TypeVar
 
+from fedgates.runs.totals import Line
+
 Run = TypeVar("Run", bound=Hashable)
 
-_LAST = 9
-"""Rounds that an estimate follows."""
+_RECENT, _LAST = 100, 9
+"""Rounds that an estimate follows: of both kinds for their shares, and of each kind for their durations."""
 
 
-def round_seconds(seconds: Sequence[float]) -> float:
-    """Return the seconds of a further round: the median of the last nine.
+def round_seconds(lines: Sequence[Line]) -> float:
+    """Return the expected seconds of a further round.
 
-    The first round includes the start of processes and the loading of data: it counts only while there is no other.
+    Rounds with and without an evaluation (`evaluate-every`) are expected as often as among the last hundred, and to take as
+    long as the last nine of their kind in the median. The first round includes the loading of data and of libraries: it counts
+    only while there is no other.
     """
-    return median(seconds[1:][-_LAST:] or seconds)
+    known = (lines[1:] or lines)[-_RECENT:]
+    kinds: dict[bool, list[float]] = {}
+    for line in known:
+        evaluated = line.get("loss") is not None or line.get("client_loss") is not None
+        kinds.setdefault(evaluated, []).append(line["seconds"])
+    return sum(len(seconds) * median(seconds[-_LAST:]) for seconds in kinds.values()) / len(known)
 
 
-def time_left(seconds: Sequence[float], rounds: int) -> str:
+def time_left(lines: Sequence[Line], rounds: int) -> str:
     """Return the time left as in a log line, such as ``3:50 left``; of a first round, ``3:50 left, start included``.
 
     Parameters
     ----------
-    seconds : sequence of float
-        Durations of the rounds so far, at least one.
+    lines : sequence of mapping
+        The rounds so far, at least one.
     rounds : int
         Number of rounds left.
     """
-    left = duration(round_seconds(seconds) * rounds)
-    return f"{left} left, start included" if len(seconds) == 1 and rounds else f"{left} left"
+    left = duration(round_seconds(lines) * rounds)
+    return f"{left} left, start included" if len(lines) == 1 and rounds else f"{left} left"
 
 
-def time_left_of_runs(runs: Mapping[Run, Sequence[float]], rounds: Mapping[Run, int], workers: int) -> str:
+def time_left_of_runs(runs: Mapping[Run, Sequence[Line]], rounds: Mapping[Run, int], workers: int) -> str:
     """Return the time left of several runs, `workers` at a time; ``-`` before the first round has ended.
 
     Parameters
     ----------
     runs : mapping
-        The durations of the rounds of each run so far.
+        The rounds of each run so far.
     rounds : mapping
         The number of rounds left of each run; a run that has not begun is taken to be as fast as the others are in the median.
     """
-    known = {run: round_seconds(seconds) for run, seconds in runs.items() if seconds}
+    known = {run: round_seconds(lines) for run, lines in runs.items() if lines}
     if not known:
         return "- left"
     usual = median(known.values())
     left = [known.get(run, usual) * number for run, number in rounds.items() if number]
     # no faster than one run after the other on each worker, and no faster than the longest run
     seconds = max(sum(left) / workers, max(left, default=0.0))
-    started = all(len(seconds) == 1 for seconds in runs.values() if seconds)
+    started = all(len(lines) == 1 for lines in runs.values() if lines)
     return f"{duration(seconds)} left, start included" if started and left else f"{duration(seconds)} left"
 
 
