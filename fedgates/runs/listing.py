@@ -113,7 +113,7 @@ def read_entry(path: Path) -> Entry:
         bytes=total.both,
         bytes_up=total.up,
         bytes_down=total.down,
-        seconds=sum(line["seconds"] for line in log.lines),
+        seconds=round(sum(line["seconds"] for line in log.lines), 3),
         model_bytes=model.stat().st_size if model.is_file() else None,
         under_way=is_running(path),
         stopped=stopped(log.lines, config),

@@ -10,7 +10,7 @@ from pathlib import Path
 import fedgates
 
 _PACKAGES = ("torch", "flwr", "numpy")
-_PATIENCE = 10
+_PATIENCE = 5
 """Seconds that git may take."""
 
 
