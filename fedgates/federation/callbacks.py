@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from fedgates.federation.server import Server
 from fedgates.runs import checkpoint
 from fedgates.runs.best_round import RoundResult, round_result, round_results
+from fedgates.runs.confusion import Confusion, write_confusion
 from fedgates.runs.devices import read_classes, read_devices, write_classes, write_devices
 from fedgates.runs.folder import RunFolder
 from fedgates.runs.summary import RoundFormatter
@@ -115,6 +116,19 @@ class DevicesCallback(BaseCallback):
         if server.membership.class_names != self._classes:
             self._classes = server.membership.class_names
             write_classes(self._run.path, self._classes)
+
+
+class ConfusionCallback(BaseCallback):
+    """Writes the confusion matrix of the server's test set after each evaluation on it."""
+
+    def __init__(self, run: RunFolder, class_names: Sequence[str]) -> None:
+        self._run, self._class_names = run, class_names
+
+    def on_round_end(self, record: Record, server: Server[Any]) -> None:
+        """Write the matrix of a round that was evaluated."""
+        if record["quorum"] and record["accuracy"] is not None and server.confusion is not None:
+            counts = server.confusion.tolist()
+            write_confusion(self._run.path, Confusion(record["round"], list(self._class_names), counts))
 
 
 class BestCheckpointCallback(BaseCallback):

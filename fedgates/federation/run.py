@@ -16,6 +16,7 @@ from fedgates.federation.callbacks import (
     BestCheckpointCallback,
     Callback,
     CheckpointCallback,
+    ConfusionCallback,
     DevicesCallback,
     LogCallback,
     ProgressCallback,
@@ -255,7 +256,7 @@ def _to_resume(run: RunFolder) -> str:
 
 
 def own_callbacks(setup: Setup, run: RunFolder, norm_sums: NormSums) -> list[Callback]:
-    """Return the callbacks of every run, in order: log, progress, checkpoints, trackers, model file, report.
+    """Return the callbacks of every run, in order: log, progress, checkpoints, confusion matrix, trackers, model file, report.
 
     Without a model file where a layer is personal: the server does not have it.
     """
@@ -266,6 +267,7 @@ def own_callbacks(setup: Setup, run: RunFolder, norm_sums: NormSums) -> list[Cal
         ProgressCallback(config.num_server_rounds),
         CheckpointCallback(run),
         *([DevicesCallback(run)] if setup.num_clients is None else []),
+        *([ConfusionCallback(run, setup.dataset.class_names)] if len(setup.dataset.test) else []),
         *([BestCheckpointCallback(run)] if config.keep_best else []),
         TrackerCallback(config.trackers, run.path, values),
         *([ModelCallback(run, setup.dataset, norm_sums)] if not config.gates.personal else []),

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Generic
 
+import torch
 from torch import Tensor
 
 from fedgates import rng
@@ -20,6 +21,7 @@ from fedgates.methods.metrics import MaskCounts
 from fedgates.methods.training import Inputs, Task, predict, seeded_rng
 from fedgates.methods.trimming import dropped_of
 from fedgates.models.probe import random_inputs
+from fedgates.runs.confusion import MAX_CLASSES
 from fedgates.runs.record import LARGEST_LOSS, RoundRecord
 from fedgates.types import MAX_METRIC, Problem
 from fedgates.util.robust import capped
@@ -51,6 +53,9 @@ class Server(Generic[S]):
         The clients that have introduced themselves.
     evaluation : dict
         Means over the clients' held-out examples of the last evaluation; empty if there was none.
+    confusion : Tensor, optional
+        Confusion matrix of the last evaluation on the server's test set, int64 ``[C, C]``; row i is true class i. None before
+        an evaluation, for other tasks than classes, and with more than 200 classes.
     """
 
     def __init__(self, method: Method[Any, S], problem: Problem) -> None:
@@ -67,6 +72,7 @@ class Server(Generic[S]):
         """The state that opened the last round."""
         self._snapshot: tuple[VersionedState, bytes] | None = None
         self.evaluation: dict[str, float] = {}
+        self.confusion: Tensor | None = None
 
     def restore(self, state: S, first_round: int, failed_attempts: int = 0) -> None:
         """Continue from a state that opens `first_round`, at which so many attempts have failed."""
@@ -199,10 +205,12 @@ class Server(Generic[S]):
         """
         if self.config.gates.personal:
             return {}
-        server_round = self.record.server_round
+        server_round, classes = self.record.server_round, self.problem.num_classes
+        confusion = torch.zeros(classes, classes, dtype=torch.int64) if 0 < classes <= MAX_CLASSES else None
         with seeded_rng(rng.generator(self.config.seed, "evaluation", server_round=server_round), threads=0):
             self.method.load_tail(self.state)
-            metrics = self.method.evaluate(self.state, Task(x, y, server_round))
+            metrics = self.method.evaluate(self.state, Task(x, y, server_round, confusion=confusion))
+        self.confusion = confusion if confusion is not None and confusion.any() else None  # a method may not write it
         return {name: float(value) for name, value in metrics.items()}
 
     def _requests(self, kind: Kind, chosen: list[int], clients: Mapping[int, int], opens: int) -> list[Request]:

@@ -18,7 +18,7 @@ from fedgates.config import MaskConfig, RunConfig
 from fedgates.methods.losses import evaluated_loss
 from fedgates.methods.metrics import MaskCounts, consensus, support_scores
 from fedgates.methods.own_metric import own_metrics
-from fedgates.methods.training import Inputs, Task, all_outputs, score
+from fedgates.methods.training import Inputs, Task, all_outputs, confusion_matrix, score
 from fedgates.models.outputs import as_predictions
 from fedgates.nn.network import Network
 from fedgates.nn.roles import Patterns, Role, roles_of
@@ -168,7 +168,7 @@ class Method(ABC, Generic[Cfg, S]):
         """
         weights = self.weights(state)
         metrics = {
-            **self.score(weights, task.x, task.y, task.own_classes),
+            **self.score(weights, task.x, task.y, task.own_classes, task.confusion),
             "model_density": float((weights != 0).double().mean()),
         }
         return metrics if self.support is None else metrics | support_scores((weights != 0).cpu().numpy(), self.support)
@@ -184,17 +184,22 @@ class Method(ABC, Generic[Cfg, S]):
         """Return how many gates have a probability in each of some equal parts of [0, 1]; empty for a method without gates."""
         return []
 
-    def score(self, weights: Tensor, x: Inputs, y: Tensor, own_classes: Sequence[int] = ()) -> dict[str, float]:
+    def score(
+        self, weights: Tensor, x: Inputs, y: Tensor, own_classes: Sequence[int] = (), confusion: Tensor | None = None
+    ) -> dict[str, float]:
         """Return accuracy (or r2) and loss of the network with weights ``[d]``, which it holds afterwards.
 
         With `own_classes` also ``own_class_accuracy`` (:func:`fedgates.methods.training.score`). With a `loss` of the user's
-        own the loss is that of all outputs at once; the metrics of `metric` are added.
+        own the loss is that of all outputs at once; the metrics of `metric` are added. The confusion matrix is written to
+        `confusion`, if given.
         """
         self.network.weights.copy_(weights)
         with inference_mode():
             output = all_outputs(self.network, x, self.config.precision)
             predictions = as_predictions(output, self.network.task)
             metrics = score(predictions, y, own_classes)
+            if confusion is not None:
+                confusion.copy_(confusion_matrix(predictions, y))
             if self.config.loss:
                 metrics["loss"] = evaluated_loss(self.config, output, y)
             return metrics | own_metrics(self.config, predictions, y)

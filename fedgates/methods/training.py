@@ -55,6 +55,8 @@ class Task:
     """The client's held-out examples and labels, where clients evaluate."""
     own_classes: tuple[int, ...] = ()
     """Classes of the client's training examples, where a client with classes evaluates."""
+    confusion: Tensor | None = None
+    """Where :meth:`Method.evaluate` is to write the confusion matrix, int64 ``[C, C]``; None for no matrix."""
     _log_priors: dict[tuple[int, float], Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def generator(self, seed: int, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
@@ -298,6 +300,20 @@ def score(predictions: Tensor, y: Tensor, own_classes: Sequence[int] = ()) -> di
         limited = own[predictions[:, own].argmax(1)]
         metrics["own_class_accuracy"] = float(((limited == y) & finite).double().mean())
     return {**metrics, **overflow}
+
+
+def confusion_matrix(predictions: Tensor, y: Tensor) -> Tensor:
+    """Return how many examples of each class are predicted as each class, int64 ``[C, C]``; row i is true class i.
+
+    Parameters
+    ----------
+    predictions : Tensor
+        Probabilities of classes, ``[n, C]``.
+    y : Tensor
+        Labels, int64 ``[n]``.
+    """
+    classes = predictions.shape[1]
+    return torch.bincount(classes * y + predictions.argmax(1), minlength=classes**2).reshape(classes, classes)
 
 
 def _score_regression(predictions: Tensor, y: Tensor) -> dict[str, float]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fedgates.config import CLIENTS, DATA_DIGEST, LIMITS, RunConfig, devices_problem, folder, to_dict
 from fedgates.errors import ConfigError
-from fedgates.runs import checkpoint, config_file, devices, round_log
+from fedgates.runs import checkpoint, config_file, confusion, devices, round_log
 from fedgates.runs.config_file import read_config, run_values, write_config
 from fedgates.runs.round_log import RoundLog
 from fedgates.util.files import is_locked, locked, sweep
@@ -20,6 +20,7 @@ CHECKPOINTS = checkpoint.FILE_NAMES
 MODEL = "model.fedgates"
 MODEL_BEST = "model-best.fedgates"
 DEVICES = devices.FILE_NAME
+CONFUSION = confusion.FILE_NAME
 DEVICE_CLASSES = devices.CLASSES
 PREDICTIONS = "predictions.json"
 REPORT = "report.html"
@@ -70,7 +71,7 @@ class RunFolder:
                     if not waited:
                         log.info("waiting for another process to finish with this run")
                     time.sleep(1)
-            sweep(self.path, CHECKPOINTS, CONFIG, ROUNDS, DEVICES, DEVICE_CLASSES, PREDICTIONS, MODEL, MODEL_BEST)
+            sweep(self.path, CHECKPOINTS, CONFIG, ROUNDS, DEVICES, DEVICE_CLASSES, CONFUSION, PREDICTIONS, MODEL, MODEL_BEST)
             yield
 
     def is_part(self, file: object) -> bool:

@@ -11,7 +11,17 @@ from fedgates.config import RunConfig
 from fedgates.data import normalise
 from fedgates.errors import ConfigError
 from fedgates.methods.registry import BUILT_IN, build, configure, method_class
-from fedgates.methods.training import Task, autocast, backward, batches, log_prior, predict, score, seeded_rng
+from fedgates.methods.training import (
+    Task,
+    autocast,
+    backward,
+    batches,
+    confusion_matrix,
+    log_prior,
+    predict,
+    score,
+    seeded_rng,
+)
 from fedgates.nn.network import Network
 from fedgates.rng import generator
 from fedgates.types import Problem
@@ -265,6 +275,11 @@ def test_score_by_hand():
     # a class held impossible costs -log(1e-12), not infinity
     expected = -(math.log(0.5) + math.log(0.8) + math.log(0.25) + math.log(1e-12)) / 4
     assert found == {"accuracy": 0.5, "loss": pytest.approx(expected, rel=1e-6)}
+
+
+def test_the_confusion_matrix_by_hand():
+    predictions = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.6, 0.3, 0.1], [0.2, 0.7, 0.1]])
+    assert confusion_matrix(predictions, torch.tensor([0, 1, 1, 1])).tolist() == [[1, 0, 0], [1, 2, 0], [0, 0, 0]]
 
 
 def test_score_of_probabilities_that_are_no_numbers_is_finite():
