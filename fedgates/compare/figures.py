@@ -7,14 +7,13 @@ from fedgates.compare.numbers import Curve
 from fedgates.compare.study import ONLY_SCENARIO
 from fedgates.compare.tables import is_share
 from fedgates.util.log_axis import log_x
+from fedgates.util.palette import PALETTE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Panels = Mapping[str, Mapping[str, Curve]]
 """Scenario to method to curve."""
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""The colours of Okabe and Ito, which colour-blind readers can distinguish, without yellow, which is pale on white."""
 _MARKERS = "os^Dv*XP<>ph8dH"
 _DASHES = ("-", "--", ":")
 _NUM_MARKERS = 8
@@ -51,13 +50,13 @@ def draw(panels: Panels, key: str, against: Literal["rounds", "bytes"]) -> "Figu
                 x = curve.rounds if against == "rounds" else [n / 1e6 for n in curve.bytes]
                 low, high, middle = ([scale * v for v in values] for values in (curve.low, curve.high, curve.mean))
                 every = max(1, len(x) // _NUM_MARKERS)
-                panel.fill_between(x, low, high, color=_COLOURS[i % len(_COLOURS)], alpha=0.15, linewidth=0)
+                panel.fill_between(x, low, high, color=PALETTE[i % len(PALETTE)], alpha=0.15, linewidth=0)
                 (handles[method],) = panel.plot(
                     x,
                     middle,
                     label=method,
-                    color=_COLOURS[i % len(_COLOURS)],
-                    linestyle=_DASHES[i // len(_COLOURS) % len(_DASHES)],
+                    color=PALETTE[i % len(PALETTE)],
+                    linestyle=_DASHES[i // len(PALETTE) % len(_DASHES)],
                     marker=_MARKERS[i % len(_MARKERS)],
                     markersize=5,
                     markevery=(i % every, every),  # so that markers of overlapping curves do not coincide

@@ -1,188 +1,229 @@
-"""Charts as inline SVG, coloured by the style sheet of the page, 400 wide, so that text is readable on a phone.
+"""Charts: matplotlib figures as SVG, with the colours and the font of the page's style sheet.
 
-``aria-label`` describes the chart, and every mark has a ``<title>``, shown when the mouse is over it.
+No text from outside is drawn: names are in the legends, which the templates escape.
 """
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from math import inf
+from typing import TYPE_CHECKING
 
-from fedgates.report.axes import Axis, linear
-from fedgates.report.markup import Html, el, join
+from fedgates.util.log_axis import log_x
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 WIDTH, HEIGHT = 400, 230
-LEFT, RIGHT, TOP, BOTTOM = 50, 388, 12, 196
-_MAX_POINTS, _MAX_DOTS = 400, 31
-_ROOM = 32
-"""Least distance of the labels of two columns."""
+"""Size of a chart in units of the SVG: text of 12 units is readable on a phone."""
+_LEFT, _RIGHT, _TOP, _BOTTOM = 54, 14, 12, 42
+"""Room beside the axes."""
+_MOST_DOTS, _MOST_LABELS = 31, 10
+_CACHED = 50
+"""Charts to keep: a page that is written again has many that are as before."""
+_COLOURS = ("c1", "c2", "c3", "c4", "c5", "t1", "t2", "t3", "t4", "t5", "good", "bad", "soft", "edge")
+"""CSS variables of the style sheet that charts use, without ``--``."""
+_STEPS = (1, 2, 5, 10)
+_DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
+Points = tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class Series:
-    """A curve of a chart."""
+    """A curve of a chart, or a part of each of its columns."""
 
     name: str
-    points: Sequence[tuple[float, float]]
-    titles: Sequence[str] = ()
-    """The title of each point; a curve without titles has no dots."""
-    style: int = 1
-    """Number of the line style; 1 is the most prominent."""
+    y: Points
+    value: str = ""
+    """What the legend shows beside the name."""
+    x: Points = ()
+    """Empty for columns."""
+    colour: str = "c1"
 
 
 @dataclass(frozen=True)
-class Column:
-    """A stacked column of a chart."""
+class Chart:
+    """A chart with its texts."""
 
-    label: str
-    """Text below the column; left out if there is no room."""
-    parts: Sequence[float]
-    titles: Sequence[str]
+    title: str
+    says: str
+    """Description for readers who do not see the chart."""
+    series: tuple[Series, ...] = ()
+    note: str = ""
+    mark: str = ""
+    """Name of the dashed line; empty if there is none."""
+    height: int = HEIGHT
+    svg: str = ""
 
 
+@lru_cache(_CACHED)
 def lines(
-    series: Sequence[Series],
-    x: Axis,
-    y: Axis,
+    chart: Chart,
+    unit: str,
     *,
-    says: str,
-    x_name: str,
-    band: Sequence[tuple[float, float, float]] = (),
-    upright: tuple[float, str] | None = None,
-    level: tuple[float, str] | None = None,
-) -> Html:
-    """Return a chart of curves over a common x axis.
+    zero: bool = False,
+    bytes_name: str = "",
+    band: tuple[Points, Points] | None = None,
+    level: float | None = None,
+    upright: float | None = None,
+) -> Chart:
+    """Return `chart` with its series drawn as curves; the first is drawn on top.
 
     Parameters
     ----------
-    series
-        The curves; the last is drawn on top.
-    x, y
-        Axes from LEFT to RIGHT and from BOTTOM to TOP.
-    says, x_name
-        Description of the chart, and name of the x axis.
-    band
-        An area behind the curves, as (x, low, high).
-    upright, level
-        A dashed line at a value of x, or of y, and its title.
+    chart : Chart
+        Its texts and series.
+    unit : str
+        Unit of the y axis: "%" for shares of 1, "B" for bytes, or any other.
+    zero : bool
+        Whether the y axis starts at 0.
+    bytes_name : str
+        Name of an x axis of bytes, which is logarithmic; by default the x axis has rounds.
+    band : tuple of tuples, optional
+        Lower and upper edge of an area behind the curves, at the points of the first.
+    level, upright : float, optional
+        A dashed line at a value of y, or of x.
     """
-    drawn = [*_frame(y), *_x_ticks([(x(tick), x.says(tick)) for tick in x.ticks], x_name)]
-    if band:
-        there = [f"{x(at):.1f} {y(high):.1f}" for at, _, high in band]
-        back = [f"{x(at):.1f} {y(low):.1f}" for at, low, _ in reversed(band)]
-        drawn.append(el("path", class_="band", d=f"M{'L'.join([*there, *back])}Z"))
-    if upright:
-        at = x(upright[0])
-        drawn.append(el("line", el("title", upright[1]), class_="mark", x1=at, x2=at, y1=TOP, y2=BOTTOM))
-    if level:
-        at = y(level[0])
-        drawn.append(el("line", el("title", level[1]), class_="mark", x1=LEFT, x2=RIGHT, y1=at, y2=at))
-    for one in series:
-        path = "L".join(f"{x(a):.1f} {y(b):.1f}" for a, b in thinned(one.points, _MAX_POINTS))
-        drawn.append(el("path", class_=f"line s{one.style}", d=f"M{path}"))
-        if one.titles or len(one.points) == 1:
-            titles = one.titles or [one.name] * len(one.points)
-            pairs = thinned(list(zip(one.points, titles, strict=True)), _MAX_DOTS)
-            drawn += [el("circle", el("title", t), class_=f"dot s{one.style}", cx=x(a), cy=y(b), r=3) for (a, b), t in pairs]
-    return _svg(says, drawn)
+    from matplotlib.ticker import EngFormatter, MaxNLocator  # noqa: PLC0415
+
+    with _drawing(chart) as (axes, file):
+        if band:
+            x, (low, high) = chart.series[0].x, band
+            axes.fill(x + x[::-1], high + low[::-1], color=_hex("c1"), alpha=0.15, linewidth=0)
+        for i, one in reversed(list(enumerate(chart.series))):
+            (curve,) = axes.plot(one.x, one.y, color=_hex(one.colour), linestyle=_DASHES[i], linewidth=1.5 if i else 2.5)
+            if i == 0 and len(one.x) <= _MOST_DOTS:
+                curve.set(marker="o", markersize=5)
+        shown = [value for one in chart.series for value in one.y] + [value for edge in band or () for value in edge]
+        for value, draw in ((level, axes.axhline), (upright, axes.axvline)):
+            if value:
+                draw(value, color=_hex("soft"), linestyle="--")
+        axes.set_ylim(*span(shown if level is None else [*shown, level], share=unit == "%", zero=zero))
+        if bytes_name:
+            log_x(axes)
+            axes.minorticks_off()
+            axes.xaxis.set_major_formatter(EngFormatter("B"))
+        else:
+            first, last = (end(x for one in chart.series for x in one.x) for end in (min, max))
+            pad = 0.03 * (last - first) or 0.5
+            axes.set_xlim(first - pad, last + pad)
+            axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=_STEPS))
+        _finish(axes, unit, bytes_name or "round")
+    return replace(chart, svg=_inline(file.getvalue()))
 
 
-def columns(
-    stacks: Sequence[Column], y_says: Callable[[float], str], *, says: str, x_name: str, palette: str, top: float = 0
-) -> Html:
-    """Return a chart of stacked columns.
+@lru_cache(_CACHED)
+def columns(chart: Chart, unit: str, labels: tuple[str, ...], *, top: float = 0) -> Chart:
+    """Return `chart` with its series drawn as stacked columns.
 
     Parameters
     ----------
-    stacks
-        The columns.
-    y_says
-        Returns the text of a tick of the y axis.
-    says, x_name
-        Description of the chart, and name of the x axis.
-    palette
-        First letter of the CSS classes of the parts.
-    top
-        Least upper end of the y axis.
+    chart : Chart
+        Its texts and series, each of which has a size for each column.
+    unit : str
+        As of :func:`lines`; "" for whole numbers.
+    labels : tuple of str
+        Text below each column; empty for none.
+    top : float
+        Least height of the tallest column.
     """
-    y = linear([*(math.fsum(column.parts) for column in stacks), top], BOTTOM, TOP, y_says, zero=True)
-    step = (RIGHT - LEFT) / len(stacks)
-    width = min(0.78 * step, 40)
-    drawn = _frame(y)
-    for i, column in enumerate(stacks):
-        bottom = 0.0
-        for k, (part, title) in enumerate(zip(column.parts, column.titles, strict=True), 1):
-            if part > 0:
-                upper, lower = y(bottom + part), y(bottom)
-                place = {"x": LEFT + (i + 0.5) * step - width / 2, "y": upper, "width": width, "height": lower - upper}
-                drawn.append(el("rect", el("title", title), class_=f"{palette}{k}", **place))
-            bottom += part
-    labels = [(LEFT + (i + 0.5) * step, column.label) for i, column in enumerate(stacks) if column.label]
-    return _svg(says, [*drawn, *_x_ticks(_apart(labels), x_name)])
+    from matplotlib.patches import PathPatch  # noqa: PLC0415
+    from matplotlib.path import Path  # noqa: PLC0415
+
+    with _drawing(chart) as (axes, file):
+        feet, half = [0.0] * len(labels), min(0.4, 0.06 * len(labels))
+        for one in chart.series:
+            tops = [foot + size for foot, size in zip(feet, one.y, strict=True)]
+            ends = [(i, foot, end) for i, (foot, end) in enumerate(zip(feet, tops, strict=True)) if end > foot]
+            boxes = [Path([(i - half, a), (i - half, b), (i + half, b), (i + half, a)]) for i, a, b in ends]
+            if boxes:  # a patch for all boxes is written five times as fast as one for each
+                axes.add_patch(PathPatch(Path.make_compound_path(*boxes), facecolor=_hex(one.colour), linewidth=0))
+            feet = tops
+        axes.set_xlim(-0.5, len(labels) - 0.5)
+        axes.set_ylim(0, 1.05 * max(*feet, top) or 1)
+        labelled = [i for i, label in enumerate(labels) if label]
+        labelled = labelled[:: -(-len(labelled) // _MOST_LABELS) or 1]
+        axes.set_xticks(labelled, [labels[i] for i in labelled])
+        _finish(axes, unit, "round", whole=not unit)
+    return replace(chart, svg=_inline(file.getvalue()))
 
 
-def bar(share: float, title: str) -> Html:
-    """Return a share of 1 as a bar for the cell of a table."""
-    inside = (
-        el("rect", class_="full", x=0, y=0, width=100, height=8),
-        el("rect", class_="c1", x=0, y=0, width=100 * share, height=8),
-    )
-    return el(
-        "svg", el("title", title), *inside, class_="bar", viewBox="0 0 100 8", preserveAspectRatio="none", aria_hidden="true"
-    )
+@lru_cache(_CACHED)
+def heat_map(chart: Chart, shares: tuple[Points, ...]) -> Chart:
+    """Return `chart` with a square matrix of shares in 0 to 1 drawn as a picture, in a stronger colour for more."""
+    import numpy as np  # noqa: PLC0415
+    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
+
+    with _drawing(chart) as (axes, file):
+        pixels = np.zeros((len(shares), len(shares), 4))
+        pixels[..., :3] = (0.2, 0.58, 0.82)  # a blue that is visible on light and on dark
+        pixels[..., 3] = np.sqrt(np.array(shares))  # so that rare confusions are visible
+        axes.imshow(pixels, interpolation="none", aspect="auto")
+        axes.grid(visible=False)
+        axes.set_ylabel("true class")
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=_STEPS))
+        _finish(axes, "", "predicted class", whole=True)
+    return replace(chart, svg=_inline(file.getvalue()))
 
 
-def legend(names: Sequence[tuple[str, str]]) -> Html | None:
-    """Return a legend from pairs of a CSS class and a name; None for fewer than two."""
-    if len(names) < 2:
-        return None
-    return el("ul", *(el("li", swatch(kind), name) for kind, name in names), class_="legend")
+def span(values: Sequence[float], *, share: bool, zero: bool = False) -> tuple[float, float]:
+    """Return the ends of an axis that shows `values`.
+
+    It spans at least ten percentage points or, for other values than a `share`, a tenth of the largest value, so that noise
+    looks small; with `zero` it starts at 0.
+    """
+    values = [0.0, *values] if zero else values
+    low, high = (0.0 if share or zero else -inf), (1.0 if share else inf)
+    least = 0.1 if share else 0.1 * max(map(abs, values)) or 1e-3
+    middle, half = min(values) / 2 + max(values) / 2, max(0.55 * (max(values) - min(values)), least / 2)
+    middle = max(low + half, min(middle, high - half))
+    return max(low, middle - half), min(high, middle + half)
 
 
-def swatch(kind: str) -> Html:
-    """Return a sample of a colour or line style, for a legend."""
-    if kind.startswith(("s", "mark")):
-        inside = el("line", class_=f"line {kind}" if kind != "mark" else kind, x1=0, y1=6, x2=20, y2=6)
-    else:
-        inside = el("rect", class_=kind, x=4, y=0, width=12, height=12)
-    return el("svg", inside, class_="swatch", viewBox="0 0 20 12", aria_hidden="true")
+def _hex(name: str) -> str:
+    """Return the colour that stands for a CSS variable until the SVG is written; not black, which SVG leaves out."""
+    return f"#ff00{_COLOURS.index(name):02x}"
 
 
-def thinned(items: Sequence[T], most: int) -> Sequence[T]:
-    """Return about `most` evenly spaced items, the first and the last included."""
-    if len(items) <= most:
-        return items
-    return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]
+@contextmanager
+def _drawing(chart: Chart) -> "Iterator[tuple[Axes, io.StringIO]]":
+    """Yield axes, and the file that has their SVG afterwards."""
+    from matplotlib import rc_context  # noqa: PLC0415  # takes half a second
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    width, height = WIDTH - _LEFT - _RIGHT, chart.height - _TOP - _BOTTOM
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": chart.title, "text.parse_math": False}):
+        figure, file = Figure(figsize=(WIDTH / 72, chart.height / 72), frameon=False), io.StringIO()
+        axes = figure.add_axes((_LEFT / WIDTH, _BOTTOM / chart.height, width / WIDTH, height / chart.height), frameon=False)
+        axes.grid(axis="y", color=_hex("edge"), linewidth=1)
+        axes.set_axisbelow(True)
+        yield axes, file
+        figure.savefig(file, format="svg", metadata={"Date": None})
 
 
-def _svg(says: str, drawn: Sequence[Html]) -> Html:
-    return el("svg", *drawn, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=says)
+def _finish(axes: "Axes", unit: str, x_name: str, *, whole: bool = False) -> None:
+    from matplotlib.ticker import EngFormatter, FormatStrFormatter, FuncFormatter, MaxNLocator  # noqa: PLC0415
+
+    special = {"%": FuncFormatter(lambda tick, _: f"{100 * tick:.4g} %"), "B": EngFormatter("B")}
+    axes.yaxis.set_major_formatter(special.get(unit) or FormatStrFormatter(f"%.4g {unit}"))
+    axes.yaxis.set_major_locator(MaxNLocator(6, integer=whole, steps=_STEPS))
+    axes.tick_params(which="both", length=0, labelcolor=_hex("soft"))
+    axes.set_xlabel(x_name, loc="right", labelpad=7, color=_hex("soft"))
+    axes.yaxis.label.set_color(_hex("soft"))
+    for artist in (*axes.lines, *axes.patches, *axes.images, *axes.get_ygridlines()):
+        artist.set_clip_on(False)  # all of them are within the axes
 
 
-def _frame(y: Axis) -> list[Html]:
-    """Return horizontal grid lines with their values."""
-    marks = [
-        join(
-            [
-                el("line", class_="grid", x1=LEFT, x2=RIGHT, y1=y(tick), y2=y(tick)),
-                el("text", y.says(tick), x=LEFT - 6, y=y(tick) + 4, text_anchor="end"),
-            ]
-        )
-        for tick in y.ticks
-    ]
-    return [el("g", *marks)]
-
-
-def _apart(labels: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
-    """Return the labels that do not overlap the one before."""
-    kept: list[tuple[float, str]] = []
-    for at, label in labels:
-        if not kept or at - kept[-1][0] >= _ROOM:
-            kept.append((at, label))
-    return kept
-
-
-def _x_ticks(labels: Sequence[tuple[float, str]], name: str) -> list[Html]:
-    marks = [el("text", label, x=at, y=BOTTOM + 15, text_anchor="middle") for at, label in labels]
-    return [el("g", *marks, el("text", name, class_="axis", x=RIGHT, y=BOTTOM + 31, text_anchor="end"))]
+def _inline(svg: str) -> str:
+    """Return the contents of matplotlib's SVG with the style sheet's colours and font, and without ids but those of dots."""
+    body = svg.partition("</metadata>")[2].rpartition("</svg>")[0]
+    body = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", body, flags=re.DOTALL)
+    body = re.sub(r' id="(?!m[0-9a-f]{10}")[^"]*"', "", body)
+    body = re.sub(r"#ff00([0-9a-f]{2})", lambda found: f"var(--{_COLOURS[int(found[1], 16)]})", body)
+    body = re.sub(r"font(-size|-family)?: [^;\"]*(; )?", "", body)
+    body = re.sub(r' transform="rotate\(-0 [^"]*"', "", body)
+    body = re.sub(r"(\d\.\d)\d+", r"\1", body)
+    return re.sub(r"\s+", " ", body.replace("xlink:href", "href")).replace("> <", "><").replace("base64, ", "base64,")

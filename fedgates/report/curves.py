@@ -1,12 +1,17 @@
 """``curves.png``: the headline metric of a run against rounds and against bytes."""
 
+from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
 
 from fedgates.runs.folder import CURVES
 from fedgates.runs.round_log import read_rounds
-from fedgates.runs.totals import downlink_bytes, headline_metric
+from fedgates.runs.totals import Line, Metric, downlink_bytes, headline_metric
 from fedgates.util.log_axis import log_x
+from fedgates.util.palette import PALETTE
+
+_OTHERS = (("_sample", "one sampled mask"), ("_mean", "mean network"), ("_ensemble", "ensemble of masks"))
+"""Suffixes of the metric's key for other evaluations than that of the thresholded mask, and their names."""
 
 
 def draw_curves(folder: Path, size: int) -> Path:
@@ -26,9 +31,7 @@ def draw_curves(folder: Path, size: int) -> Path:
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     log = read_rounds(folder).lines
-    moved = accumulate(line["uplink_bytes"] + downlink_bytes(line) for line in log)
-    total = dict(zip((line["round"] for line in log), moved, strict=True))
-    metric = headline_metric(log)
+    metric, total = headline_metric(log), bytes_so_far(log)
     scale = 100 if metric.is_share else 1
     label = metric.name[0].lower() + metric.name[1:] + (", %" if metric.is_share else "")
     lines = [line for line in log if line.get(metric.key) is not None]
@@ -37,22 +40,12 @@ def draw_curves(folder: Path, size: int) -> Path:
     with mpl.rc_context({"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3}):
         figure = Figure(figsize=(9, 3.4), layout="constrained")
         by_round, by_bytes = figure.subplots(1, 2, sharey=True)
-        for key, name in (
-            (
-                metric.key,
-                "thresholded mask" if lines and any(key.startswith(f"{metric.key}_") for key in lines[0]) else "model",
-            ),
-            (f"{metric.key}_sample", "one sampled mask"),
-            (f"{metric.key}_mean", "mean network"),
-            (f"{metric.key}_ensemble", "ensemble of masks"),
-        ):
-            values = [scale * line[key] for line in lines if line.get(key) is not None]
-            if len(values) == len(lines) and values:
-                by_round.plot(rounds, values, label=name)
-                by_bytes.plot([n / 1e6 for n in so_far], values, label=name)
+        for name, shares, i in metric_curves(lines, metric):
+            values = [scale * value for value in shares]
+            by_round.plot(rounds, values, label=name, color=PALETTE[i])
+            by_bytes.plot([n / 1e6 for n in so_far], values, label=name, color=PALETTE[i])
         if lines:
-            first = lines[0]["clients_selected"]
-            dense = 4 * size * (2 * first + lines[0].get("clients_evaluating", 0)) / 1e6
+            dense = dense_round(lines[0], size) / 1e6
             by_bytes.axvline(dense, color="grey", linestyle="--", linewidth=1, label="one round of dense FedAvg")
         by_round.set(xlabel="round", ylabel=label)
         by_round.xaxis.get_major_locator().set_params(integer=True)
@@ -64,3 +57,24 @@ def draw_curves(folder: Path, size: int) -> Path:
         target = folder / CURVES
         figure.savefig(target, dpi=130)
     return target
+
+
+def metric_curves(lines: Sequence[Line], metric: Metric) -> list[tuple[str, list[float], int]]:
+    """Return name, values and number of the colour of the metric and of the other evaluations that all `lines` have."""
+    masks = bool(lines) and any(key.startswith(f"{metric.key}_") for key in lines[0])
+    named = (("", "thresholded mask" if masks else "model"), *_OTHERS)
+    found = [(name, [line.get(metric.key + end) for line in lines], i) for i, (end, name) in enumerate(named)]
+    return [
+        (name, [float(v) for v in values if v is not None], i) for name, values, i in found if values and None not in values
+    ]
+
+
+def bytes_so_far(lines: Sequence[Line]) -> dict[int, int]:
+    """Return the bytes moved both ways until the end of each round, failed attempts included."""
+    moved = accumulate(line["uplink_bytes"] + downlink_bytes(line) for line in lines)
+    return dict(zip((line["round"] for line in lines), moved, strict=True))
+
+
+def dense_round(line: Line, size: int) -> int:
+    """Return the bytes of dense float32 FedAvg in a round with as many clients, for a network with `size` parameters."""
+    return 4 * size * int(2 * line["clients_selected"] + line.get("clients_evaluating", 0))

@@ -54,6 +54,14 @@ class ModelFile:
             kept[name] += count
         return [Layer(name, kind, sizes[name], kept[name]) for name, kind in kinds.items()]
 
+    @property
+    def sizes(self) -> list[tuple[str, str, str, str]]:
+        """Parameters, those that are not zero, and multiply-adds, with and without dead units; empty if unknown."""
+        facts = self.contents.facts
+        kept = f"{sum(layer.kept for layer in self.layers):,}"  # the weights of dead units are not in the file
+        versions = (("All units", facts.whole), ("Without dead units", facts.slim))
+        return [(name, f"{work.parameters:,}", kept, f"{work.multiply_adds:,}") for name, work in versions if work is not None]
+
 
 def read_model(path: Path, problems: list[str]) -> ModelFile | None:
     """Return the contents, or None if the file is missing or damaged; the damage is added to `problems`."""

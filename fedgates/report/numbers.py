@@ -13,14 +13,6 @@ def size(count: float) -> str:
     return f"{count:,.0f} bytes"
 
 
-def tick(count: float) -> str:
-    """Return bytes as the text of a tick: ``50 kB``, ``1 MB``, ``0``."""
-    for unit, name in _UNITS:
-        if count >= unit * 0.9995:
-            return f"{count / unit:.3g} {name}"
-    return f"{count:.3g} B" if count else "0"
-
-
 def three(value: float) -> str:
     """Return three significant digits, without an exponent: ``1.46``, ``25.3``, ``301``, ``1,234``."""
     digits = 0 if abs(value) >= 99.95 else 1 if abs(value) >= 9.995 else 2

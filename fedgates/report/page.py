@@ -1,14 +1,24 @@
-"""Writing ``report.html``, a page that needs no other file and no network."""
+"""Writing ``report.html``, a page that needs no other file and no network, from the templates beside this file."""
 
 import os
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fedgates.report.document import document
-from fedgates.report.run_data import load_run_data
+from fedgates.report import figures, numbers, tables
+from fedgates.report.command import command
+from fedgates.report.run_data import RunData, load_run_data
 from fedgates.runs.folder import REPORT
+from fedgates.runs.totals import format_number, last_value
 from fedgates.util.files import write_atomically
+from fedgates.util.text import one_line
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+_TEMPLATES = Path(__file__).parent / "templates"
+"""Templates of HTML. Their names end in ``.md`` because a Flower app bundle takes no file that ends in ``.html``."""
 
 
 def write_page(folder: Path, defaults: Mapping[str, Any] | None = None, *, under_way: bool = False) -> Path:
@@ -32,7 +42,38 @@ def write_page(folder: Path, defaults: Mapping[str, Any] | None = None, *, under
     OSError
         The page cannot be written.
     """
-    page = document(load_run_data(folder, defaults, under_way=under_way))
+    page = render(load_run_data(folder, defaults, under_way=under_way))
     own = folder / f".{os.getpid()}.{REPORT}"  # the run may write its page at the same moment
     write_atomically(own, page.encode("utf-8"))
     return own.replace(folder / REPORT)
+
+
+def render(run: RunData) -> str:
+    """Return the page as HTML; equal data give equal pages."""
+    return _environment().get_template("page.html").render(run=run)
+
+
+@lru_cache
+def _environment() -> "Environment":
+    """Return the templates' environment, which escapes every value but the charts and the style sheet."""
+    from jinja2 import Environment, FunctionLoader, StrictUndefined  # noqa: PLC0415  # the command starts without it
+
+    environment = Environment(
+        loader=FunctionLoader(lambda name: (_TEMPLATES / f"{name}.md").read_text(encoding="utf-8")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=printable,
+    )
+    environment.filters |= {"line": one_line, "number": format_number, "plain": numbers.plain}
+    environment.filters |= {name: getattr(numbers, name) for name in ("count", "duration", "percent", "size", "times")}
+    environment.globals |= {"figures": figures, "tables": tables, "command": command, "last_value": last_value}
+    return environment
+
+
+def printable(value: Any) -> Any:  # noqa: ANN401  # any value of a template
+    """Return text with escapes for unprintable characters, which may change the direction of writing; others as they are."""
+    if type(value) is not str or value.isprintable():  # markup is of a type of its own
+        return value
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in value)

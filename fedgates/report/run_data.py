@@ -12,6 +12,7 @@ from fedgates.report.files import Sample, read_samples
 from fedgates.report.model_file import ModelFile, read_model
 from fedgates.runs.best_round import stopped
 from fedgates.runs.config_file import read_usable_config
+from fedgates.runs.confusion import Confusion, read_confusion
 from fedgates.runs.folder import CONFIG, MODEL, MODEL_BEST, PREDICTIONS, ROUNDS
 from fedgates.runs.round_log import read_rounds
 from fedgates.runs.totals import Line, Metric, TotalBytes, has_quorum, headline_metric, network_size, total_bytes
@@ -38,6 +39,8 @@ class RunData:
     best_model: ModelFile | None
     """The model of the best round (`keep-best`)."""
     samples: Sequence[Sample]
+    confusion: Confusion | None
+    """The confusion matrix of the last evaluation on the server's test set."""
     problems: Sequence[str]
     """What could not be read."""
 
@@ -81,6 +84,26 @@ class RunData:
     def rounds(self) -> list[Line]:
         """The attempts with a quorum, one for each round."""
         return [line for line in self.lines if has_quorum(line)]
+
+    @property
+    def progress(self) -> str:
+        """The progress in a few words; empty for a run that has run all of its rounds."""
+        if not self.under_way and not self.ended_early and not self.stopped:
+            return ""
+        return f"round {self.last_round:,}" + (f" of {self.num_rounds:,}" if self.num_rounds is not None else "")
+
+    @property
+    def best(self) -> Line | None:
+        """The round with the best metric; None if that is the last, or if the metric is a loss."""
+        if not self.measured or self.metric.smaller_is_better:
+            return None
+        best = max(self.measured, key=lambda line: float(line[self.metric.key]))
+        return best if best[self.metric.key] > self.measured[-1][self.metric.key] else None
+
+    @cached_property
+    def measured(self) -> list[Line]:
+        """The rounds in which the metric was measured."""
+        return [line for line in self.rounds if line.get(self.metric.key) is not None]
 
     @cached_property
     def size(self) -> int:
@@ -127,6 +150,11 @@ def load_run_data(folder: Path, defaults: Mapping[str, Any] | None = None, *, un
     problems += log.problems[:_MAX_PROBLEMS]
     if len(log.problems) > _MAX_PROBLEMS:
         problems.append(f"{ROUNDS}: {len(log.problems) - _MAX_PROBLEMS:,} more lines")
+    try:
+        confusion = read_confusion(folder)
+    except ValueError as error:
+        confusion = None
+        problems.append(str(error))
     return RunData(
         folder=folder.resolve(),
         under_way=under_way,
@@ -136,5 +164,6 @@ def load_run_data(folder: Path, defaults: Mapping[str, Any] | None = None, *, un
         model=read_model(folder / MODEL, problems),
         best_model=read_model(folder / MODEL_BEST, problems) if config.get("keep-best") is True else None,
         samples=read_samples(folder / PREDICTIONS, problems),
+        confusion=confusion,
         problems=problems,
     )

@@ -9,7 +9,7 @@ from fedgates.errors import ConfigError
 from fedgates.util.text import one_line
 
 LIBRARIES = (
-    *("constriction", "datasets", "flwr", "flwr_datasets", "matplotlib", "numpy", "pandas", "PIL", "pydantic", "ray"),
+    *("constriction", "datasets", "flwr", "flwr_datasets", "jinja2", "matplotlib", "numpy", "pandas", "PIL", "pydantic", "ray"),
     *("safetensors", "torch", "torchvision", "tqdm"),
 )
 """Libraries that are imported when they are needed, by us and by those that we use."""

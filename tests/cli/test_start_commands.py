@@ -95,6 +95,8 @@ def test_a_wheel_has_the_methods_and_flwr_runs_a_new_app(tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "installed")
         assert not [name for name in archive.namelist() if name.startswith("strategies/") or name.endswith("ruff.toml")]
+        templates = {f"fedgates/report/templates/{name}.md" for name in ("page.html", "style.css", "sections/accuracy.html")}
+        assert templates <= set(archive.namelist())
     with Sandbox(tmp_path / "sandbox") as sandbox:
         sandbox.env |= {"PYTHONPATH": str(tmp_path / "installed"), "HOME": str(tmp_path)}
         code = (

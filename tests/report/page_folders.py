@@ -48,7 +48,10 @@ def without(one, *keys):
 CONFIG = {"strategy": "fedpm", "dataset": "digits", "model": "mlp", "num-server-rounds": 3, "seed": 1, "simulated-clients": 4}
 
 
-def write_folder(path, lines=None, config=None, samples=None, model=False):
+CONFUSION = {"round": 3, "classes": ["cat", "dog"], "counts": [[5, 1], [0, 7]]}
+
+
+def write_folder(path, lines=None, config=None, samples=None, model=False, confusion=None):
     """A run's folder with what is asked for."""
     path.mkdir(exist_ok=True)
     if config is not None:
@@ -57,6 +60,8 @@ def write_folder(path, lines=None, config=None, samples=None, model=False):
         (path / "rounds.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
     if samples is not None:
         (path / "predictions.json").write_text(json.dumps(samples))
+    if confusion is not None:
+        (path / "confusion.json").write_text(json.dumps(confusion))
     if model:
         write_model(path)
     return path
@@ -105,7 +110,7 @@ def full(path, lines=None):
         line(2, attempt=2, **asked),
         line(3, **asked),
     ]
-    return write_folder(path, lines, CONFIG | {"learning-rate": 0.3}, predictions((0, 1), (1, 1)), model=True)
+    return write_folder(path, lines, CONFIG | {"learning-rate": 0.3}, predictions((0, 1), (1, 1)), True, CONFUSION)
 
 
 class Page(HTMLParser):

@@ -8,7 +8,7 @@ import pytest
 from damaged_values import HOSTILE, damaged
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from page_folders import CONFIG, Page, full, line, page_of, predictions, write_folder
+from page_folders import CONFIG, CONFUSION, Page, full, line, page_of, predictions, write_folder
 
 from fedgates.cli import main
 from fedgates.runs.round_log import RoundLog
@@ -16,6 +16,7 @@ from fedgates.runs.round_log import RoundLog
 SOUND = {
     "config.json": CONFIG | {"target-density": 0.1, "learning-rate": 0.3, "resume": ""},
     "predictions.json": predictions((0, 1), (1, 1)),
+    "confusion.json": CONFUSION,
 }
 THOROUGH = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -41,7 +42,7 @@ def lines(folder):
 def write(folder, lines, name="", content=""):
     """A sound folder, but for one file."""
     (folder / "report.html").unlink(missing_ok=True)
-    write_folder(folder, lines, SOUND["config.json"], SOUND["predictions.json"])
+    write_folder(folder, lines, SOUND["config.json"], SOUND["predictions.json"], confusion=CONFUSION)
     if name:
         (folder / name).write_text(content)
 

@@ -2,16 +2,20 @@ import json
 import re
 
 import pytest
-from page_folders import CONFIG, Page, full, line, page_of, predictions, without, write_folder, write_model
+from page_folders import CONFIG, CONFUSION, Page, full, line, page_of, predictions, without, write_folder, write_model
 
 from fedgates.report import write_page
 
 ALL = [
-    "Results",
-    "Communication",
-    "Network",
-    "Clients",
+    "Accuracy",
+    "Accuracy by class",
     "Evaluation on devices",
+    "Traffic",
+    "Density",
+    "Gate probabilities",
+    "Clients",
+    "Failures",
+    "Rounds",
     "Sample predictions",
     "Configuration",
     "Reproduce this run",
@@ -46,6 +50,15 @@ def test_a_page_with_everything(tmp_path):
         "✗ dog (true: cat) 83 %",
         "✓ dog 83 %",
         "learning-rate 0.3 0.1",
+        "cat 83.3 % 6",
+        "dog 100.0 % 7",
+        "cat 5 1 dog 0 7",
+        "cat predicted as dog : 1 example, 16.7 % of the class",
+        "thresholded mask 53.0 % one sampled mask 40.0 % mean network 45.0 %",
+        "one round of dense float32 FedAvg: 40.0 kB",
+        "mask, side-info 12.0 kB in total",
+        "below .05: dropped 10.0 % .05 to .35 40.0 %",
+        "2, attempt 1 - - 45.7 % 3.00 kB 8.00 kB 1 of 4 2.00 s",
     ):
         assert words in page.says, words
 
@@ -94,20 +107,20 @@ def test_columns_of_attempts_are_labelled_where_rounds_begin(tmp_path):
     lines = [line(r, attempt=a, quorum=a == 3) for r in range(1, 9) for a in (1, 2, 3)]
     page = write_page(write_folder(tmp_path, lines, CONFIG)).read_text()
     chart = page.partition('aria-label="Replies per attempt')[2].partition("</svg>")[0]
-    assert re.findall(r'text-anchor="middle">(\w+)<', chart) == [str(r) for r in range(1, 9)]
+    assert re.findall(r"text-anchor: middle[^>]*>(\w+)<", chart) == [str(r) for r in range(1, 9)]
 
 
 def test_a_single_codec_is_named(tmp_path):
     page = page_of(write_folder(tmp_path, [line()], CONFIG))
-    assert "Bytes up per round All payloads: mask, side-info." in page.says
-    assert "Bytes down per round All payloads: votes." in page.says
+    assert "mask, side-info 3.00 kB in total" in page.says
+    assert "votes 8.00 kB in total" in page.says
 
 
 @pytest.mark.parametrize(("seconds", "unit"), [(3.0, "s"), (900.0, "min"), (30_000.0, "h")])
 def test_long_rounds_are_in_minutes_and_hours(tmp_path, seconds, unit):
     page = write_page(write_folder(tmp_path, [line(i, seconds=seconds) for i in (1, 2)], CONFIG)).read_text()
     chart = page.partition('aria-label="Time per round')[2].partition("</svg>")[0]
-    ticks = re.findall(r'text-anchor="end">([^<]+)<', chart)[:-1]
+    ticks = re.findall(r"text-anchor: end[^>]*>([^<]+)<", chart)[1:]
     assert ticks
     assert all(tick.endswith(f" {unit}") and "e+" not in tick for tick in ticks)
 
@@ -128,33 +141,39 @@ def test_a_run_that_diverged_is_drawn(tmp_path):
         ([line(accuracy=None, client_accuracy=0.7)], [], ["Accuracy on devices' held-out images 70.0 % after round 1"]),
         (
             [without(line(accuracy=None), "accuracy_mean", "accuracy_sample") | {"r2": 0.25}],
-            [],
+            ["Accuracy"],
             ["Test r2 0.250 after round 1"],
         ),
-        ([line(accuracy=None, loss=None)], [], ["Training loss of the clients 0.700"]),
-        ([line(accuracy=None, loss=None, train_loss=None)], ["Results"], []),
-        ([without(line(density=1.0, model_density=1.0), "theta_histogram")], ["Network"], []),
-        ([without(line(), "theta_histogram", "attempt", "quorum")], [], ["Density by round"]),
-        ([line(density=None, uplink={}, downlink={}, uplink_bytes=0, downlink_bytes=0)], ["Communication"], []),
+        ([line(accuracy=None, loss=None)], ["Accuracy"], ["Training loss of the clients 0.700"]),
+        ([line(accuracy=None, loss=None, train_loss=None)], ["Accuracy"], []),
+        ([without(line(density=1.0, model_density=1.0), "theta_histogram")], ["Density", "Gate probabilities"], []),
+        ([without(line(), "theta_histogram")], ["Gate probabilities"], []),
+        ([without(line(), "theta_histogram", "attempt", "quorum")], ["Gate probabilities"], ["Density by round"]),
+        ([line(density=None, uplink={}, downlink={}, uplink_bytes=0, downlink_bytes=0)], ["Traffic"], []),
         ([line(failed={})], [], ["No reply was rejected and no client failed."]),
-        ([line(quorum=False), line(quorum=False, attempt=2)], ["Results", "Network"], ["0 of 3 rounds"]),
+        (
+            [line(quorum=False), line(quorum=False, attempt=2)],
+            ["Accuracy", "Density", "Gate probabilities"],
+            ["0 of 3 rounds"],
+        ),
         (
             [],
-            ["Results", "Communication", "Network", "Clients"],
+            ["Accuracy", "Traffic", "Density", "Gate probabilities", "Clients", "Failures", "Rounds"],
             ["Ended early, before the first of 3 rounds."],
         ),
     ],
 )
 def test_sections_without_data_are_left_out(tmp_path, lines, gone, there):
     page = page_of(write_folder(tmp_path, lines, CONFIG))
-    always = [title for title in ALL if title not in {"Evaluation on devices", "Sample predictions"}]
-    assert page.headings == [title for title in always if title not in gone]
+    always = [title for title in ALL if title not in {"Accuracy by class", "Evaluation on devices", "Sample predictions"}]
+    first = [title for title in page.headings if title in {"r2", "Loss"}]
+    assert page.headings == first + [title for title in always if title not in gone]
     assert all(words in page.says for words in there)
 
 
 def test_a_log_alone(tmp_path):
     page = page_of(write_folder(tmp_path / "some-run", [line(1), line(2)]))
-    assert page.headings == ALL[:4]
+    assert page.headings == ["Accuracy", "Traffic", "Density", "Gate probabilities", "Clients", "Failures", "Rounds"]
     assert "some-run" in page.says
 
 
@@ -169,6 +188,59 @@ def test_real_devices(tmp_path):
     page = page_of(write_folder(tmp_path, [line()], CONFIG | {"simulated-clients": None}))
     assert "real devices" in page.says
     assert "num-supernodes" not in page.text
+
+
+# --- accuracy by class
+
+
+def confusion_of(count):
+    """A matrix of `count` classes of 10 examples: class i is right in i % 10 + 1 of them, and else predicted as the next."""
+    counts = [[0] * count for _ in range(count)]
+    for i in range(count):
+        counts[i][i] = i % 10 + 1
+        counts[i][(i + 1) % count] += 9 - i % 10
+    return {"round": 1, "classes": [f"class {i}" for i in range(count)], "counts": counts}
+
+
+def test_few_classes_are_a_table_of_counts(tmp_path):
+    page = page_of(write_folder(tmp_path, [line()], CONFIG, confusion=confusion_of(20)))
+    assert "Confusion matrix: test examples of each class (rows) by predicted class (columns)" in page.says
+    assert "class 3 40.0 % 10" in page.says
+    assert "class 3 0 0 0 4 6 0" in page.says
+    assert "class 0 predicted as class 1 : 9 examples, 90.0 % of the class" in page.says
+    assert "and 8 rarer confusions" in page.says
+
+
+def test_many_classes_are_a_picture_and_the_lowest_of_them(tmp_path):
+    small = write_page(write_folder(tmp_path, [line()], CONFIG)).stat().st_size
+    page = page_of(write_folder(tmp_path, [line()], CONFIG, confusion=confusion_of(200)))
+    assert len(page.text) - small < 60_000
+    assert "Confusion matrix of 200 classes" in labels(page)
+    assert "The 10 classes with the lowest accuracy, of 200 class accuracy examples class 0 10.0 % 10 class 10" in page.says
+    assert "All 200 classes" in page.says
+    assert page.text.count("<image") == 1
+
+
+def test_a_class_without_examples_has_no_accuracy(tmp_path):
+    page = page_of(write_folder(tmp_path, [line()], CONFIG, confusion={**CONFUSION, "counts": [[5, 1], [0, 0]]}))
+    assert "dog – 0" in page.says  # noqa: RUF001
+
+
+# --- navigation and axes
+
+
+def test_every_section_can_be_reached(tmp_path):
+    page = page_of(full(tmp_path))
+    ids = [section["id"] for section in page.all("section")]
+    assert [link["href"] for link in page.all("a")] == [f"#{name}" for name in ids]
+    assert len(ids) == len(page.headings) == len(ALL)
+
+
+def test_noise_is_not_magnified(tmp_path):
+    lines = [without(line(i, accuracy=0.97 + i / 1000), "accuracy_mean", "accuracy_sample") for i in (1, 2, 3)]
+    page = write_page(write_folder(tmp_path, lines, CONFIG)).read_text()
+    chart = page.partition('aria-label="Test accuracy, from')[2].partition("</svg>")[0]
+    assert re.findall(r"text-anchor: end[^>]*>([^<]+ %)<", chart) == ["90 %", "92 %", "94 %", "96 %", "98 %", "100 %"]
 
 
 # --- long runs
@@ -186,15 +258,14 @@ def test_a_thousand_rounds_with_hundreds_of_reasons_each(tmp_path):
     assert "and 188 more" in page.says
     assert "and 960 more attempts" in page.says
     assert "Bytes up per round, means of 20" in page.says
-    assert "rounds 1 to 20: 3.00 kB, mask, side-info" in page.text
-    assert "rounds 981 to 1000: 3 accepted" in page.text
+    assert "100 of 1000 attempts, evenly spaced" in page.says
     assert "Bytes up per round, means of 20: 3.00 MB in total" in labels(page)
 
 
 def test_kinds_of_payloads_beyond_the_colours_are_added_up(tmp_path):
     many = {f"kind {i}": {"messages": 1, "bytes": 100 - i} for i in range(30)}
     page = page_of(write_folder(tmp_path, [line(uplink=many, uplink_bytes=sum(one["bytes"] for one in many.values()))], CONFIG))
-    assert "kind 3 others" in page.says
+    assert "kind 3 97 bytes in total others" in page.says
     assert "and 11 other kinds" in page.says
 
 
@@ -213,6 +284,7 @@ def test_equal_folders_give_equal_pages_and_an_older_page_is_replaced(tmp_path):
     assert write_page(folder).read_bytes() == first
     assert sorted(path.name for path in folder.iterdir()) == [
         "config.json",
+        "confusion.json",
         "model.fedgates",
         "predictions.json",
         "report.html",
@@ -224,7 +296,7 @@ def test_nothing_is_fetched_and_nothing_runs(tmp_path):
     page = page_of(full(tmp_path))
     sources = [attributes[key] for _, attributes in page.elements for key in ("src", "href") if key in attributes]
     assert sources
-    assert all(source.startswith("data:") for source in sources)
+    assert all(source.startswith(("data:", "#")) for source in sources)
     assert not page.all("script")
     assert "url(" not in page.text
     assert "@import" not in page.text
@@ -236,7 +308,7 @@ HOSTILE = "<script>alert(1)</script>\"' onload='x' <img src=x onerror=alert(2)>&
 ELEMENTS = {
     *("html", "head", "meta", "title", "link", "style", "body", "main", "header", "section", "footer", "div", "span", "p", "b"),
     *("h1", "h2", "h3", "dl", "dt", "dd", "ul", "li", "table", "thead", "tbody", "tr", "th", "td", "figure", "figcaption"),
-    *("details", "summary", "pre", "code", "img", "svg", "g", "line", "path", "circle", "rect", "text"),
+    *("details", "summary", "pre", "code", "img", "svg", "g", "path", "text", "defs", "use", "nav", "a", "i"),
 }
 
 
@@ -247,7 +319,8 @@ def test_hostile_text_stays_text(tmp_path):
     lines = [line(i, uplink=sorts, downlink=sorts, client_evaluations=found, **wrong) | {HOSTILE: 1.0} for i in (1, 2)]
     config = CONFIG | {"strategy": HOSTILE, "dataset": HOSTILE, "model": HOSTILE, "data-dir": HOSTILE, HOSTILE: HOSTILE}
     told = predictions((0, 1), classes=(HOSTILE, HOSTILE))
-    page = page_of(write_folder(tmp_path / "run", lines, config, told))
+    confusion = {**CONFUSION, "classes": [HOSTILE, "dog"]}
+    page = page_of(write_folder(tmp_path / "run", lines, config, told, confusion=confusion))
     assert page.text.count("&lt;script&gt;") > 20
     for tag, attributes in page.elements:
         assert tag in ELEMENTS

@@ -1,6 +1,7 @@
-"""The parts of a page: elements, numbers, axes, totals."""
+"""The parts of a page: text, numbers, axes, charts, totals."""
 
-from itertools import pairwise
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,44 +9,52 @@ from hypothesis import given
 from hypothesis import strategies as st
 from page_folders import line
 
-from fedgates.report import numbers
-from fedgates.report.axes import linear, logarithmic, whole
-from fedgates.report.charts import thinned
-from fedgates.report.markup import Html, el, join, text
+from fedgates.report import numbers, page
+from fedgates.report.charts import Chart, Series, columns, heat_map, lines, span
+from fedgates.report.figures import thinned
 from fedgates.runs import totals
 from fedgates.runs.record import RoundRecord
 from fedgates.runs.summary import summary_table
 from fedgates.types import Update, pack
+from fedgates.util.palette import PALETTE
 
-# --- markup
+# --- text
 
 
 @pytest.mark.parametrize(
-    ("made", "expected"),
+    ("value", "expected"),
     [
-        (el("p", "a < b & 'c'"), "<p>a &lt; b &amp; &#x27;c&#x27;</p>"),
-        (el("p", el("b", "x"), None, "y"), "<p><b>x</b>y</p>"),
-        (el("p", f"{el('b', 'x')}"), "<p>&lt;b&gt;x&lt;/b&gt;</p>"),
-        (el("p", el("b", "x") + "<i>"), "<p>&lt;b&gt;x&lt;/b&gt;&lt;i&gt;</p>"),
-        (
-            el("text", class_="a", text_anchor="end", x=1.0, y=2.26, alt=None),
-            '<text class="a" text-anchor="end" x="1" y="2.3"></text>',
-        ),
-        (el("img", alt='"><script>'), '<img alt="&quot;&gt;&lt;script&gt;">'),
-        (text("a\nb\tc\u202e\x00\ud800"), "a\nb\\tc\\u202e\\x00\\ud800"),
-        (join(["<", Html("<")]), "&lt;<"),
+        ("a < b & 'c'", "a &lt; b &amp; &#39;c&#39;"),
+        ('"><script>', "&#34;&gt;&lt;script&gt;"),
+        ("a\nb\tc\u202e\x00\ud800", "a\nb\\tc\\u202e\\x00\\ud800"),
+        (5, "5"),
     ],
 )
-def test_markup(made, expected):
-    assert made == expected
+def test_values_are_escaped(value, expected):
+    assert page._environment().from_string("{{ value }}").render(value=value) == expected
 
 
 @given(st.text())
 def test_any_text_is_escaped(value):
-    found = el("p", value, title=value)
+    found = page._environment().from_string('<p title="{{ value }}">{{ value }}</p>').render(value=value)
     assert found.encode()
-    assert found.count("<") == 2
-    assert found.count('"') == 2
+    assert found.count("<") == found.count('"') == 2
+
+
+def test_what_a_template_misspells_is_an_error():
+    with pytest.raises(Exception, match="has no attribute 'nmae'"):
+        page._environment().from_string("{{ run.nmae }}").render(run=Chart("", ""))
+
+
+def test_nothing_but_charts_is_left_unescaped():
+    sources = [path.read_text() for path in Path(page.__file__).parent.glob("templates/**/*.html.md")]
+    assert [found for source in sources for found in re.findall(r"[\w.]+ *\| *safe", source)] == ["chart.svg | safe"]
+    assert "autoescape" not in "".join(sources)
+
+
+def test_the_colours_are_those_of_the_curves():
+    style = (Path(page.__file__).parent / "templates" / "style.css.md").read_text()
+    assert tuple(re.findall(r"--c\d: (#\w+);", style)[:5]) == PALETTE[:5]
 
 
 # --- numbers
@@ -61,9 +70,6 @@ def test_any_text_is_escaped(value):
         (numbers.size(25_300), "25.3 kB"),
         (numbers.size(999_600), "1.00 MB"),
         (numbers.size(1.234e9), "1.23 GB"),
-        (numbers.tick(50_000), "50 kB"),
-        (numbers.tick(0), "0"),
-        (numbers.tick(30), "30 B"),
         (numbers.percent(0.9667), "96.7 %"),
         (numbers.times(300, 100), "3.00 ×"),  # noqa: RUF001
         (numbers.times(300, 0), "–"),  # noqa: RUF001
@@ -82,51 +88,99 @@ def test_numbers(made, expected):
     assert made == expected
 
 
-# --- axes
+# --- charts
 
 finite = st.floats(-1e100, 1e100)
-close = st.tuples(st.floats(-10, 10), st.lists(st.floats(0, 1e-6), min_size=1)).map(lambda made: [made[0] + d for d in made[1]])
 
 
-@given(st.lists(finite, min_size=1, max_size=20) | close, st.booleans())
-def test_a_linear_axis_holds_its_values_and_has_a_few_ticks_whose_texts_differ(values, zero):
-    axis = linear(values, 0, 100, lambda tick: f"{tick:.4g}", zero=zero)
-    assert all(-1e-6 <= axis(value) <= 100 + 1e-6 for value in values)
-    assert 2 <= len(axis.ticks) <= 8
-    assert (axis(axis.ticks[0]), axis(axis.ticks[-1])) == pytest.approx((0, 100))
-    assert len({axis.says(tick) for tick in axis.ticks}) == len(axis.ticks)
+@given(st.lists(finite, min_size=1, max_size=20), st.booleans())
+def test_an_axis_shows_its_values_and_spans_a_tenth_of_the_largest(values, zero):
+    values = [abs(value) for value in values] if zero else values
+    low, high = span(values, share=False, zero=zero)
+    assert low <= min(values)
+    assert max(values) <= high
+    assert high - low >= 0.0999 * max(map(abs, values))
+    assert high > low
+    assert not zero or low == 0
 
 
 @given(st.lists(st.floats(0, 1), min_size=1))
-def test_an_axis_of_shares_ends_with_all(shares):
-    axis = linear(shares, 0, 100, str, most=1)
-    assert axis.high <= 1 + 1e-9
-    assert all(-1e-6 <= axis(share) <= 100 + 1e-6 for share in shares)
+def test_an_axis_of_shares_stays_between_none_and_all(shares):
+    low, high = span(shares, share=True)
+    assert 0 <= low <= min(shares)
+    assert max(shares) <= high <= 1
+    assert high - low >= 0.1 - 1e-12
 
 
-@given(st.lists(st.integers(1, 5000), min_size=1, max_size=20))
-def test_an_axis_of_rounds_has_whole_ticks_within_it(rounds):
-    axis = whole(rounds, 0, 100)
-    assert all(0 <= axis(value) <= 100 for value in rounds)
-    assert 1 <= len(axis.ticks) <= 11
-    assert all(float(tick).is_integer() and min(rounds) <= tick <= max(rounds) for tick in axis.ticks)
+def test_axes_by_hand():
+    assert span([0.97, 0.974], share=True) == pytest.approx((0.9, 1.0))
+    assert span([0.5, 0.9], share=True) == pytest.approx((0.48, 0.92))
+    assert span([0.5, 0.9], share=True, zero=True) == pytest.approx((0, 0.99))
+    assert span([0.0], share=True) == (0, 0.1)
+    assert span([-2.0, 2.0], share=False) == pytest.approx((-2.2, 2.2))
+    assert span([10.0, 10.1], share=False) == pytest.approx((9.545, 10.555))
 
 
-@given(st.lists(st.floats(1, 1e12), min_size=1, max_size=20))
-def test_a_logarithmic_axis_holds_its_values_and_its_texts_do_not_touch(values):
-    axis = logarithmic(values, 0, 340, str)
-    places = [axis(tick) for tick in axis.ticks]
-    assert all(-1e-6 <= axis(value) <= 340 + 1e-6 for value in values)
-    assert all(b - a >= 50 for a, b in pairwise(places))
-    assert places
+def paths(svg, colour):
+    """The points of the paths of a colour."""
+    found = re.findall(rf'<path d="([^"]*)"[^>]*style="[^"]*var\(--{colour}\)', svg)
+    return [[tuple(map(float, pair)) for pair in re.findall(r"(-?[\d.]+) (-?[\d.]+)", one)] for one in found]
 
 
-def test_ticks_by_hand():
-    assert linear([0.51, 0.95], 0, 1, str).ticks == pytest.approx((0.5, 0.6, 0.7, 0.8, 0.9, 1.0))
-    assert linear([1.0, 1.0], 0, 1, str, most=1).ticks == pytest.approx((0.99, 0.992, 0.994, 0.996, 0.998, 1.0))
-    assert whole(range(1, 31), 0, 1).ticks == (1, 5, 10, 15, 20, 25, 30)
-    assert whole(range(1, 9), 0, 1).ticks == (1, 2, 3, 4, 5, 6, 7, 8)
-    assert logarithmic([5e4, 3e6], 0, 340, str).ticks == (1e5, 3e5, 1e6, 3e6)
+def texts(svg):
+    return re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+
+
+def test_curves_by_hand():
+    """The axes are 332 wide from 54 on, and 176 high from 188 upwards."""
+    chart = Chart("t", "s", (Series("a", (0.0, 0.5, 1.0), x=(1, 2, 3)), Series("b", (1.0,), x=(2,), colour="c2")))
+    svg = lines(chart, "%", level=0.25).svg
+    pad = 332 * 0.06 / 2.12
+    assert paths(svg, "c1")[0] == [pytest.approx(p, abs=0.1) for p in ((54 + pad, 188), (220, 100), (386 - pad, 12))]
+    assert paths(svg, "soft") == [[pytest.approx((54, 144), abs=0.1), pytest.approx((386, 144), abs=0.1)]]
+    assert svg.count("<use") == 3
+    assert texts(svg) == ["1", "2", "3", "round", "0 %", "20 %", "40 %", "60 %", "80 %", "100 %"]
+
+
+def test_columns_by_hand():
+    chart = Chart("t", "s", (Series("a", (1.0, 2.0)), Series("b", (0.0, 3.0), colour="c2")))
+    svg = columns(chart, "", ("1", "")).svg
+    scale = 176 / (1.05 * 5)
+    (first,), (second,) = paths(svg, "c1"), paths(svg, "c2")
+    assert [y for _, y in first[:4]] == pytest.approx([188, 188 - scale, 188 - scale, 188], abs=0.1)
+    assert [y for _, y in second] == pytest.approx(
+        [188 - 2 * scale, 188 - 5 * scale, 188 - 5 * scale, 188 - 2 * scale], abs=0.1
+    )
+    assert texts(svg)[0] == "1"
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-300, -1e100, 1e100, 12.0])
+def test_extreme_values_are_drawn(value):
+    chart = Chart("t", "s", (Series("a", (value, 0.0), x=(10, 2000)),))
+    for how in ({}, {"bytes_name": "bytes"}):
+        assert len(texts(lines(chart, "", **how).svg)) > 4
+
+
+@pytest.mark.parametrize(
+    ("unit", "top", "expected"),
+    [("%", 0.96, "80 %"), ("B", 45_000, "40 kB"), ("B", 4.5e6, "4 MB"), ("s", 0.5, "0.4 s"), ("", 0.5, "0.4")],
+)
+def test_units(unit, top, expected):
+    chart = Chart("t", "s", (Series("a", (0.0, top), x=(1, 2)),))
+    assert expected in [text.strip() for text in texts(lines(chart, unit, zero=True).svg)]
+
+
+def test_charts_are_alike_every_time_and_fetch_nothing():
+    chart = Chart("t", "s", (Series("a", (1.0, 2.0), x=(1, 2)),), height=400)
+    made = []
+    for _ in range(2):
+        made += [lines(chart, "").svg, columns(chart, "", ("1", "2")).svg, heat_map(chart, ((1, 0), (0.5, 0.5))).svg]
+        for draw in (lines, columns, heat_map):
+            draw.cache_clear()
+    assert made[:3] == made[3:]
+    for svg in made:
+        assert not re.search(r"url\(|font|<style|<metadata|http|#ff00", svg)
+        assert set(re.findall(r'href="([^#"]*)', svg)) <= {"", *re.findall(r"data:image/png;base64,[\w+/=]+", svg)}
 
 
 def test_thinning_keeps_the_ends():

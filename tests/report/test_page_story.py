@@ -12,8 +12,8 @@ from page_folders import CONFIG, full, line, page_of, png, predictions, write_fo
 
 from fedgates.config import RunConfig, to_dict
 from fedgates.errors import ConfigError
+from fedgates.report.command import command
 from fedgates.report.run_data import load_run_data
-from fedgates.report.settings import command
 
 
 def test_another_folder_is_refused_and_left_unchanged(tmp_path):
@@ -22,7 +22,7 @@ def test_another_folder_is_refused_and_left_unchanged(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["config.json", "predictions.json", "model.fedgates", "rounds.jsonl"])
+@pytest.mark.parametrize("name", ["config.json", "predictions.json", "model.fedgates", "rounds.jsonl", "confusion.json"])
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"[1]\n{\n", b"null\nnull", b'{"samples": 5}x\n'])
 def test_damaged_files_are_named_and_the_rest_is_there(tmp_path, name, content):
     folder = full(tmp_path)
@@ -74,7 +74,7 @@ import sys
 from pathlib import Path
 from fedgates.report import write_page
 write_page(Path({str(full(tmp_path))!r}))
-print({{"torch", "flwr", "matplotlib", "PIL"}} & {{*sys.modules}})
+print({{"torch", "flwr"}} & {{*sys.modules}})
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("set()\n", "")

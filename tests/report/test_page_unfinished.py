@@ -7,8 +7,8 @@ from flwr.common.config import parse_config_args
 from page_folders import CONFIG, line, page_of, write_folder, write_model
 
 from fedgates.report import write_page
+from fedgates.report.command import command
 from fedgates.report.run_data import load_run_data
-from fedgates.report.settings import command
 
 
 def refreshes(page):

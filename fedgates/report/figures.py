@@ -1,0 +1,205 @@
+"""The charts of a run, by section of the page; None, or no chart, where the run has no data."""
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import TypeVar
+
+from fedgates.report import numbers
+from fedgates.report.charts import WIDTH, Chart, Points, Series, columns, heat_map, lines
+from fedgates.report.curves import bytes_so_far, dense_round, metric_curves
+from fedgates.report.run_data import RunData
+from fedgates.runs.totals import DIRECTIONS, Line, Metric, has_quorum, payload_kinds
+from fedgates.util.text import one_line
+
+T = TypeVar("T")
+_MAX_POINTS, _MAX_COLUMNS, _MAX_KINDS = 400, 60, 5
+_DENSITIES = (("density", "masks sent, mean"), ("model_density", "evaluated model"), ("expected_density", "mean of theta"))
+_TIMES = (("seconds", "whole round"), ("client_seconds_longest", "slowest client"), ("client_seconds", "mean of clients"))
+_REPLIES = (
+    ("clients_counted", "accepted", "good"),
+    ("clients_rejected", "rejected", "bad"),
+    ("clients_failed", "failed", "c2"),
+)
+_EDGES = (0.0, 0.05, 0.35, 0.65, 0.95, 1.0)
+_BINS = ("below .05: dropped", ".05 to .35", ".35 to .65: undecided", ".65 to .95", ".95 and more: kept")
+"""Theta is a ratio k / n of a few votes, so narrow bins would show n; these suit any n."""
+
+
+def metric_charts(run: RunData) -> list[Chart]:
+    """Return the charts of the metric by round and by bytes moved; empty if it was never measured."""
+    metric, measured = run.metric, thinned(run.measured, _MAX_POINTS)
+    if not measured:
+        return []
+    total, rounds = bytes_so_far(run.lines), [line["round"] for line in measured]
+    moved, curves, dense = [total[r] for r in rounds], metric_curves(measured, metric), dense_round(run.rounds[0], run.size)
+    first, last = (metric.format(measured[i][metric.key]) for i in (0, -1))
+    says, unit = f"{metric.name}, from {first} to {last}", "%" if metric.is_share else ""
+
+    def series(x: list[int]) -> tuple[Series, ...]:
+        return tuple(Series(name, tuple(v), metric.format(v[-1]), tuple(x), f"c{i + 1}") for name, v, i in curves)
+
+    charts = [lines(Chart(f"{metric.name} by round", f"{says}, by round", series(rounds)), unit)]
+    if moved[0] > 0:
+        ends = f"{numbers.size(moved[0])} to {numbers.size(moved[-1])}"
+        mark = f"one round of dense float32 FedAvg: {numbers.size(dense)}" if dense else ""
+        chart = Chart(f"{metric.name} by bytes moved", f"{says}, by bytes moved, from {ends}", series(moved), mark=mark)
+        name = "bytes so far, both ways, all clients; log scale"
+        charts.append(lines(chart, unit, bytes_name=name, upright=dense or None))
+    return charts
+
+
+def device_chart(run: RunData, key: str, name: str) -> Chart:
+    """Return the chart of a metric that every client's evaluation has: its mean, and an area from the lowest to the highest."""
+    rounds = thinned([line for line in run.rounds if line.get("client_evaluations")], _MAX_POINTS)
+    values = [[float(one[key]) for one in line["client_evaluations"].values()] for line in rounds]
+    means = tuple(float(line.get(f"client_{key}") or sum(v) / len(v)) for line, v in zip(rounds, values, strict=True))
+    low, high, share = tuple(map(min, values)), tuple(map(max, values)), "accuracy" in key
+    text, name = Metric(key, "", "", is_share=share).format, name.capitalize()
+    ends = f"{text(low[-1])} to {text(high[-1])}"
+    says = f"{name} on devices; in the last round mean {text(means[-1])}, {len(values[-1])} devices from {ends}"
+    note = f"Area: from the lowest device to the highest; in the last round {ends}."
+    if key.startswith("own"):
+        note += " Predictions are limited to the classes that a device has in training."
+    mean = Series("mean, weighted by number of images", means, text(means[-1]), tuple(line["round"] for line in rounds))
+    chart = Chart(f"{name} on devices' held-out images", says, (mean,), note)
+    return lines(chart, "%" if share else "", band=(low, high))
+
+
+def traffic_charts(run: RunData) -> list[Chart]:
+    """Return the charts of bytes up and bytes down by kind of payload."""
+    kinds = [(kind.direction, kind.name) for kind in payload_kinds(run.lines)]
+    up = [kind for kind in kinds if kind[0] == DIRECTIONS[0][0]]
+    return [_traffic(run.lines, title, of) for title, of in (("Bytes up", up), ("Bytes down", kinds[len(up) :])) if of]
+
+
+def _traffic(attempts: Sequence[Line], title: str, kinds: list[tuple[str, str]]) -> Chart:
+    """Return a column for each group of attempts; kinds beyond the number of colours are added up."""
+    kept = kinds if len(kinds) <= _MAX_KINDS else kinds[: _MAX_KINDS - 1]
+    parts = [(one_line(name, 60) + ", to evaluate" * way.startswith("evaluation"), [(way, name)]) for way, name in kept]
+    parts += [("others", kinds[len(kept) :])] if len(kinds) > len(kept) else []
+    series, total = [], 0
+    for i, (name, of) in enumerate(parts, 1):
+        moved = [sum(line.get(way, {}).get(kind, {}).get("bytes", 0) for way, kind in of) for line in attempts]
+        series.append(Series(name, _means(moved), f"{numbers.size(sum(moved))} in total", colour=f"c{i}"))
+        total += sum(moved)
+    what = f"{title} {_each(attempts)}"
+    return columns(Chart(what, f"{what}: {numbers.size(total)} in total", tuple(series)), "B", _labels(attempts))
+
+
+def density_chart(run: RunData) -> Chart | None:
+    """Return the chart of densities by round; None if all parameters are always kept."""
+    series = [
+        Series(name, values, numbers.percent(values[-1]), x, colour)
+        for name, x, values, colour in _by_round(run.rounds, _DENSITIES)
+    ]
+    if all(value == 1 for one in series for value in one.y):
+        return None
+    first, target = series[0], run.target_density
+    start, end = (f"{numbers.percent(first.y[i])} in round {first.x[i]}" for i in (0, -1))
+    mark = f"density.target: {numbers.percent(target)}" if target else ""
+    says, note = f"Density of {first.name}: {start}, {end}", "Share of parameters kept."
+    return lines(Chart("Density by round", says, tuple(series), note, mark), "%", zero=True, level=target or None)
+
+
+def gates_chart(run: RunData) -> Chart | None:
+    """Return the chart of the distribution of keep-probabilities by round."""
+    measured = [line for line in run.rounds if line.get("theta_histogram")]
+    if not measured:
+        return None
+    shares = [_shares(group[-1]["theta_histogram"]) for group in _grouped(measured)]
+    named = enumerate(zip(_BINS, zip(*shares, strict=True), strict=True), 1)
+    series = tuple(Series(name, values, numbers.percent(values[-1]), colour=f"t{i}") for i, (name, values) in named)
+    first, last = (numbers.percent(of[0] + of[-1]) for of in (shares[0], shares[-1]))
+    says = f"Gates below .05 or above .95: {first} after the first round, {last} after the last"
+    note = "Share of all gates by theta, the probability that a gate keeps its weight; numbers are of the last round."
+    return columns(Chart("Gate probabilities by round", says, series, note), "%", _labels(measured), top=1 / 1.05)
+
+
+def gate_shares(run: RunData) -> tuple[list[str], list[list[str]]]:
+    """Return the head and the rows of the table of gates: the share with each theta after the first and the last round."""
+    measured = [line for line in run.rounds if line.get("theta_histogram")]
+    ends = measured[:1] + measured[1:][-1:]
+    shares = [[numbers.percent(share) for share in _shares(line["theta_histogram"])] for line in ends]
+    return ["theta", *(f"round {line['round']}" for line in ends)], [list(row) for row in zip(_BINS, *shares, strict=True)]
+
+
+def _shares(histogram: Sequence[int]) -> list[float]:
+    """Return the share of gates in each interval between `_EDGES`."""
+    bins, total = len(histogram), sum(histogram) or 1
+    return [sum(histogram[round(a * bins) : round(b * bins)]) / total for a, b in pairwise(_EDGES)]
+
+
+def client_charts(run: RunData) -> list[Chart]:
+    """Return the charts of replies by attempt and, of two rounds or more, of durations by round."""
+    if not run.lines:
+        return []
+    counts = {name: [line[key] for line in run.lines] for key, name, _ in _REPLIES}
+    series = tuple(
+        Series(name, _means(counts[name]), f"{sum(counts[name]):,}", colour=colour)
+        for _, name, colour in _REPLIES
+        if any(counts[name]) or colour == "good"
+    )
+    failed, what = sum(not has_quorum(line) for line in run.lines), f"Replies {_each(run.lines)}"
+    says = f"{what}; in total {', '.join(f'{sum(of):,} {name}' for name, of in counts.items())}"
+    note = f"{numbers.count(failed, 'attempt')} had no quorum and left the state unchanged." if failed else ""
+    replies = columns(Chart(what, says, series, note), "", _labels(run.lines))
+    return [replies, _times(run.rounds)] if len(run.rounds) > 1 else [replies]
+
+
+def _times(rounds: Sequence[Line]) -> Chart:
+    curves = _by_round(rounds, _TIMES)
+    size, unit = numbers.unit(max(max(values) for _, _, values, _ in curves))
+    series = tuple(
+        Series(name, tuple(v / size for v in values), f"{numbers.duration(sum(values) / len(values))} in the mean", x, colour)
+        for name, x, values, colour in curves
+    )
+    low, high = (numbers.duration(end(line["seconds"] for line in rounds)) for end in (min, max))
+    says, note = f"Time per round, from {low} to {high}", "Times of clients are as they report them."
+    return lines(Chart("Time per round", says, series, note), unit, zero=True)
+
+
+def _by_round(rounds: Sequence[Line], keys: Iterable[tuple[str, str]]) -> list[tuple[str, Points, Points, str]]:
+    """Return name, rounds, values and colour of each key that some round has."""
+    found = []
+    for i, (key, name) in enumerate(keys, 1):
+        measured = thinned([line for line in rounds if line.get(key) is not None], _MAX_POINTS)
+        found.append((name, tuple(line["round"] for line in measured), tuple(line[key] for line in measured), f"c{i}"))
+    return [each for each in found if each[1]]
+
+
+def confusion_map(run: RunData) -> Chart | None:
+    """Return the picture of the confusion matrix, for more classes than a table has room for."""
+    if run.confusion is None:
+        return None
+    shares = tuple(tuple(count / (sum(row) or 1) for count in row) for row in run.confusion.counts)
+    note = "Share of each true class by predicted class, in a stronger colour for more; classes are numbered from 0, by label."
+    return heat_map(Chart("Confusion matrix", f"Confusion matrix of {len(shares)} classes", note=note, height=WIDTH), shares)
+
+
+def thinned(items: Sequence[T], most: int) -> Sequence[T]:
+    """Return about `most` evenly spaced items, the first and the last included."""
+    if len(items) <= most:
+        return items
+    return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]
+
+
+def _grouped(items: Sequence[T]) -> list[Sequence[T]]:
+    """Return groups of 1, 2, 5, 10, ... consecutive items, so that a chart has room for each."""
+    size = next(s for power in range(20) for s in (10**power, 2 * 10**power, 5 * 10**power) if len(items) <= s * _MAX_COLUMNS)
+    return [items[i : i + size] for i in range(0, len(items), size)]
+
+
+def _means(values: Sequence[float]) -> Points:
+    return tuple(sum(group) / len(group) for group in _grouped(values))
+
+
+def _each(attempts: Sequence[Line]) -> str:
+    """Return what a column is: a round, an attempt, or the mean of several, so that a shorter last group is not low."""
+    size = len(_grouped(attempts)[0])
+    first = all(line.get("attempt", 1) == 1 for line in attempts)
+    return ("per round" if first else "per attempt") + (f", means of {size}" if size > 1 else "")
+
+
+def _labels(attempts: Sequence[Line]) -> tuple[str, ...]:
+    """Return the text below each column; empty for repeated attempts."""
+    return tuple(str(group[0]["round"]) if group[0].get("attempt", 1) == 1 else "" for group in _grouped(attempts))
