@@ -48,13 +48,25 @@ def metric_charts(run: RunData) -> list[Chart]:
     return charts
 
 
-def device_chart(run: RunData, key: str, name: str) -> Chart:
-    """Return the chart of a metric that every client's evaluation has: its mean, and an area from the lowest to the highest."""
+def device_metrics(run: RunData) -> list[str]:
+    """Return the metrics that are charted: those that every evaluation by a client has; none without evaluations."""
+    evaluations = [one for line in run.rounds for one in (line.get("client_evaluations") or {}).values()]
+    first = "accuracy" if all("accuracy" in one for one in evaluations) else "loss"
+    return [key for key in (first, "own_class_accuracy") if evaluations and all(key in one for one in evaluations)]
+
+
+def device_charts(run: RunData) -> list[Chart]:
+    """Return a chart for each metric of clients' evaluations: its mean, and an area from the lowest client to the highest."""
     rounds = thinned([line for line in run.rounds if line.get("client_evaluations")], _MAX_POINTS)
+    return [_device_chart(rounds, key) for key in device_metrics(run)]
+
+
+def _device_chart(rounds: Sequence[Line], key: str) -> Chart:
     values = [[float(one[key]) for one in line["client_evaluations"].values()] for line in rounds]
     means = tuple(float(line.get(f"client_{key}") or sum(v) / len(v)) for line, v in zip(rounds, values, strict=True))
     low, high, share = tuple(map(min, values)), tuple(map(max, values)), "accuracy" in key
-    text, name = Metric(key, "", "", is_share=share).format, name.capitalize()
+    text = Metric(key, "", "", is_share=share).format
+    name = "Accuracy among own classes" if key.startswith("own") else key.capitalize()
     ends = f"{text(low[-1])} to {text(high[-1])}"
     says = f"{name} on devices; in the last round mean {text(means[-1])}, {len(values[-1])} devices from {ends}"
     note = f"Area: from the lowest device to the highest; in the last round {ends}."
@@ -94,7 +106,7 @@ def density_chart(run: RunData) -> Chart | None:
     ]
     if all(value == 1 for one in series for value in one.y):
         return None
-    first, target = series[0], run.target_density
+    first, target = series[0], run.config.get("density.target")
     start, end = (f"{numbers.percent(first.y[i])} in round {first.x[i]}" for i in (0, -1))
     mark = f"density.target: {numbers.percent(target)}" if target else ""
     says, note = f"Density of {first.name}: {start}, {end}", "Share of parameters kept."
@@ -113,14 +125,6 @@ def gates_chart(run: RunData) -> Chart | None:
     says = f"Gates below .05 or above .95: {first} after the first round, {last} after the last"
     note = "Share of all gates by theta, the probability that a gate keeps its weight; numbers are of the last round."
     return columns(Chart("Gate probabilities by round", says, series, note), "%", _labels(measured), top=1 / 1.05)
-
-
-def gate_shares(run: RunData) -> tuple[list[str], list[list[str]]]:
-    """Return the head and the rows of the table of gates: the share with each theta after the first and the last round."""
-    measured = [line for line in run.rounds if line.get("theta_histogram")]
-    ends = measured[:1] + measured[1:][-1:]
-    shares = [[numbers.percent(share) for share in _shares(line["theta_histogram"])] for line in ends]
-    return ["theta", *(f"round {line['round']}" for line in ends)], [list(row) for row in zip(_BINS, *shares, strict=True)]
 
 
 def _shares(histogram: Sequence[int]) -> list[float]:

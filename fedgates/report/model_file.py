@@ -27,20 +27,10 @@ class ModelFile:
     contents: Contents
 
     @property
-    def file_bytes(self) -> int:
-        """Size of the file."""
-        return self.contents.file_bytes
-
-    @property
     def round(self) -> int | None:
         """The round after which it was written; None if unknown."""
         value = self.contents.facts.training.get("rounds")
         return value if type(value) is int else None
-
-    @property
-    def parameters(self) -> int:
-        """Number of parameters of the network."""
-        return sum(layer.size for layer, _ in self.contents.kept)
 
     @property
     def layers(self) -> list[Layer]:
@@ -53,14 +43,6 @@ class ModelFile:
             sizes[name] += parameter.size
             kept[name] += count
         return [Layer(name, kind, sizes[name], kept[name]) for name, kind in kinds.items()]
-
-    @property
-    def sizes(self) -> list[tuple[str, str, str, str]]:
-        """Parameters, those that are not zero, and multiply-adds, with and without dead units; empty if unknown."""
-        facts = self.contents.facts
-        kept = f"{sum(layer.kept for layer in self.layers):,}"  # the weights of dead units are not in the file
-        versions = (("All units", facts.whole), ("Without dead units", facts.slim))
-        return [(name, f"{work.parameters:,}", kept, f"{work.multiply_adds:,}") for name, work in versions if work is not None]
 
 
 def read_model(path: Path, problems: list[str]) -> ModelFile | None:

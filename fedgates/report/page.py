@@ -10,7 +10,7 @@ from fedgates.report import figures, numbers, tables
 from fedgates.report.command import command
 from fedgates.report.run_data import RunData, load_run_data
 from fedgates.runs.folder import REPORT
-from fedgates.runs.totals import format_number, last_value
+from fedgates.runs.totals import format_number, last_value, payload_kinds
 from fedgates.util.files import write_atomically
 from fedgates.util.text import one_line
 
@@ -68,7 +68,8 @@ def _environment() -> "Environment":
     )
     environment.filters |= {"line": one_line, "number": format_number, "plain": numbers.plain}
     environment.filters |= {name: getattr(numbers, name) for name in ("count", "duration", "percent", "size", "times")}
-    environment.globals |= {"figures": figures, "tables": tables, "command": command, "last_value": last_value}
+    environment.globals |= {"figures": figures, "tables": tables, "command": command}
+    environment.globals |= {"last_value": last_value, "payload_kinds": payload_kinds}
     return environment
 
 

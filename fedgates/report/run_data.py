@@ -45,29 +45,14 @@ class RunData:
     """What could not be read."""
 
     @property
-    def name(self) -> str:
-        """Name of the folder."""
-        return self.folder.name
-
-    @property
     def num_rounds(self) -> int | None:
         """Number of rounds asked for; None if unknown."""
         return self.config.get("num-server-rounds")
-
-    @property
-    def target_density(self) -> float:
-        """The density asked for, or 0."""
-        return self.config.get("density.target") or 0.0
 
     @cached_property
     def last_round(self) -> int:
         """The last round with a quorum; 0 if there is none."""
         return max((line["round"] for line in self.rounds), default=0)
-
-    @cached_property
-    def failed_attempts(self) -> int:
-        """Number of attempts without a quorum at the round after the last one."""
-        return sum(line["round"] > self.last_round for line in self.lines)
 
     @property
     def ended_early(self) -> bool:
@@ -92,14 +77,6 @@ class RunData:
             return ""
         return f"round {self.last_round:,}" + (f" of {self.num_rounds:,}" if self.num_rounds is not None else "")
 
-    @property
-    def best(self) -> Line | None:
-        """The round with the best metric; None if that is the last, or if the metric is a loss."""
-        if not self.measured or self.metric.smaller_is_better:
-            return None
-        best = max(self.measured, key=lambda line: float(line[self.metric.key]))
-        return best if best[self.metric.key] > self.measured[-1][self.metric.key] else None
-
     @cached_property
     def measured(self) -> list[Line]:
         """The rounds in which the metric was measured."""
@@ -108,7 +85,7 @@ class RunData:
     @cached_property
     def size(self) -> int:
         """Number of parameters of the network; 0 if unknown."""
-        return network_size(self.lines) or (self.model.parameters if self.model else 0)
+        return network_size(self.lines) or (sum(layer.parameters for layer in self.model.layers) if self.model else 0)
 
     @cached_property
     def total(self) -> TotalBytes:
