@@ -33,7 +33,7 @@ class ReportCallback:
     """
 
     def __init__(self, folder: Path, config: Mapping[str, Value], defaults: Mapping[str, Value], size: int) -> None:
-        self._folder, self._config, self._defaults, self._size = folder, config, defaults, size
+        self._folder, self._strategy, self._defaults, self._size = folder, str(config["strategy"]), defaults, size
 
     def on_start(self, server: Any, first_round: int, *, resumed: bool) -> None:  # noqa: ANN401
         """Do nothing."""
@@ -44,12 +44,9 @@ class ReportCallback:
     def on_end(self, server: Any, *, finished: bool) -> None:  # noqa: ANN401, ARG002  # a run that ended early has a report, too
         """Make the report."""
         self._attempt("curves", lambda: draw_curves(self._folder, self._size))
-        self._attempt("summary", self._log_summary)
+        self._attempt("summary", lambda: log.info(summary_table(read_rounds(self._folder).lines, self._strategy, self._size)))
         self._attempt("report", lambda: write_page(self._folder, self._defaults))
         log.info("results: %s", self._folder)
-
-    def _log_summary(self) -> None:
-        log.info(summary_table(read_rounds(self._folder).lines, str(self._config["strategy"]), self._size))
 
     def _attempt(self, name: str, make: Callable[[], object]) -> None:
         try:

@@ -1,6 +1,7 @@
 """Charts: matplotlib figures as SVG, with the colours and the font of the page's style sheet.
 
-No text from outside is drawn: names are in the legends, which the templates escape.
+No text from outside is drawn: names are in the legends, which the templates escape. Axes have a
+unit: "%" for shares of 1, "B" for bytes, or any other.
 """
 
 import io
@@ -21,9 +22,8 @@ WIDTH, HEIGHT = 400, 230
 """Size of a chart in units of the SVG: text of 12 units is readable on a phone."""
 _LEFT, _RIGHT, _TOP, _BOTTOM = 54, 14, 12, 42
 """Room beside the axes."""
-_MOST_DOTS, _MOST_LABELS = 31, 10
-_CACHED = 50
-"""Charts to keep: a page that is written again has many that are as before."""
+_MOST_DOTS, _MOST_LABELS, _CACHED = 31, 10, 50
+"""Dots and labels of a chart, and charts to keep: a page that is written again has many that are as before."""
 _COLOURS = ("c1", "c2", "c3", "c4", "c5", "t1", "t2", "t3", "t4", "t5", "good", "bad", "soft", "edge")
 """CSS variables of the style sheet that charts use, without ``--``."""
 _STEPS = (1, 2, 5, 10)
@@ -33,28 +33,24 @@ Points = tuple[float, ...]
 
 @dataclass(frozen=True)
 class Series:
-    """A curve of a chart, or a part of each of its columns."""
+    """A curve of a chart, or a part of each of its columns, which has no `x`. The legend shows `value` beside the name."""
 
     name: str
     y: Points
     value: str = ""
-    """What the legend shows beside the name."""
     x: Points = ()
-    """Empty for columns."""
     colour: str = "c1"
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart with its texts."""
+    """A chart with its texts: `says` describes it to readers who do not see it, and `mark` names its dashed line."""
 
     title: str
     says: str
-    """Description for readers who do not see the chart."""
     series: tuple[Series, ...] = ()
     note: str = ""
     mark: str = ""
-    """Name of the dashed line; empty if there is none."""
     height: int = HEIGHT
     svg: str = ""
 
@@ -74,10 +70,8 @@ def lines(
 
     Parameters
     ----------
-    chart : Chart
-        Its texts and series.
-    unit : str
-        Unit of the y axis: "%" for shares of 1, "B" for bytes, or any other.
+    chart, unit
+        Texts and series, and unit of the y axis.
     zero : bool
         Whether the y axis starts at 0.
     bytes_name : str
@@ -89,7 +83,7 @@ def lines(
     """
     from matplotlib.ticker import EngFormatter, MaxNLocator  # noqa: PLC0415
 
-    with _drawing(chart) as (axes, file):
+    with _axes(chart, bytes_name or "round", unit) as (axes, file):
         if band:
             x, (low, high) = chart.series[0].x, band
             axes.fill(x + x[::-1], high + low[::-1], color=_hex("c1"), alpha=0.15, linewidth=0)
@@ -97,10 +91,10 @@ def lines(
             (curve,) = axes.plot(one.x, one.y, color=_hex(one.colour), linestyle=_DASHES[i], linewidth=1.5 if i else 2.5)
             if i == 0 and len(one.x) <= _MOST_DOTS:
                 curve.set(marker="o", markersize=5)
-        shown = [value for one in chart.series for value in one.y] + [value for edge in band or () for value in edge]
         for value, draw in ((level, axes.axhline), (upright, axes.axvline)):
             if value:
                 draw(value, color=_hex("soft"), linestyle="--")
+        shown = [value for one in chart.series for value in one.y] + [value for edge in band or () for value in edge]
         axes.set_ylim(*span(shown if level is None else [*shown, level], share=unit == "%", zero=zero))
         if bytes_name:
             log_x(axes)
@@ -111,29 +105,16 @@ def lines(
             pad = 0.03 * (last - first) or 0.5
             axes.set_xlim(first - pad, last + pad)
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=_STEPS))
-        _finish(axes, unit, bytes_name or "round")
     return replace(chart, svg=_inline(file.getvalue()))
 
 
 @lru_cache(_CACHED)
 def columns(chart: Chart, unit: str, labels: tuple[str, ...], *, top: float = 0) -> Chart:
-    """Return `chart` with its series drawn as stacked columns.
-
-    Parameters
-    ----------
-    chart : Chart
-        Its texts and series, each of which has a size for each column.
-    unit : str
-        As of :func:`lines`; "" for whole numbers.
-    labels : tuple of str
-        Text below each column; empty for none.
-    top : float
-        Least height of the tallest column.
-    """
+    """Return `chart` with its series drawn as stacked columns with labels; the axis is at least `top` high."""
     from matplotlib.patches import PathPatch  # noqa: PLC0415
     from matplotlib.path import Path  # noqa: PLC0415
 
-    with _drawing(chart) as (axes, file):
+    with _axes(chart, "round", unit, whole=not unit) as (axes, file):
         feet, half = [0.0] * len(labels), min(0.4, 0.06 * len(labels))
         for one in chart.series:
             tops = [foot + size for foot, size in zip(feet, one.y, strict=True)]
@@ -147,7 +128,6 @@ def columns(chart: Chart, unit: str, labels: tuple[str, ...], *, top: float = 0)
         labelled = [i for i, label in enumerate(labels) if label]
         labelled = labelled[:: -(-len(labelled) // _MOST_LABELS) or 1]
         axes.set_xticks(labelled, [labels[i] for i in labelled])
-        _finish(axes, unit, "round", whole=not unit)
     return replace(chart, svg=_inline(file.getvalue()))
 
 
@@ -155,17 +135,13 @@ def columns(chart: Chart, unit: str, labels: tuple[str, ...], *, top: float = 0)
 def heat_map(chart: Chart, shares: tuple[Points, ...]) -> Chart:
     """Return `chart` with a square matrix of shares in 0 to 1 drawn as a picture, in a stronger colour for more."""
     import numpy as np  # noqa: PLC0415
-    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
 
-    with _drawing(chart) as (axes, file):
-        pixels = np.zeros((len(shares), len(shares), 4))
-        pixels[..., :3] = (0.2, 0.58, 0.82)  # a blue that is visible on light and on dark
-        pixels[..., 3] = np.sqrt(np.array(shares))  # so that rare confusions are visible
-        axes.imshow(pixels, interpolation="none", aspect="auto")
+    with _axes(chart, "predicted class", "", whole=True) as (axes, file):
+        opacity = np.sqrt(np.array(shares))[..., None]  # the root, so that rare confusions are visible
+        blue = np.full((*opacity.shape[:2], 3), (0.2, 0.58, 0.82))  # visible on light and on dark
+        axes.imshow(np.concatenate([blue, opacity], 2), interpolation="none", aspect="auto")
         axes.grid(visible=False)
-        axes.set_ylabel("true class")
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=_STEPS))
-        _finish(axes, "", "predicted class", whole=True)
+        axes.set_ylabel("true class", color=_hex("soft"))
     return replace(chart, svg=_inline(file.getvalue()))
 
 
@@ -189,32 +165,27 @@ def _hex(name: str) -> str:
 
 
 @contextmanager
-def _drawing(chart: Chart) -> "Iterator[tuple[Axes, io.StringIO]]":
-    """Yield axes, and the file that has their SVG afterwards."""
+def _axes(chart: Chart, x_name: str, unit: str, *, whole: bool = False) -> "Iterator[tuple[Axes, io.StringIO]]":
+    """Yield axes to draw on, of which whole numbers have ticks if `whole`, and the file that has their SVG afterwards."""
     from matplotlib import rc_context  # noqa: PLC0415  # takes half a second
     from matplotlib.figure import Figure  # noqa: PLC0415
+    from matplotlib.ticker import EngFormatter, FormatStrFormatter, FuncFormatter, MaxNLocator  # noqa: PLC0415
 
-    width, height = WIDTH - _LEFT - _RIGHT, chart.height - _TOP - _BOTTOM
+    width, height, soft = WIDTH - _LEFT - _RIGHT, chart.height - _TOP - _BOTTOM, _hex("soft")
+    formatters = {"%": FuncFormatter(lambda tick, _: f"{100 * tick:.4g} %"), "B": EngFormatter("B")}
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": chart.title, "text.parse_math": False}):
         figure, file = Figure(figsize=(WIDTH / 72, chart.height / 72), frameon=False), io.StringIO()
         axes = figure.add_axes((_LEFT / WIDTH, _BOTTOM / chart.height, width / WIDTH, height / chart.height), frameon=False)
         axes.grid(axis="y", color=_hex("edge"), linewidth=1)
         axes.set_axisbelow(True)
         yield axes, file
+        axes.yaxis.set_major_formatter(formatters.get(unit) or FormatStrFormatter(f"%.4g {unit}"))
+        axes.yaxis.set_major_locator(MaxNLocator(6, integer=whole, steps=_STEPS))
+        axes.tick_params(which="both", length=0, labelcolor=soft)
+        axes.set_xlabel(x_name, loc="right", labelpad=7, color=soft)
+        for artist in (*axes.lines, *axes.patches, *axes.images, *axes.get_ygridlines()):
+            artist.set_clip_on(False)  # all of them are within the axes
         figure.savefig(file, format="svg", metadata={"Date": None})
-
-
-def _finish(axes: "Axes", unit: str, x_name: str, *, whole: bool = False) -> None:
-    from matplotlib.ticker import EngFormatter, FormatStrFormatter, FuncFormatter, MaxNLocator  # noqa: PLC0415
-
-    special = {"%": FuncFormatter(lambda tick, _: f"{100 * tick:.4g} %"), "B": EngFormatter("B")}
-    axes.yaxis.set_major_formatter(special.get(unit) or FormatStrFormatter(f"%.4g {unit}"))
-    axes.yaxis.set_major_locator(MaxNLocator(6, integer=whole, steps=_STEPS))
-    axes.tick_params(which="both", length=0, labelcolor=_hex("soft"))
-    axes.set_xlabel(x_name, loc="right", labelpad=7, color=_hex("soft"))
-    axes.yaxis.label.set_color(_hex("soft"))
-    for artist in (*axes.lines, *axes.patches, *axes.images, *axes.get_ygridlines()):
-        artist.set_clip_on(False)  # all of them are within the axes
 
 
 def _inline(svg: str) -> str:

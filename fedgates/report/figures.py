@@ -1,6 +1,7 @@
 """The charts of a run, by section of the page; None, or no chart, where the run has no data."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import TypeVar
 
@@ -8,6 +9,7 @@ from fedgates.report import numbers
 from fedgates.report.charts import WIDTH, Chart, Points, Series, columns, heat_map, lines
 from fedgates.report.curves import bytes_so_far, dense_round, metric_curves
 from fedgates.report.run_data import RunData
+from fedgates.runs.confusion import Confusion
 from fedgates.runs.totals import DIRECTIONS, Line, Metric, has_quorum, payload_kinds
 from fedgates.util.text import one_line
 
@@ -26,10 +28,8 @@ _BINS = ("below .05: dropped", ".05 to .35", ".35 to .65: undecided", ".65 to .9
 
 
 def metric_charts(run: RunData) -> list[Chart]:
-    """Return the charts of the metric by round and by bytes moved; empty if it was never measured."""
+    """Return the charts of the metric by round and by bytes moved."""
     metric, measured = run.metric, thinned(run.measured, _MAX_POINTS)
-    if not measured:
-        return []
     total, rounds = bytes_so_far(run.lines), [line["round"] for line in measured]
     moved, curves, dense = [total[r] for r in rounds], metric_curves(measured, metric), dense_round(run.rounds[0], run.size)
     first, last = (metric.format(measured[i][metric.key]) for i in (0, -1))
@@ -69,9 +69,8 @@ def _device_chart(rounds: Sequence[Line], key: str) -> Chart:
     name = "Accuracy among own classes" if key.startswith("own") else key.capitalize()
     ends = f"{text(low[-1])} to {text(high[-1])}"
     says = f"{name} on devices; in the last round mean {text(means[-1])}, {len(values[-1])} devices from {ends}"
-    note = f"Area: from the lowest device to the highest; in the last round {ends}."
-    if key.startswith("own"):
-        note += " Predictions are limited to the classes that a device has in training."
+    limited = " Predictions are limited to the classes that a device has in training." * key.startswith("own")
+    note = f"Area: from the lowest device to the highest; in the last round {ends}.{limited}"
     mean = Series("mean, weighted by number of images", means, text(means[-1]), tuple(line["round"] for line in rounds))
     chart = Chart(f"{name} on devices' held-out images", says, (mean,), note)
     return lines(chart, "%" if share else "", band=(low, high))
@@ -100,17 +99,14 @@ def _traffic(attempts: Sequence[Line], title: str, kinds: list[tuple[str, str]])
 
 def density_chart(run: RunData) -> Chart | None:
     """Return the chart of densities by round; None if all parameters are always kept."""
-    series = [
-        Series(name, values, numbers.percent(values[-1]), x, colour)
-        for name, x, values, colour in _by_round(run.rounds, _DENSITIES)
-    ]
+    series = _by_round(run.rounds, _DENSITIES, lambda values: numbers.percent(values[-1]))
     if all(value == 1 for one in series for value in one.y):
         return None
     first, target = series[0], run.config.get("density.target")
     start, end = (f"{numbers.percent(first.y[i])} in round {first.x[i]}" for i in (0, -1))
     mark = f"density.target: {numbers.percent(target)}" if target else ""
     says, note = f"Density of {first.name}: {start}, {end}", "Share of parameters kept."
-    return lines(Chart("Density by round", says, tuple(series), note, mark), "%", zero=True, level=target or None)
+    return lines(Chart("Density by round", says, series, note, mark), "%", zero=True, level=target or None)
 
 
 def gates_chart(run: RunData) -> Chart | None:
@@ -135,8 +131,6 @@ def _shares(histogram: Sequence[int]) -> list[float]:
 
 def client_charts(run: RunData) -> list[Chart]:
     """Return the charts of replies by attempt and, of two rounds or more, of durations by round."""
-    if not run.lines:
-        return []
     counts = {name: [line[key] for line in run.lines] for key, name, _ in _REPLIES}
     series = tuple(
         Series(name, _means(counts[name]), f"{sum(counts[name]):,}", colour=colour)
@@ -151,31 +145,27 @@ def client_charts(run: RunData) -> list[Chart]:
 
 
 def _times(rounds: Sequence[Line]) -> Chart:
-    curves = _by_round(rounds, _TIMES)
-    size, unit = numbers.unit(max(max(values) for _, _, values, _ in curves))
-    series = tuple(
-        Series(name, tuple(v / size for v in values), f"{numbers.duration(sum(values) / len(values))} in the mean", x, colour)
-        for name, x, values, colour in curves
-    )
-    low, high = (numbers.duration(end(line["seconds"] for line in rounds)) for end in (min, max))
-    says, note = f"Time per round, from {low} to {high}", "Times of clients are as they report them."
-    return lines(Chart("Time per round", says, series, note), unit, zero=True)
+    shortest, longest = (end(line["seconds"] for line in rounds) for end in (min, max))
+    size, unit = (3600, "h") if longest >= 7200 else (60, "min") if longest >= 120 else (1, "s")
+    series = _by_round(rounds, _TIMES, lambda values: f"{numbers.duration(sum(values) / len(values))} in the mean")
+    series = tuple(replace(one, y=tuple(value / size for value in one.y)) for one in series)
+    says = f"Time per round, from {numbers.duration(shortest)} to {numbers.duration(longest)}"
+    return lines(Chart("Time per round", says, series, "Times of clients are as they report them."), unit, zero=True)
 
 
-def _by_round(rounds: Sequence[Line], keys: Iterable[tuple[str, str]]) -> list[tuple[str, Points, Points, str]]:
-    """Return name, rounds, values and colour of each key that some round has."""
-    found = []
+def _by_round(rounds: Sequence[Line], keys: Iterable[tuple[str, str]], text: Callable[[Points], str]) -> tuple[Series, ...]:
+    """Return a curve of each key that some round has; `text` returns what its legend shows."""
+    series = []
     for i, (key, name) in enumerate(keys, 1):
         measured = thinned([line for line in rounds if line.get(key) is not None], _MAX_POINTS)
-        found.append((name, tuple(line["round"] for line in measured), tuple(line[key] for line in measured), f"c{i}"))
-    return [each for each in found if each[1]]
+        x, y = tuple(line["round"] for line in measured), tuple(line[key] for line in measured)
+        series += [Series(name, y, text(y), x, f"c{i}")] if y else []
+    return tuple(series)
 
 
-def confusion_map(run: RunData) -> Chart | None:
-    """Return the picture of the confusion matrix, for more classes than a table has room for."""
-    if run.confusion is None:
-        return None
-    shares = tuple(tuple(count / (sum(row) or 1) for count in row) for row in run.confusion.counts)
+def confusion_map(confusion: Confusion) -> Chart:
+    """Return the picture of a confusion matrix, for more classes than a table has room for."""
+    shares = tuple(tuple(count / (sum(row) or 1) for count in row) for row in confusion.counts)
     note = "Share of each true class by predicted class, in a stronger colour for more; classes are numbered from 0, by label."
     return heat_map(Chart("Confusion matrix", f"Confusion matrix of {len(shares)} classes", note=note, height=WIDTH), shares)
 

@@ -3,21 +3,20 @@
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from fedgates.errors import ModelFileError
 from fedgates.model_file import Contents, read_contents
 from fedgates.util.text import one_line
 
 
-@dataclass(frozen=True)
-class Layer:
-    """A layer of the model that has weights."""
+class Layer(NamedTuple):
+    """A layer of the model that has weights: its parameters, and those that are not zero."""
 
     name: str
     kind: str
     parameters: int
     kept: int
-    """Number of parameters that are not zero."""
 
 
 @dataclass(frozen=True)

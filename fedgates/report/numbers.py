@@ -29,11 +29,6 @@ def times(dense: float, ours: float) -> str:
     return f"{three(dense / ours)} ×" if ours else "–"  # noqa: RUF001  # the sign, not a letter
 
 
-def unit(longest: float) -> tuple[int, str]:
-    """Return the unit of a time axis that ends at `longest` seconds: its length in seconds, and its name."""
-    return (3600, "h") if longest >= 7200 else (60, "min") if longest >= 120 else (1, "s")
-
-
 def count(number: int, one: str, many: str | None = None) -> str:
     """Return a number with its noun: ``1 round``, ``12 rounds``."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedgates.report import figures, numbers, tables
 from fedgates.report.command import command
-from fedgates.report.run_data import RunData, load_run_data
+from fedgates.report.run_data import load_run_data
 from fedgates.runs.folder import REPORT
 from fedgates.runs.totals import format_number, last_value, payload_kinds
 from fedgates.util.files import write_atomically
@@ -42,15 +42,10 @@ def write_page(folder: Path, defaults: Mapping[str, Any] | None = None, *, under
     OSError
         The page cannot be written.
     """
-    page = render(load_run_data(folder, defaults, under_way=under_way))
+    page = _environment().get_template("page.html").render(run=load_run_data(folder, defaults, under_way=under_way))
     own = folder / f".{os.getpid()}.{REPORT}"  # the run may write its page at the same moment
     write_atomically(own, page.encode("utf-8"))
     return own.replace(folder / REPORT)
-
-
-def render(run: RunData) -> str:
-    """Return the page as HTML; equal data give equal pages."""
-    return _environment().get_template("page.html").render(run=run)
 
 
 @lru_cache

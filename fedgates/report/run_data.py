@@ -70,13 +70,6 @@ class RunData:
         """The attempts with a quorum, one for each round."""
         return [line for line in self.lines if has_quorum(line)]
 
-    @property
-    def progress(self) -> str:
-        """The progress in a few words; empty for a run that has run all of its rounds."""
-        if not self.under_way and not self.ended_early and not self.stopped:
-            return ""
-        return f"round {self.last_round:,}" + (f" of {self.num_rounds:,}" if self.num_rounds is not None else "")
-
     @cached_property
     def measured(self) -> list[Line]:
         """The rounds in which the metric was measured."""

@@ -1,7 +1,7 @@
 """What the templates list that is more than a value of the run: failures by reason, and confusions of classes."""
 
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from fedgates.runs.confusion import Confusion
 from fedgates.runs.totals import FAILURES, Line, has_quorum
@@ -9,39 +9,25 @@ from fedgates.util.text import one_line
 
 Failure = tuple[str, str, str]
 """A client, the kind of failure (rejected, failed, did not evaluate), and the reason."""
+Reason = tuple[tuple[str, str], list[tuple[str, Line]]]
+"""Kind and reason of failures, and the client and the attempt of each."""
 
 
-@dataclass
-class Reason:
-    """A reason of failures, and how frequent it is."""
-
-    word: str
-    why: str
-    replies: int = 0
-    clients: set[str] = field(default_factory=set)
-    last: str = ""
-    """Name of the last attempt with this reason."""
+def failures(lines: Sequence[Line]) -> tuple[list[Reason], list[tuple[Line, list[Failure]]]]:
+    """Return the reasons of failures, the most frequent first, and the attempts that had failures with all of theirs."""
+    reasons, attempts = defaultdict[tuple[str, str], list[tuple[str, Line]]](list), []
+    for line in lines:
+        failed = [(client, word, one_line(why)) for key, word in FAILURES for client, why in (line.get(key) or {}).items()]
+        attempts += [(line, failed)] if failed else []
+        for client, word, why in failed:
+            reasons[word, why].append((client, line))
+    return sorted(reasons.items(), key=lambda reason: -len(reason[1])), attempts
 
 
 def attempt(line: Line) -> str:
     """Return the name of a line: its round, and its attempt if there is more than one."""
     number = line.get("attempt", 1)
     return f"round {line['round']}" + (f", attempt {number}" if number > 1 or not has_quorum(line) else "")
-
-
-def failures(lines: Sequence[Line]) -> tuple[list[Reason], list[tuple[Line, list[Failure]]]]:
-    """Return the reasons of failures, the most frequent first, and the attempts that had failures with all of theirs."""
-    reasons: dict[tuple[str, str], Reason] = {}
-    attempts = []
-    for line in lines:
-        failed = [(client, word, one_line(why)) for key, word in FAILURES for client, why in (line.get(key) or {}).items()]
-        attempts += [(line, failed)] if failed else []
-        for client, word, why in failed:
-            reason = reasons.setdefault((word, why), Reason(word, why))
-            reason.replies += 1
-            reason.clients.add(client)
-            reason.last = attempt(line)
-    return sorted(reasons.values(), key=lambda reason: -reason.replies), attempts
 
 
 def values(line: Line) -> list[tuple[str, object]]:
