@@ -13,9 +13,7 @@ def command(run: RunData, *, resume: bool = False) -> str:
     clients = run.config.get(CLIENTS)
     if clients is not None:
         parts.append(f"--federation-config {shlex.quote(f'num-supernodes={clients} client-resources-num-cpus=1')}")
-    pairs = [as_pair(key, run.config[key]) for key in run.changed]
-    if resume:
-        pairs.append(as_pair("resume", str(run.folder)))
+    pairs = [as_pair(key, run.config[key]) for key in run.changed] + [as_pair("resume", str(run.folder))] * resume
     if pairs:
         parts.append(f"--run-config {shlex.quote(' '.join(pairs))}")
     return " \\\n  ".join(parts)

@@ -114,13 +114,13 @@ def gates_chart(run: RunData) -> Chart | None:
     measured = [line for line in run.rounds if line.get("theta_histogram")]
     if not measured:
         return None
-    shares = [_shares(group[-1]["theta_histogram"]) for group in _grouped(measured)]
+    shares, labels = zip(*((_shares(of[-1]["theta_histogram"]), str(of[0]["round"])) for of in _grouped(measured)), strict=True)
     named = enumerate(zip(_BINS, zip(*shares, strict=True), strict=True), 1)
     series = tuple(Series(name, values, numbers.percent(values[-1]), colour=f"t{i}") for i, (name, values) in named)
     first, last = (numbers.percent(of[0] + of[-1]) for of in (shares[0], shares[-1]))
     says = f"Gates below .05 or above .95: {first} after the first round, {last} after the last"
     note = "Share of all gates by theta, the probability that a gate keeps its weight; numbers are of the last round."
-    return columns(Chart("Gate probabilities by round", says, series, note), "%", _labels(measured), top=1 / 1.05)
+    return columns(Chart("Gate probabilities by round", says, series, note), "%", labels, top=1 / 1.05)
 
 
 def _shares(histogram: Sequence[int]) -> list[float]:

@@ -110,6 +110,12 @@ def test_columns_of_attempts_are_labelled_where_rounds_begin(tmp_path):
     assert re.findall(r"text-anchor: middle[^>]*>(\w+)<", chart) == [str(r) for r in range(1, 9)]
 
 
+def test_columns_of_gates_are_labelled_with_their_rounds(tmp_path):
+    page = write_page(full(tmp_path)).read_text()
+    chart = page.partition('aria-label="Gates below')[2].partition("</svg>")[0]
+    assert re.findall(r"text-anchor: middle[^>]*>(\w+)<", chart) == ["1", "2", "3"]
+
+
 def test_a_single_codec_is_named(tmp_path):
     page = page_of(write_folder(tmp_path, [line()], CONFIG))
     assert "mask, side-info 3.00 kB in total" in page.says
