@@ -256,7 +256,7 @@ def _to_resume(run: RunFolder) -> str:
 
 
 def own_callbacks(setup: Setup, run: RunFolder, norm_sums: NormSums) -> list[Callback]:
-    """Return the callbacks of every run, in order: log, progress, checkpoints, confusion matrix, trackers, model file, report.
+    """Return the callbacks of every run, in order: log, progress, confusion matrix, checkpoints, trackers, model file, report.
 
     Without a model file where a layer is personal: the server does not have it.
     """
@@ -265,9 +265,11 @@ def own_callbacks(setup: Setup, run: RunFolder, norm_sums: NormSums) -> list[Cal
     return [
         LogCallback(run),
         ProgressCallback(config.num_server_rounds),
+        *(
+            [ConfusionCallback(run, setup.dataset.class_names)] if len(setup.dataset.test) else []
+        ),  # a checkpoint ends the round
         CheckpointCallback(run),
         *([DevicesCallback(run)] if setup.num_clients is None else []),
-        *([ConfusionCallback(run, setup.dataset.class_names)] if len(setup.dataset.test) else []),
         *([BestCheckpointCallback(run)] if config.keep_best else []),
         TrackerCallback(config.trackers, run.path, values),
         *([ModelCallback(run, setup.dataset, norm_sums)] if not config.gates.personal else []),
