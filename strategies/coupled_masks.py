@@ -38,7 +38,8 @@ from fedgates import rng
 from fedgates.config import MaskConfig, Table, key
 from fedgates.errors import ConfigError
 from fedgates.methods import MaskMethod
-from fedgates.methods.training import Task, train_epochs
+from fedgates.methods.together import Together, train_together
+from fedgates.methods.training import Task
 from fedgates.methods.trimming import trimmed
 from fedgates.nn.gates import sample_with
 from fedgates.nn.network import Network
@@ -99,7 +100,7 @@ class CoupledMasksConfig(MaskConfig):
 CoupledMasksCfg = TypeVar("CoupledMasksCfg", bound=CoupledMasksConfig)
 
 
-class CoupledMasks(MaskMethod[CoupledMasksCfg], Generic[CoupledMasksCfg]):
+class CoupledMasks(Together[CoupledMasksCfg, Votes], MaskMethod[CoupledMasksCfg], Generic[CoupledMasksCfg]):
     """Coupled masks; described in the module's docstring. A state before the first round has no trials, and theta .5.
 
     Raises
@@ -145,19 +146,22 @@ class CoupledMasks(MaskMethod[CoupledMasksCfg], Generic[CoupledMasksCfg]):
 
     # --- the client's rule
 
-    def local_update(self, state: Votes, task: Task) -> Update:
-        """Train the scores on the client's own examples, then send the mask that its coins give."""
-        theta = self.start_theta(state, task.server_round)
+    def train_clients(self, state: Votes, tasks: Sequence[Task]) -> tuple[Tensor, list[float]]:
+        """Train the scores on each client's own examples; return theta, ``[copies, d]``."""
+        theta = self.start_theta(state, tasks[0].server_round)
         start = theta.logit()
-        scores = start.clone()
-        loss = self.train(scores, task)
-        trained = torch.where(scores == start, theta, scores.sigmoid())  # not through the logit where nothing moved
+        scores = start.repeat(len(tasks), 1)
+        losses = self.train(scores, tasks)
+        return torch.where(scores == start, theta, scores.sigmoid()), losses  # not through the logit where nothing moved
+
+    def client_update(self, state: Votes, trained: Tensor, task: Task, loss: float) -> Update:  # noqa: ARG002
+        """Send the mask that the client's coins give."""
         return self.sample_update(trained, task, loss)
 
-    def train(self, scores: Tensor, task: Task) -> float:
-        """Run SGD on scores ``[d]``, in place, with the mean network ``w * theta``; return the mean loss."""
+    def train(self, scores: Tensor, tasks: Sequence[Task]) -> list[float]:
+        """Run SGD on scores ``[copies, d]``, in place, with the mean network ``w * theta``; return the mean losses."""
         config, network = self.config, self.network
-        rate = config.rate(task.server_round)
+        rate = config.rate(tasks[0].server_round)
         sgd = SGD(scores, network.gradient, learning_rate=rate)
         longest = config.coupled_masks.max_step / rate
 
@@ -168,9 +172,9 @@ class CoupledMasks(MaskMethod[CoupledMasksCfg], Generic[CoupledMasksCfg]):
         def clamp() -> None:
             scores.clamp_(-_LARGEST_SCORE, _LARGEST_SCORE)
 
-        return train_epochs(
+        return train_together(
             network,
-            task,
+            tasks,
             config,
             sgd,
             before_forward=lambda: self.gates.load_mean(scores),

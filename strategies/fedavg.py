@@ -15,14 +15,15 @@ A mean has no defence against a client that lies. `server.trim` takes the coordi
 `server.max-norm` rejects weights that are too far from those that the client started from.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Generic, TypeVar
 
 import numpy as np
 from torch import Tensor
 
 from fedgates.config import TARGET_ONLY, DensityTable, WeightConfig
-from fedgates.methods import WeightMethod, largest, mean_values, to_float32
+from fedgates.methods import WeightMethod, finite_copy, largest, mean_values, to_float32
+from fedgates.methods.together import Together
 from fedgates.methods.training import Task
 from fedgates.types import Update, Weights
 
@@ -38,15 +39,20 @@ class FedAvgConfig(WeightConfig):
 FedAvgCfg = TypeVar("FedAvgCfg", bound=FedAvgConfig)
 
 
-class FedAvg(WeightMethod[FedAvgCfg], Generic[FedAvgCfg]):
+class FedAvg(Together[FedAvgCfg, Weights], WeightMethod[FedAvgCfg], Generic[FedAvgCfg]):
     """FedAvg; described in the module's docstring."""
 
     Config = FedAvgConfig
 
-    def local_update(self, state: Weights, task: Task) -> Update:
-        """Run SGD from the server's weights on the client's own examples."""
-        values, metrics = self.train(state, task)
-        return Update(mask=None, values=values, num_examples=len(task.y), metrics=metrics)
+    def train_clients(self, state: Weights, tasks: Sequence[Task]) -> tuple[Tensor, list[float]]:
+        """Run SGD from the server's weights on each client's own examples."""
+        losses = self.descend(state, tasks)
+        return self.network.weights, losses
+
+    def client_update(self, state: Weights, trained: Tensor, task: Task, loss: float) -> Update:  # noqa: ARG002
+        """Send the weights."""
+        values = finite_copy(trained)
+        return Update(mask=None, values=values, num_examples=len(task.y), metrics=self.update_metrics(trained, task, loss))
 
     def aggregate(self, state: Weights, updates: Iterable[Update], server_round: int) -> Weights:  # noqa: ARG002
         """Return the mean of the clients' weights, weighted by examples, summed in float64 in the order of their names."""

@@ -19,7 +19,7 @@ smallest that is kept within one step. So steps must be large: with a tenth of t
 ends at 19 % with a learning rate of .1 and at 95 % with .3. Where whole layers are cut nothing is learned any more.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Generic, Literal, TypeVar
 
@@ -27,8 +27,9 @@ import numpy as np
 from torch import Tensor
 
 from fedgates.config import TARGET_ONLY, DensityTable, Table, WeightConfig, key
-from fedgates.methods import WeightMethod, largest, mean_values, to_float32
+from fedgates.methods import WeightMethod, finite_copy, largest, mean_values, to_float32
 from fedgates.methods.metrics import MaskCounts, regrown_share_of_ones
+from fedgates.methods.together import Together
 from fedgates.methods.training import Task
 from fedgates.nn.network import Network
 from fedgates.types import Update, Weights, pack
@@ -55,7 +56,7 @@ class FedIHTConfig(WeightConfig):
 FedIHTCfg = TypeVar("FedIHTCfg", bound=FedIHTConfig)
 
 
-class FedIHT(WeightMethod[FedIHTCfg], Generic[FedIHTCfg]):
+class FedIHT(Together[FedIHTCfg, Weights], WeightMethod[FedIHTCfg], Generic[FedIHTCfg]):
     """Fed-HT and FedIter-HT; described in the module's docstring.
 
     Raises
@@ -71,13 +72,18 @@ class FedIHT(WeightMethod[FedIHTCfg], Generic[FedIHTCfg]):
         super().__init__(config, network)
         self._count = max(1, round(config.density.target * network.size))
 
-    def local_update(self, state: Weights, task: Task) -> Update:
-        """Run SGD from the server's weights, cut them at the times of `fediht.clients`, and send the nonzero ones."""
-        when = self.config.fediht.clients
-        values, metrics = self.train(state, task, after_step=self._cut if when == "step" else None)
+    def train_clients(self, state: Weights, tasks: Sequence[Task]) -> tuple[Tensor, list[float]]:
+        """Run SGD from the server's weights; with `fediht.clients` "step" cut them after every step."""
+        losses = self.descend(state, tasks, after_step=self._cut if self.config.fediht.clients == "step" else None)
+        return self.network.weights, losses
+
+    def client_update(self, state: Weights, trained: Tensor, task: Task, loss: float) -> Update:  # noqa: ARG002
+        """Send the nonzero weights; with `fediht.clients` "round" the largest of them."""
+        values = finite_copy(trained)
         kept = values != 0
-        if when == "round":
+        if self.config.fediht.clients == "round":
             kept &= largest(values, self._count)
+        metrics = self.update_metrics(trained, task, loss)
         return Update(pack(kept), values[kept], num_examples=len(task.y), metrics=metrics)
 
     def aggregate(self, state: Weights, updates: Iterable[Update], server_round: int) -> Weights:  # noqa: ARG002
@@ -98,7 +104,7 @@ class FedIHT(WeightMethod[FedIHTCfg], Generic[FedIHTCfg]):
 
 
 def hard_threshold(weights: Tensor, count: int) -> None:
-    """Set all but the `count` weights ``[d]`` of largest magnitude to zero, in place.
+    """Set all but the `count` weights of largest magnitude to zero, in place, of ``[d]`` or of each row of ``[copies, d]``.
 
     Examples
     --------
@@ -109,6 +115,5 @@ def hard_threshold(weights: Tensor, count: int) -> None:
     [0.0, -2.0, 1.0]
     """
     kept = weights.abs().topk(count).indices
-    values = weights[kept]
-    weights.zero_()
-    weights[kept] = values
+    values = weights.gather(-1, kept)
+    weights.zero_().scatter_(-1, kept, values)

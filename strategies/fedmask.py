@@ -18,12 +18,14 @@ round's training can bring it back. On digits with 10 clients the model stands s
 did best.
 """
 
+from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 from torch import Tensor
 
 from fedgates.methods.base import Spec
-from fedgates.methods.training import Task, train_epochs
+from fedgates.methods.together import train_together
+from fedgates.methods.training import Task
 from fedgates.nn.optimizers import Adam
 from fedgates.types import Update, Votes, pack
 
@@ -50,20 +52,23 @@ class FedMask(FedPM[FedMaskCfg], Generic[FedMaskCfg]):
         theta = super().initial_theta()
         return theta.where(self.gates.given, normal_scores(len(theta), self.config.seed).to(theta.device).sigmoid_())
 
-    def local_update(self, state: Votes, task: Task) -> Update:
-        """Train the scores on the client's own examples, then send their thresholded mask."""
-        scores = self.theta(state).clamp_(self.config.fedpm.eps, 1 - self.config.fedpm.eps).logit_()
-        loss = self.train(scores, task)
-        mask = pack((scores > 0).cpu().numpy())
+    def train_clients(self, state: Votes, tasks: Sequence[Task]) -> tuple[Tensor, list[float]]:
+        """Train the scores on each client's own examples; return them, ``[copies, d]``."""
+        scores = self.start_theta(state, tasks[0].server_round).logit_().repeat(len(tasks), 1)
+        return scores, self.train(scores, tasks)
+
+    def client_update(self, state: Votes, trained: Tensor, task: Task, loss: float) -> Update:  # noqa: ARG002
+        """Send the thresholded mask of the scores."""
+        mask = pack((trained > 0).cpu().numpy())
         return Update(mask, num_examples=len(task.y), metrics={"loss": loss})
 
-    def train(self, scores: Tensor, task: Task) -> float:
-        """Run Adam on scores ``[d]``, in place, with their thresholded mask in each batch; return the mean loss."""
+    def train(self, scores: Tensor, tasks: Sequence[Task]) -> list[float]:
+        """Run Adam on scores ``[copies, d]``, in place, with their thresholded mask in each batch; return the mean losses."""
         config, network = self.config, self.network
-        optimizer = Adam(scores, network.gradient, learning_rate=config.rate(task.server_round))
-        return train_epochs(
+        optimizer = Adam(scores, network.gradient, learning_rate=config.rate(tasks[0].server_round))
+        return train_together(
             network,
-            task,
+            tasks,
             config,
             optimizer,
             before_forward=lambda: self.gates.load(scores > 0),

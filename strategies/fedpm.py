@@ -22,7 +22,7 @@ prior, the older votes stay until the next reset.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Generic, Literal, TypeVar
 
 import numpy as np
@@ -33,7 +33,8 @@ from fedgates import rng
 from fedgates.config import PENALTY_ONLY, DensityTable, MaskConfig, Table, key
 from fedgates.methods import MaskMethod, add_votes
 from fedgates.methods.base import Spec
-from fedgates.methods.training import Task, train_epochs
+from fedgates.methods.together import Together, train_together
+from fedgates.methods.training import Task
 from fedgates.nn.optimizers import Adam
 from fedgates.types import Update, Votes
 from fedgates.wire.delta import Coupling
@@ -74,7 +75,7 @@ class FedPMConfig(MaskConfig):
 FedPMCfg = TypeVar("FedPMCfg", bound=FedPMConfig)
 
 
-class FedPM(MaskMethod[FedPMCfg], Generic[FedPMCfg]):
+class FedPM(Together[FedPMCfg, Votes], MaskMethod[FedPMCfg], Generic[FedPMCfg]):
     """FedPM with the density penalty; described in the module's docstring."""
 
     Config = FedPMConfig
@@ -114,23 +115,27 @@ class FedPM(MaskMethod[FedPMCfg], Generic[FedPMCfg]):
 
     # --- the client's rule
 
-    def local_update(self, state: Votes, task: Task) -> Update:
-        """Train the scores on the client's own examples, then sample the mask to send."""
-        scores = self.start_theta(state, task.server_round).logit_()
-        loss = self.train(scores, task)
-        return self.sample_update(scores.sigmoid_(), task, loss)
+    def train_clients(self, state: Votes, tasks: Sequence[Task]) -> tuple[Tensor, list[float]]:
+        """Train the scores on each client's own examples; return theta, ``[copies, d]``."""
+        scores = self.start_theta(state, tasks[0].server_round).logit_().repeat(len(tasks), 1)
+        losses = self.train(scores, tasks)
+        return scores.sigmoid_(), losses
 
-    def train(self, scores: Tensor, task: Task) -> float:
-        """Run Adam on scores ``[d]``, in place, with a fresh mask a batch; return the mean loss."""
+    def client_update(self, state: Votes, trained: Tensor, task: Task, loss: float) -> Update:  # noqa: ARG002
+        """Sample the mask to send."""
+        return self.sample_update(trained, task, loss)
+
+    def train(self, scores: Tensor, tasks: Sequence[Task]) -> list[float]:
+        """Run Adam on scores ``[copies, d]``, in place, with a fresh mask a batch; return the mean losses."""
         config, network = self.config, self.network
-        optimizer = Adam(scores, network.gradient, learning_rate=config.rate(task.server_round))
-        sampler = task.generator(config.seed, "masks", network.device)
-        return train_epochs(
+        optimizer = Adam(scores, network.gradient, learning_rate=config.rate(tasks[0].server_round))
+        samplers = [task.generator(config.seed, "masks", network.device) for task in tasks]
+        return train_together(
             network,
-            task,
+            tasks,
             config,
             optimizer,
-            before_forward=lambda: self.gates.load_sample(scores, sampler),
+            before_forward=lambda: self.gates.load_sample(scores, *samplers),
             after_backward=lambda: self.gates.straight_through(scores, config.fedpm.straight_through, config.density.penalty),
         )
 

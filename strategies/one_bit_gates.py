@@ -17,7 +17,7 @@ rises fast (eta = 20). So both densities ended within .02 of .05, .1 and .3 on t
 three seeds.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Generic, TypeVar
 
@@ -27,7 +27,8 @@ from torch import Tensor
 from fedgates.config import DensityConfig, MaskConfig, Table, key
 from fedgates.methods.density import constraint_gradient
 from fedgates.methods.metrics import MaskCounts
-from fedgates.methods.training import Task, train_epochs
+from fedgates.methods.together import train_together
+from fedgates.methods.training import Task
 from fedgates.nn.optimizers import Adam
 from fedgates.types import Update, Votes
 
@@ -97,30 +98,30 @@ class OneBitGates(FedPM[OneBitGatesCfg], Generic[OneBitGatesCfg]):
 
     # --- the client's rule
 
-    def local_update(self, state: Votes, task: Task) -> Update:
-        """Train the scores on the client's own examples, then sample the mask to send."""
-        scores = self.start_theta(state, task.server_round).logit_()
-        loss = self._descend(scores, state.scalars[0], task)
-        return self.sample_update(scores.sigmoid_(), task, loss)
+    def train_clients(self, state: Votes, tasks: Sequence[Task]) -> tuple[Tensor, list[float]]:
+        """Train the scores on each client's own examples; return theta, ``[copies, d]``."""
+        scores = self.start_theta(state, tasks[0].server_round).logit_().repeat(len(tasks), 1)
+        losses = self._descend(scores, state.scalars[0], tasks)
+        return scores.sigmoid_(), losses
 
-    def _descend(self, scores: Tensor, multiplier: float, task: Task) -> float:
-        """Run Adam on scores ``[d]``, in place, with a fresh mask a batch; return the mean loss."""
-        config, network = self.config, self.network
-        bonus = config.bonus(task.server_round)
+    def _descend(self, scores: Tensor, multiplier: float, tasks: Sequence[Task]) -> list[float]:
+        """Run Adam on scores ``[copies, d]``, in place, with a fresh mask a batch; return the mean losses."""
+        config, network, server_round = self.config, self.network, tasks[0].server_round
+        bonus = config.bonus(server_round)
         # epsilon far below the constraint's gradient at a clipped gate, which is of the order of eps/d
-        optimizer = Adam(scores, network.gradient, learning_rate=config.rate(task.server_round), epsilon=1e-12)
-        sampler = task.generator(config.seed, "masks", network.device)
+        optimizer = Adam(scores, network.gradient, learning_rate=config.rate(server_round), epsilon=1e-12)
+        samplers = [task.generator(config.seed, "masks", network.device) for task in tasks]
 
         def convert() -> None:
             self.gates.straight_through(scores, config.fedpm.straight_through)
             network.gradient.add_(constraint_gradient(scores, multiplier, bonus))
 
-        return train_epochs(
+        return train_together(
             network,
-            task,
+            tasks,
             config,
             optimizer,
-            before_forward=lambda: self.gates.load_sample(scores, sampler),
+            before_forward=lambda: self.gates.load_sample(scores, *samplers),
             after_backward=convert,
         )
 

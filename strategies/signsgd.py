@@ -16,16 +16,18 @@ clients of a round but turned over for those with an odd name: no side is favour
 odd names among a round's clients balance. What is left is a random step of weights that nobody trains.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fedgates import rng
 from fedgates.config import Table, WeightConfig, key
-from fedgates.methods import WeightMethod, add_votes, to_float32
+from fedgates.methods import WeightMethod, add_votes, finite_copy, to_float32
+from fedgates.methods.together import Together
 from fedgates.methods.training import Task
 from fedgates.types import Update, Votes, Weights, pack
 
@@ -50,18 +52,22 @@ class SignSGDConfig(WeightConfig):
 SignSGDCfg = TypeVar("SignSGDCfg", bound=SignSGDConfig)
 
 
-class SignSGD(WeightMethod[SignSGDCfg], Generic[SignSGDCfg]):
+class SignSGD(Together[SignSGDCfg, Weights], WeightMethod[SignSGDCfg], Generic[SignSGDCfg]):
     """SignSGD with majority vote; described in the module's docstring."""
 
     Config = SignSGDConfig
     spec = replace(WeightMethod.spec, update="mask")
 
-    def local_update(self, state: Weights, task: Task) -> Update:
-        """Train as in FedAvg and send the signs of the change; 1 is plus."""
-        trained, metrics = self.train(state, task)
+    def train_clients(self, state: Weights, tasks: Sequence[Task]) -> tuple[Tensor, list[float]]:
+        """Train as in FedAvg."""
+        losses = self.descend(state, tasks)
+        return self.network.weights, losses
+
+    def client_update(self, state: Weights, trained: Tensor, task: Task, loss: float) -> Update:
+        """Send the signs of the change; 1 is plus."""
         coins = rng.bits(state.size, self.config.seed, "signs", server_round=task.server_round) ^ np.uint8(task.client & 1)
-        mask = signs(trained - state.values, coins)
-        return Update(pack(mask), num_examples=len(task.y), metrics=metrics)
+        mask = signs(finite_copy(trained) - state.values, coins)
+        return Update(pack(mask), num_examples=len(task.y), metrics=self.update_metrics(trained, task, loss))
 
     def aggregate(self, state: Weights, updates: Iterable[Update], server_round: int) -> Weights:
         """Move every weight one step in the direction of the majority, counted bit by bit as the masks come."""

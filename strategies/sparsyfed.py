@@ -188,8 +188,7 @@ class SparsyFed(WeightMethod[SparsyFedCfg], Generic[SparsyFedCfg]):
         start = state.values if self.config.sparsyfed.prune == "update" else np.zeros_like(state.values)
         sent = trained - start
         kept = self.kept(sent, task.server_round)
-        self.network.weights.copy_(self.weights(Weights(np.where(kept, trained, start))))
-        metrics = {"loss": loss, **self.held_out_accuracy(task)}
+        metrics = self.update_metrics(self.weights(Weights(np.where(kept, trained, start))), task, loss)
         return Update(pack(kept), sent[kept], num_examples=len(task.y), metrics=metrics)
 
     def trained(self, state: Weights, task: Task) -> tuple[NDArray[np.float32], float]:

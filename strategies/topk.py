@@ -20,16 +20,18 @@ because its client has taken it for sent. A client whose training diverges fails
 that a client reports (``train_accuracy``) is that of its trained weights, before Top-K.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fedgates.config import TARGET_ONLY, DensityTable, WeightConfig
 from fedgates.errors import DIVERGED
-from fedgates.methods import WeightMethod, largest, mean_values, to_float32
+from fedgates.methods import WeightMethod, finite_copy, largest, mean_values, to_float32
 from fedgates.methods.base import Spec
+from fedgates.methods.together import Together
 from fedgates.methods.training import Task
 from fedgates.nn.network import Network
 from fedgates.types import Update, Weights, pack
@@ -51,7 +53,7 @@ class TopKConfig(WeightConfig):
 TopKCfg = TypeVar("TopKCfg", bound=TopKConfig)
 
 
-class TopK(WeightMethod[TopKCfg], Generic[TopKCfg]):
+class TopK(Together[TopKCfg, Weights], WeightMethod[TopKCfg], Generic[TopKCfg]):
     """Top-K with error feedback; described in the module's docstring."""
 
     Config = TopKConfig
@@ -61,10 +63,16 @@ class TopK(WeightMethod[TopKCfg], Generic[TopKCfg]):
         super().__init__(config, network)
         self._count = max(1, round(config.density.target * network.size))
 
-    def local_update(self, state: Weights, task: Task) -> Update:
-        """Train as in FedAvg, send the largest of the accumulated changes, and keep the rest."""
-        trained, metrics = self.train(state, task)
-        error = remembered(task.memory, state.size) + (trained - state.values)  # the change first: the error may be tiny
+    def train_clients(self, state: Weights, tasks: Sequence[Task]) -> tuple[Tensor, list[float]]:
+        """Train as in FedAvg."""
+        losses = self.descend(state, tasks)
+        return self.network.weights, losses
+
+    def client_update(self, state: Weights, trained: Tensor, task: Task, loss: float) -> Update:
+        """Send the largest of the accumulated changes, and keep the rest."""
+        values = finite_copy(trained)
+        metrics = self.update_metrics(trained, task, loss)
+        error = remembered(task.memory, state.size) + (values - state.values)  # the change first: the error may be tiny
         if not np.isfinite(error).all():
             raise FloatingPointError(f"the change of the weights is not finite: {DIVERGED}")
         kept = largest(error, self._count)

@@ -128,6 +128,13 @@ class ClientTable(Table):
     """The process that trains a client."""
 
     threads: int = key(1, "Number of CPU threads of a client, which the results depend on; 0 uses all cores.", ge=0, le=1024)
+    train_together: int = key(
+        1,
+        "Number of simulated clients that train together in a process (fedgates.simulate, fedgates compare; not flwr run),"
+        " where the network has only linear layers; from 2 on sums of floats differ in their last bits.",
+        ge=1,
+        le=1024,
+    )
 
 
 class DensityTable(Table):

@@ -7,6 +7,7 @@ from fedgates.federation.membership import Membership, sample_clients
 from fedgates.federation.messages import Reply, Request
 from fedgates.federation.rounds import Transport, run_rounds
 from fedgates.federation.server import Server
+from fedgates.federation.together import train_together
 from fedgates.types import Problem
 
 __all__ = [
@@ -25,4 +26,5 @@ __all__ = [
     "partition_data",
     "run_rounds",
     "sample_clients",
+    "train_together",
 ]

@@ -98,25 +98,46 @@ class Client:
             The request's payload cannot be used. Training may raise anything else.
         """
         if request.kind == "train":
-            return self.train(request, started)
+            started = time.monotonic() if started is None else started
+            state = self.open(request.payload)
+            return self.train(request, state, time.monotonic() - started)
         return self.evaluate(request) if request.kind == "evaluate" else self.measure(request)
 
-    def train(self, request: Request, started: float | None = None) -> Reply:
+    def train(self, request: Request, state: VersionedState, seconds: float = 0.0) -> Reply:
         """Train on the client's examples and return the coded update, the number of examples and metrics.
+
+        Parameters
+        ----------
+        request : Request
+            What to answer.
+        state : VersionedState
+            The state that its payload brings (:meth:`open`).
+        seconds : float
+            Seconds that the client has worked on it.
 
         Raises
         ------
         FloatingPointError
             Training diverged.
         """
-        started = time.monotonic() if started is None else started
-        state = self._open(request.payload)
-        task = self._task(state.server_round)
-        with self._seeded("train", state.server_round):
+        started = time.monotonic()
+        task = self.task(state.server_round)
+        with self.seeded("train", state.server_round):
             self.method.load_tail(state.state)
             if self._personal:
                 self._train_head(state, task)
             update = self._with_tail(self.method.local_update(state.state, task))
+        return self.send(request, state, update, seconds + time.monotonic() - started)
+
+    def send(self, request: Request, state: VersionedState, update: Update, seconds: float) -> Reply:
+        """Keep what the client keeps of training, which took so many seconds, and return the coded update.
+
+        Raises
+        ------
+        FloatingPointError
+            Training diverged.
+        """
+        started = time.monotonic()
         if not abs(loss := update.metrics.get("loss", 0.0)) <= MAX_METRIC:
             raise FloatingPointError(f"the training loss is {loss:g}: {DIVERGED}")
         sent = self._with_flips(update, state)
@@ -125,7 +146,8 @@ class Client:
             self.store.memory = dict(update.memory)
         if self._personal:
             self.store.head = self.method.network.head.values.cpu().numpy().copy()
-        metrics = {"seconds": time.monotonic() - started, **{name: float(value) for name, value in sent.metrics.items()}}
+        seconds += time.monotonic() - started
+        metrics = {"seconds": seconds, **{name: float(value) for name, value in sent.metrics.items()}}
         return Reply(request.node, payload, sent.num_examples, metrics, size=len(payload))
 
     def evaluate(self, request: Request) -> Reply:
@@ -144,7 +166,7 @@ class Client:
         ValueError
             No example is held out.
         """
-        state = self._open(request.payload)
+        state = self.open(request.payload)
         examples = self.examples
         if not len(examples.held_out):
             raise ValueError(
@@ -153,10 +175,10 @@ class Client:
         x, y = data.to_tensors(examples.held_out, self.method.network.device)
         own_classes = tuple(np.unique(examples.train.y).tolist()) if examples.train.task == "classes" else ()
         task = Task(x, y, state.server_round - 1, self.name, self.store.memory, own_classes=own_classes)
-        with self._seeded("evaluation", state.server_round):
+        with self.seeded("evaluation", state.server_round):
             self.method.load_tail(state.state)
             if self._personal:
-                self._train_head(state, self._task(state.server_round))
+                self._train_head(state, self.task(state.server_round))
             metrics = self.method.evaluate(state.state, task)
         own = {name: metrics[name] for name in self.method.metric_names if abs(metrics.get(name, np.nan)) <= MAX_METRIC}
         return Reply(request.node, num_examples=len(y), metrics={k: metrics[k] for k in EVALUATED if k in metrics} | own)
@@ -169,8 +191,8 @@ class Client:
         expect_size(len(request.payload), self.config.limits.max_payload_mb)
         method, measure = self.method, MEASURES[request.kind]
         state = method.codec.unpack_state(request.payload)
-        task = self._task(state.server_round)
-        with self._seeded(request.kind, state.server_round):
+        task = self.task(state.server_round)
+        with self.seeded(request.kind, state.server_round):
             method.load_tail(state.state)
             method.network.weights.copy_(method.weights(state.state))
             sums = measure.sums(method.network, task, self.config.precision)
@@ -185,8 +207,14 @@ class Client:
         """Train this client's personal last layer on the weights that a state stands for."""
         train_head(self.method.network, self.method.weights(state.state), self.store.head, task, self.config)
 
-    def _open(self, payload: bytes) -> VersionedState:
-        """Decode a state and keep it where later ones may be sent as changes to it."""
+    def open(self, payload: bytes) -> VersionedState:
+        """Decode a state, once for each request, and keep it where later ones may be sent as changes to it.
+
+        Raises
+        ------
+        WireError
+            The payload cannot be used.
+        """
         expect_size(len(payload), self.config.limits.max_payload_mb)
         opens, last = peek(payload).server_round, self.config.num_server_rounds
         if opens > last + 1:
@@ -196,7 +224,8 @@ class Client:
             self.store.snapshot = snapshot
         return state
 
-    def _task(self, server_round: int) -> Task:
+    def task(self, server_round: int) -> Task:
+        """Return the client's examples, and what it keeps, as the method gets them in a round."""
         device, examples = self.method.network.device, self.examples
         evaluates = self.config.fraction_evaluate and len(examples.held_out)
         held_out = data.to_tensors(examples.held_out, device) if evaluates else None
@@ -226,7 +255,8 @@ class Client:
             lots = flip_lots(size, self.config.seed, server_round=state.server_round, client=self.name)
         return flipped(update, lots, probability)
 
-    def _seeded(self, purpose: str, server_round: int) -> AbstractContextManager[None]:
+    def seeded(self, purpose: str, server_round: int) -> AbstractContextManager[None]:
+        """Return the context in which the client trains or evaluates (:func:`fedgates.methods.training.seeded_rng`)."""
         key = generator(self.config.seed, purpose, server_round=server_round, client=self.name)
         return seeded_rng(key, self.config.client.threads)
 

@@ -5,7 +5,7 @@ faster, because a real device starts a fresh process for each message.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache, partial
 from pathlib import PurePath
@@ -20,6 +20,8 @@ from fedgates.errors import ClassesError, ConfigError, NetworkError, WireError
 from fedgates.federation.client import Client, ClientStore, decode_state
 from fedgates.federation.client_data import ClientData, device_data, partition_data
 from fedgates.federation.membership import client_name
+from fedgates.federation.messages import Reply
+from fedgates.federation.together import train_together
 from fedgates.flower.records import (
     from_record,
     introduction_content,
@@ -45,6 +47,31 @@ _Key = tuple[tuple[tuple[str, str], ...], tuple[tuple[str, Value], ...], Problem
 """What a method on a client is a function of: the methods known by name, the run config, and the problem."""
 
 
+class GroupingClientApp(ClientApp):
+    """A ClientApp whose clients can train together where a process has several."""
+
+    def __init__(self, own: tuple[tuple[str, str], ...]) -> None:
+        super().__init__()
+        self._own = own
+
+    def train_together(self, messages: Sequence[tuple[Message, Context]]) -> dict[str, Message | Exception]:
+        """Return by a message's id the reply of its client, or what the client raised.
+
+        Messages are to train, and their contexts have one run config. Those of clients without usable data are left out.
+        """
+        asked, requests = [], []
+        for message, context in messages:
+            with suppress(ConfigError, NetworkError, WireError):
+                client = _client(self._own, message, context)
+                requests.append((client, read_request(message, client.name)))
+                asked.append((client, message, context))
+        answers = zip(asked, train_together(requests), strict=True)
+        return {
+            of[1].metadata.message_id: answer if isinstance(answer, Exception) else _message(answer, *of)
+            for of, answer in answers
+        }
+
+
 def make_client_app(methods: Methods | None = None) -> ClientApp:
     """Return a ClientApp that serves every method that has a name, those of `methods`, and "module:Class" of one's own.
 
@@ -54,8 +81,8 @@ def make_client_app(methods: Methods | None = None) -> ClientApp:
         Further methods known by name: name to "module:Class".
     """
     wait_for_check()
-    app = ClientApp()
     own = tuple(sorted((methods or {}).items()))
+    app = GroupingClientApp(own)
 
     @app.query()
     def introduce(message: Message, context: Context) -> Message:
@@ -94,18 +121,26 @@ def make_client_app(methods: Methods | None = None) -> ClientApp:
 
 def _reply(own: tuple[tuple[str, str], ...], message: Message, context: Context) -> Message:
     started = time.monotonic()
+    client = _client(own, message, context)
+    return _message(client.reply(read_request(message, client.name), started), client, message, context)
+
+
+def _client(own: tuple[tuple[str, str], ...], message: Message, context: Context) -> Client:
     key = _key(own, message, context)
-    method, store = _method(*key), _read_store(context)
-    client = Client(
+    method = _method(*key)
+    return Client(
         method,
         client_name(_partition_id(context), context.node_id),
         _client_data(method.config, context, key[2]),
-        store,
+        _read_store(context),
         decode=partial(_decode, key),
         private=_OWN_DATA in context.node_config,
     )
-    reply = client.reply(read_request(message, client.name), started)
-    _write_store(context, store)
+
+
+def _message(reply: Reply, client: Client, message: Message, context: Context) -> Message:
+    """Return a client's reply as a message, once what the client keeps is in Flower's own client state."""
+    _write_store(context, client.store)
     return Message(reply_content(reply), reply_to=message)
 
 

@@ -6,23 +6,26 @@ state between messages, as under Ray and on devices.
 
 import traceback
 from collections.abc import Iterable, Mapping
-from itertools import count
+from itertools import count, islice
 
-from flwr.app import Context, Error, Message, RecordDict
+from flwr.app import Context, Error, Message, MessageType, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.common.serde import message_from_proto, message_to_proto
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
+from fedgates.flower.client_app import GroupingClientApp
 from fedgates.types import Value
 
 _CLIENT_RAISED = 2
 """Flower's error code for an exception in a ClientApp."""
+_GROUPS_AT_A_TIME = 4
+"""Groups of `client.train-together` clients whose messages are open at a time; clients that are alike are sought among them."""
 
 
 class LoopbackGrid(Grid):
-    """A grid of clients in this process.
+    """A grid of clients in this process, which train together with `client.train-together` above 1.
 
     Parameters
     ----------
@@ -59,17 +62,24 @@ class LoopbackGrid(Grid):
         self.contexts = {
             1000 + i: Context(1, 1000 + i, dict(config), RecordDict(), dict(run_config)) for i, config in enumerate(configs)
         }
+        together = run_config.get("client.train-together", 1)
+        self._together = together if isinstance(together, int) and isinstance(client_app, GroupingClientApp) else 1
+        self._answers: dict[str, Message | Exception] = {}
         self._ids = count(1)
         self._replies: dict[str, Message] = {}
 
     def deliver(self, message: Message) -> Message | None:
         """Return the client's reply to a message, or None if it never answers. Tests override it to inject faults."""
-        context = self.contexts[message.metadata.dst_node_id]
-        try:
-            return self.client_app(message, context)
-        except Exception as error:  # noqa: BLE001  # Flower, too, turns whatever a client raises into an error reply
-            reason = "".join(traceback.format_exception_only(error)).strip()
-            return Message(Error(_CLIENT_RAISED, reason), reply_to=message)
+        answer = self._answers.pop(message.metadata.message_id, None)
+        if answer is None:
+            try:
+                answer = self.client_app(message, self.contexts[message.metadata.dst_node_id])
+            except Exception as error:  # noqa: BLE001  # Flower, too, turns whatever a client raises into an error reply
+                answer = error
+        if isinstance(answer, Message):
+            return answer
+        reason = "".join(traceback.format_exception_only(answer)).strip()
+        return Message(Error(_CLIENT_RAISED, reason), reply_to=message)
 
     def get_node_ids(self) -> list[int]:
         """Return the node numbers."""
@@ -77,15 +87,24 @@ class LoopbackGrid(Grid):
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
         """Run the client of each message; return the messages' ids."""
-        ids = []
-        for message in messages:
-            message_id = f"loopback-{next(self._ids)}"
-            message.metadata.__dict__["_message_id"] = message_id
-            ids.append(message_id)
-            reply = self.deliver(_serialised(message))
-            if reply is not None:
-                self._replies[message_id] = _serialised(reply)
+        ids, unsent = list[str](), iter(messages)
+        while wave := list(islice(unsent, 1 if self._together == 1 else _GROUPS_AT_A_TIME * self._together)):
+            ids += self._push(wave)
         return ids
+
+    def _push(self, messages: list[Message]) -> list[str]:
+        for message in messages:
+            message.metadata.__dict__["_message_id"] = f"loopback-{next(self._ids)}"
+        sent = [_serialised(message) for message in messages]
+        to_train = [message for message in sent if message.metadata.message_type == MessageType.TRAIN]
+        if self._together > 1 and to_train and isinstance(self.client_app, GroupingClientApp):
+            asked = [(message, self.contexts[message.metadata.dst_node_id]) for message in to_train]
+            self._answers |= self.client_app.train_together(asked)
+        for message in sent:
+            reply = self.deliver(message)
+            if reply is not None:
+                self._replies[message.metadata.message_id] = _serialised(reply)
+        return [message.metadata.message_id for message in sent]
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
         """Return the replies to these messages that have arrived."""

@@ -20,12 +20,12 @@ from torch import Tensor
 
 
 def constraint_gradient(logits: Tensor, multiplier: float, bonus: float) -> Tensor:
-    """Return the gradient of ``lambda * mean P - tau * mean H2(P)`` with respect to the logits of P, ``[d]``.
+    """Return the gradient of ``lambda * mean P - tau * mean H2(P)`` by the logits of P, ``[d]`` or ``[copies, d]``.
 
     With ``dP = P (1 - P)`` and ``dH2 = -log2(P / (1 - P)) dP`` it is ``P (1 - P) * (lambda + tau * logit / log 2) / d``.
     """
     p = torch.sigmoid(logits)  # not 1 - p for the other factor: in float32 that is 0 for an open gate, which could never close
-    return logits.mul(bonus / math.log(2)).add_(multiplier).mul_(p).mul_(torch.sigmoid(-logits)).div_(len(logits))
+    return logits.mul(bonus / math.log(2)).add_(multiplier).mul_(p).mul_(torch.sigmoid(-logits)).div_(logits.shape[-1])
 
 
 def cubic_density(server_round: int, target: float, dense_rounds: int, density_rounds: int) -> float:

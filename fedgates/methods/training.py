@@ -1,9 +1,10 @@
 """The local training loop, and prediction and its score."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -113,13 +114,33 @@ def train_epochs(
     float
         Mean over mini-batches of the loss before each step.
     """
+    steps = alone(network, task, config)
+    return float(take_steps(network, config, optimizer, steps, before_forward, after_backward, after_step).mean())
+
+
+def alone(network: Network, task: Task, config: RunConfig) -> Iterator[Callable[[], Tensor]]:
+    """Yield for each mini-batch of one client the function that computes the gradient and returns the loss."""
+    for batch in batches(task, config):
+        yield partial(train_backward, network, task, batch, config, config.class_prior)
+
+
+def take_steps(
+    network: Network,
+    config: RunConfig,
+    optimizer: Optimizer,
+    steps: Iterable[Callable[[], Tensor]],
+    before_forward: Callable[[], None] | None = None,
+    after_backward: Callable[[], None] | None = None,
+    after_step: Callable[[], None] | None = None,
+) -> Tensor:
+    """Take an optimizer step after each of `steps`, which computes a gradient and returns the loss; return the losses."""
     losses = []
     rate = config.gates.sent_learning_rate if isinstance(config, MaskConfig) else 0.0
     tail = Adam(network.tail.values, network.tail.gradient, learning_rate=rate) if len(network.tail) else None
-    for batch in batches(task, config):
+    for backward_pass in steps:
         if before_forward:
             before_forward()
-        losses.append(train_backward(network, task, batch, config, config.class_prior))
+        losses.append(backward_pass())
         if after_backward:
             after_backward()
         optimizer.step()
@@ -127,7 +148,7 @@ def train_epochs(
             tail.step()
         if after_step:
             after_step()
-    return float(torch.stack(losses).mean())
+    return torch.stack(losses)
 
 
 def train_backward(network: Network, task: Task, batch: Tensor, config: RunConfig, class_prior: float = 0.0) -> Tensor:

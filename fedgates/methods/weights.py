@@ -1,6 +1,6 @@
 """The base of methods that train the weights themselves: start, local SGD, weighted mean, evaluation."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -13,7 +13,8 @@ from fedgates.errors import DIVERGED
 from fedgates.methods.base import Method, Spec
 from fedgates.methods.inertia import inertia
 from fedgates.methods.metrics import MaskCounts
-from fedgates.methods.training import Task, predict, score, train_epochs
+from fedgates.methods.together import train_together
+from fedgates.methods.training import Task, predict, score
 from fedgates.methods.trimming import trimmed_mean
 from fedgates.nn.network import Network
 from fedgates.nn.optimizers import SGD
@@ -67,27 +68,37 @@ class WeightMethod(Method[WeightCfg, Weights], Generic[WeightCfg]):
         FloatingPointError
             Training diverged: there is nothing to send.
         """
+        (loss,) = self.descend(state, [task], after_step=after_step)
+        weights = self.network.weights
+        return finite_copy(weights), self.update_metrics(weights, task, loss)
+
+    def descend(self, state: Weights, tasks: Sequence[Task], *, after_step: Callable[[], None] | None = None) -> list[float]:
+        """Run local SGD from the state's weights, in those of the network, ``[d]`` or ``[copies, d]``; return mean losses."""
         network, config = self.network, self.config
         network.weights.copy_(self.tensor(state.values))
         optimizer = SGD(
             network.weights,
             network.gradient,
-            learning_rate=config.rate(task.server_round),
+            learning_rate=config.rate(tasks[0].server_round),
             momentum=config.sgd.momentum,
             weight_decay=config.sgd.weight_decay,
         )
-        loss = train_epochs(network, task, config, optimizer, after_step=after_step)
-        return finite_copy(network.weights), {"loss": loss, **self.held_out_accuracy(task)}
+        return train_together(network, tasks, config, optimizer, after_step=after_step)
+
+    def update_metrics(self, weights: Tensor, task: Task, loss: float) -> dict[str, float]:
+        """Return the metrics of an update: the mean loss, and the accuracy of weights ``[d]`` on the held-out examples."""
+        return {"loss": loss, **self.held_out_accuracy(weights, task)}
 
     def round_metrics(self, before: Weights, after: Weights, masks: MaskCounts) -> dict[str, float]:
         """Return the base's metrics of a round, and how far each layer's weights moved."""
         return super().round_metrics(before, after, masks) | inertia(self.network.slices, before.values, after.values)
 
-    def held_out_accuracy(self, task: Task) -> dict[str, float]:
-        """Return the present network's ``accuracy`` on the client's held-out examples; empty without any, or classes."""
+    def held_out_accuracy(self, weights: Tensor, task: Task) -> dict[str, float]:
+        """Return the ``accuracy`` of weights ``[d]`` on the client's held-out examples; empty without any, or classes."""
         if task.held_out is None:
             return {}
         x, y = task.held_out
+        self.network.weights.copy_(weights)
         metrics = score(predict(self.network, x, self.config.precision), y)
         return {"accuracy": metrics["accuracy"]} if "accuracy" in metrics else {}
 

@@ -11,7 +11,7 @@ temporary is as large as the network.
 
 import math
 from collections.abc import Collection, Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -105,43 +105,51 @@ class Gates:
         facts += [self.frozen[each.part].cpu().numpy().tobytes() for each in network.slices if each.name in given]
         self.digest = network.digest(*facts)
 
-    def load_sample(self, scores: Tensor, generator: torch.Generator) -> None:
-        """Set the network's weights to ``w * m`` with a new sample ``m ~ Bernoulli(sigmoid(s))``; scores are ``[d]``."""
+    def load_sample(self, scores: Tensor, *generators: torch.Generator) -> None:
+        """Set the network's weights to ``w * m`` with a new sample ``m ~ Bernoulli(sigmoid(s))``.
+
+        Scores are ``[d]`` with one generator, or ``[copies, d]`` with one for each copy of the network.
+        """
         theta = self._keep_theta(scores)
-        for chunk in _chunks(len(scores)):
-            keep = _bernoulli(torch.sigmoid(scores[chunk], out=theta[chunk]), generator)
-            torch.mul(self.frozen[chunk], keep, out=self.network.weights[chunk])
+        for k, frozen, own, kept, weights in self._pieces(scores, theta, self.network.weights):
+            torch.mul(frozen, _bernoulli(torch.sigmoid(own, out=kept), generators[k]), out=weights)
 
     def load_mean(self, scores: Tensor) -> None:
-        """Set the network's weights to their mean over samples, ``w * sigmoid(s)``; scores are ``[d]``."""
+        """Set the network's weights to their mean over samples, ``w * sigmoid(s)``; scores are ``[d]`` or ``[copies, d]``."""
         theta = self._keep_theta(scores)
-        for chunk in _chunks(len(scores)):
-            torch.mul(self.frozen[chunk], torch.sigmoid(scores[chunk], out=theta[chunk]), out=self.network.weights[chunk])
+        for _, frozen, own, kept, weights in self._pieces(scores, theta, self.network.weights):
+            torch.mul(frozen, torch.sigmoid(own, out=kept), out=weights)
 
     def load(self, gate: Tensor) -> None:
-        """Set the network's weights to ``w * gate``: gate is ``[d]``, a mask (bool) or probabilities (float32)."""
+        """Set the network's weights to ``w * gate``: a mask (bool) or probabilities (float32), ``[d]`` or ``[copies, d]``."""
         torch.mul(self.frozen, gate, out=self.network.weights)
 
     def straight_through(self, scores: Tensor, estimator: str = "identity", density_penalty: float = 0.0) -> None:
-        """Convert the gradient of the weights, in place, to that of the scores.
+        """Convert the gradient of the weights, in place, to that of the scores, ``[d]`` or ``[copies, d]``.
 
         With ``g`` the gradient of the loss at ``w * m``, the estimator ``identity`` differentiates as if ``m`` were ``theta``:
         ``ds = g * w * theta * (1 - theta)``; ``authors-code`` multiplies by theta once more, as the code of the paper's
         authors. The density penalty ``lambda * mean(theta)`` (arXiv 2309.10834) adds ``lambda / d * theta * (1 - theta)``.
         """
-        rate, kept = density_penalty / len(scores), self._kept_theta(scores)
-        for chunk in _chunks(len(scores)):
-            theta = torch.sigmoid(scores[chunk]) if kept is None else kept[chunk]
-            gradient = self.network.gradient[chunk].mul_(self.frozen[chunk])
+        rate, kept = density_penalty / len(self.frozen), self._kept_theta(scores)
+        for _, frozen, own, gradient in self._pieces(scores if kept is None else kept, self.network.gradient):
+            theta = torch.sigmoid(own) if kept is None else own
+            gradient.mul_(frozen)
             if estimator == "authors-code":
                 gradient.mul_(theta)
             if rate:
                 gradient.add_(rate)
             torch.ops.aten.sigmoid_backward.grad_input(gradient, theta, grad_input=gradient)
 
+    def _pieces(self, *vectors: Tensor) -> Iterator[tuple[Any, ...]]:
+        """Yield a copy's number, with a chunk of the frozen weights and of its rows of vectors ``[copies, d]`` or ``[d]``."""
+        for k, row in enumerate(zip(*(vector.view(-1, len(self.frozen)) for vector in vectors), strict=True)):
+            for chunk in _chunks(len(self.frozen)):
+                yield k, self.frozen[chunk], *(each[chunk] for each in row)
+
     def _keep_theta(self, scores: Tensor) -> Tensor:
         """Return the buffer for the theta of scores that are loaded, and remember whose it is."""
-        if len(self._theta) != len(scores):
+        if self._theta.shape != scores.shape:
             self._theta = torch.empty_like(scores)
         self._scores, self._version = scores, scores._version  # noqa: SLF001  # autograd's count of changes in place
         return self._theta

@@ -19,6 +19,7 @@ from fedgates.errors import NetworkError
 from fedgates.models.batch_norm import drop_running_statistics
 from fedgates.models.modes import parts_in_evaluation_mode, set_mode
 from fedgates.models.probe import run
+from fedgates.nn.copies import GroupedLinear, grouped, linear_layers
 from fedgates.nn.roles import Role, fan_in, layers_of, roles_of
 from fedgates.types import TaskKind
 
@@ -146,6 +147,9 @@ class Network:
         for name in self.fixed:
             parameters[name].requires_grad_(False)  # noqa: FBT003  # torch's stub names no parameter
         self._parameters = parameters
+        self._layers = linear_layers(module, {each.name for each in self.slices})
+        self._grouped = list[GroupedLinear]()
+        self._buffers = self.weights[None][:0], self.gradient[None][:0]
 
     @property
     def initial(self) -> Tensor:
@@ -156,6 +160,43 @@ class Network:
         """Set all gradients to zero."""
         for flat in (self._weights, self.tail, self.head):
             flat.gradient.zero_()
+
+    @property
+    def has_copies(self) -> bool:
+        """Whether several :meth:`copies` can run side by side: all parameters are trained, and those of linear layers."""
+        return self._layers is not None
+
+    @contextmanager
+    def copies(self, count: int) -> Iterator[None]:
+        """In this context ``weights`` and ``gradient`` are ``[count, d]``, a row for each of so many copies of the network.
+
+        One copy is the network itself. Several have weights that are not set yet, run on inputs ``[count * n, ...]``, n
+        examples of each copy in turn (:mod:`fedgates.nn.copies`), and get their gradients from :meth:`backward`.
+        """
+        weights, gradient = self.weights, self.gradient
+        try:
+            if count == 1:
+                self.weights, self.gradient = weights[None], gradient[None]
+                yield
+                return
+            self.weights, self.gradient = (buffer[:count] for buffer in self._buffers_of(count))
+            rows = {each.name: (_rows(self.weights, each), _rows(self.gradient, each)) for each in self.slices}
+            with grouped(self._layers or {}, rows) as self._grouped:
+                yield
+        finally:
+            self.weights, self.gradient = weights, gradient
+
+    def backward(self, losses: Tensor) -> None:
+        """Compute the gradient of each of several copies from their losses, ``[count]``."""
+        losses.sum().backward()  # type: ignore[no-untyped-call]
+        for layer in self._grouped:
+            layer.end_pass()
+
+    def _buffers_of(self, count: int) -> tuple[Tensor, Tensor]:
+        """Return weights and gradients of at least so many copies, kept from one group of clients to the next."""
+        if len(self._buffers[0]) < count:
+            self._buffers = torch.empty(count, self.size, device=self.device), torch.zeros(count, self.size, device=self.device)
+        return self._buffers
 
     def train(self, mode: bool = True) -> None:  # noqa: FBT001, FBT002  # as torch's
         """Put the module into training mode, but for the layers that its function has put into evaluation mode."""
@@ -210,6 +251,10 @@ class Network:
         for data in extra:
             h.update(hashlib.blake2b(data, digest_size=16).digest())
         return h.digest()
+
+
+def _rows(values: Tensor, each: ParameterSlice) -> Tensor:
+    return values[:, each.part].view(-1, *each.shape)
 
 
 def _check_shapes(parameters: Mapping[str, nn.Parameter], roles: Mapping[str, Role]) -> None:

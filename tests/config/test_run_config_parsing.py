@@ -37,7 +37,7 @@ TABLES = {
     " augment",
     "synthetic": "features support examples noise",
     "server": "quorum max-failed-rounds round-timeout min-clients trim max-norm max-examples decoders",
-    "client": "threads",
+    "client": "threads train-together",
     "density": "target penalty entropy-bonus entropy-bonus-final dual-learning-rate dual-restart",
     "wire": "sampled-extra-bits value-type",
     "privacy": "flip-probability",

@@ -140,7 +140,7 @@ def test_each_client_goes_on_from_its_own_head(raw, strategy):
         state = method.codec.unpack_state(grid.states[at, client])
         data = partition_data(method.config, client, 2)
         alone = Client(method, client, data)
-        train_head(method.network, method.weights(state.state), kept[client], alone._task(at), method.config)
+        train_head(method.network, method.weights(state.state), kept[client], alone.task(at), method.config)
         assert head.tobytes() == method.network.head.values.numpy().tobytes()
         kept[client], trained = head, trained + 1
     assert trained == 6
@@ -222,7 +222,7 @@ def test_a_client_that_lost_its_head_trains_the_initial_one(raw, lost):
     assert not np.array_equal(heads[0][1], heads[1][1])
     method = build(*configure(config), Problem.of_images((1, 8, 8), 10))
     state = method.codec.unpack_state(grid.states[2, 1])
-    task = client_of_federation(method, 1)._task(2)
+    task = client_of_federation(method, 1).task(2)
     train_head(method.network, method.weights(state.state), None, task, method.config)
     assert np.array_equal(heads[1][1], method.network.head.values.numpy())
 
