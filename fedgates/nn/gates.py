@@ -21,6 +21,7 @@ from torch import Tensor
 from fedgates import rng
 from fedgates.config.names import WEIGHT_SCALE_IDS
 from fedgates.errors import NetworkError
+from fedgates.nn.bernoulli import bernoulli, multiply
 from fedgates.nn.network import Network
 
 WeightScale = Literal["kaiming", "authors-code", "density"]
@@ -112,7 +113,7 @@ class Gates:
         """
         theta = self._keep_theta(scores)
         for k, frozen, own, kept, weights in self._pieces(scores, theta, self.network.weights):
-            torch.mul(frozen, _bernoulli(torch.sigmoid(own, out=kept), generators[k]), out=weights)
+            multiply(frozen, bernoulli(torch.sigmoid(own, out=kept), generators[k]), weights)
 
     def load_mean(self, scores: Tensor) -> None:
         """Set the network's weights to their mean over samples, ``w * sigmoid(s)``; scores are ``[d]`` or ``[copies, d]``."""
@@ -122,7 +123,7 @@ class Gates:
 
     def load(self, gate: Tensor) -> None:
         """Set the network's weights to ``w * gate``: a mask (bool) or probabilities (float32), ``[d]`` or ``[copies, d]``."""
-        torch.mul(self.frozen, gate, out=self.network.weights)
+        multiply(self.frozen, gate, self.network.weights)
 
     def straight_through(self, scores: Tensor, estimator: str = "identity", density_penalty: float = 0.0) -> None:
         """Convert the gradient of the weights, in place, to that of the scores, ``[d]`` or ``[copies, d]``.
@@ -143,9 +144,11 @@ class Gates:
 
     def _pieces(self, *vectors: Tensor) -> Iterator[tuple[Any, ...]]:
         """Yield a copy's number, with a chunk of the frozen weights and of its rows of vectors ``[copies, d]`` or ``[d]``."""
-        for k, row in enumerate(zip(*(vector.view(-1, len(self.frozen)) for vector in vectors), strict=True)):
+        copies = 1 if vectors[0].dim() == 1 else len(vectors[0])
+        for k in range(copies):
+            rows = [self.frozen, *(vector if vector.dim() == 1 else vector[k] for vector in vectors)]
             for chunk in _chunks(len(self.frozen)):
-                yield k, self.frozen[chunk], *(each[chunk] for each in row)
+                yield k, *[row[chunk] for row in rows]
 
     def _keep_theta(self, scores: Tensor) -> Tensor:
         """Return the buffer for the theta of scores that are loaded, and remember whose it is."""
@@ -163,7 +166,7 @@ def sample(theta: Tensor, generator: torch.Generator) -> Tensor:
     """Return one mask ``m ~ Bernoulli(theta)``: shape ``[d]``, bool."""
     mask = torch.empty(len(theta), dtype=torch.bool, device=theta.device)
     for chunk in _chunks(len(theta)):
-        mask[chunk] = _bernoulli(theta[chunk], generator)
+        mask[chunk] = bernoulli(theta[chunk], generator)
     return mask
 
 
@@ -181,10 +184,6 @@ def sample_with(theta: Tensor, coins: NDArray[np.uint32]) -> NDArray[np.bool_]:
     for chunk in _chunks(len(theta)):
         mask[chunk] = coins[chunk] < theta[chunk].cpu().numpy().astype(np.float64) * 2.0**32
     return mask
-
-
-def _bernoulli(theta: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.rand(theta.shape, generator=generator, device=theta.device) < theta
 
 
 def _chunks(size: int) -> Iterator[slice]:

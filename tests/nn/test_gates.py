@@ -220,7 +220,7 @@ def test_straight_through_of_a_real_loss():
     found = gates()
     scores = torch.tensor([3.0, -1, 2, 0.5, 4, -2, 1, 0, 2, 1, 3, 2])
     x, y = torch.tensor([[1.0, -2, 3], [0.5, 1, -1]]), torch.tensor([0, 1])
-    found.load_sample(scores, generator(1))
+    found.load_sample(scores, generator(2))
     mask = found.network.weights != 0
     nn.functional.cross_entropy(found.network(x), y).backward()
     found.straight_through(scores, density_penalty=0.7)

@@ -121,6 +121,12 @@ def test_one_huge_adam_step_decides_the_mask_that_is_sent():
         assert unpack(sent.mask, 4).tolist() == wanted
 
 
+def lots(count, draw):
+    """Numbers of 16 bits: four of each word that the generator gives, the lowest first."""
+    words = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None, generator=draw).tolist()
+    return [word >> shift & 0xFFFF for word in words for shift in (0, 16, 32, 48)][:count]
+
+
 def by_hand(found, state_theta, task, config):
     """FedPM's client rule written out again: float64, Adam spelled out, torch's autograd through a textbook estimator."""
     theta = torch.tensor(state_theta, dtype=torch.float64).clamp(config.fedpm.eps, 1 - config.fedpm.eps)
@@ -134,7 +140,8 @@ def by_hand(found, state_theta, task, config):
             step += 1
             s = s.detach().requires_grad_()
             p = torch.sigmoid(s)
-            m = (torch.rand(len(s), generator=draw) < p.detach().float()).double()
+            m = torch.tensor(lots(len(s), draw)) < (65536 * p.detach().float()).floor()  # a tie has 1 chance in 65,536
+            m = m.double()
             slope = p * p.detach() if config.fedpm.straight_through == "authors-code" else p
             w_run = w * (m + slope - slope.detach())
             logits = x[batch] @ w_run[: x.shape[1] * 2].view(2, -1).T + w_run[x.shape[1] * 2 :]
