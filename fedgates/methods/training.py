@@ -137,17 +137,18 @@ def take_steps(
     losses = []
     rate = config.gates.sent_learning_rate if isinstance(config, MaskConfig) else 0.0
     tail = Adam(network.tail.values, network.tail.gradient, learning_rate=rate) if len(network.tail) else None
-    for backward_pass in steps:
-        if before_forward:
-            before_forward()
-        losses.append(backward_pass())
-        if after_backward:
-            after_backward()
-        optimizer.step()
-        if tail:
-            tail.step()
-        if after_step:
-            after_step()
+    with network.channels_last():
+        for backward_pass in steps:
+            if before_forward:
+                before_forward()
+            losses.append(backward_pass())
+            if after_backward:
+                after_backward()
+            optimizer.step()
+            if tail:
+                tail.step()
+            if after_step:
+                after_step()
     return torch.stack(losses)
 
 
@@ -261,11 +262,12 @@ def outputs_of(network: Network, x: Inputs, precision: str = "float32") -> Itera
     examples = count(x)
     batches = max(1, math.ceil(examples / _evaluation_batch(network)))
     order = torch.randperm(examples, generator=torch.Generator().manual_seed(0)) if batches > 1 else torch.arange(examples)
-    for first in range(batches):
-        indices = order[first::batches].to(network.device)
-        with torch.inference_mode(), autocast(network.device, precision):
-            output = network(prepared(take(x, indices), precision)).float()
-        yield indices, output
+    with network.channels_last():
+        for first in range(batches):
+            indices = order[first::batches].to(network.device)
+            with torch.inference_mode(), autocast(network.device, precision):
+                output = network(prepared(take(x, indices), precision)).float()
+            yield indices, output
 
 
 def _evaluation_batch(network: Network) -> int:

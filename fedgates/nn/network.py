@@ -19,6 +19,7 @@ from fedgates.errors import NetworkError
 from fedgates.models.batch_norm import drop_running_statistics
 from fedgates.models.modes import parts_in_evaluation_mode, set_mode
 from fedgates.models.probe import run
+from fedgates.nn.channels_last import Kernel, channels_last, kernels, refresh
 from fedgates.nn.copies import GroupedLinear, grouped, linear_layers
 from fedgates.nn.roles import Role, fan_in, layers_of, roles_of
 from fedgates.types import TaskKind
@@ -148,6 +149,8 @@ class Network:
             parameters[name].requires_grad_(False)  # noqa: FBT003  # torch's stub names no parameter
         self._parameters = parameters
         self._layers = linear_layers(module, {each.name for each in self.slices})
+        self._kernels = kernels(module) if self.device.type == "cpu" else set()
+        self._channels_last = list[Kernel]()
         self._grouped = list[GroupedLinear]()
         self._buffers = self.weights[None][:0], self.gradient[None][:0]
 
@@ -160,6 +163,24 @@ class Network:
         """Set all gradients to zero."""
         for flat in (self._weights, self.tail, self.head):
             flat.gradient.zero_()
+
+    @contextmanager
+    def channels_last(self) -> Iterator[None]:
+        """In this context convolutions run with the channels last in memory, faster on a CPU; all else is as without."""
+        if self._channels_last:
+            yield
+            return
+        found = [
+            (self._parameters[each.name], flat.values[each.part].view(each.shape), flat.gradient[each.part].view(each.shape))
+            for flat in (self._weights, self.tail, self.head)
+            for each in flat.slices
+            if each.name in self._kernels
+        ]
+        try:
+            with channels_last(found) as self._channels_last:
+                yield
+        finally:
+            self._channels_last = []
 
     @property
     def has_copies(self) -> bool:
@@ -223,6 +244,7 @@ class Network:
 
     def __call__(self, x: Tensor | Mapping[str, Tensor]) -> Tensor:
         """Return the outputs for inputs ``[n, ...]``, several by name, with the current weights: logits, or numbers."""
+        refresh(self._channels_last)
         return run(self.module, x)
 
     def digest(self, *extra: bytes) -> bytes:
