@@ -20,7 +20,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
 from pathlib import Path
 from statistics import median
@@ -33,13 +33,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 CLIENTS, CHOSEN, IMAGES, BATCH, RATE = 1000, 100, 20, 10, 0.1
 PFL = "pfl-research FedAvg"
+TOGETHER = {"client.train-together": 10}
 VOTES = {"strategy": "coupled-masks", "downlink": "votes"}
-ARMS: dict[str, dict[str, str]] = {
+PACKED = VOTES | {"uplink": "packed"}
+ARMS: dict[str, dict[str, Any]] = {
     PFL: {},
     "FedAvg": {"strategy": "fedavg"},
+    "FedAvg, 10 together": {"strategy": "fedavg"} | TOGETHER,
     "coupled masks": {"strategy": "coupled-masks"},
+    "coupled masks, 10 together": {"strategy": "coupled-masks"} | TOGETHER,
     'coupled masks, downlink "votes"': VOTES,
-    'coupled masks, uplink "packed", downlink "votes"': VOTES | {"uplink": "packed"},
+    'coupled masks, uplink "packed", downlink "votes"': PACKED,
+    'coupled masks, uplink "packed", downlink "votes", 10 together': PACKED | TOGETHER,
 }
 """What is compared, with its settings."""
 
@@ -51,10 +56,10 @@ def pixels() -> tuple[np.ndarray, np.ndarray]:
     return x, draw.integers(0, 10, (CLIENTS, IMAGES), dtype=np.int64)
 
 
-def fedgates_round(arm: dict[str, str]) -> Callable[[int], None]:
+def fedgates_round(arm: dict[str, Any]) -> Callable[[int], None]:
     """Return a function that runs round `number` of a federation."""
     from fedgates.data import Examples
-    from fedgates.federation import Client, ClientData, Problem, Server
+    from fedgates.federation import Client, ClientData, Problem, Server, train_together
     from fedgates.federation.client import decode_state
     from fedgates.methods.registry import build, configure
 
@@ -71,7 +76,12 @@ def fedgates_round(arm: dict[str, str]) -> Callable[[int], None]:
 
     def one_round(number: int) -> None:
         requests = server.open_round(number, nodes)
-        record = server.close_round(clients[request.client].reply(request) for request in requests)
+        if method.config.client.train_together > 1:
+            outcomes = train_together((clients[request.client], request) for request in requests)
+            replies: Iterable[Any] = (reply for _, reply in outcomes)
+        else:
+            replies = (clients[request.client].reply(request) for request in requests)
+        record = server.close_round(replies)
         if record.counted != CHOSEN:
             raise RuntimeError(f"{record.counted} of {CHOSEN} clients were counted")
 
@@ -151,6 +161,7 @@ def main() -> None:
     from sweep import table
 
     arms = [arm for arm in ARMS if args.pfl or arm != PFL]
+    bases = [base for base in (PFL, "FedAvg") if base in arms]
     found: dict[str, list[dict[str, float]]] = {arm: [] for arm in arms}
     for _ in range(args.repeats):
         for arm in arms:
@@ -161,7 +172,7 @@ def main() -> None:
             found[arm].append(json.loads(done.stdout.splitlines()[-1]))
     rows = []
     for arm in arms:
-        ratios = [median(a["ms"] / b["ms"] for a, b in zip(found[arm], found[base], strict=True)) for base in arms[:2]]
+        ratios = [median(a["ms"] / b["ms"] for a, b in zip(found[arm], found[base], strict=True)) for base in bases]
         ms, mb = (median(each[name] for each in found[arm]) for name in ("ms", "mb"))
         rows.append([arm, f"{ms:.2f}", *(f"{ratio:.2f}" for ratio in ratios), f"{mb:.0f}"])
     table(
@@ -170,7 +181,7 @@ def main() -> None:
         f"{CLIENTS:,} clients, {CHOSEN} a round, {IMAGES} images each, an MLP of 85,002 parameters, 1 epoch in batches of"
         f" {BATCH}, one CPU thread. Median of {args.repeats} alternating runs of {args.rounds} rounds each; load of the machine"
         f" {os.getloadavg()[0]:.1f}.",
-        ["", "CPU ms a client", *(f"/ {base}" for base in arms[:2]), "MB added to the peak"],
+        ["", "CPU ms a client", *(f"/ {base}" for base in bases), "MB added to the peak"],
         rows,
     )
 

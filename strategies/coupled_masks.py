@@ -152,7 +152,9 @@ class CoupledMasks(Together[CoupledMasksCfg, Votes], MaskMethod[CoupledMasksCfg]
         start = theta.logit()
         scores = start.repeat(len(tasks), 1)
         losses = self.train(scores, tasks)
-        return torch.where(scores == start, theta, scores.sigmoid()), losses  # not through the logit where nothing moved
+        for own in scores:  # a row at a time, which fits the cache
+            own.copy_(torch.where(own == start, theta, own.sigmoid()))  # not through the logit where nothing moved
+        return scores, losses
 
     def client_update(self, state: Votes, trained: Tensor, task: Task, loss: float) -> Update:  # noqa: ARG002
         """Send the mask that the client's coins give."""

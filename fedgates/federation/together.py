@@ -1,46 +1,51 @@
 """Clients of one process that train together (:mod:`fedgates.methods.together`)."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from fedgates.federation.client import Client
 from fedgates.federation.messages import Reply, Request
 from fedgates.methods.together import Together, steps_an_epoch
+from fedgates.types import Update
 from fedgates.wire import VersionedState
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Trainee:
-    """A client with a request to train, and what its reply is made of."""
+    """A client with a request to train, and the state that it brings."""
 
     client: Client
     request: Request
     state: VersionedState
     seconds: float
-    """Seconds since the client began to work on the request, but for those it waited for others."""
-    reply: Reply | Exception | None = None
+    """Seconds that the client has worked on the request."""
 
 
-def train_together(requests: Sequence[tuple[Client, Request]]) -> list[Reply | Exception]:
-    """Answer requests to train, `client.train-together` clients at a time.
+Outcome = tuple[Request, Reply | Exception]
+"""A request, and the reply to it or what the client raised."""
 
-    A group has the same state and as many mini-batches; clients that cannot train together do so one after the other.
+
+def train_together(requests: Iterable[tuple[Client, Request]]) -> Iterator[Outcome]:
+    """Answer requests to train, `client.train-together` clients at a time; yield the outcomes, a group after the other.
+
+    The clients of a group have the same state and as many mini-batches. Clients that cannot train together do so one after the
+    other. One that fails takes no other with it.
 
     Parameters
     ----------
-    requests : sequence of tuple
+    requests : iterable of tuple
         Clients, each with a request to train.
-
-    Returns
-    -------
-    list
-        For each request the reply, or what the client raised: one that fails takes no other with it.
     """
-    found: list[_Trainee | Exception] = [_opened(client, request) for client, request in requests]
-    for group in _groups([each for each in found if isinstance(each, _Trainee)]):
-        _train(group)
-    return [each if isinstance(each, Exception) else each.reply or RuntimeError("no reply") for each in found]
+    opened = []
+    for client, request in requests:
+        found = _opened(client, request)
+        if isinstance(found, Exception):
+            yield request, found
+        else:
+            opened.append(found)
+    for group in _groups(opened):
+        yield from _trained_together(group) or map(_trained_alone, group)
 
 
 def _opened(client: Client, request: Request) -> _Trainee | Exception:
@@ -65,33 +70,36 @@ def _groups(trainees: Sequence[_Trainee]) -> Iterator[list[_Trainee]]:
             yield members[first : first + most]
 
 
-def _train(group: Sequence[_Trainee]) -> None:
-    """Train a group, and set the reply of each."""
-    if not _trained_together(group):
-        for each in group:
-            try:
-                each.reply = each.client.train(each.request, each.state, each.seconds)
-            except Exception as error:  # noqa: BLE001
-                each.reply = error
+def _trained_alone(trainee: _Trainee) -> Outcome:
+    try:
+        return trainee.request, trainee.client.train(trainee.request, trainee.state, trainee.seconds)
+    except Exception as error:  # noqa: BLE001
+        return trainee.request, error
 
 
-def _trained_together(group: Sequence[_Trainee]) -> bool:
-    """Train a group together, and set the reply of each; return whether that is possible."""
+def _trained_together(group: Sequence[_Trainee]) -> list[Outcome]:
+    """Return the outcomes of a group that trains together; empty if it cannot."""
     first, started = group[0], time.monotonic()
     method, state = first.client.method, first.state
     if len(group) == 1 or not isinstance(method, Together):
-        return False
+        return []
     tasks = [each.client.task(state.server_round) for each in group]
     with first.client.seeded("train", state.server_round):
         if not method.trains_together(tasks):
-            return False
-        updates = method.local_updates(state.state, tasks)
+            return []
+        try:
+            updates = method.local_updates(state.state, tasks)
+        except Exception:  # noqa: BLE001  # alone, those fail that are to blame
+            return []
         share = (time.monotonic() - started) / len(group)
-        for each, update in zip(group, updates, strict=True):
-            began = time.monotonic()
-            try:
-                trained = update()
-                each.reply = each.client.send(each.request, state, trained, each.seconds + share + time.monotonic() - began)
-            except Exception as error:  # noqa: BLE001
-                each.reply = error
-    return True
+        return [_sent(each, update, each.seconds + share) for each, update in zip(group, updates, strict=True)]
+
+
+def _sent(trainee: _Trainee, update: Callable[[], Update], seconds: float) -> Outcome:
+    started = time.monotonic()
+    try:
+        trained = update()
+        seconds += time.monotonic() - started
+        return trainee.request, trainee.client.send(trainee.request, trainee.state, trained, seconds)
+    except Exception as error:  # noqa: BLE001
+        return trainee.request, error

@@ -20,7 +20,7 @@ from fedgates.errors import ClassesError, ConfigError, NetworkError, WireError
 from fedgates.federation.client import Client, ClientStore, decode_state
 from fedgates.federation.client_data import ClientData, device_data, partition_data
 from fedgates.federation.membership import client_name
-from fedgates.federation.messages import Reply
+from fedgates.federation.messages import Reply, Request
 from fedgates.federation.together import train_together
 from fedgates.flower.records import (
     from_record,
@@ -59,17 +59,17 @@ class GroupingClientApp(ClientApp):
 
         Messages are to train, and their contexts have one run config. Those of clients without usable data are left out.
         """
-        asked, requests = [], []
+        asked = dict[int, tuple[Client, Request, Message, Context]]()
         for message, context in messages:
             with suppress(ConfigError, NetworkError, WireError):
                 client = _client(self._own, message, context)
-                requests.append((client, read_request(message, client.name)))
-                asked.append((client, message, context))
-        answers = zip(asked, train_together(requests), strict=True)
-        return {
-            of[1].metadata.message_id: answer if isinstance(answer, Exception) else _message(answer, *of)
-            for of, answer in answers
-        }
+                asked[context.node_id] = client, read_request(message, client.name), message, context
+        answers = dict[str, Message | Exception]()
+        for request, outcome in train_together((client, request) for client, request, *_ in asked.values()):
+            client, _, message, context = asked[request.node]
+            answer = outcome if isinstance(outcome, Exception) else _message(outcome, client, message, context)
+            answers[message.metadata.message_id] = answer
+        return answers
 
 
 def make_client_app(methods: Methods | None = None) -> ClientApp:

@@ -30,10 +30,16 @@ def federation(monkeypatch, **changes):
     return Server(method, PROBLEM), clients, groups
 
 
+def answers(clients, requests):
+    """What clients that train together answer, in the order of the requests."""
+    found = dict(train_together((clients[request.client], request) for request in requests))
+    return [found[request] for request in requests]
+
+
 def test_groups_have_as_many_batches_and_at_most_so_many_clients(monkeypatch):
     server, clients, groups = federation(monkeypatch)
     requests = server.open_round(1, {name: 100 + name for name in clients})
-    replies = train_together([(clients[request.client], request) for request in requests])
+    replies = answers(clients, requests)
     assert sorted(map(sorted, groups)) == [[0, 1, 2], [3, 5, 7], [4, 6]]
     assert [reply.node for reply in replies] == [request.node for request in requests]
     assert [reply.num_examples for reply in replies] == list(SIZES)
@@ -48,7 +54,7 @@ def test_deltas_from_several_bases_lead_to_one_group(monkeypatch):
     for number in (1, 2, 3):
         groups.clear()
         requests = server.open_round(number, nodes)
-        replies = train_together([(clients[request.client], request) for request in requests])
+        replies = answers(clients, requests)
         steps = [-(-SIZES[request.client] // 16) for request in requests]
         together = sum(len(group) for group in groups)
         alone = sum(steps.count(each) == 1 for each in set(steps)) + sum(steps.count(each) == 4 for each in set(steps))
@@ -63,7 +69,7 @@ def test_deltas_from_several_bases_lead_to_one_group(monkeypatch):
 def test_with_one_the_bytes_are_those_alone(settings, monkeypatch):
     server, clients, groups = federation(monkeypatch, **{"client.train-together": 1, **settings})
     requests = server.open_round(1, {name: 100 + name for name in clients})
-    together = train_together([(clients[request.client], request) for request in requests])
+    together = answers(clients, requests)
     alone = [Client(server.method, r.client, clients[r.client].examples).reply(r) for r in requests]
     assert [reply.payload for reply in together] == [reply.payload for reply in alone]
     assert groups == []
@@ -79,7 +85,7 @@ def test_one_that_fails_takes_no_other_with_it(monkeypatch):
     monkeypatch.setattr(server.method, "client_update", client_update)
     requests = server.open_round(1, {name: 100 + name for name in clients})
     requests[2] = Request(102, 2, "train", b"damaged", PROBLEM)
-    replies = train_together([(clients[request.client], request) for request in requests])
+    replies = answers(clients, requests)
     kinds = [type(reply) for reply in replies]
     assert kinds == [Reply, FloatingPointError, WireError, Reply, Reply, Reply, Reply, Reply]
     assert all(2 not in group for group in groups)
@@ -90,7 +96,7 @@ def test_labels_that_a_loss_refuses_fail_alone(monkeypatch):
     bad = Examples(TRAIN.x[:40], np.full(40, 77, dtype=np.int64))  # there are ten classes
     clients[1] = Client(server.method, 1, ClientData(bad, NONE))
     requests = server.open_round(1, {name: 100 + name for name in clients})
-    replies = train_together([(clients[request.client], request) for request in requests])
+    replies = answers(clients, requests)
     failed = [k for k, reply in enumerate(replies) if not isinstance(reply, Reply)]
     assert failed == [1]
 
@@ -99,6 +105,6 @@ def test_threads_and_the_global_generator_are_as_before(monkeypatch):
     server, clients, _ = federation(monkeypatch)
     before, threads = torch.random.get_rng_state(), torch.get_num_threads()
     requests = server.open_round(1, {name: 100 + name for name in clients})
-    train_together([(clients[request.client], request) for request in requests])
+    answers(clients, requests)
     assert torch.equal(before, torch.random.get_rng_state())
     assert torch.get_num_threads() == threads
