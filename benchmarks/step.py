@@ -51,10 +51,11 @@ def gated(precision: str) -> Callable[[], None]:
     adam = Adam(scores, network.gradient, learning_rate=0.1)
 
     def step() -> None:
-        gates.load_sample(scores, draw)
-        backward(network, images, batch, precision)
-        gates.straight_through(scores)
-        adam.step()
+        with network.channels_last():
+            gates.load_sample(scores, draw)
+            backward(network, images, batch, precision)
+            gates.straight_through(scores)
+            adam.step()
 
     return step
 
@@ -67,8 +68,9 @@ def dense(precision: str, batch_size: int = BATCH) -> Callable[[], None]:
     adam = torch.optim.Adam([network.weights], lr=1e-3, fused=True)
 
     def step() -> None:
-        backward(network, images, batch, precision)
-        adam.step()
+        with network.channels_last():
+            backward(network, images, batch, precision)
+            adam.step()
 
     return step
 

@@ -37,8 +37,7 @@ from torch import Tensor
 from fedgates import rng
 from fedgates.config import MaskConfig, Table, key
 from fedgates.errors import ConfigError
-from fedgates.methods import MaskMethod
-from fedgates.methods.together import Together, train_together
+from fedgates.methods import MaskMethod, Together, train_together
 from fedgates.methods.training import Task
 from fedgates.methods.trimming import trimmed
 from fedgates.nn.gates import sample_with

@@ -22,8 +22,7 @@ import numpy as np
 from torch import Tensor
 
 from fedgates.config import TARGET_ONLY, DensityTable, WeightConfig
-from fedgates.methods import WeightMethod, finite_copy, largest, mean_values, to_float32
-from fedgates.methods.together import Together
+from fedgates.methods import Together, WeightMethod, finite_copy, largest, mean_values, to_float32
 from fedgates.methods.training import Task
 from fedgates.types import Update, Weights
 

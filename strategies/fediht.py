@@ -27,9 +27,8 @@ import numpy as np
 from torch import Tensor
 
 from fedgates.config import TARGET_ONLY, DensityTable, Table, WeightConfig, key
-from fedgates.methods import WeightMethod, finite_copy, largest, mean_values, to_float32
+from fedgates.methods import Together, WeightMethod, finite_copy, largest, mean_values, to_float32
 from fedgates.methods.metrics import MaskCounts, regrown_share_of_ones
-from fedgates.methods.together import Together
 from fedgates.methods.training import Task
 from fedgates.nn.network import Network
 from fedgates.types import Update, Weights, pack

@@ -23,8 +23,8 @@ from typing import Generic, TypeVar
 
 from torch import Tensor
 
+from fedgates.methods import train_together
 from fedgates.methods.base import Spec
-from fedgates.methods.together import train_together
 from fedgates.methods.training import Task
 from fedgates.nn.optimizers import Adam
 from fedgates.types import Update, Votes, pack

@@ -31,9 +31,8 @@ from torch import Tensor
 
 from fedgates import rng
 from fedgates.config import PENALTY_ONLY, DensityTable, MaskConfig, Table, key
-from fedgates.methods import MaskMethod, add_votes
+from fedgates.methods import MaskMethod, Together, add_votes, train_together
 from fedgates.methods.base import Spec
-from fedgates.methods.together import Together, train_together
 from fedgates.methods.training import Task
 from fedgates.nn.optimizers import Adam
 from fedgates.types import Update, Votes

@@ -25,9 +25,9 @@ import numpy as np
 from torch import Tensor
 
 from fedgates.config import DensityConfig, MaskConfig, Table, key
+from fedgates.methods import train_together
 from fedgates.methods.density import constraint_gradient
 from fedgates.methods.metrics import MaskCounts
-from fedgates.methods.together import train_together
 from fedgates.methods.training import Task
 from fedgates.nn.optimizers import Adam
 from fedgates.types import Update, Votes

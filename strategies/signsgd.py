@@ -26,8 +26,7 @@ from torch import Tensor
 
 from fedgates import rng
 from fedgates.config import Table, WeightConfig, key
-from fedgates.methods import WeightMethod, add_votes, finite_copy, to_float32
-from fedgates.methods.together import Together
+from fedgates.methods import Together, WeightMethod, add_votes, finite_copy, to_float32
 from fedgates.methods.training import Task
 from fedgates.types import Update, Votes, Weights, pack
 

@@ -29,9 +29,8 @@ from torch import Tensor
 
 from fedgates.config import TARGET_ONLY, DensityTable, WeightConfig
 from fedgates.errors import DIVERGED
-from fedgates.methods import WeightMethod, finite_copy, largest, mean_values, to_float32
+from fedgates.methods import Together, WeightMethod, finite_copy, largest, mean_values, to_float32
 from fedgates.methods.base import Spec
-from fedgates.methods.together import Together
 from fedgates.methods.training import Task
 from fedgates.nn.network import Network
 from fedgates.types import Update, Weights, pack

@@ -61,7 +61,8 @@ def _groups(trainees: Sequence[_Trainee]) -> Iterator[list[_Trainee]]:
     """Yield groups of at most `client.train-together` clients with one method, equal states and numbers of mini-batches."""
     alike = dict[tuple[int, bytes, int], list[_Trainee]]()
     for each in trainees:
-        client, state = each.client, each.client.store.snapshot or each.request.payload
+        client, kept = each.client, each.client.method.codec.keeps_states
+        state = client.store.snapshot if kept and client.store.snapshot else each.request.payload
         steps = steps_an_epoch(len(client.examples.train), client.config)
         alike.setdefault((id(client.method), state, steps), []).append(each)
     for members in alike.values():

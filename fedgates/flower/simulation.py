@@ -62,7 +62,7 @@ def simulate(
     client_app: ClientApp | None = None,
     progress: bool = True,
 ) -> SimulationResult:
-    """Run a federation in this process, one client after the other.
+    """Run a federation in this process, one client after the other, or with `client.train-together` several together.
 
     Messages are serialised by Flower both ways, so all numbers but seconds are those of `flwr run`.
 

@@ -3,6 +3,7 @@
 from fedgates.methods.base import Method, Spec
 from fedgates.methods.masks import MaskMethod, add_votes, threshold
 from fedgates.methods.metrics import MaskCounts
+from fedgates.methods.together import Together, train_together
 from fedgates.methods.training import Task, train_epochs
 from fedgates.methods.weights import WeightMethod, finite_copy, largest, mean_values, to_float32
 
@@ -12,6 +13,7 @@ __all__ = [
     "Method",
     "Spec",
     "Task",
+    "Together",
     "WeightMethod",
     "add_votes",
     "finite_copy",
@@ -20,4 +22,5 @@ __all__ = [
     "threshold",
     "to_float32",
     "train_epochs",
+    "train_together",
 ]

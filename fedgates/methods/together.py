@@ -127,7 +127,7 @@ class _Group:
         self._network, self._tasks, self._config = network, tasks, config
         names = by_name(tasks[0].x)
         joined = {name: torch.cat([by_name(task.x)[name] for task in tasks]) for name in names}
-        self._x = joined if isinstance(tasks[0].x, dict) else joined[next(iter(names))]
+        self._x = joined[next(iter(names))] if isinstance(tasks[0].x, Tensor) else joined
         self._y = torch.cat([task.y for task in tasks])
         sizes = torch.tensor([0, *(len(task.y) for task in tasks[:-1])], device=network.device)
         self._first = sizes.cumsum(0)[:, None]
