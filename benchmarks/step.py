@@ -64,8 +64,7 @@ def dense(precision: str, batch_size: int = BATCH) -> Callable[[], None]:
     """The same network's own step: backward, Adam on its weights."""
     network = Network(models.build("conv4", PROBLEM))
     batch, images = torch.arange(batch_size), task(batch_size)
-    network.weights.grad = network.gradient
-    adam = torch.optim.Adam([network.weights], lr=1e-3, fused=True)
+    adam = Adam(network.weights, network.gradient, learning_rate=1e-3)
 
     def step() -> None:
         with network.channels_last():
