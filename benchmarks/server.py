@@ -5,9 +5,10 @@ many bits as of real runs. The server reads the coded updates from files, decode
 is trained. Each round is a fresh process; the arms alternate, and ratios are medians of neighbouring runs. --before names a
 checkout of another revision to compare with. Peaks are the kernel's, the server's as what the round adds to it.
 
-Wall times depend on what else runs: busy cores may be shared among sessions, whatever number of processes they have
-(sched_autogroup). So the CPU time of each process is given as well: with a core for each, the round takes as long as the
-busiest of them, the server's own or a decoder.
+Wall times depend on what else runs: Linux may share busy cores among sessions, whatever number of processes they have. So the
+CPU time of each process is given as well: with a core for each, the round takes as long as the busiest of them, the server's
+own or a decoder. How far wall times can be trusted shows in two processes that only compute, and that cores are all that
+is missing in decoders that wait as long instead.
 """
 
 import argparse
@@ -35,6 +36,22 @@ SETTINGS = {"strategy": "fedpm", "model": "conv6", "seed": 1}
 ROUND, TRIALS, DISTINCT, SHIFT = 3, 100, 20, 0.3
 SMALLER = (85_000, 200_000, 500_000, 1_000_000)
 """Numbers of gates of which the gain is measured apart."""
+WAIT = 60
+"""Milliseconds that a decoder takes which waits."""
+WAITER = f"""
+import sys, time
+import numpy as np
+from fedgates.types import Update
+from fedgates.wire import updates, worker
+update = Update(np.zeros(-(-int(sys.argv[1]) // 8), np.uint8))
+updates.UpdateReader.try_read = lambda *_: time.sleep({WAIT / 1000}) or update
+worker.serve(sys.stdin.buffer, sys.stdout.buffer)
+"""
+COUNTER = """
+import time
+while time.process_time() < 1.5:
+    pass
+"""
 Found = dict[str, float]
 
 
@@ -115,6 +132,34 @@ def smaller(gates: int, updates: int = 60) -> Found:
     return found
 
 
+def waiting(processes: int, updates: int = 48) -> float:
+    """Milliseconds an update where decoders wait instead of computing."""
+    from fedgates.federation import Reply, decoders
+    from fedgates.wire import VersionedState
+
+    server = server_of(1)
+    reader = server.codec.reader(VersionedState(server.state, ROUND))
+    command = [sys.executable, "-c", WAITER, str(reader.context.size)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "env": {**os.environ, "PYTHONPATH": str(ROOT)}}
+    decoders._start = lambda: subprocess.Popen(command, **pipes)  # type: ignore[call-overload]  # noqa: SLF001
+    with decoders.Decoders(processes) as pool:
+        for _ in range(2):  # in the first time, processes start
+            started = time.monotonic()
+            list(pool.decode(reader, ((name, Reply(name, bytes(28_000))) for name in range(updates))))
+    return 1000 * (time.monotonic() - started) / updates
+
+
+def two_that_compute() -> float:
+    """Wall time of two processes that only compute, as a multiple of that of one: 1 with a core for each."""
+    seconds = []
+    for number in (1, 2):
+        started = time.monotonic()
+        for process in [subprocess.Popen([sys.executable, "-c", COUNTER]) for _ in range(number)]:
+            process.wait()
+        seconds.append(time.monotonic() - started)
+    return seconds[1] / seconds[0]
+
+
 def reset_peak() -> None:
     """Have the kernel count this process's peak from now on."""
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
@@ -165,10 +210,13 @@ def main() -> None:
         if args.before:
             arms = {"before": (Path(args.before).resolve(), 1), **arms}
         found: dict[str, list[Found]] = {arm: [] for arm in arms}
+        controls = []
         for _ in range(args.repeats):
+            controls.append(two_that_compute())
             for arm, (root, processes) in arms.items():
                 found[arm].append(child(root, processes, few, target))
         counts = sorted({min(n, args.updates) for n in (50, 200, args.updates)})
+        load = os.getloadavg()[0]
         by_count = {(n, updates): child(ROOT, n, updates, target) for updates in counts for n in (1, 2)}
     size = server.state.size
     names = {"before": "one, before", "one": "one: the server's own", "two": "the server's, and two that decode"}
@@ -176,7 +224,8 @@ def main() -> None:
         "What a round costs the server",
         f"python benchmarks/server.py --updates {args.updates} --repeats {args.repeats}" + " --before DIR" * bool(args.before),
         f"A round of {few} updates of {size:,} gates, {8 * total / args.updates / size:.3f} bits a gate, medians of"
-        f" {args.repeats} alternating runs; ratios are to one process. Load of the machine {os.getloadavg()[0]:.1f}.",
+        f" {args.repeats} alternating runs; ratios are to one process. Load of the machine {load:.1f}: two processes that only"
+        f" compute took {median(controls):.2f} times as long as one.",
         ["processes", "ms an update", "ratio", "CPU ms an update: server", "all decoders", "ratio of the busiest process's"],
         [_costs(names[arm], found[arm], found["one"], few, processes) for arm, (_, processes) in arms.items()],
         "Rounds of more updates, one run each. MB: what the round adds to the server's peak, and the peak of a decoder.",
@@ -193,6 +242,9 @@ def main() -> None:
             ]
             for (n, updates), each in sorted(by_count.items())
         ],
+        f"Decoders that wait {WAIT} ms an update instead of computing, and return as large a mask.",
+        ["decoders", "ms an update"],
+        [[number, f"{waiting(number):.1f}"] for number in (2, 4, 8)],
         "Smaller networks: CPU milliseconds. With a core for each process, two decoders pay for their start after so many"
         " updates.",
         ["gates", "an update, decoded by the server", "the server's part, with decoders", "start of a decoder", "updates"],

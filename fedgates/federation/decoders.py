@@ -21,7 +21,7 @@ from fedgates.wire.updates import UpdateReader
 log = logging.getLogger("fedgates")
 FEWEST_GATES = 500_000
 """Number of gates from which other processes decode. Two of them make up for their start in about 30 updates of so many gates,
-and in 150 of 85,000 (`benchmarks/results/server.md`)."""
+and in 200 of 85,000 (`benchmarks/results/server.md`)."""
 _MOST = 8
 """Number of processes that `server.decoders` = 0 selects at most."""
 _AHEAD = 2
