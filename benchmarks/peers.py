@@ -70,7 +70,7 @@ def fedgates_round(arm: dict[str, Any]) -> Callable[[int], None]:
     method = build(*configure(settings), problem)
     server, (x, y) = Server(method, problem), pixels()
     empty = Examples(x[0][:0], y[0][:0])
-    decode = lru_cache(maxsize=1)(partial(decode_state, method))  # as in a process of the ClientApp
+    decode = lru_cache(maxsize=4)(partial(decode_state, method))  # as in a process of the ClientApp
     clients = [Client(method, name, ClientData(Examples(x[name], y[name]), empty), decode=decode) for name in range(CLIENTS)]
     nodes = {name: name for name in range(CLIENTS)}
 
