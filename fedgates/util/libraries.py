@@ -9,8 +9,8 @@ from fedgates.errors import ConfigError
 from fedgates.util.text import one_line
 
 LIBRARIES = (
-    *("constriction", "datasets", "flwr", "flwr_datasets", "jinja2", "matplotlib", "numpy", "pandas", "PIL", "pydantic", "ray"),
-    *("safetensors", "torch", "torchvision", "tqdm"),
+    *("constriction", "datasets", "filelock", "flwr", "flwr_datasets", "jinja2", "matplotlib", "numpy", "pandas", "PIL"),
+    *("pydantic", "ray", "safetensors", "torch", "torchvision", "tqdm", "yaml"),
 )
 """Libraries that are imported when they are needed, by us and by those that we use."""
 _INSTALLED = {"site-packages", "dist-packages"}
