@@ -29,7 +29,7 @@ UPLINKS = ["packed", "entropy", "side-info", "sampled"]
 ROUND, ONES, CHECK = slice(12, 16), slice(24, 28), slice(28, 32)
 """Where they stand in a header."""
 ANOTHER_MASK = (
-    r"the mask has \d+ ones, its header says \d+|the decoded mask does not match its CRC: sender and reader do not hold"
+    r"the mask has \d+ ones, its header says \d+|the decoded mask does not match its CRC: sender and reader do not have"
 )
 ANOTHER_MODEL = rf"{ANOTHER_MASK}|a body of \d+ bytes, expected|(a|the) range code|a frequency"
 

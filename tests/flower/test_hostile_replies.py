@@ -329,7 +329,7 @@ def hostile(shared_raw):
     handler.emit = lambda record: said.append(record.getMessage())
     log.addHandler(handler)
     log.setLevel("INFO")
-    changes = {"quorum": 0.01, "samples_per_client": 10, "max_payload_mb": 0.1, "evaluations": "threshold"}
+    changes = {"quorum": 0.01, "samples_per_client": 10, "max_payload_mb": 0.1, "evaluations": "threshold", "downlink": "votes"}
     folder, grid = attacked(shared_raw(**changes), FAULTS)
     log.removeHandler(handler)
     log.setLevel(level)
