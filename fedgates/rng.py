@@ -8,6 +8,7 @@ reason to use it for nothing else.
 """
 
 import hashlib
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -79,6 +80,14 @@ def coins(count: int, seed: int, *, server_round: int, client: int) -> NDArray[n
     Number i is the lower half of word ``i // 2`` for an even i, else the upper.
     """
     return _halves(count, seed, "upload", server_round=server_round, client=client)
+
+
+@lru_cache(maxsize=1)
+def cached_coins(count: int, seed: int, *, server_round: int, client: int) -> NDArray[np.uint32]:
+    """Return :func:`coins`, read-only, and keep the last ones: those of a mask are drawn to sample it, and again to code it."""
+    found = coins(count, seed, server_round=server_round, client=client)
+    found.flags.writeable = False
+    return found
 
 
 def flip_lots(count: int, seed: int, *, server_round: int, client: int) -> NDArray[np.uint32]:

@@ -190,7 +190,7 @@ class CoupledMasks(Together[CoupledMasksCfg, Votes], MaskMethod[CoupledMasksCfg]
         theta = self.start_theta(state, server_round)
         more, fewer, masks = np.zeros_like(state.votes), np.zeros_like(state.votes), 0
         for update in updates:
-            coins = rng.coins(state.size, self.config.seed, server_round=server_round, client=update.client)
+            coins = rng.cached_coins(state.size, self.config.seed, server_round=server_round, client=update.client)
             trained, untrained = update.gates(state.size).view(np.bool_), sample_with(theta, coins)
             more += trained & ~untrained
             fewer += untrained & ~trained

@@ -159,7 +159,7 @@ class MaskMethod(Method[MaskCfg, Votes], Generic[MaskCfg]):
     def sample_update(self, theta: Tensor, task: Task, loss: float) -> Update:
         """Return the update that sends one sample of ``theta [d]``, drawn with numbers that the server can regenerate."""
         size, seed = self.network.size, self.config.seed
-        coins = rng.coins(size, seed, server_round=task.server_round, client=task.client)
+        coins = rng.cached_coins(size, seed, server_round=task.server_round, client=task.client)
         mask = pack(sample_with(theta, coins))
         return Update(mask=mask, theta=theta.cpu().numpy(), num_examples=len(task.y), metrics={"loss": loss})
 

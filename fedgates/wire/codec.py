@@ -115,6 +115,8 @@ class Codec:
         self._network = CodingContext(
             digest, layers * vectors, seed=options.seed, scalars=scalars, tail=tail, rows=rows * vectors
         )
+        self._last: CodingContext | None = None
+        """Context of the last state to which an update was coded."""
         self._update_type = payload_type(update_kind, options.uplink, options.value_type)
         self.relays = options.downlink == "relay"
         self._most_updates = most_updates
@@ -226,8 +228,9 @@ class Codec:
 
     def reader(self, opened_by: VersionedState) -> UpdateReader:
         """Return what decodes all updates to a state."""
-        context = self._context(opened_by.server_round, opened_by.state)
-        return UpdateReader(context, self._options.uplink, self._update_kind, self._options.value_type)
+        return UpdateReader(
+            self._context_of_round(opened_by), self._options.uplink, self._update_kind, self._options.value_type
+        )
 
     def pack_sums(self, sums: NDArray[np.float64], server_round: int, which: int) -> bytes:
         """Encode the sums by which a client answers round `server_round`, a final pass (:mod:`fedgates.wire.sums`)."""
@@ -244,8 +247,14 @@ class Codec:
         return unpack_sums(payload, self._context(server_round), which, count)
 
     def context_of(self, opened_by: VersionedState, client: int) -> CodingContext:
-        """Return what both ends know of a client's update to a state."""
-        return self._context(opened_by.server_round, opened_by.state, client)
+        """Return what both ends know of a client's update to a state; levels of the state are computed once for all clients."""
+        return self._context_of_round(opened_by).of_client(client)
+
+    def _context_of_round(self, opened_by: VersionedState) -> CodingContext:
+        last = self._last
+        if last is None or last.state is not opened_by.state or last.server_round != opened_by.server_round:
+            last = self._last = self._context(opened_by.server_round, opened_by.state)
+        return last
 
     def _coupled(self) -> Coupling:
         if self.coupling is None:

@@ -67,7 +67,7 @@ class CodingContext:
 
     def coins(self) -> NDArray[np.uint32]:
         """Return the uniform 32-bit numbers ``[d]`` by which this client samples its mask in this round."""
-        return rng.coins(self.size, self.seed, server_round=self.server_round, client=self.client)
+        return rng.cached_coins(self.size, self.seed, server_round=self.server_round, client=self.client)
 
     def of_client(self, client: int) -> "CodingContext":
         """Return the context of another client of the round; the two compute the levels once."""
