@@ -45,4 +45,4 @@ quietly openssl x509 -req -in "$work/server.csr" -CA "$ca/ca.crt" -CAkey "$ca/ca
 cp "$work/server.key" "$work/server.crt" "$server"
 cp "$ca/ca.crt" "$server/ca.crt"
 chmod 644 "$ca/ca.crt" "$server/ca.crt" "$server/server.crt"
-echo "$ca/ca.key stays where it is; $server/ca.crt goes to every device; the server is $names"
+echo "keep $ca/ca.key secret; copy $server/ca.crt to every device; names of the server: $names"

@@ -14,7 +14,7 @@ from fedgates.errors import ConfigError
 from fedgates.types import Value
 
 _FILE = "pyproject.toml"
-_PAIRS = 'pairs such as partition="classes" seed=3, in TOML'
+_PAIRS = 'pairs without spaces around =: model="mlp" seed=3'
 
 
 @dataclass(frozen=True)

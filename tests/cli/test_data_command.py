@@ -92,7 +92,7 @@ def test_data_of_other_tasks(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("config", "reason"),
     [
-        ("partition=classes", "run-config = 'partition=classes': expected pairs such as partition=\"classes\" seed=3, in TOML"),
+        ("partition=classes", "run-config = 'partition=classes': expected pairs without spaces around =: model=\"mlp\" seed=3"),
         ('partitoin="classes"', "partitoin = 'classes': expected a known key; did you mean partition?"),
         ('partition="shards"', "partition = 'shards': expected one of iid, dirichlet, classes"),
         ('dataset="devices:8x8x1:10"', "dataset = 'devices:8x8x1:10': expected a data set that is here"),

@@ -100,8 +100,8 @@ def test_overrides_may_be_a_file(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("partition=classes", "run-config = 'partition=classes': expected pairs such as partition=\"classes\" seed=3, in TOML"),
-        ("seed = 3", "run-config = 'seed': expected pairs such as partition=\"classes\" seed=3, in TOML"),
+        ("partition=classes", "run-config = 'partition=classes': expected pairs without spaces around =: model=\"mlp\" seed=3"),
+        ("seed = 3", "run-config = 'seed': expected pairs without spaces around =: model=\"mlp\" seed=3"),
         ("seed=3 seed=4", "seed = 4: expected each key once"),
         ("/no/such/run.toml", "run-config = '/no/such/run.toml': expected a file that can be read (No such file or directory)"),
     ],

@@ -9,7 +9,7 @@ import tomllib
 import pytest
 from engines import ROOT, Sandbox
 from flwr.common.config import parse_config_args
-from guide import blocks, follow, prepared, runs, steps
+from guide import blocks, follow, prepared, run, runs, steps
 
 import fedgates
 from fedgates.methods.registry import configure
@@ -116,6 +116,9 @@ def test_the_tutorial(tmp_path):
         assert first.printed.count("/30 ") == 30
         assert (prepared(sandbox) / "benchmarks/study/first/table.md").stat().st_size
         assert "| fedavg |" in compared.printed
+        (code,) = (block for block in blocks("compare") if block.language == "python")
+        (prepared(sandbox) / code.file).write_text(code.text)
+        assert "fedavg" in run(f"python {code.file}", sandbox, prepared(sandbox))
         assert (prepared(sandbox) / "my_app" / "my_method.py").is_file()
         assert uneven.printed
         assert new.printed
