@@ -178,7 +178,7 @@ def _moved(network: nn.Module, before: dict[str, Tensor]) -> str:
     moved = [name for name, buffer in before.items() if name not in after or not _same(buffer, after[name])]
     if not moved:
         return ""
-    return f"buffers that stay as they are, because only parameters are federated; training changes {one_line(moved[0])!r}"
+    return f"constant buffers, because only parameters are federated; training changes {one_line(moved[0])!r}"
 
 
 def _same(a: Tensor, b: Tensor) -> bool:
