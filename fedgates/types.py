@@ -170,7 +170,7 @@ class Votes:
     server_memory: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     """Arrays that only the server has (``Spec.server_memory``): in checkpoints, but not sent; empty on a client."""
     tail: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
-    """Values of the parameters that are sent as they are, without gates (role "sent"): finite, shape ``[t]``."""
+    """Values of the parameters that are sent without gates (role "sent"): finite, shape ``[t]``."""
 
     @property
     def size(self) -> int:
@@ -208,7 +208,7 @@ class Update:
     """Update of a client: a mask, and for a weight method the values at its ones."""
 
     mask: NDArray[np.uint8] | None
-    """Packed bits; None stands for all ones."""
+    """Packed bits; None means all ones."""
     values: NDArray[np.float32] | None = None
     """Shape ``[number of ones]``; None for a mask method."""
     tail: NDArray[np.float32] | None = None

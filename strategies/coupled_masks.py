@@ -122,7 +122,7 @@ class CoupledMasks(Together[CoupledMasksCfg, Votes], MaskMethod[CoupledMasksCfg]
         return True
 
     def expected_state(self, state: Votes, rounds: Sequence[tuple[int, Sequence[int]]]) -> Votes:
-        """Return the state as it is: without training no vote changes. After the first round it has its trials."""
+        """Return the state unchanged: without training no vote changes. After the first round it has its trials."""
         return self._begun(state, len(rounds[0][1])) if rounds else state
 
     def start_theta(self, state: Votes, server_round: int) -> Tensor:  # noqa: ARG002

@@ -26,7 +26,7 @@ step go with .03 and eta = .1 or .2 (benchmarks/tuning). A larger eta shuts gate
 The default learning rate is the best of .1, .3 and .5 on digits, 2 classes a client, 4 of 20 clients, 30 rounds, rho .1: 61.6,
 79.4 and 81.7 % over seeds 1 to 3. Over seeds 4 to 8 it reaches 76.0 +- 6.8 %.
 
-The model that a state stands for has each gate's median, which is not 0 exactly where P > 1/2, and of those gates at most
+The model of a state has each gate's median, which is not 0 exactly where P > 1/2, and of those gates at most
 rho d, the ones of largest P (`entropy-gates.cut`). (Louizos et al. leave the temperature out, and that gate is not 0 from
 P = .31 on.) Without the cut, up to 2 rho d gates of P little above 1/2 remain where mean P = rho, and more while lambda still
 grows. Before lambda has grown most gates are open, and the model of such a round, cut to rho d of them, predicts little.

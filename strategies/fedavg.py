@@ -7,11 +7,11 @@ A client starts from the server's weights, takes `local-epochs` of SGD on its ow
 new weights are the mean of the clients', weighted by their numbers of examples: ``w <- sum_k n_k w_k / sum_k n_k``. On the wire
 this is the gated update whose mask is all ones.
 
-With `density.target` rho above 0 the model that a state stands for has only the ``round(rho * d)`` weights of largest
+With `density.target` rho above 0 the model of a state has only the ``round(rho * d)`` weights of largest
 magnitude, over all layers: post-hoc magnitude pruning. Training and traffic stay dense, as if only the last model had been
 pruned; every round says what its own would reach.
 
-A mean has no defence against a client that lies. `server.trim` takes the coordinate-wise trimmed mean in its place, and
+A mean has no defence against a dishonest client. `server.trim` takes the coordinate-wise trimmed mean in its place, and
 `server.max-norm` rejects weights that are too far from those that the client started from.
 """
 

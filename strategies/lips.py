@@ -127,7 +127,7 @@ class LastEpoch:
     Parameters
     ----------
     gradient : Tensor
-        Shape ``[d]``: where each step's gradient, a mean over its batch, lies when :meth:`add` is called after the step.
+        Shape ``[d]``: where each step's gradient, a mean over its batch, is when :meth:`add` is called after the step.
     images : int
         How many the client trains on.
     config : RunConfig

@@ -79,12 +79,12 @@ class SparsyFedTable(Table):
         1.25, "Exponent beta: the network runs with sign(w) |w|^beta; 1 trains the weights themselves.", ge=1, le=10
     )
     prune: Literal["weights", "update"] = key(
-        "weights", "What a client sends the largest of: its trained weights, or their changes."
+        "weights", "Values whose largest a client sends: its trained weights, or their changes."
     )
     score: Literal["scaled", "magnitude"] = key(
         "scaled",
-        "What the largest are found by: |w| fan_in^(1 / (2 powerprop)), whose initial spread is the same in all layers, or the"
-        " magnitude |w|.",
+        "Score by which the largest are chosen: |w| fan_in^(1 / (2 powerprop)), with equal initial spread in all layers, or"
+        " the magnitude |w|.",
     )
     dense_rounds: int = key(
         -1,

@@ -48,7 +48,7 @@ def split_names(value: str) -> tuple[str, ...]:
 
 
 def split_trackers(value: str) -> list[tuple[str, str]]:
-    """The value of `trackers` as names, each with what stands after its "=", or nothing."""
+    """The value of `trackers` as names, each with the text after its "=", which may be empty."""
     parts = [part.strip().partition("=") for part in value.split(",")] if value.strip() else []
     return [(name, where) for name, _, where in parts]
 

@@ -67,7 +67,7 @@ class RunConfig(Keys):
     model: str = key("mlp", 'The network: a name, or "module:function" of your own.', check="model")
     partition: Literal["iid", "dirichlet", "classes"] = key(
         "iid",
-        "How simulated clients share the training examples: alike, by Dirichlet shares of each class, or a few classes each.",
+        "How simulated clients share the training examples: evenly, by Dirichlet shares of each class, or a few classes each.",
     )
     num_server_rounds: int = key(
         30, "Number of rounds, those of a resumed run included; schedules end with the last one.", ge=1, le=1_000_000
@@ -81,14 +81,12 @@ class RunConfig(Keys):
     )
     stop_patience: int = key(
         0,
-        "Number of evaluations in a row without a new best accuracy (or r2, or without either loss) at which the run ends; 0 is"
-        " off.",
+        "Number of evaluations in a row without a new best accuracy (or r2, or the loss where neither is measured) after which"
+        " the run ends; 0 is off.",
         ge=0,
         le=1_000_000,
     )
-    keep_best: bool = key(
-        default=False, description="Whether the checkpoint and the model of the best round are kept beside those of the last."
-    )
+    keep_best: bool = key(default=False, description="Whether the checkpoint and the model of the best round are kept, too.")
     evaluate_every: int = key(1, "Rounds between evaluations; the last round is always evaluated.", ge=1, le=1_000_000)
     fraction_train: float = key(1.0, "Share of the clients that train each round.", gt=0, le=1)
     dropout: float = key(
@@ -102,7 +100,7 @@ class RunConfig(Keys):
         0.0, "Share of the clients that evaluate the new state on their own test examples, or on a held-out fifth.", ge=0, le=1
     )
     local_epochs: int = key(3, "Passes over a client's own examples each round.", ge=1, le=1_000_000)
-    batch_size: int = key(16, "Number of examples of a training step.", ge=1, le=1_000_000)
+    batch_size: int = key(16, "Number of examples in a training step.", ge=1, le=1_000_000)
     learning_rate: float = key(
         0.0,
         "Step size of local training: Adam on the scores for mask methods, SGD on the weights for the others.",
@@ -110,12 +108,12 @@ class RunConfig(Keys):
         method_default=0.0,
     )
     learning_rate_final: float = key(
-        0.0, "Learning rate of the last round, approached exponentially; 0 keeps it constant.", ge=0
+        0.0, "Learning rate of the last round, reached exponentially; 0 keeps the rate constant.", ge=0
     )
     logit_adjustment: float = key(
         0.0,
         "Pseudo-count p of logit adjustment: a client trains with log((n_c + p) / (n + C p)) added to the logit of each of C"
-        " classes, where n_c of its n examples are of that class (arXiv 2007.07314); 0 trains without.",
+        " classes, where n_c of its n examples are of that class (arXiv 2007.07314); 0 is off.",
         ge=0,
         le=1_000_000,
     )
@@ -133,8 +131,8 @@ class RunConfig(Keys):
     )
     weights: str = key(
         "",
-        "A safetensors file with the network's first weights, of which a device has a copy (weights-path in its node config);"
-        " empty leaves those of the network's function.",
+        "A safetensors file with the network's initial weights, of which each device has a copy (weights-path in its node"
+        " config); empty keeps those of the network's function.",
         check="weights",
     )
     fresh: str = key(
@@ -150,14 +148,14 @@ class RunConfig(Keys):
     )
     seed: int = key(
         1,
-        "Seed of all randomness, which is a function of (seed, purpose, round, client); data.seed sets that of the data apart.",
+        "Seed of all randomness, which is a function of (seed, purpose, round, client); data.seed is the seed of the data.",
         ge=0,
         le=2**63 - 1,
     )
     uplink: Literal["packed", "entropy", "side-info", "sampled"] = key(
         "side-info",
-        "Codec of masks: packed (a bit a gate), entropy (by density), side-info (by what both ends know) or sampled (an index"
-        " among shared samples).",
+        "Codec of masks: packed (one bit per gate), entropy (by density), side-info (given what both ends know) or sampled (an"
+        " index among shared samples).",
     )
     downlink: Literal["votes", "float32", "delta", "relay"] = key(
         "delta",
@@ -167,7 +165,7 @@ class RunConfig(Keys):
     output_dir: str = key(OUTPUT_DIR, "Folder of the runs, each in a folder of its own.", check="path")
     trackers: str = key(
         "",
-        "Trackers that log each round: tensorboard, wandb or wandb=entity/project, mlflow or mlflow=URI,"
+        "Trackers to log each round to: tensorboard, wandb or wandb=entity/project, mlflow or mlflow=URI,"
         ' "module:Class"; several with commas (docs/guides/trackers.md).',
         check="trackers",
     )

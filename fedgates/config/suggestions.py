@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 
 
 def nearest(word: str, names: Iterable[str] | Mapping[str, str]) -> str | None:
-    """Return the name that `word` most likely stands for, or None if there is no similar one.
+    """Return the name that `word` most likely means, or None if there is no similar one.
 
     Upper case, lower case, underscores and hyphens count as equal. In a mapping, keys are spellings and values the names to
     suggest for them.

@@ -29,9 +29,7 @@ class DataTable(Table):
         0.5, 'Concentration of partition = "dirichlet": small values give uneven clients, large values even ones.', gt=0
     )
     classes_per_client: int = key(2, 'Number of classes that each client holds with partition = "classes".', ge=1, le=1_000_000)
-    samples_per_client: int = key(
-        0, "Largest number of training examples of a client; with 0 a client has all of its share.", ge=0, le=1_000_000_000
-    )
+    samples_per_client: int = key(0, "Largest number of training examples of a client; 0 is no limit.", ge=0, le=1_000_000_000)
     task: Literal["auto", "classes", "regression", "multi-label", "positions"] = key(
         "auto",
         "What is predicted for an example of your own data; auto decides by dtype and shape of the labels"
@@ -39,8 +37,8 @@ class DataTable(Table):
     )
     standardise: bool = key(
         default=False,
-        description="Whether float32 inputs are standardised by mean and standard deviation of each feature (channel) over the"
-        " server's training examples.",
+        description="Whether float32 inputs are standardised by the mean and standard deviation of each feature (channel) over"
+        " the server's training examples.",
     )
     label: str = key("", "Column of a table to predict; several with commas.")
     features: str = key("", "Columns of a table that are inputs, with commas; empty takes all other numeric columns, by name.")
@@ -48,12 +46,12 @@ class DataTable(Table):
         0.2, "Share of a table's rows, of each class alike, that are test examples, chosen by data.seed.", gt=0, le=0.9
     )
     resize: str = key(
-        "", 'Height and width to which images are scaled as they are read, as "32x32"; empty leaves them.', check="size"
+        "", 'Height and width to which images are scaled when they are read, as "32x32"; empty keeps them.', check="size"
     )
     augment: str = key(
         "",
         "Random changes of each training image, in this order: flip (left to right), crop (after padding by an eighth), rotate"
-        " (by up to 10 degrees), trivial (TrivialAugmentWide) and erase (a rectangle), with commas; empty makes none.",
+        " (by up to 10 degrees), trivial (TrivialAugmentWide) and erase (a rectangle), with commas; empty is none.",
         check="augmentations",
     )
 
@@ -111,14 +109,14 @@ class ServerTable(Table):
     )
     max_examples: float = key(
         10.0,
-        "Largest number of examples that a client is weighted by in a mean, as a multiple of the round's median, whatever it"
-        " reports.",
+        "Largest weight of a client in a mean, as a multiple of the median number of examples of the round's clients, even if"
+        " it reports more.",
         ge=1,
     )
     decoders: int = key(
         0,
         "Number of processes that decode the replies, for networks of at least 500,000 parameters with coded masks; 0 is one"
-        " for each core, at most 8, but in simulations the server's own, as 1 is.",
+        " for each core, at most 8, but in simulations 1, the server itself.",
         ge=0,
         le=1024,
     )
@@ -127,7 +125,7 @@ class ServerTable(Table):
 class ClientTable(Table):
     """The process that trains a client."""
 
-    threads: int = key(1, "Number of CPU threads of a client, which the results depend on; 0 uses all cores.", ge=0, le=1024)
+    threads: int = key(1, "Number of CPU threads of a client, on which the results depend; 0 uses all cores.", ge=0, le=1024)
     train_together: int = key(
         1,
         "Number of simulated clients that train together in a process (fedgates.simulate, fedgates compare; not flwr run),"
@@ -138,10 +136,10 @@ class ClientTable(Table):
 
 
 class DensityTable(Table):
-    """Density of masks: a penalty, or a target that a method holds."""
+    """Density of masks: a penalty, or a target that a method maintains."""
 
     target: float = key(
-        0.0, "Density that the method holds, or to which fedavg prunes the model it evaluates; 0 is no target.", ge=0, le=1
+        0.0, "Density that the method maintains, or to which fedavg prunes the model it evaluates; 0 is no target.", ge=0, le=1
     )
     penalty: float = key(0.0, "Factor lambda of the term lambda * mean(theta) in a client's loss (arXiv 2309.10834).", ge=0)
     entropy_bonus: float = key(
@@ -150,8 +148,8 @@ class DensityTable(Table):
     entropy_bonus_final: float = key(0.0, "Factor tau in the last round; between the first and the last it changes linearly.")
     dual_learning_rate: float = key(
         0.0,
-        "Step size eta of the multiplier lambda a round; the method's default is 0.25 / density.target for entropy-gates and 20"
-        " for one-bit-gates.",
+        "Step size eta of the multiplier lambda per round; the method's default is 0.25 / density.target for entropy-gates and"
+        " 20 for one-bit-gates.",
         ge=0,
         method_default=0.0,
     )
@@ -165,8 +163,8 @@ class WireTable(Table):
 
     sampled_extra_bits: float = key(
         5.0,
-        'Bits a block that uplink = "sampled" spends beyond the KL divergence; more bits follow the client\'s distribution more'
-        " closely.",
+        'Bits per block that uplink = "sampled" spends beyond the KL divergence; more bits follow the client\'s distribution'
+        " more closely.",
         ge=0,
         le=7.5,
     )
@@ -190,11 +188,11 @@ class LimitsTable(Table):
     max_gates: int = key(MAX_GATES, "Largest number of parameters of a network.", ge=1, le=2**32 - 1)
     max_payload_mb: float = key(
         512.0,
-        "Largest payload of a message in megabytes (1,000,000 bytes); a longer one is rejected undecoded.",
+        "Largest payload of a message in megabytes (1,000,000 bytes); a longer one is rejected without decoding.",
         gt=0,
     )
     max_decode_mb: float = key(
-        2048.0, "Memory to decode a message in, in megabytes; a run whose network needs more does not start.", gt=0
+        2048.0, "Memory for decoding a message, in megabytes; a run whose network needs more does not start.", gt=0
     )
     max_relay_updates: int = key(
         128,
@@ -210,11 +208,11 @@ class RolesTable(Table):
 
     fixed: str = key(
         "",
-        'Parameters that keep the value they came with: names of parameters or modules, with wildcards and commas, or "last".',
+        'Parameters that keep their initial values: names of parameters or modules, with wildcards and commas, or "last".',
     )
     personal: str = key(
         "",
-        "Parameters that stay on each client and are trained there before they are used, never sent, as patterns of gates.fixed"
+        "Parameters that stay on each client and are trained there before use, and never sent, as patterns of gates.fixed"
         ' (docs/guides/personal.md): "last" for the last layer.',
     )
 
@@ -223,10 +221,12 @@ class GatesTable(RolesTable):
     """Which parameters have gates, the frozen weights, and how masks over them are evaluated."""
 
     sent: str = key("", "Parameters whose values are trained and sent beside the mask, as patterns of gates.fixed.")
-    gated: str = key("", "Parameters that have gates beside those that have them by default, as patterns of gates.fixed.")
+    gated: str = key(
+        "", "Parameters that have gates in addition to those that have them by default, as patterns of gates.fixed."
+    )
     frozen: Literal["random", "given"] = key(
         "random",
-        "Frozen weights: random signs from the seed, or those that the network's function made or that weights has.",
+        "Frozen weights: random signs from the seed, or the values from the network's function or from weights.",
     )
     initial_theta: float = key(
         0.95, "Probability of the gates on given weights before the first round; on random ones it is 0.5.", ge=0.5, le=0.999
@@ -234,8 +234,8 @@ class GatesTable(RolesTable):
     sent_learning_rate: float = key(0.02, "Step size of Adam on the values that are sent.", gt=0)
     sent_start: Literal["initial", "class-means"] = key(
         "initial",
-        "Start of a last layer that is sent: as it came, or the nearest class mean of the features, of which each client sends"
-        " sums once.",
+        "Start of a last layer that is sent: its initial values, or the nearest class mean of the features, of which each"
+        " client sends sums once.",
     )
     weight_scale: WeightScale = key(
         "kaiming",
@@ -244,7 +244,7 @@ class GatesTable(RolesTable):
     )
     evaluations: str = key(
         "threshold,sample,mean",
-        "Models to evaluate, of threshold (always, the headline), sample, mean and ensemble.",
+        "Models to evaluate: threshold, whose metrics are those of the run, and any of sample, mean and ensemble.",
         check="evaluations",
     )
     ensemble_size: int = key(8, "Number of masks that the ensemble samples.", ge=1, le=1000)
@@ -254,4 +254,4 @@ class SGDTable(Table):
     """Local SGD of methods that train weights."""
 
     momentum: float = key(0.0, "Momentum of a client's SGD.", ge=0, le=0.9999)
-    weight_decay: float = key(0.0, "Share of each weight that is added to its gradient.", ge=0)
+    weight_decay: float = key(0.0, "L2 penalty: this multiple of each weight is added to its gradient.", ge=0)

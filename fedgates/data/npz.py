@@ -73,7 +73,7 @@ def read_npz(name: str, path: Path, *, complete: bool = True, task: str = AUTO) 
 
 
 def _inputs_of(archive: Archive, part: str) -> dict[str, str]:
-    """Return the inputs of a part, "x_train" or "x_test": name to the name of the array; "" stands for a single input."""
+    """Return the inputs of a part, "x_train" or "x_test": name to the name of the array; a single input has the name ""."""
     if (single := archive.find(part)) is not None:
         return {"": single}
     several = {}

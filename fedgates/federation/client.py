@@ -204,7 +204,7 @@ class Client:
         return len(self.method.network.head) > 0
 
     def _train_head(self, state: VersionedState, task: Task) -> None:
-        """Train this client's personal last layer on the weights that a state stands for."""
+        """Train this client's personal last layer on the weights that a state represents."""
         train_head(self.method.network, self.method.weights(state.state), self.store.head, task, self.config)
 
     def open(self, payload: bytes) -> VersionedState:
@@ -234,7 +234,7 @@ class Client:
         return Task(x, y, server_round, self.name, memory, held_out)
 
     def _with_tail(self, update: Update) -> Update:
-        """Return the update with the values that are sent beside its mask, as they are after training.
+        """Return the update with the values that are sent beside its mask, after training.
 
         Raises
         ------

@@ -193,7 +193,7 @@ def _missed_quorum(server: Server[Any], attempts: int) -> str:
     if record.withdrawn:
         return (
             f"round {record.server_round} led to a state that was not kept, {attempts} times (server.max-failed-rounds):"
-            f" {record.withdrawn}; if no client lies, {server.config.rate_key} = {server.config.initial_rate:g} is too large"
+            f" {record.withdrawn}; if no client cheats, {server.config.rate_key} = {server.config.initial_rate:g} is too large"
         )
     failures = {**record.failed, **record.rejected}
     example = f", client {min(failures)}: {failures[min(failures)]}" if failures else ""

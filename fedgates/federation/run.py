@@ -248,7 +248,7 @@ def _start_at_class_means(server: Server[Any], transport: Transport) -> None:
     if sums.any():
         server.state = method.start_at_class_means(server.state, sums)
     else:
-        log.warning("no client measured the features: the last layer starts as it came")
+        log.warning("no client measured the features: the last layer starts from its initial values")
 
 
 def _to_resume(run: RunFolder) -> str:

@@ -1,4 +1,4 @@
-"""A Flower app by the folder that it lies in, and a whole run of it in this process."""
+"""A Flower app, read from its folder, and a whole run of it in this process."""
 
 import importlib
 import sys

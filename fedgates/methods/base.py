@@ -151,7 +151,7 @@ class Method(ABC, Generic[Cfg, S]):
 
     @abstractmethod
     def weights(self, state: S) -> Tensor:
-        """Return the weights ``[d]``, float32, of the network that a state stands for; those that it drops are zero."""
+        """Return the weights ``[d]``, float32, of the network that a state represents; those that it drops are zero."""
 
     def evaluate(self, state: S, task: Task) -> dict[str, float]:
         """Return metrics of a state on ``task``'s examples; a method may add to them.

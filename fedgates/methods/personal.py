@@ -4,7 +4,7 @@ Arivazhagan, Aggarwal, Singh, Choudhary: Federated Learning with Personalization
 Hassani, Mokhtari, Shakkottai: Exploiting Shared Representations for Personalized Federated Learning (FedRep), ICML 2021, arXiv
 2102.07078.
 
-As in FedRep, a client that gets a state first trains its head, on the weights that the state stands for, and then the shared
+As in FedRep, a client that gets a state first trains its head, on the weights that the state represents, and then the shared
 part, with the head as it is. The head is dense whatever the method: nothing is gained by masking what does not travel.
 """
 

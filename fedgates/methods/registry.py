@@ -157,7 +157,7 @@ def _expect_used(config: RunConfig) -> None:
     if not config.weights and not given:
         useless["fresh"] = "all parameters are fresh without weights and without gates.frozen = given"
     if config.loss:
-        useless |= {name: "a loss of one's own gets the logits as they are" for name in _OF_PRIORS if name in values}
+        useless |= {name: "a loss of your own gets logits without adjustment" for name in _OF_PRIORS if name in values}
     for name, why in useless.items():
         if values[name] != defaults[name]:
             raise ConfigError(name, values[name], f"{defaults[name]!r}: {why}")

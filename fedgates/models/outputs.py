@@ -7,7 +7,7 @@ from fedgates.types import TaskKind
 
 
 def as_predictions(output: Tensor, task: TaskKind) -> Tensor:
-    """Return the predictions that a network's outputs stand for: probabilities of logits, or numbers as they are."""
+    """Return the predictions of a network's outputs: the probabilities of logits, or unchanged numbers."""
     if task == "regression":
         return output
     return output.sigmoid() if task == "multi-label" else F.softmax(output, dim=1)

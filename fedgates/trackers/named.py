@@ -38,7 +38,7 @@ def check(trackers: str) -> None:
 
 
 def tracker_class(name: str) -> Callable[[Run], Tracker]:
-    """Return the class that a name stands for: a built-in one, or "module:Class".
+    """Return the class of a name: a built-in one, or "module:Class".
 
     Raises
     ------

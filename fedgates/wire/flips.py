@@ -71,7 +71,7 @@ def classes_of(state: Votes) -> NDArray[np.uint32]:
 
 
 class _Bins:
-    """The bins of coins around the probabilities that a state stands for."""
+    """The bins of coins around the probabilities that a state represents."""
 
     def __init__(self, state: State | None, prior: int) -> None:
         self._first: NDArray[np.uint32] | np.uint32 = np.uint32(0)

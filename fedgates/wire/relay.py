@@ -35,7 +35,7 @@ class AcceptedUpdate:
     client: int
     """Name of the client that sent it."""
     num_examples: int
-    """Number of examples that the update stands for."""
+    """Number of examples that the update was trained on, as the client reported it."""
     payload: bytes
     """The payload as received."""
 
