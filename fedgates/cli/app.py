@@ -25,7 +25,7 @@ def import_from_here() -> None:
 
 RunConfigOption = Annotated[
     list[str] | None,
-    typer.Option(help="Keys and values, or one .toml file, as of flwr run; may be repeated.", show_default="none"),
+    typer.Option(help="Keys and values, or one .toml file, as for flwr run; may be repeated.", show_default="none"),
 ]
 """The option ``--run-config``; :func:`one_text` returns what :func:`fedgates.config.read_overrides` takes."""
 

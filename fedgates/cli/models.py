@@ -32,7 +32,7 @@ _Network = Annotated[
 ]
 _Weights = Annotated[
     Path | None,
-    typer.Option("--weights", help="The safetensors file that the network's first weights came from.", show_default=False),
+    typer.Option("--weights", help="The safetensors file of the network's initial weights.", show_default=False),
 ]
 _MaxGates = Annotated[int, typer.Option("--max-gates", min=1, help="Refuse networks with more parameters.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
@@ -77,11 +77,15 @@ def predict(
     weights: _Weights = None,
     max_gates: _MaxGates = _MOST_GATES,
     *,
-    resize: Annotated[bool, typer.Option("--resize", help="Scale images (not arrays) of another size.")] = False,
-    features: Annotated[str, typer.Option(help="Columns of a table, with commas.", show_default="all of numbers")] = "",
+    resize: Annotated[
+        bool, typer.Option("--resize", help="Scale images (not arrays) to the input size of the network.")
+    ] = False,
+    features: Annotated[
+        str, typer.Option(help="Columns of a table, separated by commas.", show_default="all numeric columns")
+    ] = "",
     as_json: _Json = False,
 ) -> None:
-    """Print predictions for an image, a folder of images, the array x or x_test (x_NAME of several) in an npz file, or a table.
+    """Print predictions for an image, a folder of images, an npz file with x or x_test (or x_NAME), or a table.
 
     Images in a folder that cannot be used are skipped and listed, and the exit code is 1.
     """

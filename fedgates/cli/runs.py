@@ -19,7 +19,7 @@ _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @cli.command(epilog="Example: fedgates runs --where strategy=fedpm --where 'accuracy>0.9' --sort bytes")
 def runs(
-    folder: Annotated[Path, typer.Option(help="Folder that holds the runs: output-dir.")] = Path("~/fedgates/runs"),
+    folder: Annotated[Path, typer.Option(help="Folder of the runs, the key output-dir.")] = Path("~/fedgates/runs"),
     where: Annotated[
         list[str] | None,
         typer.Option(
@@ -36,7 +36,7 @@ def runs(
 ) -> None:
     """List runs: rounds done, result, bytes, size of the model, and the settings in which the runs differ.
 
-    Columns for --where and --sort are those that --csv prints: results (accuracy, loss, density, bytes, ... of the last round;
+    --where and --sort accept the columns that --csv prints: results (accuracy, loss, density, bytes, ... of the last round;
     bytes and seconds of all rounds) and settings (strategy, learning-rate, ...).
     """
     import json  # noqa: PLC0415
@@ -50,6 +50,8 @@ def runs(
     if as_csv and as_json:
         raise click.UsageError("expected --csv or --json, not both")
     entries = {entry.name: entry for entry in list_runs(base)}
+    if not entries and not as_json:
+        typer.echo(f"fedgates: no runs in {one_line(str(base))}; those of a study are in its folders SCENARIO/METHOD", err=True)
     for entry in entries.values():
         _print_problems(entry.problems, f"{one_line(entry.name)}: ")
     rows = matching([to_row(entry) for entry in entries.values()], where or [])
@@ -67,10 +69,14 @@ def runs(
 def report(
     run: _Run,
     *,
-    follow: Annotated[bool, typer.Option("--follow", help="Show its rounds, and update its page, until it ends.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Show the rounds of a running run, and update its page, until it ends.")
+    ] = False,
     trackers: Annotated[
         str,
-        typer.Option(help="Log the run to these trackers, from its first round on; as the key trackers.", show_default=False),
+        typer.Option(
+            help="Log the run to these trackers, from its first round on, in the form of the key trackers.", show_default=False
+        ),
     ] = "",
     as_json: _Json = False,
 ) -> None:

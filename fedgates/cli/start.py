@@ -22,7 +22,7 @@ def run(
 ) -> None:
     """Run a federation of simulated clients in this process.
 
-    All numbers but seconds are those of `flwr run`; `fedgates config` lists the keys. Code of your own, such as
+    All numbers except seconds are those of `flwr run`; `fedgates config` lists the keys. Code of your own, such as
     model="my_module:my_function", is imported from the current folder.
     """
     from fedgates.config import merged, read_overrides  # noqa: PLC0415

@@ -62,6 +62,8 @@ def test_runs_are_selected_and_sorted(capsys, trained, tmp_path):
 def test_the_list_of_an_empty_folder(capsys, tmp_path):
     (tmp_path / "other").mkdir()
     assert command(capsys, "runs", "--folder", tmp_path, "--json") == (0, "[]\n", "")
+    code, _, err = command(capsys, "runs", "--folder", tmp_path)
+    assert (code, err) == (0, f"fedgates: no runs in {tmp_path}; those of a study are in its folders SCENARIO/METHOD\n")
     code, _, err = command(capsys, "runs", "--folder", tmp_path / "absent")
     assert (code, err) == (
         2,
