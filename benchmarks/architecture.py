@@ -1,9 +1,9 @@
-"""Rooms, arrows and circles of the package, counted from its imports.
+"""Rooms of the package, imports between them, and import cycles.
 
     python benchmarks/architecture.py [CHECKOUT ...]
 
-A room is a folder of ``fedgates/``, or a module at its root. An arrow is a room that imports another, also inside functions
-or for type checking; a circle is a set of rooms, or of modules, that import each other.
+A room is a folder of ``fedgates/``, or a module at its root. An import counts once for each pair of rooms, also inside
+functions or for type checking; a cycle is a set of rooms, or of modules, that import each other.
 """
 
 import ast
@@ -38,7 +38,7 @@ def imports(path: Path, known: dict[str, Path]) -> Iterator[str]:
                 yield name
 
 
-def circles(graph: dict[str, set[str]]) -> list[set[str]]:
+def cycles(graph: dict[str, set[str]]) -> list[set[str]]:
     """Return the strongly connected components of more than one node."""
     reach: dict[str, set[str]] = {}
     for start in graph:
@@ -65,13 +65,13 @@ def facts(root: Path) -> dict[str, str]:
     loose = [p.stem for p in package.glob("*.py") if not p.stem.startswith("__")]
     files = [*package.rglob("*.py"), *(root / "strategies").glob("*.py")]
     longest = max(files, key=lambda path: path.read_text(encoding="utf-8").count("\n"))
-    found = circles({name: targets - {"fedgates"} for name, targets in by_room.items()})
+    found = cycles({name: targets - {"fedgates"} for name, targets in by_room.items()})
     return {
         "rooms": str(len([p for p in package.iterdir() if p.is_dir() and any(p.glob("*.py"))])),
         "loose modules at the root": str(len(loose)),
-        "arrows between rooms": str(sum(len(targets - {"fedgates"}) for targets in by_room.values())),
-        "circles of rooms": f"{len(found)}" + (f", of {', '.join(str(len(c)) for c in found)} rooms" if found else ""),
-        "circles of modules": str(len(circles(by_module))),
+        "imports between rooms": str(sum(len(targets - {"fedgates"}) for targets in by_room.values())),
+        "import cycles of rooms": f"{len(found)}" + (f", of {', '.join(str(len(c)) for c in found)} rooms" if found else ""),
+        "import cycles of modules": str(len(cycles(by_module))),
         "modules": str(len(files)),
         "longest file, lines": f"{longest.read_text(encoding='utf-8').count(chr(10))} ({longest.relative_to(root)})",
     }
