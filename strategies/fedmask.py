@@ -4,18 +4,18 @@ Li, Sun, Zhang, Duan, Li, Chen: FedMask: Joint Computation and Communication-Eff
 Heterogeneous Masking, SenSys 2021. Here is its rule for one mask that all share, as FedPM (arXiv 2209.15328) is compared with
 it; the paper's masks are personal and structured.
 
-All is as in FedPM (``strategies/fedpm.py``) but for the mask, which is no sample: a client runs its network with
+Everything is as in FedPM (``strategies/fedpm.py``) except the mask, which is not sampled: a client runs its network with
 
     m = [sigmoid(s) > .5],    straight-through to s,
 
 and sends that mask after its last step. The server's theta is the mean of the masks counted since the last reset, and the
-model it stands for has the gates with theta > .5.
+model has the gates with theta > .5.
 
 Choices here: theta is at first the sigmoid of N(0, 1), the same on every client, because at theta = .5 everywhere the
 thresholded mask is empty. In every round scores start from ``logit(clip(theta, eps, 1 - eps))``, so a gate on which clients
-agree is ``log((1 - eps) / eps)`` away from its threshold, and no chance draw ever tries its other value: eps says whether a
-round's training can bring it back. On digits with 10 clients the model stops changing after five rounds with .001, FedPM's; .3
-did best.
+agree is ``log((1 - eps) / eps)`` away from its threshold, and no random draw ever tries its other value: eps decides whether
+a round's training can bring it back. On digits with 10 clients the model stops changing after five rounds with .001, FedPM's; .3
+was best.
 """
 
 from collections.abc import Sequence
