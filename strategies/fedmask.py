@@ -14,8 +14,8 @@ model has the gates with theta > .5.
 Choices here: theta is at first the sigmoid of N(0, 1), the same on every client, because at theta = .5 everywhere the
 thresholded mask is empty. In every round scores start from ``logit(clip(theta, eps, 1 - eps))``, so a gate on which clients
 agree is ``log((1 - eps) / eps)`` away from its threshold, and no random draw ever tries its other value: eps decides whether
-a round's training can bring it back. On digits with 10 clients the model stops changing after five rounds with .001, FedPM's; .3
-was best.
+a round's training can bring it back. On digits with 10 clients the model stops changing after five rounds with .001, FedPM's;
+.3 was best.
 """
 
 from collections.abc import Sequence

@@ -30,7 +30,7 @@ def key(
     lt: float | None = None,
     check: str | None = None,
     method_default: Value | None = None,
-) -> Any:  # noqa: ANN401  # as pydantic's Field, whose result stands for a value of the annotated type
+) -> Any:  # noqa: ANN401  # as pydantic's Field, whose result is used as a value of the annotated type
     """Declare a key.
 
     Parameters

@@ -1,9 +1,9 @@
-"""Which clients are available, under names that last, and which of them take part in a round.
+"""Available clients, their names, which last for the run, and the choice of those that take part in a round.
 
 Node numbers are random in every simulation. A client's name is its `partition-id`; a device without one goes by its node
 number. A node introduces itself once; the choice of a round is a function of (seed, round) and the available names. Names are
 what clients claim, and the first node with a name keeps it for the run. Who may connect at all is decided by the engine's node
-authentication, with which a node number stands for a registered key; without it a device that restarts is another node.
+authentication, with which a node number belongs to a registered key; without it a device that restarts is another node.
 """
 
 import logging

@@ -160,7 +160,7 @@ def span(values: Sequence[float], *, share: bool, zero: bool = False) -> tuple[f
 
 
 def _hex(name: str) -> str:
-    """Return the colour that stands for a CSS variable until the SVG is written; not black, which SVG leaves out."""
+    """Return the colour that replaces a CSS variable until the SVG is written; not black, which SVG leaves out."""
     return f"#ff00{_COLOURS.index(name):02x}"
 
 

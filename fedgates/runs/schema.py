@@ -34,7 +34,7 @@ class Key:
     Attributes
     ----------
     name : str
-        The key. ``<parameter>`` stands for the name of a parameter of the network.
+        The key. ``<parameter>`` is the name of a parameter of the network.
     kind : Kind
         Type and range of the value.
     description : str
