@@ -118,7 +118,7 @@ def test_the_tutorial(tmp_path):
         assert "| fedavg |" in compared.printed
         (code,) = (block for block in blocks("compare") if block.language == "python")
         (prepared(sandbox) / code.file).write_text(code.text)
-        assert "fedavg" in run(f"python {code.file}", sandbox, prepared(sandbox))
+        assert "fedavg" in run(f"uv run python {code.file}", sandbox, prepared(sandbox))
         assert (prepared(sandbox) / "my_app" / "my_method.py").is_file()
         assert uneven.printed
         assert new.printed
