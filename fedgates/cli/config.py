@@ -102,8 +102,8 @@ def _configs(strategy: str | None) -> "Mapping[str, type[RunConfig]]":
 
 def _own(reference: str, key: str) -> "type[RunConfig]":
     """Return the configuration class of a method of the user's own."""
+    from fedgates.config.references import find  # noqa: PLC0415
     from fedgates.config.run_config import RunConfig  # noqa: PLC0415
-    from fedgates.util.references import find  # noqa: PLC0415
 
     import_from_here()
     found = getattr(find(key, reference), "Config", None)

@@ -233,7 +233,7 @@ def _loaded(path: Path, network: str | None, weights: Path | None, max_gates: in
 
 def _builder(reference: str) -> "Callable[..., Any]":
     """Import the user's function."""
-    from fedgates.util.references import find  # noqa: PLC0415
+    from fedgates.config.references import find  # noqa: PLC0415
 
     if not is_reference(reference):
         raise ConfigError("--network", reference, '"module:function"')

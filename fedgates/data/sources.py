@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fedgates.config.devices import devices_problem
+from fedgates.config.libraries import expect_libraries
 from fedgates.config.names import DATASETS, OWN_DATASETS, OWN_KINDS, SYNTHETIC, folder, image_size
 from fedgates.data.dataset import Dataset, Examples, standardise
 from fedgates.data.digits import digits
@@ -21,7 +22,6 @@ from fedgates.data.synthetic import synthetic
 from fedgates.data.tables import SUFFIXES, read_table
 from fedgates.errors import ClassesError, ConfigError
 from fedgates.types import InputSpec, Problem
-from fedgates.util.libraries import expect_libraries
 from fedgates.util.text import name_list, one_line
 
 if TYPE_CHECKING:

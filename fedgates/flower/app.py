@@ -11,12 +11,12 @@ from flwr.app import Context, RecordDict
 from flwr.clientapp import ClientApp
 
 from fedgates.config import merged, read_app
+from fedgates.config.references import find
 from fedgates.errors import ConfigError
 from fedgates.flower.loopback import LoopbackGrid
 from fedgates.flower.server_app import FederationApp
 from fedgates.runs.folder import RunFolder
 from fedgates.types import Value
-from fedgates.util.references import find
 
 
 class AppError(RuntimeError):

@@ -7,11 +7,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fedgates.config import RunConfig
+from fedgates.config.references import find
 from fedgates.data.dataset import IGNORED
 from fedgates.errors import ConfigError
 from fedgates.methods.trial import TRIED, random_labels, random_outputs
 from fedgates.types import MAX_METRIC, Problem
-from fedgates.util.references import find
 from fedgates.util.text import error_line
 
 Loss = Callable[[Tensor, Tensor], Tensor]

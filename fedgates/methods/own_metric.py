@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fedgates.config import RunConfig
+from fedgates.config.references import find
 from fedgates.errors import ConfigError
 from fedgates.methods.losses import like_outputs
 from fedgates.methods.training import score
@@ -16,7 +17,6 @@ from fedgates.methods.trial import TRIED, random_labels, random_outputs
 from fedgates.models.outputs import as_predictions
 from fedgates.runs.schema import key_of
 from fedgates.types import Problem
-from fedgates.util.references import find
 from fedgates.util.text import error_line, one_line
 
 MOST = 16

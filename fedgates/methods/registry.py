@@ -10,6 +10,7 @@ import torch
 
 from fedgates import models
 from fedgates.config import DEFAULT_STRATEGY, UPLINKS, MaskConfig, RunConfig, flatten, is_reference, parse, to_dict
+from fedgates.config.references import find
 from fedgates.config.suggestions import did_you_mean
 from fedgates.errors import ConfigError, NetworkError
 from fedgates.methods.augmentation import check_augmentation
@@ -22,7 +23,6 @@ from fedgates.models.pretrained import load_weights
 from fedgates.nn.network import Network
 from fedgates.nn.roles import LAST, check_personal_layer, matching
 from fedgates.types import Problem, Value
-from fedgates.util.references import find
 from fedgates.util.text import error_line
 from fedgates.wire.codec import DECODE_BYTES_A_GATE
 

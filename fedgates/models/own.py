@@ -5,12 +5,12 @@ from collections.abc import Callable
 from torch import nn
 
 from fedgates.config.names import MODELS, is_reference
+from fedgates.config.references import find
 from fedgates.errors import ConfigError
 from fedgates.models.modes import keeping_modes
 from fedgates.models.probe import output_of, random_inputs
 from fedgates.models.shapes import AnyShape
 from fedgates.types import Problem
-from fedgates.util.references import find
 from fedgates.util.text import error_line
 
 

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import cast
 
 from fedgates.config import split_trackers
+from fedgates.config.references import find
 from fedgates.errors import ConfigError
 from fedgates.trackers.base import Run, Tracker
-from fedgates.util.references import find
 from fedgates.util.text import error_line, without_secrets
 
 KEY = "trackers"
