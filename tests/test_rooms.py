@@ -39,7 +39,8 @@ from fedgates.config import RunConfig
 from fedgates.nn.gates import Gates, sample
 from fedgates.nn.network import Network
 from fedgates.types import Update, pack
-from fedgates.methods.training import Task, backward, predict
+from fedgates.methods.evaluation import predict
+from fedgates.methods.training import Task, backward
 digits = data.load(RunConfig())
 x, y = data.to_tensors(digits.test, "cpu")
 gates = Gates(Network(models.build("cnn", digits.problem)), seed=1)

@@ -17,8 +17,9 @@ from fedgates.federation.membership import Membership, sample_clients
 from fedgates.federation.messages import Kind, Reply, Request
 from fedgates.federation.round_trip import RoundTrip
 from fedgates.methods.base import Method, S
+from fedgates.methods.evaluation import predict
 from fedgates.methods.metrics import MaskCounts
-from fedgates.methods.training import Inputs, Task, predict, seeded_rng
+from fedgates.methods.training import Inputs, Task, seeded_rng
 from fedgates.methods.trimming import dropped_of
 from fedgates.models.probe import random_inputs
 from fedgates.runs.confusion import MAX_CLASSES

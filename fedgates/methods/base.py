@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor, inference_mode, nn
 
 from fedgates.config import MaskConfig, RunConfig
+from fedgates.methods.evaluation import all_outputs, confusion_matrix, score
 from fedgates.methods.losses import evaluated_loss
 from fedgates.methods.metrics import MaskCounts, consensus, support_scores
 from fedgates.methods.own_metric import own_metrics
-from fedgates.methods.training import Inputs, Task, all_outputs, confusion_matrix, score
+from fedgates.methods.training import Inputs, Task
 from fedgates.models.outputs import as_predictions
 from fedgates.nn.network import Network
 from fedgates.nn.roles import Patterns, Role, roles_of
@@ -162,7 +163,7 @@ class Method(ABC, Generic[Cfg, S]):
         Returns
         -------
         dict
-            Those of :func:`fedgates.methods.training.score`: ``accuracy`` and ``loss``, for regression ``r2`` and ``loss``;
+            Those of :func:`fedgates.methods.evaluation.score`: ``accuracy`` and ``loss``, for regression ``r2`` and ``loss``;
             with ``task.own_classes`` also ``own_class_accuracy``, of predictions limited to them;
             ``model_density``, the share of nonzero weights; where the true support is known, its precision, recall and F1.
         """
@@ -189,7 +190,7 @@ class Method(ABC, Generic[Cfg, S]):
     ) -> dict[str, float]:
         """Return accuracy (or r2) and loss of the network with weights ``[d]``, which it holds afterwards.
 
-        With `own_classes` also ``own_class_accuracy`` (:func:`fedgates.methods.training.score`). With a `loss` of the user's
+        With `own_classes` also ``own_class_accuracy`` (:func:`fedgates.methods.evaluation.score`). With a `loss` of the user's
         own the loss is that of all outputs at once; the metrics of `metric` are added. The confusion matrix is written to
         `confusion`, if given.
         """

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from fedgates.config import MaskConfig
 from fedgates.data.inputs import mapped
 from fedgates.errors import ConfigError
-from fedgates.methods.training import Task, outputs_of
+from fedgates.methods.evaluation import outputs_of
+from fedgates.methods.training import Task
 from fedgates.models.probe import random_inputs
 from fedgates.nn.network import Network
 from fedgates.nn.roles import last_layer

@@ -14,8 +14,9 @@ from fedgates.config import MaskConfig, RunConfig
 from fedgates.errors import ConfigError
 from fedgates.methods.base import Method, Spec, patterns_of
 from fedgates.methods.class_means import class_means_layer
+from fedgates.methods.evaluation import predict, score
 from fedgates.methods.randomized_response import restored
-from fedgates.methods.training import Inputs, Task, predict, score
+from fedgates.methods.training import Inputs, Task
 from fedgates.methods.trimming import trimmed
 from fedgates.methods.weights import mean_values, to_float32
 from fedgates.nn.gates import Gates, sample, sample_with

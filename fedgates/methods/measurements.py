@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedgates.methods.class_means import check_feature_sums, feature_counts, feature_sums, feature_sums_size
-from fedgates.methods.training import Task, predict
+from fedgates.methods.evaluation import predict
+from fedgates.methods.training import Task
 from fedgates.nn import batch_norms
 from fedgates.nn.network import Network
 from fedgates.wire.sums import BATCH_NORM, CLASS_FEATURES

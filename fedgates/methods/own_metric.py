@@ -11,8 +11,8 @@ from torch import Tensor
 from fedgates.config import RunConfig
 from fedgates.config.references import find
 from fedgates.errors import ConfigError
+from fedgates.methods.evaluation import score
 from fedgates.methods.losses import like_outputs
-from fedgates.methods.training import score
 from fedgates.methods.trial import TRIED, random_labels, random_outputs
 from fedgates.models.outputs import as_predictions
 from fedgates.runs.schema import key_of
@@ -34,7 +34,7 @@ def own_metrics(config: RunConfig, predictions: Tensor, y: Tensor) -> dict[str, 
     config : RunConfig
         `metric`.
     predictions : Tensor
-        As :func:`fedgates.methods.training.predict` returns them.
+        As :func:`fedgates.methods.evaluation.predict` returns them.
     y : Tensor
         As of :class:`fedgates.data.Examples`; float32 targets in the shape of the predictions, ``[n, k]``.
 

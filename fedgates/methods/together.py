@@ -19,15 +19,7 @@ from fedgates.config import RunConfig
 from fedgates.data.inputs import by_name, take
 from fedgates.methods.base import Cfg, Method, S
 from fedgates.methods.losses import loss_function
-from fedgates.methods.training import (
-    Optimizer,
-    Task,
-    alone,
-    batches,
-    prepared,
-    take_steps,
-    train_backward,
-)
+from fedgates.methods.training import Optimizer, Task, alone, batches, prepared, take_steps, train_backward
 from fedgates.nn.network import Network
 from fedgates.types import Update
 

@@ -11,10 +11,11 @@ from torch import Tensor
 from fedgates.config import WeightConfig
 from fedgates.errors import DIVERGED
 from fedgates.methods.base import Method, Spec
+from fedgates.methods.evaluation import predict, score
 from fedgates.methods.inertia import inertia
 from fedgates.methods.metrics import MaskCounts
 from fedgates.methods.together import train_together
-from fedgates.methods.training import Task, predict, score
+from fedgates.methods.training import Task
 from fedgates.methods.trimming import trimmed_mean
 from fedgates.nn.network import Network
 from fedgates.nn.optimizers import SGD

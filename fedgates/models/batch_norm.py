@@ -38,8 +38,8 @@ class BatchNorm(BatchNorm2d):
     """Batch normalisation of images ``[n, C, H, W]`` by the statistics of the batch, in training and in evaluation.
 
     It has no scale, shift or running statistics, so a network's weights are its whole state, and every parameter can have a
-    gate. Its output for an image depends on the other images in the batch; :func:`fedgates.methods.training.predict` evaluates
-    in large batches of one size.
+    gate. Its output for an image depends on the other images in the batch; :func:`fedgates.methods.evaluation.predict`
+    evaluates in large batches of one size.
     """
 
     def __init__(self, channels: int) -> None:

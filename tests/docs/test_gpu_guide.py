@@ -16,6 +16,7 @@ from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from fedgates import models, rng
 from fedgates.config import keys_of
 from fedgates.methods import training
+from fedgates.methods.evaluation import predict
 from fedgates.methods.registry import BUILT_IN, configure, method_class
 from fedgates.methods.training import Task
 from fedgates.nn.batch_norms import channel_sums
@@ -176,6 +177,6 @@ def test_tensors_of_a_method_are_on_the_device_of_its_network(strategy, model):
     network.weights.copy_(of.weights(state))
     zero_dead_units(network.module)
     with channel_sums(network.module) as sums:
-        training.predict(network, x)
+        predict(network, x)
         sums()
     assert {network.weights.device.type, network.gradient.device.type} == {"cuda"}

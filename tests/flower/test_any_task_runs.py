@@ -9,7 +9,7 @@ import torch
 from loopback_runs import run
 
 import fedgates
-from fedgates.methods.training import score
+from fedgates.methods.evaluation import score
 from fedgates.model_file.prediction import ImageError, predictions, read_images
 from fedgates.models.outputs import as_predictions
 from fedgates.runs.round_log import read_rounds

@@ -8,8 +8,9 @@ from torch import nn
 from fedgates.config import RunConfig
 from fedgates.errors import ConfigError
 from fedgates.methods.augmentation import augmented, check_augmentation
+from fedgates.methods.evaluation import predict
 from fedgates.methods.registry import build, configure
-from fedgates.methods.training import Task, predict, seeded_rng, train_backward
+from fedgates.methods.training import Task, seeded_rng, train_backward
 from fedgates.nn.network import Network
 from fedgates.rng import generator
 from fedgates.types import InputSpec, Problem

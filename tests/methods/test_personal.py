@@ -9,8 +9,9 @@ from torch.nn import functional as F
 
 from fedgates.config import RunConfig
 from fedgates.data import normalise
+from fedgates.methods.evaluation import score
 from fedgates.methods.personal import LEARNING_RATE, train_head
-from fedgates.methods.training import Task, batches, score
+from fedgates.methods.training import Task, batches
 from fedgates.nn.network import Network
 from fedgates.nn.roles import Patterns, roles_of
 

@@ -6,7 +6,8 @@ import torch
 from sklearn.metrics import f1_score, log_loss, r2_score
 
 from fedgates.errors import ConfigError
-from fedgates.methods.training import loss_of, score
+from fedgates.methods.evaluation import score
+from fedgates.methods.training import loss_of
 from fedgates.models import build
 from fedgates.types import InputSpec, Problem
 

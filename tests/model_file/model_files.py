@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from fedgates import models
-from fedgates.methods.training import predict
+from fedgates.methods.evaluation import predict
 from fedgates.model_file import Facts
 from fedgates.nn.batch_norms import channel_sums, statistics_of
 from fedgates.nn.gates import Gates

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from fedgates.methods.training import predict
+from fedgates.methods.evaluation import predict
 from fedgates.models.batch_norm import BatchNorm
 from fedgates.nn.network import Network
 

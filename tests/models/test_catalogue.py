@@ -3,7 +3,7 @@ import torch
 
 from fedgates.config import MODELS
 from fedgates.errors import ConfigError
-from fedgates.methods.training import predict
+from fedgates.methods.evaluation import predict
 from fedgates.models import build
 from fedgates.nn.gates import Gates
 from fedgates.nn.network import Network

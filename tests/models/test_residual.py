@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from fedgates.methods.training import Task, backward, predict
+from fedgates.methods.evaluation import predict
+from fedgates.methods.training import Task, backward
 from fedgates.models import build
 from fedgates.models.residual import Block
 from fedgates.nn.gates import Gates
