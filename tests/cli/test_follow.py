@@ -96,6 +96,7 @@ def test_rounds_that_a_resumed_run_repeats_are_printed_again(running):
     running.write(1, 2, 3)
     with subprocess.Popen([*FOLLOW, running.path], stdout=subprocess.PIPE, text=True) as process:
         told = [process.stdout.readline() for _ in range(3)]
+        until(lambda: running.page)  # the first page takes longer than the log is shorter
         RoundLog(running.path).forget_after(1)
         time.sleep(1.2)
         running.write(2, 3)
