@@ -2,9 +2,9 @@ import sys
 
 import pytest
 
+from fedgates.config import libraries
 from fedgates.config.libraries import expect_libraries
 from fedgates.errors import ConfigError
-from fedgates.util import libraries
 
 
 @pytest.fixture(autouse=True)
