@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 from fedgates.types import Votes
 from fedgates.wire.activities import MOST_COUNTED
 from fedgates.wire.context import CodingContext
-from fedgates.wire.flips import MOST_CLASSES, classes_of
+from fedgates.wire.flips import MOST_CLASSES, classes_of, rescaled
 from fedgates.wire.integers import Contexts
 
 _LOWEST, _ACTIVITIES = -7, 16
 """Activities with a context of their own: how many, from the lowest."""
 _SIDES = 31
 """Largest side."""
-_CHUNK = 1 << 16
 
 
 class ByClasses:
@@ -71,8 +70,4 @@ def _scaled(state: Votes, trials: int) -> NDArray[np.uint32]:
         return state.votes
     if not state.trials:
         return np.full(state.size, trials // 2, dtype=np.uint32)
-    scaled = np.empty(state.size, dtype=np.uint32)
-    for start in range(0, state.size, _CHUNK):
-        few = state.votes[start : start + _CHUNK].astype(np.uint64)
-        scaled[start : start + _CHUNK] = (few * np.uint64(trials) + np.uint64(state.trials // 2)) // np.uint64(state.trials)
-    return scaled
+    return rescaled(state, trials)

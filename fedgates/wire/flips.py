@@ -60,14 +60,16 @@ def fixed_point(probability: float) -> int:
 
 def classes_of(state: Votes) -> NDArray[np.uint32]:
     """Return the class of each gate, ``[d]``: its votes, or with more than 255 trials the nearest share of them in 255ths."""
-    trials = state.trials
-    if trials <= MOST_CLASSES:
-        return state.votes
-    found = np.empty(state.size, dtype=np.uint32)
+    return state.votes if state.trials <= MOST_CLASSES else rescaled(state, MOST_CLASSES)
+
+
+def rescaled(state: Votes, trials: int) -> NDArray[np.uint32]:
+    """Return the votes ``[d]`` of `trials` with the shares of a state that has trials, rounded to the nearest."""
+    scaled, own = np.empty(state.size, dtype=np.uint32), np.uint64(state.trials)
     for start in range(0, state.size, _CHUNK):
         few = state.votes[start : start + _CHUNK].astype(np.uint64)
-        found[start : start + _CHUNK] = (MOST_CLASSES * few + trials // 2) // trials
-    return found
+        scaled[start : start + _CHUNK] = (few * np.uint64(trials) + own // np.uint64(2)) // own
+    return scaled
 
 
 class _Bins:

@@ -324,9 +324,9 @@ def test_hostile_text_stays_text(tmp_path):
     wrong = {"rejected": {HOSTILE: HOSTILE}, "failed": {"1": HOSTILE}, "evaluation_failed": {"2": HOSTILE}}
     lines = [line(i, uplink=sorts, downlink=sorts, client_evaluations=found, **wrong) | {HOSTILE: 1.0} for i in (1, 2)]
     config = CONFIG | {"strategy": HOSTILE, "dataset": HOSTILE, "model": HOSTILE, "data-dir": HOSTILE, HOSTILE: HOSTILE}
-    told = predictions((0, 1), classes=(HOSTILE, HOSTILE))
+    shown = predictions((0, 1), classes=(HOSTILE, HOSTILE))
     confusion = {**CONFUSION, "classes": [HOSTILE, "dog"]}
-    page = page_of(write_folder(tmp_path / "run", lines, config, told, confusion=confusion))
+    page = page_of(write_folder(tmp_path / "run", lines, config, shown, confusion=confusion))
     assert page.text.count("&lt;script&gt;") > 20
     for tag, attributes in page.elements:
         assert tag in ELEMENTS
@@ -338,8 +338,8 @@ def test_hostile_text_stays_text(tmp_path):
 
 def test_samples_whose_images_are_none_are_left_out_and_named(tmp_path):
     for image in ("javascript:alert(1)", "aGVsbG8=", "PHN2Zz4=", 5, None):
-        told = {"classes": ["a"], "samples": [{"image": image, "label": 0, "predicted": 0}]}
-        page = page_of(write_folder(tmp_path, [line()], CONFIG, told))
+        shown = {"classes": ["a"], "samples": [{"image": image, "label": 0, "predicted": 0}]}
+        page = page_of(write_folder(tmp_path, [line()], CONFIG, shown))
         assert not page.all("img")
         assert "Left out, because it cannot be read: predictions.json" in page.says
 
