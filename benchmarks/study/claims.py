@@ -314,7 +314,7 @@ TARGETS = (
         "coupled masks, digits, IID, 10 of 10 clients",
         "96.5 %",
         "digits_codecs",
-        lambda: at_least("digits_codecs", "default", 96.5, "coupled masks, side-info up, relay down"),
+        lambda: at_least("digits_codecs", "default", 96.5, "coupled masks, side-info up, delta down"),
     ),
     Claim(
         "coupled masks, digits, 2 classes, 90 rounds, defaults",
