@@ -1,6 +1,7 @@
 """What tests share."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -27,8 +28,10 @@ def pytest_configure(config: pytest.Config) -> None:
     effort.thorough = bool(config.getoption("--all"))
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m selects by marker
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out slow tests and rehearsals, unless ``--all`` or ``-m`` asks for them."""
+    _mark_further_cases(items)
     counts = config.stash.setdefault(LEFT_OUT, {})
     if config.getoption("--all") or config.option.markexpr:
         return
@@ -42,6 +45,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             left_out.append(item)
     items[:] = kept
     config.hook.pytest_deselected(items=left_out)
+
+
+def _mark_further_cases(items: list[pytest.Item]) -> None:
+    """Mark as slow the cases of a test beyond the number in its marker ``quick_cases``."""
+    seen = Counter[str]()
+    for item in items:
+        marker = item.get_closest_marker("quick_cases")
+        if marker is not None:
+            test = item.nodeid.partition("[")[0]
+            seen[test] += 1
+            if seen[test] > marker.args[0]:
+                item.add_marker(pytest.mark.slow)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

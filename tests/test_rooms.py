@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PACKAGE = Path(__file__).resolve().parents[1] / "fedgates"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
@@ -28,6 +30,7 @@ def test_arrows_point_one_way():
             assert not names & {"flwr", "ray"}, path
 
 
+@pytest.mark.slow
 def test_training_works_where_flower_is_not_installed():
     code = """
 import sys

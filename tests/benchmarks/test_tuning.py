@@ -57,6 +57,7 @@ def test_each_file_here_is_sound_and_has_its_table(path):
     assert all("**" in section for section in table.split("\n## ")[1:])  # several where means are equal
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_each_study_has_a_setting_that_was_tried(path):
     for shared, settings in tune.read_tuning(path).methods.values():

@@ -17,6 +17,7 @@ def run(tmp_path, monkeypatch):
     return simulate({**settings, "output-dir": str(tmp_path)}, 2, progress=False).folder
 
 
+@pytest.mark.slow
 def test_inspect_predict_and_report_take_the_file(capsys, run, tmp_path):
     file = run / "model-best.fedgates"
     code, out, _ = command(capsys, "inspect", file)

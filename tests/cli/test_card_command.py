@@ -26,6 +26,7 @@ def changed(run, **settings):
     (run / "config.json").write_text(json.dumps(values | {key.replace("_", "-"): value for key, value in settings.items()}))
 
 
+@pytest.mark.slow
 def test_the_hub_reads_the_card(capsys, run):
     assert command(capsys, "card", run) == (0, f"written: {run / 'card'}\n", "")
     assert sorted(path.name for path in (run / "card").iterdir()) == ["README.md", "model.fedgates", "model.safetensors"]

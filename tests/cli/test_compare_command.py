@@ -102,6 +102,7 @@ def test_help_without_a_command(command):
     assert "compare" in out + err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "file"), [(None, "table.md"), ("--json", "results.json"), ("--csv", "results.csv"), ("--latex", "table.tex")]
 )

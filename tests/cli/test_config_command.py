@@ -115,6 +115,7 @@ def test_config_checks_a_file_and_prints_what_differs_from_the_defaults(capsys, 
     assert printed(capsys, "--check", file) == expected
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize(
     ("text", "line"),
     [

@@ -49,6 +49,7 @@ def test_another_form_is_refused(capsys, model):
 NO_FILE = "expected the name of a file in an existing folder"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["onnx", "safetensors"])
 @pytest.mark.parametrize(
     ("out", "line"),
@@ -83,6 +84,7 @@ def test_a_model_that_is_named_like_its_export_is_not_replaced(capsys, model):
     assert fedgates.load(named)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["onnx", "safetensors"])
 def test_a_disk_that_is_full_leaves_nothing_behind(capsys, model, tmp_path, form):
     (tmp_path / "there").write_text("before")

@@ -145,6 +145,7 @@ def test_a_run_stands_for_its_model(capsys, model, trained):
 # --- the lines of docs/guides/results.md
 
 
+@pytest.mark.slow
 def test_the_lines_of_the_guide_predict(model):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/guides/results.md").read_text(), re.DOTALL)
     (code,) = (block for block in blocks if "fedgates.load(" in block and "simulate" not in block)

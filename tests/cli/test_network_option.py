@@ -62,6 +62,7 @@ def own_file(tmp_path, monkeypatch):
         sys.modules.pop(name, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "more"), EVERY.items())
 def test_it_is_imported_from_the_current_folder_if_it_is_named(capsys, own_file, name, more):
     wanted = (

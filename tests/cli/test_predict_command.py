@@ -71,6 +71,7 @@ def test_transparent_images_are_counted(capsys, model, tmp_path):
 TO_SCALE = "expected at most 67,108,864 pixels, and 20,000 in a row or a column, to be scaled"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "said"),
     [

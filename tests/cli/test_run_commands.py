@@ -160,6 +160,7 @@ def test_the_error_for_a_run_without_a_model_has_its_progress(capsys, monkeypatc
     assert command(capsys, "cost", "a-run") == (2, "", expected)
 
 
+@pytest.mark.slow
 def test_runs_are_compared_by_name(capsys, monkeypatch, trained, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
@@ -323,6 +324,7 @@ ARGUMENTS = {
 } | dict.fromkeys(("inspect", "export"), "A model.fedgates, or a run")
 
 
+@pytest.mark.slow
 def test_help_needs_nothing_heavy():
     for name in ("run", "new", "config", "runs", "report", "cost", "data", "inspect", "predict", "export", "compare"):
         code = f"""

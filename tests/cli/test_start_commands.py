@@ -42,6 +42,7 @@ def test_run_refuses_settings_in_one_line(capsys, pairs, line):
     assert refused(capsys, "run", "--run-config", pairs) == line
 
 
+@pytest.mark.slow
 def test_a_quorum_that_is_missed_is_one_line_and_exit_code_1(tmp_path):
     own = tmp_path / "own_method.py"
     own.write_text(
@@ -63,6 +64,7 @@ def test_a_quorum_that_is_missed_is_one_line_and_exit_code_1(tmp_path):
     assert line.startswith("fedgates: round 1 had fewer accepted updates than ")
 
 
+@pytest.mark.slow
 def test_new_writes_an_app_whose_method_runs(capfd, tmp_path, monkeypatch):
     app = tmp_path / "my app"
     assert command(capfd, "new", app)[0] == 0

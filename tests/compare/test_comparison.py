@@ -160,6 +160,7 @@ def test_a_method_looks_the_same_in_all_panels_and_no_other_looks_like_it(panels
     assert len({(c.get_color(), c.get_linestyle()) for c in drawn}) == 14
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("count", [1, 4, 7])
 def test_the_legend_is_outside_and_within_the_picture(panels, count):
     many = {f"panel {i}": {f"a method of some length, {i}": panels["A"]["fedpm"] for i in range(12)} for i in range(count)}

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import pytest
 from written_runs import rounds, write_run
 
 CODE = """
@@ -17,6 +18,7 @@ print(write_comparison(folder / "out", Question("two runs"), groups, "a command"
 """
 
 
+@pytest.mark.slow
 def test_a_comparison_needs_neither_torch_nor_flower(tmp_path):
     for seed, name in enumerate("ab", 1):
         write_run(tmp_path / name, rounds("accuracy", 0.5, 0.6), seed)

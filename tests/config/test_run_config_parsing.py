@@ -268,6 +268,7 @@ def values_of(key):
     return st.floats(low, high, exclude_min="gt" in bounds)
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("method", METHODS)
 def test_parse_inverts_to_dict(configs, minimal, method):
     keys = {name: key for name, key in used_keys(configs[method]).items() if name not in ("strategy", "density.target")}

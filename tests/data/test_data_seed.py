@@ -59,6 +59,7 @@ def test_the_seed_zero_is_a_seed():
     assert config_of(3).data_seed == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["fedpm", "fedavg"])
 def test_the_network_follows_the_seed(strategy):
     def digest(seed, data_seed):

@@ -155,6 +155,7 @@ def fake(monkeypatch):
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["mlp", "conv4", "resnet8"])
 @pytest.mark.parametrize("strategy", BUILT_IN)
 @pytest.mark.usefixtures("fake")

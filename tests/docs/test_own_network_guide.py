@@ -79,6 +79,7 @@ def packed(sandbox, app):
         return set(opened.namelist())
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize(
     ("strategy", "norm"),
     [("fedpm", BatchNorm(32)), ("fedavg", nn.BatchNorm2d(32)), ("fedavg", nn.BatchNorm2d(32, track_running_stats=False))],

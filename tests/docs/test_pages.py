@@ -42,6 +42,7 @@ def spreads(text):
     return {(mean.lstrip("0"), sd.lstrip("0")) for mean, sd in re.findall(r"(\d*\.\d+)(?: %)? ± (\d*\.\d+)", text)}
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("pairs", SETTINGS)
 def test_the_settings_by_purpose_are_accepted(pairs):
     configure(parse_config_args([pairs]))
@@ -52,6 +53,7 @@ def test_there_are_as_many_purposes_as_rows():
     assert len(SETTINGS) == len(rows) > 20
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("method", METHODS)
 def test_the_commands_of_a_method_select_it(method):
     found = list(commands(method))

@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from fedgates.methods.registry import BUILT_IN
 
 SCRIPT = """
@@ -42,6 +44,7 @@ print(json.dumps(sorted(name for name, module in sys.modules.items() if module a
 """
 
 
+@pytest.mark.slow
 def test_a_federation_of_two_clients_is_made_by_hand_for_every_method():
     command = [sys.executable, "-c", SCRIPT]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)

@@ -54,6 +54,7 @@ def measured(outputs, y, task):
     return ((outputs > 0) == y).mean() if task == "multi-label" else (outputs.argmax(1) == y).mean()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("whole_runs")
 @pytest.mark.parametrize("method", [FEDAVG, MASKS], ids=["fedavg", "fedpm"])
 @pytest.mark.parametrize("kind", KINDS)
@@ -92,6 +93,7 @@ DEVICES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", DEVICES)
 def test_devices_hold_each_kind(raw, tmp_path, kind, caplog):
     inputs, y, model, _ = KINDS[kind]
@@ -110,6 +112,7 @@ def test_devices_hold_each_kind(raw, tmp_path, kind, caplog):
     assert f"client 3 is left out: data-path = '{wrong}': expected " in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("whole_runs")
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_tables_of_a_server_and_of_devices(raw, tmp_path, suffix, capsys):

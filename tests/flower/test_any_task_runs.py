@@ -24,6 +24,7 @@ KINDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.usefixtures("whole_runs")
 def test_a_run_on_any_task(tmp_path, kind):

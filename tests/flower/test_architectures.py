@@ -23,6 +23,7 @@ def data(tmp_path_factory):
     return write_data(tmp_path_factory.mktemp("data"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", QUICK)
 def test_it_trains_exports_loads_and_predicts(name, data, tmp_path):
     method = "coupled-masks"

@@ -68,6 +68,7 @@ def test_a_callback_is_called_at_the_start_after_each_round_and_at_the_end(raw):
     assert noting.ended == [(True, 9)]
 
 
+@pytest.mark.slow
 def test_a_callback_of_a_resumed_run_starts_with_the_next_round(raw):
     folder = simulate(raw(num_server_rounds=1, strategy="fedpm", reset_every=9)).folder
     noting = Noting()

@@ -136,6 +136,7 @@ class Disturbed(Noting):
         return super().deliver(message)
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_client_whose_memory_is_lost_or_damaged_starts_anew(raw, damage):
     config = raw(strategy=DIARY, num_server_rounds=3)

@@ -25,6 +25,7 @@ def ended(shared_raw):
     return end
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("fraction", [1.0, 0.4])
 @pytest.mark.parametrize("downlink", DOWNLINKS)
 @pytest.mark.parametrize("uplink", LOSSLESS)
@@ -46,6 +47,7 @@ def test_a_lossless_pair_changes_what_travels_and_nothing_else(ended, uplink, do
     assert "delta, votes" in sorts or downlink not in {"delta", "relay"}
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("downlink", DOWNLINKS)
 @pytest.mark.parametrize("uplink", LOSSLESS)
 def test_coupled_masks_do_not_depend_on_the_codecs(ended, uplink, downlink):
@@ -63,6 +65,7 @@ def test_what_a_bit_and_a_float_a_gate_cost(ended, fraction):
     assert [line["downlink_bytes"] for line in lines] == [clients * (36 + 4 * D)] * 3
 
 
+@pytest.mark.slow
 def test_votes_are_far_below_floats_and_a_relay_is_never_above_a_delta(ended):
     for uplink in LOSSLESS:
         for fraction in (1.0, 0.4):

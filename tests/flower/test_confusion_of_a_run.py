@@ -14,6 +14,7 @@ from fedgates.runs.confusion import read_confusion
 NETWORK = MLP
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["fedpm", "fedavg"])
 @pytest.mark.usefixtures("whole_runs")
 def test_it_is_that_of_the_last_evaluation(raw, strategy):

@@ -48,6 +48,7 @@ def left(raw, decoders, grid=LoopbackGrid, **changes):
     return last_checkpoint(folder).read_bytes(), without(folder.round_log.read())
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("settings", METHODS, ids=lambda settings: settings["strategy"])
 def test_runs_are_those_of_one_process(raw, started, settings):
     expected = left(raw, 1, **settings)
@@ -56,6 +57,7 @@ def test_runs_are_those_of_one_process(raw, started, settings):
     assert started
 
 
+@pytest.mark.slow
 def test_replies_in_another_order_lead_to_the_same_state(raw, started):
     checkpoint, _ = left(raw, 1, num_server_rounds=3)
     reversed_, _ = left(raw, 2, Reversed, num_server_rounds=3, round_timeout=30.0)
@@ -76,6 +78,7 @@ def unreadable(message, reply):
     return answer(message, b"\0garbage" * 10)
 
 
+@pytest.mark.slow
 def test_malformed_replies_are_rejected_alone_for_the_same_reasons(raw, started):
     faults = {(2, 0): damaged, (2, 1): of_other_gates, (2, 2): silent_replies, (1, 3): unreadable}
     grid, quorum = with_faults(faults), {"server.quorum": 0.2}
@@ -103,6 +106,7 @@ class Killing(BaseCallback):
                 process.wait()
 
 
+@pytest.mark.slow
 def test_processes_that_are_killed_change_nothing(raw, started):
     expected = left(raw, 1, num_server_rounds=3)
     config = raw(num_server_rounds=3, **{"server.decoders": 2})

@@ -61,6 +61,7 @@ def test_after_the_first_round_all_get_changes(raw):
     assert lines[-1]["downlink"] == {CHANGE: {"messages": 5, "bytes": lines[-1]["downlink_bytes"]}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -86,6 +87,7 @@ def test_every_method_ends_the_same_where_some_take_part_and_some_are_silent(raw
     assert any(header.kind == DELTA and header.server_round - header.number > 1 for header in payloads)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{"strategy": "fedmask"}, {"strategy": "fedpm", "uplink": "sampled"}])
 def test_where_masks_do_not_depend_on_coins_deltas_are_by_classes(raw, changes):
     grid, _ = expect_same_end(raw, **MOST | changes)

@@ -83,6 +83,7 @@ def test_a_resumed_run_keeps_its_classes_whatever_most_have_then(raw, tmp_path, 
         run(raw, nodes, num_server_rounds=3, resume=str(folder.path))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("whole_runs")
 def test_the_model_has_the_names_of_the_devices(raw, tmp_path):
     named, nameless = folders(tmp_path / "a", "cat", "dog", "eel"), arrays(tmp_path / "nameless.npz")

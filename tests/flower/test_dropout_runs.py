@@ -28,6 +28,7 @@ def config_of(raw, **changes):
     return raw(**{"num_server_rounds": ROUNDS, "round_timeout": 0.5, **changes})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [

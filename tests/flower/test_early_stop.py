@@ -40,6 +40,7 @@ def rounds_of(folder):
     return [line["round"] for line in folder.round_log.read()]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("scripted", "whole_runs")
 @pytest.mark.parametrize(
     ("keys", "last", "reason"),
@@ -82,6 +83,7 @@ def test_a_stopped_run_that_is_resumed_with_the_same_keys_runs_no_round(raw, log
     assert [(folder.path / name).read_bytes() for name in kept] == before
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("scripted")
 @pytest.mark.parametrize("keys", [{"stop_patience": 4}, {}])
 def test_a_stopped_run_goes_on_with_more_patience_or_none_like_a_whole_run(raw, keys):
@@ -101,6 +103,7 @@ def test_a_stopped_run_that_is_resumed_and_killed_has_ended_early(raw):
     assert (entry.rounds, entry.stopped) == (4, "")
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.usefixtures("scripted")
 @pytest.mark.parametrize("server_round", [2, 3, 4])
 def test_patience_counts_the_rounds_before_a_resume(raw, server_round):

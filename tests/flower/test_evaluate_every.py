@@ -30,6 +30,7 @@ def evaluated(folder, key="accuracy"):
     return [line["round"] for line in folder.round_log.read() if line.get(key) is not None]
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize(("rounds", "every", "expected"), [(7, 3, [3, 6, 7]), (6, 3, [3, 6]), (2, 5, [2]), (3, 1, [1, 2, 3])])
 def test_every_nth_round_and_the_last_are_evaluated(raw, rounds, every, expected):
     folder = run(raw(num_server_rounds=rounds, evaluate_every=every))
@@ -37,6 +38,7 @@ def test_every_nth_round_and_the_last_are_evaluated(raw, rounds, every, expected
     assert all("accuracy" in line and "loss" in line for line in folder.round_log.read())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["fedpm", "fedavg"])
 def test_a_run_is_the_same_but_for_its_evaluations(raw, strategy):
     every, some = (run(raw(strategy=strategy, num_server_rounds=5, evaluate_every=n)) for n in (1, 2))
@@ -120,6 +122,7 @@ def test_the_summary_has_the_last_evaluation(ended_early):
     assert "50.0 %" in summary_table(lines, "fedpm", 4810)
 
 
+@pytest.mark.slow
 def test_the_page_and_the_curves_are_of_the_evaluated_rounds(sparse):
     page = (sparse.path / "report.html").read_text()
     assert "Test accuracy, from 50.0 % to 30.0 %, by round" in page

@@ -95,6 +95,7 @@ def test_what_a_claim_is_cut_to_is_what_is_relayed(raw):
     assert last_checkpoint(relayed).read_bytes() == last_checkpoint(told).read_bytes()
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize(
     ("losses", "mean"),
     [((1e8, 2.0, 3.0), 335.0), ((-1e8, 2.0, 3.0), -995 / 3), ((1000.0, 2.0, 3.0), 335.0), ((1e9, -1e9, 3.0), 1.0)],
@@ -152,6 +153,7 @@ EVALUATIONS = [
 ]
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize(("claims", "reason"), EVALUATIONS, ids=[reason for _, reason in EVALUATIONS])
 def test_a_lie_about_an_evaluation_is_dropped_and_named(raw, claims, reason):
     line = evaluated(raw, claims)
@@ -203,6 +205,7 @@ def test_no_claim_takes_another_nodes_id_or_a_name_that_is_none(raw, own):
     assert (line["clients_counted"], line["failed"], line["rejected"]) == (10, {}, {})
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("name", [0, 2**31 - 1, 2**31, 2**40, -1])
 def test_a_device_is_counted_whatever_number_it_was_given(raw, own, name):
     config = raw(num_server_rounds=1, samples_per_client=0)
@@ -242,6 +245,7 @@ def test_nobody_is_waited_for_where_no_others_can_come(raw, own):
         run_on(grid, config)
 
 
+@pytest.mark.slow
 def test_nor_is_one_that_can_never_say_who_it_is(raw):
     class Broken(LoopbackGrid):
         def deliver(self, message):
@@ -404,6 +408,7 @@ def test_a_round_without_a_quorum_is_not_evaluated_by_clients(raw):
     assert grid.evaluators == 3 * 3
 
 
+@pytest.mark.slow
 def test_failed_rounds_are_counted_each_for_itself(raw):
     folder, _ = with_outages(raw, {(1, 1), (1, 2), (2, 1), (2, 2)}, max_failed_rounds=3)
     assert [found[:2] for found in attempts(folder)] == [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3), (3, 1)]
@@ -419,6 +424,7 @@ def test_without_a_quorum_the_state_stays_and_the_run_ends_in_time(raw):
         run(raw(max_failed_rounds=2), 4, grid)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", [1, 2, 3])
 def test_a_run_that_ended_without_a_quorum_can_go_on_as_if_nothing_had_been(raw, lost):
     with pytest.raises(QuorumError, match=rf"^round {lost} had fewer .*, 3 times") as error:

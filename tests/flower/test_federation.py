@@ -94,6 +94,7 @@ def test_a_resumed_run_ends_bit_identically(raw, strategy):
     assert without(resumed.round_log.read(), *OF_THE_DOWNLINK) == without(whole.round_log.read(), *OF_THE_DOWNLINK)
 
 
+@pytest.mark.slow
 def test_resume_goes_on_from_the_checkpoint_when_the_ledger_is_ahead(raw):
     whole = run(raw(num_server_rounds=3))
     cut = run(raw(num_server_rounds=3))
@@ -249,6 +250,7 @@ BAD = [
 ]
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize(("changes", "message"), BAD, ids=[str(b[0]) for b in BAD])
 def test_bad_config_is_one_line_before_anything_is_sent(raw, changes, message):
     class Untouched(LoopbackGrid):

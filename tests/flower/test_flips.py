@@ -99,6 +99,7 @@ def test_lots_are_of_the_seed_the_round_and_the_client_and_not_those_of_the_mask
     assert below == pytest.approx(P, abs=4 * (P * (1 - P) / 8000) ** 0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["fedpm", "signsgd"])
 def test_a_simulated_run_repeats_byte_for_byte(raw, strategy):
     changes = {"strategy": strategy, "flip_probability": P, "num_server_rounds": 3}
@@ -109,6 +110,7 @@ def test_a_simulated_run_repeats_byte_for_byte(raw, strategy):
     assert last_checkpoint(one).read_bytes() != last_checkpoint(plain).read_bytes()
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("changes", [{"uplink": "packed"}, {"uplink": "entropy"}, {"downlink": "relay"}], ids=str)
 def test_how_a_mask_is_coded_does_not_matter(raw, changes):
     same = {"flip_probability": P, "num_server_rounds": 3, "trim": 0.34}
@@ -208,6 +210,7 @@ def test_what_a_client_remembers_is_not_turned_over(raw):
 # --- who takes it
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("strategy", BUILT_IN)
 def test_methods_whose_updates_have_values_refuse_it(strategy):
     raw = {"strategy": strategy, "flip-probability": 0.1}

@@ -100,6 +100,7 @@ def replaced_by(change):
     return lambda message, reply: answer(message, change(message, reply))
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("uplink", UPLINKS)
 def test_a_payload_made_for_something_else_is_rejected_and_votes_nothing(raw, uplink):
     seen = {}

@@ -115,6 +115,7 @@ def without_client_1(shared_raw):
     return last_checkpoint(folder).read_bytes()
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_client_that_lost_its_state_costs_one_reply_and_is_sent_a_snapshot(raw, without_client_1, loss):
     happens, reason = LOSSES[loss]

@@ -503,6 +503,7 @@ OTHERS = {
 }
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize(("changes", "faults"), OTHERS.values(), ids=OTHERS)
 def test_faults_of_other_codecs_and_methods_count_for_nothing(raw, changes, faults):
     config = {"quorum": 0.01, "samples_per_client": 10, "evaluations": "threshold", **changes}

@@ -43,6 +43,7 @@ def test_without_the_key_nothing_is_kept(raw):
     assert not [path for path in folder.path.iterdir() if "best" in path.name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rounds", "best"), [(1, 1), (2, 2), (3, 2), (5, 2), (6, 6)])
 def test_a_later_round_replaces_the_best_only_if_it_is_better(raw, rounds, best):
     folder = run(config_of(raw, num_server_rounds=rounds))
@@ -50,6 +51,7 @@ def test_a_later_round_replaces_the_best_only_if_it_is_better(raw, rounds, best)
     assert (folder.path / f"checkpoint-{rounds:05d}.safetensors").read_bytes() == as_whole(raw, rounds)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("server_round", [2, 3, 4, 5])
 def test_the_best_survives_a_kill_and_a_resume(raw, server_round):
     config = config_of(raw)
@@ -59,6 +61,7 @@ def test_the_best_survives_a_kill_and_a_resume(raw, server_round):
     assert (folder / BEST).read_bytes() == as_whole(raw, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("server_round", [1, 2, 3])
 @pytest.mark.parametrize("at", ["save", "save_best"])
 def test_a_kill_between_a_line_and_the_checkpoints_changes_nothing(raw, monkeypatch, at, server_round):
@@ -112,6 +115,7 @@ def test_the_best_model_is_a_file_like_the_last(raw, tmp_path):
     assert f"The best model, of round 2 (accuracy 50.0 %), is <code>{MODEL}</code>" in page
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("whole_runs")
 def test_a_page_copes_with_a_best_round_whose_line_is_missing(raw):
     folder = run(config_of(raw, model="mlp", num_server_rounds=3)).path

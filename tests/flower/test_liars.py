@@ -70,6 +70,7 @@ def huge(state, trained):
     return np.full_like(trained, -1e38)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [far, huge])
 def test_an_update_that_is_far_from_the_others_is_rejected_by_its_norm(raw, change):
     settings = {"strategy": "fedavg", "num_server_rounds": 1, "samples_per_client": 20}
@@ -238,6 +239,7 @@ def test_a_state_is_tried_in_rounds_without_evaluation_too(raw):
     assert lines[1]["withdrawn"] == "its predictions of random images are not finite"
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize(("share", "liars"), [(0.1, 1), (0.2, 1), (0.2, 2), (0.5, 2)])
 def test_a_minority_of_evaluators_cannot_withdraw_a_state(raw, share, liars):
     class Claiming(LoopbackGrid):

@@ -101,6 +101,7 @@ def test_a_client_reads_nothing_of_a_state_that_is_too_long(raw):
 # --- what a device asks for
 
 
+@pytest.mark.slow
 def test_a_devices_lower_limit_is_its_own_and_a_higher_one_lifts_nothing(raw):
     grid, (_, second) = run_of(raw, own={"max_payload_mb": 0.012}, quorum=0.1, downlink="votes")
     assert list(second["failed"]) == ["0"]

@@ -54,6 +54,7 @@ def inputs_of_norms(model, x):
     return norms, seen
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("strategy", METHODS)
 def test_a_models_norms_have_the_statistics_of_all_clients_examples(raw, strategy):
     config = raw(strategy=strategy)
@@ -163,6 +164,7 @@ def test_without_an_answer_a_model_uses_the_batch_and_the_log_has_a_line(raw, ca
     assert model.network[1].running_mean is None
 
 
+@pytest.mark.slow
 def test_a_network_without_norms_is_not_measured(raw):
     Measured.kinds.clear()
     run(raw(strategy="fedpm", model="tiny_network:build"), 2, Measured)

@@ -42,6 +42,7 @@ def test_a_metric_that_is_undefined_on_some_clients_is_the_mean_over_the_others(
     assert problem(line) is None
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("strategy", ["coupled-masks", "fedpm", "fedavg"])
 def test_a_run_trains_with_the_loss_of_ones_own(raw, strategy):
     def losses(**changes):
@@ -69,6 +70,7 @@ def test_a_personal_layer_is_trained_with_it(raw):
     assert own["client_loss"] < usual["client_loss"]
 
 
+@pytest.mark.slow
 def test_an_augmented_run_repeats_and_differs_from_a_plain_one(raw):
     augment = {"data.augment": "flip,crop,rotate,trivial,erase"}
     once, again, plain = (without(run(raw() | changes).round_log.read()) for changes in (augment, augment, {}))

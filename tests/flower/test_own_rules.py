@@ -51,6 +51,7 @@ def doubled(raw, downlink):
     return grid, folder
 
 
+@pytest.mark.slow
 def test_aggregate_gets_the_client_of_each_update(raw):
     grid, folder = doubled(raw, "votes")
     trained = [sorted(name for at, name in grid.states if at == server_round) for server_round in (1, 2, 3, 4)]

@@ -78,6 +78,7 @@ def settings(strategy, **changes):
     return found
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("strategy", BUILT_IN)
 def test_every_method_runs_and_every_client_evaluates_its_own_network(raw, strategy):
     config = raw(**settings(strategy, num_server_rounds=2))
@@ -93,6 +94,7 @@ def test_every_method_runs_and_every_client_evaluates_its_own_network(raw, strat
     assert all(len(head) == HEAD_SIZE for kind, _, head in grid.heads if kind == "train")
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("strategy", ["fedpm", "fedavg", "topk"])
 def test_what_travels_is_what_a_network_without_the_layer_sends(raw, strategy):
     config = raw(**settings(strategy, num_server_rounds=1))
@@ -209,6 +211,7 @@ LOST = {
 }
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("lost", LOST)
 def test_a_client_that_lost_its_head_trains_the_initial_one(raw, lost):
     config = raw(**settings("fedavg", num_server_rounds=2))
@@ -227,6 +230,7 @@ def test_a_client_that_lost_its_head_trains_the_initial_one(raw, lost):
     assert np.array_equal(heads[1][1], method.network.head.values.numpy())
 
 
+@pytest.mark.slow
 def test_a_run_repeats_and_does_not_depend_on_who_evaluates(raw):
     config = settings("fedpm", num_server_rounds=3)
     one, again = run(raw(**config), 4), run(raw(**config), 4)

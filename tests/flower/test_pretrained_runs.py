@@ -44,6 +44,7 @@ def given(path, strategy="fedpm", **changes):
     return {"strategy": strategy, **METHODS.get(strategy, {}), **keys, **changes}
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("strategy", METHODS)
 @pytest.mark.usefixtures("whole_runs")
 def test_the_model_has_the_files_weights_under_a_mask(raw, weights, strategy):
@@ -275,6 +276,7 @@ def test_paths_that_cannot_be_are_a_line(raw, value, message):
     assert str(error.value).startswith(message)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("whole_runs")
 def test_a_model_file_names_its_weights_and_refuses_others(raw, weights, tmp_path):
     folder = run(raw(**given(weights), num_server_rounds=1), 2)

@@ -57,6 +57,7 @@ def test_at_first_a_snapshot_and_then_the_updates_of_the_last_round(raw):
         assert {len(grid.states[server_round, i]) for i in range(3)} == {36 + 4 + 5 + 3 * 24 + bodies}
 
 
+@pytest.mark.slow
 def test_who_was_away_is_sent_all_updates_since_or_a_snapshot_where_that_is_smaller(raw):
     plain, expected = noted(raw, downlink="votes", fraction_train=0.4, num_server_rounds=8)
     grid, folder = noted(raw, fraction_train=0.4, num_server_rounds=8)
@@ -74,6 +75,7 @@ def test_who_was_away_is_sent_all_updates_since_or_a_snapshot_where_that_is_smal
     assert max(gaps) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("uplink", ["packed", "entropy"])
 def test_where_updates_are_larger_than_a_snapshot_snapshots_are_sent(raw, uplink):
     plain, expected = noted(raw, uplink=uplink, downlink="votes", num_server_rounds=3)
@@ -98,6 +100,7 @@ def test_a_server_remembers_no_more_than_a_snapshot(raw, monkeypatch, uplink):
     assert any(updates for updates, _ in held) == (uplink == "side-info")
 
 
+@pytest.mark.slow
 def test_a_round_that_is_repeated_is_relayed_once(raw):
     faults = {(3, client, attempt): silent for client in range(4) for attempt in (1, 2)}
     _, expected = noted(raw, grid=with_faults(faults), downlink="votes", num_server_rounds=6)
@@ -121,6 +124,7 @@ def test_a_round_that_is_repeated_is_relayed_once(raw):
     assert {found[4, client] for client in range(5)} == {UPDATES}
 
 
+@pytest.mark.slow
 def test_a_repeated_round_that_is_to_reset_the_prior_resets_on_both_ends(raw):
     faults = {(3, client, 1): silent for client in range(4)}
     changes = {"num_server_rounds": 5, "reset_every": 2}
@@ -130,6 +134,7 @@ def test_a_repeated_round_that_is_to_reset_the_prior_resets_on_both_ends(raw):
     assert votes_of(folder).max() <= 5
 
 
+@pytest.mark.slow
 def test_trimmed_votes_are_trimmed_on_both_ends(raw):
     changes = {"num_server_rounds": 4, "reset_every": 9}
     _, expected = noted(raw, downlink="votes", trim=0.2, **changes)
@@ -140,6 +145,7 @@ def test_trimmed_votes_are_trimmed_on_both_ends(raw):
     assert (votes_of(folder).max(), votes_of(untrimmed).max()) == (4 * 3, 4 * 5)  # of five masks one on either side
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes", [{}, {"trim": 0.34}, {"coupled_masks.trials": 40}, {"fraction_train": 0.6, "quorum": 0.4}], ids=str
 )
@@ -161,6 +167,7 @@ def test_clients_of_coupled_masks_rebuild_the_state_from_relays(raw, changes):
     assert all((votes == before["votes"]).all() for votes in current)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("most", "relayed"), [(0, False), (4, False), (5, True)])
 def test_a_relay_of_more_updates_than_asked_for_is_not_sent(raw, most, relayed):
     plain, expected = noted(raw, downlink="votes", num_server_rounds=3)
@@ -172,6 +179,7 @@ def test_a_relay_of_more_updates_than_asked_for_is_not_sent(raw, most, relayed):
     }
 
 
+@pytest.mark.slow
 def test_evaluators_are_sent_relays_too_and_who_evaluated_knows_the_state_already(raw):
     changes = {"fraction_train": 0.6, "fraction_evaluate": 0.4, "num_server_rounds": 5, "samples_per_client": 50}
     _, expected = noted(raw, downlink="votes", **changes)
@@ -188,6 +196,7 @@ def test_evaluators_are_sent_relays_too_and_who_evaluated_knows_the_state_alread
         assert sum(sizes) == line["evaluation_downlink_bytes"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep_clients", [False, True])
 def test_a_resumed_run_starts_with_snapshots_and_ends_bit_identically(raw, keep_clients):
     config = raw(**RELAYED, num_server_rounds=5, fraction_train=0.6)
@@ -206,6 +215,7 @@ def test_a_resumed_run_starts_with_snapshots_and_ends_bit_identically(raw, keep_
     assert UPDATES in found.values()
 
 
+@pytest.mark.slow
 def test_without_a_relay_clients_keep_nothing(raw):
     for downlink, kept in (("votes", set()), ("relay", {"known"})):
         config = raw(downlink=downlink)

@@ -66,6 +66,7 @@ def test_the_result_has_the_history_and_the_model(raw):
     assert result.model.facts.training["accuracy"] == lines[-1]["accuracy"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("whole_runs")
 def test_the_model_of_a_network_of_ones_own_is_loaded_with_that_network(raw):
     result = fedgates.simulate(raw(num_server_rounds=1, model="tiny_network:build"), num_clients=2, progress=False)

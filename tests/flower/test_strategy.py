@@ -78,6 +78,7 @@ def _of_evaluation(found):
     return {name: found[name] for name in names if name in found}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", CASES, ids=str)
 def test_a_loop_of_ones_own_start_and_a_run_give_the_same_bytes(raw, changes):
     config = raw(num_server_rounds=ROUNDS, **changes)

@@ -40,6 +40,7 @@ def test_checked_jobs_are_what_the_runs_write_down(raw, tmp_path):
     assert wanted["learning-rate"] == 0.05
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize(
     ("bad", "message"),
     [

@@ -62,6 +62,7 @@ class Keeping(Noting):
         return reply
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("name", METHODS)
 def test_the_servers_values_are_the_mean_over_clients(raw, name):
     grids = []
@@ -105,6 +106,7 @@ def test_the_mean_is_weighted_by_examples():
     assert np.array_equal(new.votes, sum(update.gates(size).astype(np.uint32) for update in updates))
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("downlink", ["votes", "relay"])
 @pytest.mark.parametrize("uplink", ["packed", "entropy", "side-info", "sampled"])
 def test_every_codec_leads_to_a_state_that_both_ends_have(raw, uplink, downlink):
@@ -123,6 +125,7 @@ def test_values_of_half_the_width_take_half_the_bytes(raw):
     assert 2 * T * 2 - 40 < bytes_up["float32"] - bytes_up["float16"] < 2 * T * 2 + 40
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_with_the_values_that_it_had(raw, tmp_path):
     config = raw(**settings("coupled-masks"), num_server_rounds=4)
     whole = run(config, 3)
@@ -134,6 +137,7 @@ def test_a_stopped_run_goes_on_with_the_values_that_it_had(raw, tmp_path):
     assert without(resumed.round_log.read(), *OF_THE_DOWNLINK) == without(whole.round_log.read(), *OF_THE_DOWNLINK)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("whole_runs")
 def test_the_model_file_has_mask_and_values(raw):
     folder = run(raw(**settings("fedpm"), num_server_rounds=2), 3)
@@ -148,6 +152,7 @@ def test_the_model_file_has_mask_and_values(raw):
     assert 0 < (first != 0).float().mean() < 1
 
 
+@pytest.mark.slow
 def test_what_is_sent_learns_more_than_a_gated_last_layer_of_so_few_units(raw):
     sent, gated = (
         run(raw(**{**settings("coupled-masks"), **changes}, num_server_rounds=6, samples_per_client=0), 4).round_log.read()
@@ -156,6 +161,7 @@ def test_what_is_sent_learns_more_than_a_gated_last_layer_of_so_few_units(raw):
     assert sent[-1]["accuracy"] > gated[-1]["accuracy"] + 0.1
 
 
+@pytest.mark.slow
 def test_a_client_with_values_far_from_the_others_is_rejected(raw):
     config = raw(**settings("fedpm", **{"server.max-norm": 3.0}), num_server_rounds=1)
     codec = method(**{key: value for key, value in config.items() if key != "output-dir"}).codec

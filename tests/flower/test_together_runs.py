@@ -28,6 +28,7 @@ def groups(monkeypatch):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [{"strategy": "coupled-masks"}, {"strategy": "topk", "density.target": 0.2}, {"strategy": "fedpm"}],
@@ -47,6 +48,7 @@ def test_a_run_together_is_the_run_alone_but_for_rounding(raw, settings, groups)
         assert one["client_loss"] == pytest.approx(other["client_loss"], rel=0.02) if "client_loss" in other else True
 
 
+@pytest.mark.slow
 def test_with_one_nothing_is_grouped(raw, groups):
     small = partial(raw, num_server_rounds=2)
     by_default, one = run(small(), 3), run(small(**{"client.train-together": 1}), 3)
@@ -54,6 +56,7 @@ def test_with_one_nothing_is_grouped(raw, groups):
     assert groups == []
 
 
+@pytest.mark.slow
 def test_networks_that_cannot_train_together_do_so_alone(raw):
     small = partial(raw, num_server_rounds=2, model="cnn", local_epochs=1, samples_per_client=20)
     alone, together = run(small(), 4), run(small(**{"client.train-together": 4}), 4)

@@ -31,6 +31,7 @@ def weights(folder):
     return load_file(last_checkpoint(folder))["weights"]
 
 
+@pytest.mark.slow
 def test_float16_halves_what_fedavg_sends_and_changes_little_else(raw):
     full = run(raw(strategy="fedavg", learning_rate=0.1, samples_per_client=100, num_server_rounds=4))
     half = run(raw(strategy="fedavg", learning_rate=0.1, samples_per_client=100, num_server_rounds=4, value_type="float16"))
@@ -55,6 +56,7 @@ def test_a_mask_with_values_costs_its_mask_and_its_values(raw):
     assert losses == sorted(losses, reverse=True)
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("uplink", ["packed", "entropy", "side-info"])
 def test_a_mask_with_values_ends_the_same_however_it_is_coded_and_relayed(raw, uplink):
     changes = {**TOP, "num_server_rounds": 3, "uplink": uplink, "fraction_train": 0.6}

@@ -66,6 +66,7 @@ def agree(together, alone):
     return bool(same >= MASKS_AGREE)
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("settings", RULES, ids=lambda each: "-".join(map(str, each.values())))
 def test_clients_that_train_together_send_what_they_send_alone(settings):
     found = method(**settings)
@@ -82,6 +83,7 @@ def test_clients_that_train_together_send_what_they_send_alone(settings):
         assert (one.mask is None) or (one.mask == other.mask).all()
 
 
+@pytest.mark.slow
 def test_every_method_trains_together_but_those_with_a_rule_of_their_own():
     own = {"entropy-gates", "sparsyfed", "lips"}
     needed = {"entropy-gates", "one-bit-gates", "sparsyfed", "topk", "fediht"}
@@ -92,6 +94,7 @@ def test_every_method_trains_together_but_those_with_a_rule_of_their_own():
         assert possible is (name not in own), name
 
 
+@pytest.mark.slow
 @given(sizes=st.lists(st.integers(9, 12), min_size=2, max_size=5), batch_size=st.sampled_from([4, 64]))
 @settings(max_examples=12, deadline=None)
 def test_smaller_last_batches_count_as_alone(sizes, batch_size):
@@ -206,6 +209,7 @@ class Own(FedAvg):
         return super().local_update(state, task)
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize(
     "settings",
     [

@@ -156,6 +156,7 @@ def method_of(strategy, shape=((1, 8, 8), 10), **changes):
     return build(*configure(settings), Problem.of_images(*shape))
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("strategy", BUILT_IN)
 def test_every_method_trains_with_adjusted_logits(strategy):
     key = "coupled-masks.class-prior" if strategy == "coupled-masks" else "logit-adjustment"
@@ -172,6 +173,7 @@ def test_every_method_trains_with_adjusted_logits(strategy):
     assert update(0.0) != update(0.5)
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("strategy", [name for name in BUILT_IN if name != "coupled-masks"])
 def test_a_regression_refuses_logit_adjustment(strategy):
     with pytest.raises(ConfigError) as error:

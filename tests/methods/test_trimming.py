@@ -196,6 +196,7 @@ def test_extremes_and_claims_of_many_examples_do_not_move_a_trimmed_mean():
 # --- who takes it
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("strategy", BUILT_IN)
 def test_methods_that_take_a_majority_or_a_fixed_mean_refuse_it(strategy):
     needed = {"density.target": 0.5} if config_classes()[strategy].requires_density else {}

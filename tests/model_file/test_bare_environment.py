@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from bare import link
 from model_files import SHAPE, facts, images, masked, statistics
@@ -75,6 +76,7 @@ def write_models(folder):
     return dict.fromkeys(("mask", "half", "values", "dense"), grey) | {"norms": colour}
 
 
+@pytest.mark.slow
 def test_it_loads_with_torch_and_numpy_alone(tmp_path):
     packages = tmp_path / "packages"
     packages.mkdir()

@@ -19,6 +19,7 @@ from fedgates.types import Problem
 MODELS = {"mlp": (1, 8, 8), "conv4": (1, 28, 28), "resnet8": (3, 32, 32), "leaf-cnn": (1, 28, 28)}
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("gated", [True, False])
 @pytest.mark.parametrize("name", MODELS)
 def test_it_is_what_the_network_says(tmp_path, name, gated):

@@ -65,12 +65,14 @@ def test_onnx_gives_the_logits_of_torch(tmp_path, name):
     expect_the_logits_of_torch(tmp_path / "o", model)
 
 
+@pytest.mark.slow
 def test_a_batch_norm_that_goes_by_the_batch_does_so_in_onnx(tmp_path):
     model = loaded(tmp_path, "resnet8", tried=False)
     write_onnx(model, tmp_path / "o")
     expect_the_logits_of_torch(tmp_path / "o", model)
 
 
+@pytest.mark.slow
 def test_the_model_that_is_written_stays_as_it_is(tmp_path):
     model = loaded(tmp_path, "mlp")
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -80,6 +82,7 @@ def test_the_model_that_is_written_stays_as_it_is(tmp_path):
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
+@pytest.mark.slow
 def test_files_say_what_they_take_and_what_classes_are_called(tmp_path):
     model = loaded(tmp_path, "mlp")
     onnx = pytest.importorskip("onnx")

@@ -96,6 +96,7 @@ def test_a_renamed_weight_scale_keeps_its_name_in_the_file(tmp_path):
     assert fedgates.load(tmp_path / "m").facts.weight_scale == "authors-code"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["resnet8", "vgg11"])
 def test_a_batch_norm_has_the_statistics_of_the_images_it_was_tried_on(tmp_path, model):
     shape = (3, 32, 32)

@@ -21,6 +21,7 @@ def test_every_name_maps_images_to_logits_and_its_parameters_are_its_whole_state
     assert all(p.dtype == torch.float32 and p.requires_grad for p in model.parameters())
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("name", sorted(set(MODELS) - {"linear"}))
 def test_every_network_can_be_gated_and_predicts(name):
     network = Network(build(name, Problem.of_images((1, 32, 32), 3)))

@@ -65,6 +65,7 @@ def test_one_output_of_a_regression_is_no_softmax():
     )
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("name", [name for name in MODELS if name != "linear"])
 def test_every_built_in_network_would_pass(name):
     shape = (3, 32, 32) if name in ("resnet8", "resnet18", "conv6", "conv8", "conv10") else (1, 28, 28)
@@ -88,6 +89,7 @@ def test_a_run_with_such_a_network_does_not_start(raw, tmp_path, strategy):
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("strategy", ["coupled-masks", "fedpm", "fedavg"])
 @pytest.mark.parametrize("name", ["tied", "Unused", "Scaled", "Projected"])
 def test_a_network_that_passes_trains_and_predicts_a_single_picture(raw, strategy, name):

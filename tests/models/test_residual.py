@@ -66,6 +66,7 @@ def images(n, side):
     return torch.randint(0, 256, (n, 1, side, side), generator=torch.Generator().manual_seed(3)).to(torch.uint8)
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize(("name", "side"), [("resnet18", 8), ("vgg11", 16)])
 def test_one_image_with_maps_of_one_pixel(name, side, precision):

@@ -81,6 +81,7 @@ def test_a_layer_that_is_all_dead_keeps_one_unit():
     assert found(torch.ones(1, 2)).tolist() == [[1, 2]]
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("name", SHAPES)
 @pytest.mark.parametrize("density", [0.3, 0.02, 0.004])
 def test_outputs_are_the_same(name, density):

@@ -43,6 +43,7 @@ def test_adam_steps_equal_those_of_torch_bit_for_bit(epsilon):
     assert torch.equal(ours, steps(of_torch(torch.optim.Adam, lr=0.1, eps=epsilon, fused=True)))
 
 
+@pytest.mark.slow
 def test_a_step_does_not_import_dynamo():
     code = (
         "import sys, torch; from fedgates.nn.optimizers import SGD, Adam\n"

@@ -51,6 +51,7 @@ def test_a_part_that_fails_is_one_warning_and_the_others_are_made(tmp_path, end,
     assert {path.name for path in tmp_path.iterdir()} - {"config.json", "rounds.jsonl"} == written
 
 
+@pytest.mark.slow
 def test_defaults_decide_which_keys_the_page_lists_as_changed(tmp_path):
     folder = write_folder(tmp_path, [line(1)], CONFIG)
     ReportCallback(folder, CONFIG, CONFIG, SIZE).on_end(None, finished=True)

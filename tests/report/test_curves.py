@@ -57,6 +57,7 @@ LOGS = {
 }
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("name", LOGS)
 def test_curves_are_a_png_with_content(tmp_path, name):
     write(tmp_path, LOGS[name])

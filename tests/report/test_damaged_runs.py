@@ -7,6 +7,7 @@ import re
 
 import pytest
 from damaged_values import HOSTILE, damaged
+from effort import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from page_folders import CONFIG, CONFUSION, Page, full, line, page_of, predictions, write_folder
@@ -19,7 +20,6 @@ SOUND = {
     "predictions.json": predictions((0, 1), (1, 1)),
     "confusion.json": CONFUSION,
 }
-THOROUGH = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def output_of(*arguments):
@@ -67,7 +67,7 @@ def check(folder):
 
 
 @given(data=st.data())
-@THOROUGH
+@settings(examples(150), suppress_health_check=list(HealthCheck))
 def test_a_line_of_the_log(folder, lines, data):
     which = data.draw(st.integers(0, len(lines) - 1))
     bad = data.draw(damaged(lines[which]))
@@ -76,7 +76,7 @@ def test_a_line_of_the_log(folder, lines, data):
 
 
 @given(data=st.data(), name=st.sampled_from(sorted(SOUND)))
-@settings(THOROUGH, max_examples=100)
+@settings(examples(100), suppress_health_check=list(HealthCheck))
 def test_another_file(folder, lines, data, name):
     write(folder, lines, name, json.dumps(data.draw(damaged(SOUND[name]))))
     check(folder)
@@ -85,7 +85,7 @@ def test_another_file(folder, lines, data, name):
 @given(
     data=st.binary(max_size=200) | st.sampled_from([b"[" * 100_000 + b"\n", b'{"round":' + b"9" * 5000 + b"}\n", b"\n" * 100])
 )
-@settings(THOROUGH, max_examples=30)
+@settings(examples(30), suppress_health_check=list(HealthCheck))
 def test_a_log_of_anything(folder, lines, data):
     write(folder, lines)
     (folder / "rounds.jsonl").write_bytes(data)
@@ -131,6 +131,7 @@ def test_unusable_values_of_the_config_are_named(tmp_path):
     assert "seed" in page.says
 
 
+@pytest.mark.slow
 def test_a_text_of_a_megabyte_is_cut_wherever_it_stands(tmp_path):
     long = HOSTILE + "x" * 1_000_000
     config = CONFIG | {"strategy": long, "dataset": long, "model": long, "data-dir": long, long: long}

@@ -257,6 +257,7 @@ def test_thirty_rounds_are_small(tmp_path):
     assert write_page(tmp_path).stat().st_size < 120_000
 
 
+@pytest.mark.slow
 def test_a_thousand_rounds_with_hundreds_of_reasons_each(tmp_path):
     failed = {str(client): f"gone {client}" for client in range(200)}
     page = page_of(write_folder(tmp_path, [line(i, failed=failed) for i in range(1, 1001)], CONFIG))

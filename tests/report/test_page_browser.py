@@ -76,6 +76,7 @@ def test_it_opens_without_a_request_or_a_complaint(page, tmp_path, under_way):
     assert not urls
 
 
+@pytest.mark.slow
 def test_an_open_page_of_a_run_under_way_becomes_that_of_its_end(page, tmp_path):
     config = (page.parent / "config.json").read_text()
     (page.parent / "config.json").write_text(config.replace('"num-server-rounds": 3', '"num-server-rounds": 30'))
@@ -120,6 +121,7 @@ def opened(folder, page):
     return dom, told, {one["url"] for one in asked if "url" in one and one.get("initiator", ITSELF) != ITSELF}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", [LIGHT, DARK])
 def test_it_fits_a_phone_and_follows_the_colour_scheme(page, tmp_path, scheme):
     text = html.escape(page.read_text(encoding="utf-8"))

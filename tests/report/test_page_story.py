@@ -22,6 +22,7 @@ def test_another_folder_is_refused_and_left_unchanged(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("name", ["config.json", "predictions.json", "model.fedgates", "rounds.jsonl", "confusion.json"])
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"[1]\n{\n", b"null\nnull", b'{"samples": 5}x\n'])
 def test_damaged_files_are_named_and_the_rest_is_there(tmp_path, name, content):
@@ -68,6 +69,7 @@ def test_a_network_of_the_users_own_is_described_by_its_file_and_not_imported(tm
     assert "Density of each layer of the model after round 3" in page_of(folder).says
 
 
+@pytest.mark.slow
 def test_a_page_takes_no_torch(tmp_path):
     code = f"""
 import sys

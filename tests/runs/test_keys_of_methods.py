@@ -10,6 +10,7 @@ from fedgates.methods.registry import BUILT_IN, method_class
 from fedgates.report import ReportCallback
 from fedgates.runs.schema import KEYS, key_of, problem
 
+pytestmark = pytest.mark.slow
 DIGITS = {"model": "tiny_network:build", "fraction-evaluate": 1.0, "samples-per-client": 30}
 LOGISTIC = {"model": "logistic", "dataset": "synthetic-logistic", "synthetic-features": 50, "synthetic-support": 5}
 LINEAR = {"model": "linear", "dataset": "synthetic-linear", "synthetic-features": 50, "synthetic-support": 5}

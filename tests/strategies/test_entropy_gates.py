@@ -232,6 +232,7 @@ def test_a_run_through_the_wire(raw):
     assert 0.3 < lines[-1]["expected_density"] < lines[0]["expected_density"] < 0.9
 
 
+@pytest.mark.slow
 def test_moments_stay_on_the_server(raw):
     """Neither a snapshot nor, with a relay asked for, anything else has them: every state is a snapshot of two vectors."""
     grids, settings = {}, {"strategy": "entropy-gates", "target_density": 0.3, "num_server_rounds": 3, **TINY}
@@ -244,6 +245,7 @@ def test_moments_stay_on_the_server(raw):
     assert {len(payload) for payload in grids["votes"].states.values()} == {36 + 8 + 4 * 2 * D}
 
 
+@pytest.mark.slow
 def test_a_stopped_run_resumes_to_the_same_bits(raw):
     config = raw(strategy="entropy-gates", target_density=0.3, num_server_rounds=4, **TINY)
     whole = run(config)

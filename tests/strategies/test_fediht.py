@@ -139,6 +139,7 @@ LINEAR = {
 }
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize(("when", "density"), [("never", 1), ("round", 8 / 200), ("step", 8 / 200)])
 def test_it_finds_the_support_where_features_are_more_than_examples(raw, when, density):
     config = raw(**LINEAR, iht_clients=when)

@@ -168,6 +168,7 @@ def ledger(raw, **config):
     return folder.round_log.read(), grid
 
 
+@pytest.mark.slow
 def test_a_run_says_what_clients_reach_before_and_after_and_how_far_layers_moved(raw):
     lips, grid = ledger(raw, strategy="lips", lips_every=2, samples_per_client=100, local_epochs=3)
     dense, _ = ledger(raw, strategy="fedavg", samples_per_client=100, local_epochs=3)

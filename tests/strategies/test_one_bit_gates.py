@@ -142,6 +142,7 @@ def test_evaluation_has_both_densities_and_a_round_its_multiplier():
 # --- through the wire
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("uplink", ["side-info", "sampled"])
 def test_a_run_through_the_wire(raw, uplink):
     settings = {"strategy": "one-bit-gates", "target_density": 0.3, "num_server_rounds": 3, "uplink": uplink}
@@ -155,6 +156,7 @@ def test_a_run_through_the_wire(raw, uplink):
     assert lines[-1]["density"] < lines[0]["density"]
 
 
+@pytest.mark.slow
 def test_clients_that_are_sent_masks_find_the_multiplier_themselves(raw):
     settings = {"strategy": "one-bit-gates", "target_density": 0.3, "num_server_rounds": 3}
     first, second = (load_file(last_checkpoint(run(raw(**settings, downlink=kind)))) for kind in ("relay", "votes"))

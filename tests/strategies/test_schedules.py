@@ -42,6 +42,7 @@ def test_adam_of_mask_methods_gets_the_rate_of_the_round(monkeypatch, module):
     assert rates == pytest.approx([0.4, 0.2, 0.1])
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("strategy", [name for name in BUILT_IN if name not in FIXED])
 def test_a_final_rate_changes_every_round_but_the_first(strategy):
     constant, falling = (list(states(strategy, **{"learning-rate": 1.0, "learning-rate-final": rate})) for rate in (0.0, 1e-3))
@@ -50,6 +51,7 @@ def test_a_final_rate_changes_every_round_but_the_first(strategy):
     assert constant[2] != falling[2]
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("strategy", [name for name in BUILT_IN if name not in FIXED])
 def test_a_final_rate_that_is_the_first_changes_nothing(strategy):
     rate = method_class(strategy).Config.default_learning_rate

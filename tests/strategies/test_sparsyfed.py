@@ -218,6 +218,7 @@ def zhu_and_gupta(step, final, start, steps):
     return final + (0 - final) * (1 - Fraction(step - start, steps)) ** 3
 
 
+@pytest.mark.slow
 @given(st.integers(1, 60), st.fractions(0, 1), st.integers(0, 20), st.integers(1, 30))
 def test_the_density_falls_as_zhu_and_gupta_prune(server_round, target, dense, falling):
     sparsity = zhu_and_gupta(server_round, 1 - target, dense, falling)
@@ -353,6 +354,7 @@ def lines(raw, **changes):
     return folder.round_log.read()
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("prune", ["weights", "update"])
 @pytest.mark.parametrize("downlink", ["votes", "relay"])
 def test_a_run_is_sparse_both_ways(raw, prune, downlink):
@@ -397,6 +399,7 @@ def test_the_density_of_each_round_is_in_its_line_and_in_what_travels(raw, prune
     assert sizes[3] < 0.2 * sizes[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prune", ["weights", "update"])
 def test_a_relay_follows_the_schedule(raw, prune):
     # one client a round, in float16: only then are updates smaller than the state, even where both are dense
@@ -407,6 +410,7 @@ def test_a_relay_follows_the_schedule(raw, prune):
     assert weights_of(relayed) == weights_of(plain)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prune", ["weights", "update"])
 def test_a_run_that_is_resumed_within_the_schedule_ends_bit_identically(raw, prune):
     whole = run(falling(raw, prune=prune))

@@ -49,6 +49,7 @@ def test_a_method_without_gates_has_no_histogram(raw):
     assert "accuracy" in events.Tags()["scalars"]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_tells_no_round_twice(raw):
     folder = run(raw(trackers="tensorboard", num_server_rounds=3))
     (folder.path / "checkpoint-00003.safetensors").unlink()  # as if it had been killed after round 3's line

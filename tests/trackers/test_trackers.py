@@ -78,6 +78,7 @@ def test_a_tracker_of_the_users_own_receives_each_round_and_the_end(raw):
     ]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_passes_its_first_round_and_counts_bytes_moved_before(raw):
     first = run(raw(num_server_rounds=1))
     run(raw(trackers="test_trackers:Recording", resume=str(first.path), num_server_rounds=2))

@@ -25,6 +25,7 @@ def labels(low, high, figsize):
     return [(text.get_text(), text.get_window_extent()) for _, text in sorted(found, key=lambda each: each[0])]
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("figsize", [(9, 3.4), (9.2, 3.7)])  # a run's curves; a panel of a comparison
 @pytest.mark.parametrize(("low", "high"), SPANS)
 def test_some_numbers_and_none_over_another(low, high, figsize):

@@ -65,6 +65,7 @@ def test_every_flipped_bit_is_noticed(name):
         assert refused(case, flipped(case.payload, bit))
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("name", CANONICAL)
 def test_every_bit_flipped_in_a_body_is_noticed_though_the_checksum_fits(name):
     # the CRC of what was sent stands in the header: another mask or state is not let through; other values are
@@ -93,6 +94,7 @@ def test_noise_behind_a_sound_header_is_refused_or_valid(name, noise):
     expect_refused_or_the_same(case, resealed(case.payload[:HEADER_SIZE] + noise))
 
 
+@pytest.mark.slow
 @given(st.sampled_from(list(SOUND)), st.data())
 @examples(500)
 def test_a_damaged_stretch_is_refused_or_valid(name, data):

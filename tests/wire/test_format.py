@@ -138,6 +138,7 @@ def test_every_sort_of_payload_is_read_alike(name):
     assert content(read_by_reference(case, case.payload)) == content(case.read(case.payload))
 
 
+@pytest.mark.slow
 @given(networks, seeds)
 @settings(deadline=None, max_examples=20)
 def test_every_sort_of_payload_is_read_alike_over_random_networks(layers, seed):

@@ -70,6 +70,7 @@ def test_header_is_as_the_table_says_and_its_checksum_covers_everything(case):
         assert check == zlib.crc32(struct.pack("<I", trials) + scalars + tail + array.tobytes())
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize(
     ("name", "words", "numbers"),
     [

@@ -70,6 +70,7 @@ def expect_little(case):
     return peak
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("trials", [0, 10, 5000, 100_000])
 @pytest.mark.parametrize("codec", [*LOSSLESS, "sampled"])
 def test_masks(codec, trials):
@@ -82,6 +83,7 @@ def test_masks_with_values(codec, value_type):
     expect_little(update_case("mask and values", codec, 100_000, value_type))
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("value_type", ["float32", "float16"])
 @pytest.mark.parametrize("codec", ["packed", "side-info", "sampled"])
 def test_a_tail_as_long_as_the_mask_takes_less_than_a_gate_a_value(codec, value_type):
@@ -117,6 +119,7 @@ def test_weights(density):
     expect_little(state_case(weights_of(np.random.default_rng(2), SIZE, density)))
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize(
     ("kind", "codec"), [("mask", "side-info"), ("mask", "sampled"), ("mask", "packed"), ("values", "packed")]
 )
@@ -128,6 +131,7 @@ def test_a_relay_takes_no_more_for_more_updates(kind, codec):
     assert peaks[1] < 1.1 * peaks[0]
 
 
+@pytest.mark.slow
 def test_a_delta_in_which_every_gate_changes():
     random = np.random.default_rng(2)
     base, bare = votes_of(random, SIZE, 1000), CodingContext(DIGEST, LAYERS, ROUND, seed=SEED, rows=ROWS)
@@ -137,6 +141,7 @@ def test_a_delta_in_which_every_gate_changes():
     expect_little(Case("", "delta", "mask", "votes", "float32", bare, payload, known))
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("trials", [0, 10, 100_000])
 def test_a_delta_takes_no_more_for_more_clients(trials):
     random = np.random.default_rng(2)
@@ -159,6 +164,7 @@ def test_a_relay_with_a_long_tail_takes_no_more_for_more_updates():
     assert peaks[1] < 1.1 * peaks[0]
 
 
+@pytest.mark.slow
 def test_a_relay_of_a_million_empty_updates_is_refused_without_building_them():
     """24 bytes an update on the wire; as objects of Python they would be 20 times as many."""
     case, _ = relay_case(np.random.default_rng(1), CodingContext(DIGEST, (30, 50), ROUND, seed=SEED), "mask", "packed", [[5]])

@@ -117,6 +117,7 @@ def test_a_changed_code_of_symbols_is_refused_by_both_or_read_alike(seed, size, 
     expect_same("decode_symbols", changed, size, frequencies)
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.base is None and "sampled" not in name])
 def test_every_bit_flipped_in_a_body_has_the_same_verdict(monkeypatch, name):
     case = CASES[name]

@@ -71,6 +71,7 @@ def test_extra_bits_bring_the_masks_nearer_to_their_probabilities():
     assert some < 0.012
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize(
     ("extra_bits", "low", "high"), [(0.0, 0.12, 0.30), (4.0, 0.05, 0.12), (6.0, 0.01, 0.05), (7.5, -0.01, 0.02)]
 )

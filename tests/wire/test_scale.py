@@ -15,6 +15,7 @@ def test_steps_by_hand(value, expected):
     assert steps(np.array([value], np.uint32)).tolist() == [expected]
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32 - 1))
 def test_a_step_begins_at_its_least_and_holds_an_eighth_of_a_doubling(value):
     found = step(value)

@@ -38,6 +38,7 @@ def test_packed_is_a_bit_a_gate(density):
     assert len(pack_update(Update(mask=pack(random_bits(density))), CONTEXT, "packed")) == HEADER_SIZE + SIZE // 8
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("density", DENSITIES)
 def test_entropy_costs_that_of_each_layers_density(density):
     bits = random_bits(density)
@@ -51,6 +52,7 @@ def test_side_info_of_a_mask_without_any_costs_its_entropy(density):
     expect_near(len(side_info.encode(bits, CONTEXT)), empirical(bits))
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize(("trials", "share"), [(1, 0.93), (10, 0.75), (100, 0.75)])
 def test_side_info_without_coins_costs_the_entropy_given_the_votes(trials, share):
     random = np.random.default_rng(trials)
@@ -64,6 +66,7 @@ def test_side_info_without_coins_costs_the_entropy_given_the_votes(trials, share
     assert found < share * len(entropy.encode(bits, context))
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize(("shift", "share"), [(0.0, 0.03), (0.03, 0.04), (0.1, 0.08), (0.3, 0.20)])
 def test_side_info_with_coins_costs_a_small_part_of_the_entropy_of_the_probabilities(shift, share):
     random = np.random.default_rng(5)
@@ -88,6 +91,7 @@ def test_side_info_with_coins_costs_the_entropy_given_their_distance():
     expect_near(len(side_info.encode(bits, context)), empirical(bits, np.searchsorted(edges, x, side="right"), coins > 2047))
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("density", DENSITIES)
 def test_sparse_weights_cost_their_mask_and_four_bytes_a_value(density):
     bits = random_bits(density)

@@ -172,6 +172,7 @@ def test_unsound_scalars_are_refused(body, reason):
         unpack_state(seal(VALUES, NONE, 1, context, 0, 0, body), context)
 
 
+@pytest.mark.slow
 @given(layers, trials, st.lists(finite, min_size=1, max_size=50), st.booleans(), st.sampled_from(["votes", "float32"]))
 @settings(deadline=None)
 def test_a_tail_comes_back_to_the_bit_and_costs_four_bytes_a_value(sizes, number, tail, scalars, downlink):
