@@ -25,8 +25,9 @@ from sweep import ROOT, table
 import fedgates
 from fedgates import data
 from fedgates.config import RunConfig
-from fedgates.federation.callbacks import BaseCallback, Record
+from fedgates.federation.callbacks import Record
 from fedgates.federation.server import Server
+from fedgates.runs.callback import Callback
 
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
@@ -85,11 +86,11 @@ def report(what):
 OURS = (
     METER
     + """
-from fedgates.federation.callbacks import BaseCallback
+from fedgates.runs.callback import Callback
 from fedgates.flower import make_server_app
 
 
-class Report(BaseCallback):
+class Report(Callback):
     def on_start(self, server, first_round, *, resumed):
         report("at the start")
 
@@ -237,7 +238,7 @@ def own_work(config: Mapping[str, Any], nodes: int) -> float:
     return (clock.seconds[-1] - clock.seconds[0]) / (len(clock.seconds) - 1)
 
 
-class Clock(BaseCallback):
+class Clock(Callback):
     """Keeps the CPU seconds of this process at the end of each round."""
 
     def __init__(self) -> None:

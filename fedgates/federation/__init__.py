@@ -1,6 +1,5 @@
 """A federation without an engine: server, client, and the rounds between them, in bytes and plain numbers."""
 
-from fedgates.federation.callbacks import BaseCallback, Callback
 from fedgates.federation.client import Client, ClientStore
 from fedgates.federation.client_data import ClientData, device_data, partition_data
 from fedgates.federation.membership import Membership, sample_clients
@@ -8,10 +7,10 @@ from fedgates.federation.messages import Reply, Request
 from fedgates.federation.rounds import Transport, run_rounds
 from fedgates.federation.server import Server
 from fedgates.federation.together import train_together
+from fedgates.runs.callback import Callback
 from fedgates.types import Problem
 
 __all__ = [
-    "BaseCallback",
     "Callback",
     "Client",
     "ClientData",

@@ -1,13 +1,14 @@
-"""What happens beside the rounds of a run: its log, progress and checkpoints; and the protocol of callbacks of one's own."""
+"""Callbacks of every run: its log, progress and checkpoints."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 from fedgates.federation.server import Server
 from fedgates.runs import checkpoint
 from fedgates.runs.best_round import RoundResult, round_result, round_results
+from fedgates.runs.callback import Callback
 from fedgates.runs.confusion import Confusion, write_confusion
 from fedgates.runs.devices import read_classes, read_devices, write_classes, write_devices
 from fedgates.runs.folder import RunFolder
@@ -21,33 +22,7 @@ Record = Mapping[str, Any]
 """A line of ``rounds.jsonl``."""
 
 
-class Callback(Protocol):
-    """Called at the start of a run, after each round, and at the end. An error that it raises ends the run."""
-
-    def on_start(self, server: Server[Any], first_round: int, *, resumed: bool) -> None:
-        """Prepare for the rounds from `first_round` on."""
-
-    def on_round_end(self, record: Record, server: Server[Any]) -> None:
-        """Take note of a round, or of an attempt at it that missed its quorum (``record["quorum"]`` is then False)."""
-
-    def on_end(self, server: Server[Any], *, finished: bool) -> None:
-        """Finish; `finished` is False if the run ended early."""
-
-
-class BaseCallback:
-    """A callback that does nothing; a class derived from it overrides what it needs."""
-
-    def on_start(self, server: Server[Any], first_round: int, *, resumed: bool) -> None:
-        """Do nothing."""
-
-    def on_round_end(self, record: Record, server: Server[Any]) -> None:
-        """Do nothing."""
-
-    def on_end(self, server: Server[Any], *, finished: bool) -> None:
-        """Do nothing."""
-
-
-class LogCallback(BaseCallback):
+class LogCallback(Callback):
     """Appends each round to the run's ``rounds.jsonl``."""
 
     def __init__(self, run: RunFolder) -> None:
@@ -58,7 +33,7 @@ class LogCallback(BaseCallback):
         self._run.round_log.append(dict(record))
 
 
-class ProgressCallback(BaseCallback):
+class ProgressCallback(Callback):
     """Logs a line for each round: accuracy, density, bits per parameter, clients, time left."""
 
     def __init__(self, num_rounds: int) -> None:
@@ -76,7 +51,7 @@ class ProgressCallback(BaseCallback):
             log.warning(text, record["round"], loss, config.rate_key, config.initial_rate)
 
 
-class CheckpointCallback(BaseCallback):
+class CheckpointCallback(Callback):
     """Writes a checkpoint before the first round and after each round that reached its quorum."""
 
     def __init__(self, run: RunFolder) -> None:
@@ -92,7 +67,7 @@ class CheckpointCallback(BaseCallback):
             checkpoint.save(self._run.path, server.state, record["round"], server.method.digest)
 
 
-class DevicesCallback(BaseCallback):
+class DevicesCallback(Callback):
     """Keeps the number of each real device and the names of their classes, for the run and for those that resume it."""
 
     def __init__(self, run: RunFolder) -> None:
@@ -118,7 +93,7 @@ class DevicesCallback(BaseCallback):
             write_classes(self._run.path, self._classes)
 
 
-class ConfusionCallback(BaseCallback):
+class ConfusionCallback(Callback):
     """Writes the confusion matrix of the server's test set after each evaluation on it."""
 
     def __init__(self, run: RunFolder, class_names: Sequence[str]) -> None:
@@ -131,7 +106,7 @@ class ConfusionCallback(BaseCallback):
             write_confusion(self._run.path, Confusion(record["round"], list(self._class_names), counts))
 
 
-class BestCheckpointCallback(BaseCallback):
+class BestCheckpointCallback(Callback):
     """Keeps the state of the best round beside the last ones (`keep-best`); of equally good rounds the earliest."""
 
     def __init__(self, run: RunFolder) -> None:

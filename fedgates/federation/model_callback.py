@@ -18,10 +18,11 @@ from fedgates import __version__, model_file, rng
 from fedgates.config import is_reference
 from fedgates.data import Dataset, normalise, to_tensors
 from fedgates.data.inputs import take
-from fedgates.federation.callbacks import BaseCallback, Record
+from fedgates.federation.callbacks import Record
 from fedgates.federation.server import Server
 from fedgates.nn.batch_norms import norms_of, statistics_of
 from fedgates.runs import checkpoint
+from fedgates.runs.callback import Callback
 from fedgates.runs.folder import MODEL, MODEL_BEST, PREDICTIONS, RunFolder
 from fedgates.runs.round_log import read_rounds
 from fedgates.runs.totals import has_quorum
@@ -36,7 +37,7 @@ _SAMPLES, _TRIED, _BATCH = 24, 2000, 500
 """Images to show, images to look for wrong predictions among, and images at a time."""
 
 
-class ModelCallback(BaseCallback):
+class ModelCallback(Callback):
     """Writes ``model.fedgates``, ``predictions.json`` and, with `keep-best`, the best model at the end of a run that finished.
 
     An error is logged in one line: it takes nothing from the run.

@@ -8,11 +8,11 @@ from itertools import count
 from typing import Any, Protocol
 
 from fedgates.errors import DIVERGED, DivergenceError, QuorumError
-from fedgates.federation.callbacks import Callback
 from fedgates.federation.membership import Membership
 from fedgates.federation.messages import Reply, Request
 from fedgates.federation.server import Server
 from fedgates.runs.best_round import RoundResult, round_result, stop_reason
+from fedgates.runs.callback import Callback
 from fedgates.types import Problem
 
 log = logging.getLogger("fedgates")

@@ -14,7 +14,6 @@ from fedgates.config import RunConfig, as_pair, changed, to_dict
 from fedgates.errors import ConfigError, DivergenceError, NetworkError, QuorumError, StorageError
 from fedgates.federation.callbacks import (
     BestCheckpointCallback,
-    Callback,
     CheckpointCallback,
     ConfusionCallback,
     DevicesCallback,
@@ -35,6 +34,7 @@ from fedgates.nn.network import Network
 from fedgates.report.callback import ReportCallback
 from fedgates.runs import checkpoint
 from fedgates.runs.best_round import round_results
+from fedgates.runs.callback import Callback
 from fedgates.runs.config_file import run_values, write_config
 from fedgates.runs.folder import RunFolder, open_run
 from fedgates.trackers.callback import TrackerCallback

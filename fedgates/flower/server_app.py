@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from fedgates.federation.callbacks import Callback
 from fedgates.federation.run import REFUSALS, run_federation
 from fedgates.flower.startup import check_temporary_folder, config_is_checked, end_flower_process
 from fedgates.flower.transport import GridTransport
 from fedgates.methods.registry import Methods
+from fedgates.runs.callback import Callback
 from fedgates.runs.folder import RunFolder
 from fedgates.types import Value
 

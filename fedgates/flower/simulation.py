@@ -13,12 +13,13 @@ from tqdm import tqdm
 from fedgates import model_file
 from fedgates.config import flatten, is_reference
 from fedgates.errors import ConfigError
-from fedgates.federation.callbacks import BaseCallback, Callback, Record
+from fedgates.federation.callbacks import Record
 from fedgates.federation.server import Server
 from fedgates.flower.client_app import make_client_app
 from fedgates.flower.loopback import LoopbackGrid
 from fedgates.flower.server_app import run_on_grid
 from fedgates.methods.registry import Methods
+from fedgates.runs.callback import Callback
 from fedgates.runs.folder import RunFolder
 from fedgates.runs.summary import RoundFormatter
 from fedgates.types import Value
@@ -126,7 +127,7 @@ def simulate(
     return SimulationResult(run.path, network.build, network.weights)
 
 
-class _ProgressBar(BaseCallback):
+class _ProgressBar(Callback):
     """A bar with the rounds done, the time left in the words of the log, and the accuracy."""
 
     def on_start(self, server: Server[Any], first_round: int, *, resumed: bool) -> None:  # noqa: ARG002
@@ -146,7 +147,7 @@ class _ProgressBar(BaseCallback):
         self._bar.close()
 
 
-class _NetworkCallback(BaseCallback):
+class _NetworkCallback(Callback):
     """Keeps what a run's model file has not: a network that is a function of one's own, and the file of first weights."""
 
     build: Any = None

@@ -8,7 +8,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 
-from fedgates.federation.callbacks import BaseCallback, Callback, Record, running
+from fedgates.federation.callbacks import Record, running
 from fedgates.federation.messages import Kind, Reply, Request
 from fedgates.federation.rounds import available, run_rounds
 from fedgates.federation.run import log_summary, refuse_dropout
@@ -16,6 +16,7 @@ from fedgates.federation.server import Server
 from fedgates.flower.records import from_record, request_message, to_record
 from fedgates.flower.startup import config_is_checked
 from fedgates.flower.transport import GridTransport, to_reply
+from fedgates.runs.callback import Callback
 
 log = logging.getLogger("fedgates")
 EvaluateFn = Callable[[int, ArrayRecord], MetricRecord | None]
@@ -143,7 +144,7 @@ class FlowerStrategy(Strategy):
         return (to_reply(message, kind, config.server.round_timeout, config.limits.max_payload_mb) for message in messages)
 
 
-class _ResultCallback(BaseCallback):
+class _ResultCallback(Callback):
     """Collects Flower's result."""
 
     def __init__(self, arrays: ArrayRecord) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from fedgates.report.curves import draw_curves
 from fedgates.report.page import write_page
+from fedgates.runs.callback import Callback
 from fedgates.runs.round_log import read_rounds
 from fedgates.runs.summary import summary_table
 from fedgates.types import Value
@@ -15,7 +16,7 @@ from fedgates.util.text import error_line
 log = logging.getLogger("fedgates")
 
 
-class ReportCallback:
+class ReportCallback(Callback):
     """Draws the curves, logs the summary table and writes the page when a run ends, whether it finished or not.
 
     A part that fails is one warning; the others are still made, and the run is not affected.
@@ -34,12 +35,6 @@ class ReportCallback:
 
     def __init__(self, folder: Path, config: Mapping[str, Value], defaults: Mapping[str, Value], size: int) -> None:
         self._folder, self._strategy, self._defaults, self._size = folder, str(config["strategy"]), defaults, size
-
-    def on_start(self, server: Any, first_round: int, *, resumed: bool) -> None:  # noqa: ANN401
-        """Do nothing."""
-
-    def on_round_end(self, record: Mapping[str, Any], server: Any) -> None:  # noqa: ANN401
-        """Do nothing."""
 
     def on_end(self, server: Any, *, finished: bool) -> None:  # noqa: ANN401, ARG002  # a run that ended early has a report, too
         """Make the report."""

@@ -9,6 +9,7 @@
 ``round_log``          ``rounds.jsonl``: append, read, follow, forget
 ``checkpoint``         ``checkpoint-*.safetensors``: save, load, prune
 ``totals``             bytes, headline metric and network size, computed from lines
+``callback``           the base class of callbacks
 ``best_round``         the best round, and whether a run stops early
 ``summary``            text: the line of a round, the table at the end
 ``listing``            finding runs, and following one

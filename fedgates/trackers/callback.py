@@ -8,6 +8,7 @@ from typing import Any
 
 from fedgates.config import split_trackers
 from fedgates.errors import ConfigError
+from fedgates.runs.callback import Callback
 from fedgates.runs.round_log import RoundLog
 from fedgates.runs.totals import Line, has_quorum, total_bytes
 from fedgates.trackers.base import Run, Tracker
@@ -22,7 +23,7 @@ class TrackerError(RuntimeError):
     """A tracker failed after it was opened."""
 
 
-class TrackerCallback:
+class TrackerCallback(Callback):
     """Passes the rounds of a run to its trackers.
 
     Trackers receive attempts with a quorum only. The total of megabytes includes the attempts without one, and for a resumed

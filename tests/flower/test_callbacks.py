@@ -5,12 +5,12 @@ import json
 import pytest
 
 import fedgates
-from fedgates.federation import BaseCallback
+from fedgates.federation import Callback
 
 ERROR = "no room on this tracker"
 
 
-class Noting(BaseCallback):
+class Noting(Callback):
     """Notes each call."""
 
     def __init__(self):

@@ -20,9 +20,9 @@ from loopback_runs import (
 from client_app import app
 from fedgates.data.digits import digits
 from fedgates.federation import decoders
-from fedgates.federation.callbacks import BaseCallback
 from fedgates.flower.loopback import LoopbackGrid
 from fedgates.flower.server_app import run_on_grid
+from fedgates.runs.callback import Callback
 from fedgates.wire.header import HEADER_SIZE
 
 METHODS = [
@@ -92,7 +92,7 @@ def test_malformed_replies_are_rejected_alone_for_the_same_reasons(raw, started)
     assert set(second["failed"]) == {"2"}
 
 
-class Killing(BaseCallback):
+class Killing(Callback):
     """Kills the processes that decode, after the first round."""
 
     def __init__(self, started):
@@ -116,7 +116,7 @@ def test_processes_that_are_killed_change_nothing(raw, started):
     assert len(started) > killing.killed > 0
 
 
-class Failing(BaseCallback):
+class Failing(Callback):
     def on_round_end(self, record, server):
         raise KeyboardInterrupt
 

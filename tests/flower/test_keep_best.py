@@ -8,7 +8,7 @@ from scripted_runs import SCRIPT, by_script, killed, newest
 
 from client_app import app
 from fedgates import model_file
-from fedgates.federation import BaseCallback, Server
+from fedgates.federation import Callback, Server
 from fedgates.federation import callbacks as of_runs
 from fedgates.flower import LoopbackGrid, run_on_grid
 from fedgates.report import write_page
@@ -126,7 +126,7 @@ def test_a_page_copes_with_a_best_round_whose_line_is_missing(raw):
 
 @pytest.mark.usefixtures("whole_runs")
 def test_a_best_model_that_cannot_be_written_takes_nothing_from_the_last(raw, caplog):
-    class Damage(BaseCallback):
+    class Damage(Callback):
         def on_round_end(self, record, server):
             if record["round"] == 3:
                 checkpoint.save_best(newest(config), Weights(np.full(D, np.nan, np.float32)), 2, server.method.digest)

@@ -11,7 +11,7 @@ from loopback_runs import run_on
 import fedgates
 from client_app import app
 from fedgates.errors import ConfigError, StorageError
-from fedgates.federation import BaseCallback
+from fedgates.federation import Callback
 from fedgates.flower.loopback import LoopbackGrid
 from fedgates.flower.server_app import run_on_grid
 from fedgates.flower.startup import check_temporary_folder
@@ -19,7 +19,7 @@ from fedgates.flower.startup import check_temporary_folder
 RESUME = r"; to go on: resume=\"(/.+)\"$"
 
 
-class After(BaseCallback):
+class After(Callback):
     """Does something to the run's folder after the first round."""
 
     def __init__(self, folder, act):
