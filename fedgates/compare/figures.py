@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 from fedgates.compare.numbers import Curve
 from fedgates.compare.study import ONLY_SCENARIO
 from fedgates.compare.tables import is_share
-from fedgates.util.log_axis import log_x
+from fedgates.util.axes import figure_style, megabytes_x, rounds_x
 from fedgates.util.palette import PALETTE
 
 if TYPE_CHECKING:
@@ -27,8 +27,7 @@ def draw(panels: Panels, key: str, against: Literal["rounds", "bytes"]) -> "Figu
 
     A method has the same style in all panels, and in all figures with the same methods in the same order.
     """
-    import matplotlib as mpl  # noqa: PLC0415  # takes half a second
-    from matplotlib.figure import Figure  # noqa: PLC0415
+    from matplotlib.figure import Figure  # noqa: PLC0415  # takes half a second
 
     across = 2 if len(panels) == 4 else min(_MAX_ACROSS, len(panels))
     down = -(-len(panels) // across)
@@ -38,7 +37,7 @@ def draw(panels: Panels, key: str, against: Literal["rounds", "bytes"]) -> "Figu
     columns = max(1, min(len(methods), int(11.5 * width / (longest + 8))))
     height = 3.2 * down + 0.2 * -(-len(methods) // columns) + 0.3
     scale = 100 if is_share(key) else 1
-    with mpl.rc_context({"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3}):
+    with figure_style():
         figure = Figure(figsize=(width, height), layout="constrained")
         axes = list(figure.subplots(down, across, sharey=True, squeeze=False).flat)
         handles = {}
@@ -64,11 +63,7 @@ def draw(panels: Panels, key: str, against: Literal["rounds", "bytes"]) -> "Figu
                 )
             if scenario != ONLY_SCENARIO:
                 panel.set_title(scenario, fontsize=10)
-            panel.set_xlabel("round" if against == "rounds" else "megabytes moved, both ways, all clients")
-            if against == "rounds":
-                panel.xaxis.get_major_locator().set_params(integer=True)
-            elif any(n > 0 for curve in curves.values() for n in curve.bytes):
-                log_x(panel)
+            (rounds_x if against == "rounds" else megabytes_x)(panel)
         for panel in axes[len(panels) :]:
             panel.set_axis_off()
         for first in range(0, len(panels), across):

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from math import inf
+from math import inf, nan
 from typing import TYPE_CHECKING
 
-from fedgates.util.log_axis import log_x
+from fedgates.util.axes import log_x
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,14 +57,7 @@ class Chart:
 
 @lru_cache(_CACHED)
 def lines(
-    chart: Chart,
-    unit: str,
-    *,
-    zero: bool = False,
-    bytes_name: str = "",
-    band: tuple[Points, Points] | None = None,
-    level: float | None = None,
-    upright: float | None = None,
+    chart: Chart, unit: str, *, zero: bool = False, bytes_name: str = "", band: tuple[Points, ...] = (), mark: float = 0
 ) -> Chart:
     """Return `chart` with its series drawn as curves; the first is drawn on top.
 
@@ -78,8 +71,8 @@ def lines(
         Name of an x axis of bytes, which is logarithmic; by default the x axis has rounds.
     band : tuple of tuples, optional
         Lower and upper edge of an area behind the curves, at the points of the first.
-    level, upright : float, optional
-        A dashed line at a value of y, or of x.
+    mark : float, optional
+        A dashed line at this value of y or, on an axis of bytes, of x; 0 for none.
     """
     from matplotlib.ticker import EngFormatter, MaxNLocator  # noqa: PLC0415
 
@@ -91,11 +84,10 @@ def lines(
             (curve,) = axes.plot(one.x, one.y, color=_hex(one.colour), linestyle=_DASHES[i], linewidth=1.5 if i else 2.5)
             if i == 0 and len(one.x) <= _MOST_DOTS:
                 curve.set(marker="o", markersize=5)
-        for value, draw in ((level, axes.axhline), (upright, axes.axvline)):
-            if value:
-                draw(value, color=_hex("soft"), linestyle="--")
-        shown = [value for one in chart.series for value in one.y] + [value for edge in band or () for value in edge]
-        axes.set_ylim(*span(shown if level is None else [*shown, level], share=unit == "%", zero=zero))
+        if mark:
+            (axes.axvline if bytes_name else axes.axhline)(mark, color=_hex("soft"), linestyle="--")
+        shown = [value for values in (*(one.y for one in chart.series), *band) for value in values]
+        axes.set_ylim(*span([*shown, mark] if mark and not bytes_name else shown, share=unit == "%", zero=zero))
         if bytes_name:
             log_x(axes)
             axes.minorticks_off()
@@ -109,22 +101,18 @@ def lines(
 
 
 @lru_cache(_CACHED)
-def columns(chart: Chart, unit: str, labels: tuple[str, ...], *, top: float = 0) -> Chart:
-    """Return `chart` with its series drawn as stacked columns with labels; the axis is at least `top` high."""
-    from matplotlib.patches import PathPatch  # noqa: PLC0415
-    from matplotlib.path import Path  # noqa: PLC0415
-
+def columns(chart: Chart, unit: str, labels: tuple[str, ...]) -> Chart:
+    """Return `chart` with its series drawn as stacked columns with labels; an axis of shares is from 0 to 1."""
     with _axes(chart, "round", unit, whole=not unit) as (axes, file):
-        feet, half = [0.0] * len(labels), min(0.4, 0.06 * len(labels))
+        x, feet = [i for i in range(len(labels)) for _ in range(3)], [0.0] * len(labels)
+        width = (WIDTH - _LEFT - _RIGHT) * min(0.12, 0.8 / len(labels))
         for one in chart.series:
             tops = [foot + size for foot, size in zip(feet, one.y, strict=True)]
-            ends = [(i, foot, end) for i, (foot, end) in enumerate(zip(feet, tops, strict=True)) if end > foot]
-            boxes = [Path([(i - half, a), (i - half, b), (i + half, b), (i + half, a)]) for i, a, b in ends]
-            if boxes:  # a patch for all boxes is written five times as fast as one for each
-                axes.add_patch(PathPatch(Path.make_compound_path(*boxes), facecolor=_hex(one.colour), linewidth=0))
+            y = [end for ends in zip(feet, tops, strict=True) for end in (*ends, nan)]
+            axes.plot(x, y, color=_hex(one.colour), linewidth=width, solid_capstyle="butt")  # a thick line for all columns
             feet = tops
         axes.set_xlim(-0.5, len(labels) - 0.5)
-        axes.set_ylim(0, 1.05 * max(*feet, top) or 1)
+        axes.set_ylim(0, 1 if unit == "%" else 1.05 * max(feet) or 1)
         labelled = [i for i, label in enumerate(labels) if label]
         labelled = labelled[:: -(-len(labelled) // _MOST_LABELS) or 1]
         axes.set_xticks(labelled, [labels[i] for i in labelled])

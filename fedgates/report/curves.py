@@ -7,7 +7,7 @@ from pathlib import Path
 from fedgates.runs.folder import CURVES
 from fedgates.runs.round_log import read_rounds
 from fedgates.runs.totals import Line, Metric, downlink_bytes, headline_metric
-from fedgates.util.log_axis import log_x
+from fedgates.util.axes import figure_style, megabytes_x, rounds_x
 from fedgates.util.palette import PALETTE
 
 _OTHERS = (("_sample", "one sampled mask"), ("_mean", "mean network"), ("_ensemble", "ensemble of masks"))
@@ -27,8 +27,7 @@ def draw_curves(folder: Path, size: int) -> Path:
     size : int
         Number of parameters of the network.
     """
-    import matplotlib as mpl  # noqa: PLC0415  # takes half a second, and only the end of a run needs it
-    from matplotlib.figure import Figure  # noqa: PLC0415
+    from matplotlib.figure import Figure  # noqa: PLC0415  # takes half a second, and only the end of a run needs it
 
     log = read_rounds(folder).lines
     metric, total = headline_metric(log), bytes_so_far(log)
@@ -37,21 +36,19 @@ def draw_curves(folder: Path, size: int) -> Path:
     lines = [line for line in log if line.get(metric.key) is not None]
     rounds = [line["round"] for line in lines]
     so_far = [total[r] for r in rounds]
-    with mpl.rc_context({"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3}):
+    with figure_style():
         figure = Figure(figsize=(9, 3.4), layout="constrained")
         by_round, by_bytes = figure.subplots(1, 2, sharey=True)
         for name, shares, i in metric_curves(lines, metric):
             values = [scale * value for value in shares]
             by_round.plot(rounds, values, label=name, color=PALETTE[i])
             by_bytes.plot([n / 1e6 for n in so_far], values, label=name, color=PALETTE[i])
-        if lines:
+        if any(so_far):
             dense = dense_round(lines[0], size) / 1e6
             by_bytes.axvline(dense, color="grey", linestyle="--", linewidth=1, label="one round of dense FedAvg")
-        by_round.set(xlabel="round", ylabel=label)
-        by_round.xaxis.get_major_locator().set_params(integer=True)
-        by_bytes.set(xlabel="megabytes moved, both ways, all clients")
-        if any(so_far):
-            log_x(by_bytes)
+        by_round.set_ylabel(label)
+        rounds_x(by_round)
+        megabytes_x(by_bytes)
         if lines:
             by_bytes.legend(frameon=False, fontsize=8)
         target = folder / CURVES

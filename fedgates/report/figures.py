@@ -1,7 +1,6 @@
 """The charts of a run, by section of the page; None, or no chart, where the run has no data."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from itertools import pairwise
 from typing import TypeVar
 
@@ -17,11 +16,7 @@ T = TypeVar("T")
 _MAX_POINTS, _MAX_COLUMNS, _MAX_KINDS = 400, 60, 5
 _DENSITIES = (("density", "masks sent, mean"), ("model_density", "evaluated model"), ("expected_density", "mean of theta"))
 _TIMES = (("seconds", "whole round"), ("client_seconds_longest", "slowest client"), ("client_seconds", "mean of clients"))
-_REPLIES = (
-    ("clients_counted", "accepted", "good"),
-    ("clients_rejected", "rejected", "bad"),
-    ("clients_failed", "failed", "c2"),
-)
+_REPLIES = (("counted", "accepted", "good"), ("rejected", "rejected", "bad"), ("failed", "failed", "c2"))
 _EDGES = (0.0, 0.05, 0.35, 0.65, 0.95, 1.0)
 _BINS = ("below .05: dropped", ".05 to .35", ".35 to .65: undecided", ".65 to .95", ".95 and more: kept")
 """Theta is a ratio k / n of a few votes, so narrow bins would show n; these suit any n."""
@@ -44,7 +39,7 @@ def metric_charts(run: RunData) -> list[Chart]:
         mark = f"one round of dense float32 FedAvg: {numbers.size(dense)}" if dense else ""
         chart = Chart(f"{metric.name} by bytes moved", f"{says}, by bytes moved, from {ends}", series(moved), mark=mark)
         name = "bytes so far, both ways, all clients; log scale"
-        charts.append(lines(chart, unit, bytes_name=name, upright=dense or None))
+        charts.append(lines(chart, unit, bytes_name=name, mark=dense))
     return charts
 
 
@@ -106,7 +101,7 @@ def density_chart(run: RunData) -> Chart | None:
     start, end = (f"{numbers.percent(first.y[i])} in round {first.x[i]}" for i in (0, -1))
     mark = f"density.target: {numbers.percent(target)}" if target else ""
     says, note = f"Density of {first.name}: {start}, {end}", "Share of parameters kept."
-    return lines(Chart("Density by round", says, series, note, mark), "%", zero=True, level=target or None)
+    return lines(Chart("Density by round", says, series, note, mark), "%", zero=True, mark=target or 0)
 
 
 def gates_chart(run: RunData) -> Chart | None:
@@ -120,7 +115,7 @@ def gates_chart(run: RunData) -> Chart | None:
     first, last = (numbers.percent(of[0] + of[-1]) for of in (shares[0], shares[-1]))
     says = f"Gates below .05 or above .95: {first} after the first round, {last} after the last"
     note = "Share of all gates by theta, the probability that a gate keeps its weight; numbers are of the last round."
-    return columns(Chart("Gate probabilities by round", says, series, note), "%", labels, top=1 / 1.05)
+    return columns(Chart("Gate probabilities by round", says, series, note), "%", labels)
 
 
 def _shares(histogram: Sequence[int]) -> list[float]:
@@ -131,7 +126,7 @@ def _shares(histogram: Sequence[int]) -> list[float]:
 
 def client_charts(run: RunData) -> list[Chart]:
     """Return the charts of replies by attempt and, of two rounds or more, of durations by round."""
-    counts = {name: [line[key] for line in run.lines] for key, name, _ in _REPLIES}
+    counts = {name: [line[f"clients_{key}"] for line in run.lines] for key, name, _ in _REPLIES}
     series = tuple(
         Series(name, _means(counts[name]), f"{sum(counts[name]):,}", colour=colour)
         for _, name, colour in _REPLIES
@@ -147,18 +142,19 @@ def client_charts(run: RunData) -> list[Chart]:
 def _times(rounds: Sequence[Line]) -> Chart:
     shortest, longest = (end(line["seconds"] for line in rounds) for end in (min, max))
     size, unit = (3600, "h") if longest >= 7200 else (60, "min") if longest >= 120 else (1, "s")
-    series = _by_round(rounds, _TIMES, lambda values: f"{numbers.duration(sum(values) / len(values))} in the mean")
-    series = tuple(replace(one, y=tuple(value / size for value in one.y)) for one in series)
+    series = _by_round(rounds, _TIMES, lambda values: f"{numbers.duration(size * sum(values) / len(values))} in the mean", size)
     says = f"Time per round, from {numbers.duration(shortest)} to {numbers.duration(longest)}"
     return lines(Chart("Time per round", says, series, "Times of clients are as they report them."), unit, zero=True)
 
 
-def _by_round(rounds: Sequence[Line], keys: Iterable[tuple[str, str]], text: Callable[[Points], str]) -> tuple[Series, ...]:
-    """Return a curve of each key that some round has; `text` returns what its legend shows."""
+def _by_round(
+    rounds: Sequence[Line], keys: Iterable[tuple[str, str]], text: Callable[[Points], str], unit: float = 1
+) -> tuple[Series, ...]:
+    """Return a curve of each key that some round has, in a unit; `text` returns what its legend shows."""
     series = []
     for i, (key, name) in enumerate(keys, 1):
         measured = thinned([line for line in rounds if line.get(key) is not None], _MAX_POINTS)
-        x, y = tuple(line["round"] for line in measured), tuple(line[key] for line in measured)
+        x, y = tuple(line["round"] for line in measured), tuple(line[key] / unit for line in measured)
         series += [Series(name, y, text(y), x, f"c{i}")] if y else []
     return tuple(series)
 

@@ -134,7 +134,7 @@ def texts(svg):
 def test_curves_by_hand():
     """The axes are 332 wide from 54 on, and 176 high from 188 upwards."""
     chart = Chart("t", "s", (Series("a", (0.0, 0.5, 1.0), x=(1, 2, 3)), Series("b", (1.0,), x=(2,), colour="c2")))
-    svg = lines(chart, "%", level=0.25).svg
+    svg = lines(chart, "%", mark=0.25).svg
     pad = 332 * 0.06 / 2.12
     assert paths(svg, "c1")[0] == [pytest.approx(p, abs=0.1) for p in ((54 + pad, 188), (220, 100), (386 - pad, 12))]
     assert paths(svg, "soft") == [[pytest.approx((54, 144), abs=0.1), pytest.approx((386, 144), abs=0.1)]]
@@ -147,10 +147,11 @@ def test_columns_by_hand():
     svg = columns(chart, "", ("1", "")).svg
     scale = 176 / (1.05 * 5)
     (first,), (second,) = paths(svg, "c1"), paths(svg, "c2")
-    assert [y for _, y in first[:4]] == pytest.approx([188, 188 - scale, 188 - scale, 188], abs=0.1)
-    assert [y for _, y in second] == pytest.approx(
-        [188 - 2 * scale, 188 - 5 * scale, 188 - 5 * scale, 188 - 2 * scale], abs=0.1
-    )
+    assert first == [
+        pytest.approx(end, abs=0.1) for end in ((137, 188), (137, 188 - scale), (303, 188), (303, 188 - 2 * scale))
+    ]
+    assert second[-2:] == [pytest.approx(end, abs=0.1) for end in ((303, 188 - 2 * scale), (303, 188 - 5 * scale))]
+    assert svg.count("stroke-width: 39.8") == 2
     assert texts(svg)[0] == "1"
 
 

@@ -6,7 +6,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from fedgates.util.log_axis import log_x
+from fedgates.util.axes import log_x
 
 SPANS = [(5.2, 5.9), (0.9, 3), (5, 45), (20, 150), (120, 900), (1_000, 8_000), (400, 9_000), (0.04, 8), (0.01, 30_000)]
 
