@@ -84,24 +84,33 @@ def read_config(folder: Path, key: str = "run") -> dict[str, Any]:
 def read_usable_config(folder: Path) -> tuple[dict[str, Any], list[str]]:
     """Return the values of ``config.json`` that can be shown and computed with, and a message for each of the others.
 
-    A missing file has no values and no message.
+    A missing file has no values and no message. Damaged values of `software` have messages, too.
     """
     if not (folder / FILE_NAME).exists():
         return {}, []
     values = _load(folder)
     if values is None:
         return {}, [f"{FILE_NAME}: not a JSON object"]
-    unusable = [name for name, value in values.items() if not _is_usable(name, value)]
-    problems = [f"{FILE_NAME}: {one_line(name, 40)} = {format_json(values[name])}" for name in unusable[:_MAX_PROBLEMS]]
-    if len(unusable) > _MAX_PROBLEMS:
-        problems.append(f"{FILE_NAME}: {len(unusable) - _MAX_PROBLEMS:,} more keys")
+    unusable = {name: value for name, value in values.items() if not _is_usable(name, value)}
+    damaged = [*unusable.items(), *_software(folder)[1].items()]
+    problems = [f"{FILE_NAME}: {one_line(name, 40)} = {format_json(value)}" for name, value in damaged[:_MAX_PROBLEMS]]
+    if len(damaged) > _MAX_PROBLEMS:
+        problems.append(f"{FILE_NAME}: {len(damaged) - _MAX_PROBLEMS:,} more keys")
     return {name: value for name, value in values.items() if name not in unusable}, problems
 
 
 def read_software(folder: Path) -> dict[str, str]:
     """Return the versions and commits of the process that started or last resumed a run; empty for a run without them."""
-    found = (_json(folder) or {}).get(_SOFTWARE)
-    return {key: value for key, value in found.items() if isinstance(value, str)} if isinstance(found, dict) else {}
+    return _software(folder)[0]
+
+
+def _software(folder: Path) -> tuple[dict[str, str], dict[str, Any]]:
+    """Return the values of `software` that are text, and the damaged ones under dotted keys."""
+    found = (_json(folder) or {}).get(_SOFTWARE, {})
+    if not isinstance(found, dict):
+        return {}, {_SOFTWARE: found}
+    usable = {key: value for key, value in found.items() if isinstance(value, str)}
+    return usable, {f"{_SOFTWARE}.{key}": value for key, value in found.items() if key not in usable}
 
 
 def _load(folder: Path) -> dict[str, Any] | None:

@@ -54,8 +54,13 @@ def test_config_json_has_them_beside_the_keys(tmp_path, monkeypatch):
 
 
 def test_a_run_without_them_or_with_others_is_read(tmp_path):
-    for found, read in ((None, {}), ([1], {}), ({"torch": "2.0", "flwr": 3}, {"torch": "2.0"})):
+    for found, read, problems in (
+        (None, {}, []),
+        ([1], {}, ["config.json: software = a list"]),
+        ({"torch": "2.0", "flwr": 3}, {"torch": "2.0"}, ["config.json: software.flwr = 3"]),
+    ):
         values = VALUES if found is None else {**VALUES, "software": found}
         (tmp_path / "config.json").write_text(json.dumps(values))
         assert read_software(tmp_path) == read
         assert read_config(tmp_path) == VALUES
+        assert read_usable_config(tmp_path) == (VALUES, problems)
