@@ -1,16 +1,16 @@
 """The samples of ``predictions.json``, each checked before it is shown."""
 
-import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import Base64Bytes, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from fedgates.util.text import one_line
 
-_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG = "^iVBORw0KGgo[A-Za-z0-9+/]*=*$"
+"""The base64 of a PNG file."""
 _MAX_SAMPLES, _MAX_IMAGE_BYTES = 36, 150_000
 """Samples on a page, and bytes of all their images."""
 
@@ -27,7 +27,7 @@ class Sample(NamedTuple):
 
 
 class _Prediction(BaseModel):
-    image: Base64Bytes
+    image: str = Field(pattern=_PNG)
     label: int
     predicted: int
     probability: float | None = Field(None, ge=0, le=1)
@@ -41,23 +41,24 @@ class _Predictions(BaseModel):
         return one_line(self.classes[i] if 0 <= i < len(self.classes) else i, 60)
 
 
-def read_samples(path: Path, problems: list[str]) -> list[Sample]:
-    """Return the samples, wrong ones first, as many as fit on a page. What is wrong with the file is added to `problems`."""
+def read_samples(path: Path) -> list[Sample]:
+    """Return the samples, wrong ones first, as many as fit on a page.
+
+    Raises
+    ------
+    ValueError
+        The file cannot be read, or has other contents.
+    """
     try:
         return list(_samples(_Predictions.model_validate(json.loads(path.read_bytes()))))
-    except FileNotFoundError:
-        return []
     except (OSError, ValueError, RecursionError):
-        problems.append(f"{path.name}: not a list of samples with image, label and predicted class")
-        return []
+        raise ValueError(f"{path.name}: not a list of samples with image, label and predicted class") from None
 
 
 def _samples(found: _Predictions) -> Iterator[Sample]:
     room = _MAX_IMAGE_BYTES
     for each in sorted(found.samples[:_MAX_SAMPLES], key=lambda each: each.label == each.predicted):
-        if not each.image.startswith(_PNG):
-            raise ValueError("not a PNG file")
-        image, right = base64.b64encode(each.image).decode(), each.label == each.predicted
-        room -= len(image)
+        room -= len(each.image)
         if room >= 0:
-            yield Sample(image, found.name(each.label), found.name(each.predicted), each.probability, right)
+            label, predicted, right = found.name(each.label), found.name(each.predicted), each.label == each.predicted
+            yield Sample(each.image, label, predicted, each.probability, right)

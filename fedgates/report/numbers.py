@@ -2,12 +2,10 @@
 
 from fedgates.util.text import one_line
 
-_UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
-
 
 def size(count: float) -> str:
     """Return bytes as text: ``1.46 MB``, ``339 kB``, ``36 bytes``. A megabyte is a million bytes."""
-    for unit, name in _UNITS:
+    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if count >= unit * 0.9995:
             return f"{three(count / unit)} {name}"
     return f"{count:,.0f} bytes"

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedgates.report import figures, numbers, tables
-from fedgates.report.command import command
 from fedgates.report.run_data import load_run_data
+from fedgates.runs import totals
 from fedgates.runs.folder import REPORT
-from fedgates.runs.totals import format_number, last_value, payload_kinds
 from fedgates.util.files import write_atomically
-from fedgates.util.text import one_line
+from fedgates.util.text import one_line, printable
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -43,14 +42,17 @@ def write_page(folder: Path, defaults: Mapping[str, Any] | None = None, *, under
         The page cannot be written.
     """
     page = _environment().get_template("page.html").render(run=load_run_data(folder, defaults, under_way=under_way))
-    own = folder / f".{os.getpid()}.{REPORT}"  # the run may write its page at the same moment
+    own = folder / f".{os.getpid()}.{REPORT}"  # renamed, so that a symbolic link is replaced and not followed
     write_atomically(own, page.encode("utf-8"))
     return own.replace(folder / REPORT)
 
 
 @lru_cache
 def _environment() -> "Environment":
-    """Return the templates' environment, which escapes every value but the charts and the style sheet."""
+    """Return the templates' environment, which escapes every value but the charts and the style sheet.
+
+    Characters that are not printable, which may change the direction of writing, are escaped, too.
+    """
     from jinja2 import Environment, FunctionLoader, StrictUndefined  # noqa: PLC0415  # the command starts without it
 
     environment = Environment(
@@ -59,17 +61,9 @@ def _environment() -> "Environment":
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=printable,
+        finalize=lambda value: printable(value, keep="\n") if type(value) is str else value,  # markup is of another type
     )
-    environment.filters |= {"line": one_line, "number": format_number, "plain": numbers.plain}
-    environment.filters |= {name: getattr(numbers, name) for name in ("count", "duration", "percent", "size", "times")}
-    environment.globals |= {"figures": figures, "tables": tables, "command": command}
-    environment.globals |= {"last_value": last_value, "payload_kinds": payload_kinds}
+    environment.filters |= {"line": one_line, "number": totals.format_number}
+    environment.filters |= {name: getattr(numbers, name) for name in ("count", "duration", "percent", "plain", "size", "times")}
+    environment.globals |= {"figures": figures, "tables": tables, "totals": totals}
     return environment
-
-
-def printable(value: Any) -> Any:  # noqa: ANN401  # any value of a template
-    """Return text with escapes for unprintable characters, which may change the direction of writing; others as they are."""
-    if type(value) is not str or value.isprintable():  # markup is of a type of its own
-        return value
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in value)

@@ -1,21 +1,26 @@
 """The data of a report: the files in the folder of a run, read once. Damaged parts are left out and named."""
 
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fedgates.config import CLIENTS, DATA_DIGEST, RunConfig, to_dict
+from fedgates.config.app import as_pair
 from fedgates.errors import ConfigError
+from fedgates.model_file import Contents, read_contents
 from fedgates.report.files import Sample, read_samples
-from fedgates.report.model_file import ModelFile, read_model
 from fedgates.runs.best_round import stopped
-from fedgates.runs.config_file import read_usable_config
+from fedgates.runs.config_file import read_software, read_usable_config
 from fedgates.runs.confusion import Confusion, read_confusion
 from fedgates.runs.folder import CONFIG, MODEL, MODEL_BEST, PREDICTIONS, ROUNDS
 from fedgates.runs.round_log import read_rounds
 from fedgates.runs.totals import Line, Metric, TotalBytes, has_quorum, headline_metric, network_size, total_bytes
+from fedgates.util.text import one_line
+
+T = TypeVar("T")
 
 _LOCATION = frozenset({"output-dir", "resume", CLIENTS, DATA_DIGEST})
 """Keys that say where a run is stored, and the one that is not a key of the run config."""
@@ -35,8 +40,10 @@ class RunData:
     """The default of each key."""
     lines: Sequence[Line]
     """Every attempt at every round."""
-    model: ModelFile | None
-    best_model: ModelFile | None
+    software: Mapping[str, str]
+    """Versions and commits of the process that started or last resumed the run."""
+    model: Contents | None
+    best_model: Contents | None
     """The model of the best round (`keep-best`)."""
     samples: Sequence[Sample]
     confusion: Confusion | None
@@ -78,7 +85,7 @@ class RunData:
     @cached_property
     def size(self) -> int:
         """Number of parameters of the network; 0 if unknown."""
-        return network_size(self.lines) or (sum(layer.parameters for layer in self.model.layers) if self.model else 0)
+        return network_size(self.lines) or (sum(layer.size for layer in self.model.facts.layers) if self.model else 0)
 
     @cached_property
     def total(self) -> TotalBytes:
@@ -94,6 +101,16 @@ class RunData:
     def changed(self) -> list[str]:
         """Keys whose value differs from the default, or whose default is unknown, without those of the run's location."""
         return [key for key in self.config if key not in _LOCATION and self.config[key] != self.defaults.get(key)]
+
+    def command(self, *, resume: bool = False) -> str:
+        """Return the shell command that repeats or, with `resume`, resumes the run; keys with default values are left out."""
+        parts, clients = ["uv run flwr run . --stream"], self.config.get(CLIENTS)
+        if clients is not None:
+            parts.append(f"--federation-config {shlex.quote(f'num-supernodes={clients} client-resources-num-cpus=1')}")
+        pairs = [as_pair(key, self.config[key]) for key in self.changed] + [as_pair("resume", str(self.folder))] * resume
+        if pairs:
+            parts.append(f"--run-config {shlex.quote(' '.join(pairs))}")
+        return " \\\n  ".join(parts)
 
 
 def load_run_data(folder: Path, defaults: Mapping[str, Any] | None = None, *, under_way: bool = False) -> RunData:
@@ -120,20 +137,25 @@ def load_run_data(folder: Path, defaults: Mapping[str, Any] | None = None, *, un
     problems += log.problems[:_MAX_PROBLEMS]
     if len(log.problems) > _MAX_PROBLEMS:
         problems.append(f"{ROUNDS}: {len(log.problems) - _MAX_PROBLEMS:,} more lines")
-    try:
-        confusion = read_confusion(folder)
-    except ValueError as error:
-        confusion = None
-        problems.append(str(error))
     return RunData(
         folder=folder.resolve(),
         under_way=under_way,
         config=config,
         defaults=to_dict(RunConfig()) if defaults is None else defaults,
         lines=log.lines,
-        model=read_model(folder / MODEL, problems),
-        best_model=read_model(folder / MODEL_BEST, problems) if config.get("keep-best") is True else None,
-        samples=read_samples(folder / PREDICTIONS, problems),
-        confusion=confusion,
+        software=read_software(folder),
+        model=_read(read_contents, folder / MODEL, problems),
+        best_model=_read(read_contents, folder / MODEL_BEST, problems) if config.get("keep-best") is True else None,
+        samples=_read(read_samples, folder / PREDICTIONS, problems) or [],
+        confusion=_read(read_confusion, folder, problems),
         problems=problems,
     )
+
+
+def _read(read: Callable[[Path], T], path: Path, problems: list[str]) -> T | None:
+    """Return what `read` finds; None if the file is missing or damaged. The damage is added to `problems`."""
+    try:
+        return read(path) if path.exists() else None
+    except ValueError as error:
+        problems.append(one_line(error))
+        return None

@@ -1,24 +1,49 @@
-"""What the templates list that is more than a value of the run: failures by reason, and confusions of classes."""
+"""Contents of tables and lists that are computed: layers of a model, failures by reason, confusions of classes."""
 
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import groupby
+from typing import NamedTuple
 
+from fedgates.model_file import Contents
+from fedgates.runs import totals
 from fedgates.runs.confusion import Confusion
-from fedgates.runs.totals import FAILURES, Line, has_quorum
-from fedgates.util.text import one_line
+from fedgates.runs.totals import Failure, Line, has_quorum
 
-Failure = tuple[str, str, str]
-"""A client, the kind of failure (rejected, failed, did not evaluate), and the reason."""
+
+class Layer(NamedTuple):
+    """A layer of a model that has weights: its parameters, and those that are not zero."""
+
+    name: str
+    kind: str
+    parameters: int
+    kept: int
+
+
+def layers(model: Contents) -> list[Layer]:
+    """Return the layers of a model that have weights; weight and bias are one layer."""
+    found = []
+    for name, group in groupby(model.kept, key=lambda each: each[0].name.rpartition(".")[0]):
+        parameters, kept = zip(*group, strict=True)
+        found.append(Layer(name or "network", parameters[-1].kind, sum(one.size for one in parameters), sum(kept)))
+    return found
+
+
+def model_round(model: Contents | None) -> int | None:
+    """Return the round after which a model was written; None if unknown."""
+    number = model.facts.training.get("rounds") if model else None
+    return number if type(number) is int else None
+
+
 Reason = tuple[tuple[str, str], list[tuple[str, Line]]]
 """Kind and reason of failures, and the client and the attempt of each."""
 
 
 def failures(lines: Sequence[Line]) -> tuple[list[Reason], list[tuple[Line, list[Failure]]]]:
     """Return the reasons of failures, the most frequent first, and the attempts that had failures with all of theirs."""
-    reasons, attempts = defaultdict[tuple[str, str], list[tuple[str, Line]]](list), []
-    for line in lines:
-        failed = [(client, word, one_line(why)) for key, word in FAILURES for client, why in (line.get(key) or {}).items()]
-        attempts += [(line, failed)] if failed else []
+    attempts = [(line, failed) for line in lines if (failed := totals.failures(line))]
+    reasons = defaultdict[tuple[str, str], list[tuple[str, Line]]](list)
+    for line, failed in attempts:
         for client, word, why in failed:
             reasons[word, why].append((client, line))
     return sorted(reasons.items(), key=lambda reason: -len(reason[1])), attempts

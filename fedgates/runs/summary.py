@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
+from fedgates.runs import totals
 from fedgates.runs.time_left import time_left
 from fedgates.runs.totals import (
     DIRECTIONS,
-    FAILURES,
     Line,
     format_number,
     has_quorum,
@@ -29,23 +29,32 @@ class RoundFormatter:
 
     def format(self, line: Line) -> str:
         """Return the line of a round; below it the reasons of failures, one a line."""
-        attempt = line.get("attempt", 1)
         parts = [
             f"round {line['round']:{len(str(self._last))}}/{self._last}",
             " ".join(headline(line)),
             f"density {density(line)}",
             f"bpp up {format_number(line.get('uplink_bpp'))} down {format_number(line.get('downlink_bpp'))}",
             f"clients {line['clients_counted']}/{line['clients_selected']}",
-            *([f"attempt {attempt}"] if attempt > 1 else []),
+            attempt(line),
+            self.time_left(line),
         ]
-        parts.append(self.time_left(line))
-        return "\n".join(["  ".join(parts), *(f"    {failure}" for failure in failures(line))])
+        return "\n".join(["  ".join(filter(None, parts)), *(f"    {failure}" for failure in failures(line))])
 
     def time_left(self, line: Line) -> str:
         """Return the time left after a round, such as ``3:50 left``. Call it once for each attempt, in order."""
         self._lines.append(line)
-        rounds = max(0, self._last - line["round"] + (not has_quorum(line)))  # without a quorum, the round is repeated
-        return time_left(self._lines, rounds)
+        return time_left(self._lines, rounds_left(line, self._last))
+
+
+def rounds_left(line: Line, last_round: int) -> int:
+    """Return the number of rounds after an attempt; without a quorum, its own round is one of them."""
+    return max(0, last_round - int(line["round"]) + (not has_quorum(line)))
+
+
+def attempt(line: Line) -> str:
+    """Return the number of an attempt in words; empty for the first."""
+    number = line.get("attempt", 1)
+    return f"attempt {number}" if number > 1 else ""
 
 
 def headline(line: Line) -> tuple[str, str]:
@@ -66,16 +75,15 @@ def failures(line: Line, limit: int = _MAX_REASONS) -> list[str]:
     At most `limit` texts about clients; the last of them counts the other reasons.
     """
     groups: dict[tuple[str, str], list[str]] = {}
-    for key, word in FAILURES:
-        for client, reason in (line.get(key) or {}).items():
-            groups.setdefault((word, one_line(reason)), []).append(one_line(client, 20))
+    for client, word, reason in totals.failures(line):
+        groups.setdefault((word, reason), []).append(one_line(client, 20))
     texts = [f"{_clients(names)} {word}: {reason}" for (word, reason), names in groups.items()]
     if len(texts) > limit:
         texts[limit - 1 :] = [f"and {len(texts) - limit + 1:,} other reasons, in rounds.jsonl"]
     if has_quorum(line):
         return texts
-    reason = line.get("withdrawn")
-    return [*texts, f"the new state is not kept: {reason}" if reason else "no quorum: the state is unchanged"]
+    withdrawn = line.get("withdrawn")
+    return [*texts, f"the new state is not kept: {withdrawn}" if withdrawn else "no quorum: the state is unchanged"]
 
 
 def _clients(names: Sequence[str]) -> str:

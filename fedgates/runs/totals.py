@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
+
+from fedgates.util.text import one_line
 
 Line = Mapping[str, Any]
 DIRECTIONS = (("uplink", "up"), ("downlink", "down"), ("evaluation_downlink", "to evaluate"))
 """Keys of a line that hold payloads, and their names in tables."""
-FAILURES = (("rejected", "rejected"), ("failed", "failed"), ("evaluation_failed", "did not evaluate"))
+_FAILURES = (("rejected", "rejected"), ("failed", "failed"), ("evaluation_failed", "did not evaluate"))
 """Keys of a line that hold reasons by client, and their names in tables."""
 _MAX_SIZE = 1e12
 """Parameters; a log that implies more is damaged."""
@@ -54,6 +56,19 @@ def downlink_bytes(line: Line) -> int:
 def has_quorum(line: Line) -> bool:
     """Return whether an attempt had a quorum, and so changed the state."""
     return bool(line.get("quorum", True))
+
+
+class Failure(NamedTuple):
+    """A client that was rejected, failed or did not evaluate, and the reason."""
+
+    client: str
+    kind: str
+    reason: str
+
+
+def failures(line: Line) -> list[Failure]:
+    """Return the failures in an attempt."""
+    return [Failure(client, kind, one_line(why)) for key, kind in _FAILURES for client, why in (line.get(key) or {}).items()]
 
 
 def network_size(lines: Iterable[Line]) -> int:

@@ -10,9 +10,13 @@ _NAMES = 8
 
 def one_line(text: object, limit: int = _LIMIT) -> str:
     """Return `text` as one line of at most `limit` characters; control characters, which could forge a line, are escaped."""
-    words = " ".join(str(text)[: 4 * limit].split())
-    safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words)
+    safe = printable(" ".join(str(text)[: 4 * limit].split()))
     return safe if len(safe) <= limit else safe[: limit - 1] + "…"
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Return `text` with escapes for the characters that are not printable, except those in `keep`."""
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
 
 
 def name_list(names: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ from fedgates.cli import main
 from fedgates.runs.round_log import RoundLog
 
 SOUND = {
-    "config.json": CONFIG | {"target-density": 0.1, "learning-rate": 0.3, "resume": ""},
+    "config.json": CONFIG | {"target-density": 0.1, "resume": "", "software": {"torch": "2.5.1", "commit": "0" * 40}},
     "predictions.json": predictions((0, 1), (1, 1)),
     "confusion.json": CONFUSION,
 }
@@ -131,10 +131,38 @@ def test_unusable_values_of_the_config_are_named(tmp_path):
     assert "seed" in page.says
 
 
+@pytest.mark.parametrize(
+    ("software", "problems", "shown"),
+    [
+        ({"torch": "2.5.1", "flwr": 1.5, "commit": None}, ["software.flwr = 1.5", "software.commit = null"], ["torch"]),
+        ({HOSTILE: ["1.0"], "python": "3.11.9"}, ["software.<script>alert(1)</script>"], ["python"]),
+        (["torch"], ["software = a list"], []),
+        (None, ["software = null"], []),
+        ("torch 2.5.1", ['software = "torch 2.5.1"'], []),
+    ],
+)
+def test_damaged_software_is_named_and_the_rest_of_it_is_shown(tmp_path, software, problems, shown):
+    page = page_of(write_folder(tmp_path, [line()], CONFIG | {"software": software}))
+    assert page.says.count("Left out") == len(problems)
+    for problem in problems:
+        assert f"Left out, because it cannot be read: config.json: {problem}" in page.says
+    assert "All 6 keys" in page.says
+    assert ("Software of the run" in page.says) == bool(shown)
+    assert all(f"{name} {software[name]}" in page.says for name in shown)
+
+
+def test_much_damaged_software_is_counted(tmp_path):
+    software = {f"package-{i}": i for i in range(30)} | {f"sound-{i}": "1.0" for i in range(30)}
+    page = page_of(write_folder(tmp_path, [line()], CONFIG | {"seed": [], "software": software}))
+    assert page.says.count("Left out") == 9
+    assert "Left out, because it cannot be read: config.json: 23 more keys" in page.says
+    assert "sound-19 1.0 and 10 more" in page.says
+
+
 @pytest.mark.slow
 def test_a_text_of_a_megabyte_is_cut_wherever_it_stands(tmp_path):
     long = HOSTILE + "x" * 1_000_000
-    config = CONFIG | {"strategy": long, "dataset": long, "model": long, "data-dir": long, long: long}
+    config = CONFIG | dict.fromkeys(["strategy", "dataset", "model", "data-dir", long], long) | {"software": {long: long}}
     wrong = {"rejected": {long: long}, "failed": {"1": long}, "evaluation_failed": {"2": long}}
     found = {long: {"examples": 5, "accuracy": 0.5, "loss": 1.0}}
     lines = [

@@ -190,6 +190,15 @@ def test_devices_without_classes_show_their_loss(tmp_path):
     assert "device examples loss client 1 5 0.750 client 0 5 0.250" in page.says
 
 
+def test_the_software_of_a_run(tmp_path):
+    software = {"fedgates": "1.2.0", "python": "3.11.9", "torch": "2.5.1+cpu", "commit": "0123abcd" * 5 + "-dirty"}
+    page = page_of(write_folder(tmp_path, [line()], CONFIG | {"software": software}))
+    rows = " ".join(f"{name} {version}" for name, version in software.items())
+    assert f"Software of the run package version or commit {rows}" in page.says
+    assert "All 6 keys" in page.says
+    assert "Software" not in page_of(write_folder(tmp_path, [line()], CONFIG)).says
+
+
 def test_real_devices(tmp_path):
     page = page_of(write_folder(tmp_path, [line()], CONFIG | {"simulated-clients": None}))
     assert "real devices" in page.says
@@ -325,6 +334,7 @@ def test_hostile_text_stays_text(tmp_path):
     wrong = {"rejected": {HOSTILE: HOSTILE}, "failed": {"1": HOSTILE}, "evaluation_failed": {"2": HOSTILE}}
     lines = [line(i, uplink=sorts, downlink=sorts, client_evaluations=found, **wrong) | {HOSTILE: 1.0} for i in (1, 2)]
     config = CONFIG | {"strategy": HOSTILE, "dataset": HOSTILE, "model": HOSTILE, "data-dir": HOSTILE, HOSTILE: HOSTILE}
+    config["software"] = {HOSTILE: HOSTILE}
     shown = predictions((0, 1), classes=(HOSTILE, HOSTILE))
     confusion = {**CONFUSION, "classes": [HOSTILE, "dog"]}
     page = page_of(write_folder(tmp_path / "run", lines, config, shown, confusion=confusion))

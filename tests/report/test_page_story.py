@@ -12,7 +12,6 @@ from page_folders import CONFIG, full, line, page_of, png, predictions, write_fo
 
 from fedgates.config import RunConfig, to_dict
 from fedgates.errors import ConfigError
-from fedgates.report.command import command
 from fedgates.report.run_data import load_run_data
 
 
@@ -100,7 +99,7 @@ def test_changed_keys_are_those_that_differ_from_the_defaults(tmp_path):
 def test_a_config_of_defaults(tmp_path):
     folder = write_folder(tmp_path, [], to_dict(RunConfig()) | {"simulated-clients": 3})
     assert "Every key has its default value." in page_of(folder).says
-    assert "--run-config" not in command(load_run_data(folder))
+    assert "--run-config" not in load_run_data(folder).command()
 
 
 @pytest.mark.parametrize(
@@ -115,7 +114,7 @@ def test_a_config_of_defaults(tmp_path):
 )
 def test_the_command_has_the_changed_keys(tmp_path, changed):
     config = to_dict(RunConfig()) | {"simulated-clients": 12} | changed
-    words = shlex.split(command(load_run_data(write_folder(tmp_path, [], config))).replace("\\\n", ""))
+    words = shlex.split(load_run_data(write_folder(tmp_path, [], config)).command().replace("\\\n", ""))
     assert words[:6] == ["uv", "run", "flwr", "run", ".", "--stream"]
     assert words[6:8] == ["--federation-config", "num-supernodes=12 client-resources-num-cpus=1"]
     assert words[8] == "--run-config"

@@ -7,7 +7,6 @@ from flwr.common.config import parse_config_args
 from page_folders import CONFIG, line, page_of, write_folder, write_model
 
 from fedgates.report import write_page
-from fedgates.report.command import command
 from fedgates.report.run_data import load_run_data
 
 
@@ -56,7 +55,7 @@ def test_a_run_that_ended_early(tmp_path, lines, expected):
     assert expected in page.says
     assert not refreshes(page)
     assert "To resume it:" in page.says
-    words = shlex.split(command(load_run_data(folder), resume=True).replace("\\\n", ""))
+    words = shlex.split(load_run_data(folder).command(resume=True).replace("\\\n", ""))
     asked = parse_config_args(words[words.index("--run-config") + 1 :])
     assert (asked["resume"], asked["seed"]) == (str(tmp_path), 7)
 
