@@ -169,7 +169,7 @@ def _axes(chart: Chart, x_name: str, unit: str, *, whole: bool = False) -> "Iter
         yield axes, file
         axes.yaxis.set_major_formatter(formatters.get(unit) or FormatStrFormatter(f"%.4g {unit}"))
         axes.yaxis.set_major_locator(MaxNLocator(6, integer=whole, steps=_STEPS))
-        axes.tick_params(which="both", length=0, pad=6, labelcolor=soft)
+        axes.tick_params(which="both", length=0, pad=7, labelcolor=soft)
         axes.set_xlabel(x_name, loc="right", labelpad=5, color=soft)
         for artist in (*axes.lines, *axes.patches, *axes.images, *axes.get_ygridlines()):
             artist.set_clip_on(False)  # all of them are within the axes
