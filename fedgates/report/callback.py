@@ -19,7 +19,7 @@ log = logging.getLogger("fedgates")
 class ReportCallback(Callback):
     """Draws the curves, logs the summary table and writes the page when a run ends, whether it finished or not.
 
-    A part that fails is one warning; the others are still made, and the run is not affected.
+    If a part fails, a warning is logged, and the others are still made.
 
     Parameters
     ----------

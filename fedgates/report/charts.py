@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 400, 230
 """Size of a chart in units of the SVG: text of 12 units is readable on a phone."""
 _LEFT, _RIGHT, _TOP, _BOTTOM = 54, 14, 12, 42
-"""Room beside the axes."""
+"""Margins of the axes."""
 _MOST_DOTS, _MOST_LABELS, _CACHED = 31, 10, 50
-"""Dots and labels of a chart, and charts to keep: a page that is written again has many that are as before."""
+"""Largest numbers of dots and labels in a chart, and of charts in a cache: of a page that is rewritten, many do not change."""
 _COLOURS = ("c1", "c2", "c3", "c4", "c5", "t1", "t2", "t3", "t4", "t5", "good", "bad", "soft", "edge")
 """CSS variables of the style sheet that charts use, without ``--``."""
 _STEPS = (1, 2, 5, 10)
@@ -33,7 +33,7 @@ Points = tuple[float, ...]
 
 @dataclass(frozen=True)
 class Series:
-    """A curve of a chart, or a part of each of its columns, which has no `x`. The legend shows `value` beside the name."""
+    """A curve of a chart, or one part of its stacked columns, which has no `x`. The legend shows `value` beside the name."""
 
     name: str
     y: Points
@@ -44,10 +44,10 @@ class Series:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart with its texts: `says` describes it to readers who do not see it, and `mark` names its dashed line."""
+    """A chart with its texts: `alt` describes it to screen readers, and `mark` names its dashed line."""
 
     title: str
-    says: str
+    alt: str
     series: tuple[Series, ...] = ()
     note: str = ""
     mark: str = ""
@@ -121,7 +121,7 @@ def columns(chart: Chart, unit: str, labels: tuple[str, ...]) -> Chart:
 
 @lru_cache(_CACHED)
 def heat_map(chart: Chart, shares: tuple[Points, ...]) -> Chart:
-    """Return `chart` with a square matrix of shares in 0 to 1 drawn as a picture, in a stronger colour for more."""
+    """Return `chart` with a square matrix of shares in 0 to 1 drawn as a picture; larger shares have a stronger colour."""
     import numpy as np  # noqa: PLC0415
 
     with _axes(chart, "predicted class", "", whole=True) as (axes, file):
@@ -148,13 +148,13 @@ def span(values: Sequence[float], *, share: bool, zero: bool = False) -> tuple[f
 
 
 def _hex(name: str) -> str:
-    """Return the colour that replaces a CSS variable until the SVG is written; not black, which SVG leaves out."""
+    """Return a placeholder colour for a CSS variable until the SVG is written; never black, which matplotlib omits."""
     return f"#ff00{_COLOURS.index(name):02x}"
 
 
 @contextmanager
 def _axes(chart: Chart, x_name: str, unit: str, *, whole: bool = False) -> "Iterator[tuple[Axes, io.StringIO]]":
-    """Yield axes to draw on, of which whole numbers have ticks if `whole`, and the file that has their SVG afterwards."""
+    """Yield axes to draw on, and the file that their SVG is written to; with `whole`, ticks are at whole numbers only."""
     from matplotlib import rc_context  # noqa: PLC0415  # takes half a second
     from matplotlib.figure import Figure  # noqa: PLC0415
     from matplotlib.ticker import EngFormatter, FormatStrFormatter, FuncFormatter, MaxNLocator  # noqa: PLC0415
@@ -177,7 +177,7 @@ def _axes(chart: Chart, x_name: str, unit: str, *, whole: bool = False) -> "Iter
 
 
 def _inline(svg: str) -> str:
-    """Return the contents of matplotlib's SVG with the style sheet's colours and font, and without ids but those of dots."""
+    """Return the contents of matplotlib's SVG with the style sheet's colours and font, and without ids except those of dots."""
     body = svg.partition("</metadata>")[2].rpartition("</svg>")[0]
     body = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", body, flags=re.DOTALL)
     body = re.sub(r' id="(?!m[0-9a-f]{10}")[^"]*"', "", body)

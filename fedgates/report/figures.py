@@ -1,4 +1,4 @@
-"""The charts of a run, by section of the page; None, or no chart, where the run has no data."""
+"""The charts of each section of the page; None or an empty list where the run has no data for it."""
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
@@ -28,16 +28,16 @@ def metric_charts(run: RunData) -> list[Chart]:
     total, rounds = bytes_so_far(run.lines), [line["round"] for line in measured]
     moved, curves, dense = [total[r] for r in rounds], metric_curves(measured, metric), dense_round(run.rounds[0], run.size)
     first, last = (metric.format(measured[i][metric.key]) for i in (0, -1))
-    says, unit = f"{metric.name}, from {first} to {last}", "%" if metric.is_share else ""
+    alt, unit = f"{metric.name}, from {first} to {last}", "%" if metric.is_share else ""
 
     def series(x: list[int]) -> tuple[Series, ...]:
         return tuple(Series(name, tuple(v), metric.format(v[-1]), tuple(x), f"c{i + 1}") for name, v, i in curves)
 
-    charts = [lines(Chart(f"{metric.name} by round", f"{says}, by round", series(rounds)), unit)]
+    charts = [lines(Chart(f"{metric.name} by round", f"{alt}, by round", series(rounds)), unit)]
     if moved[0] > 0:
         ends = f"{numbers.size(moved[0])} to {numbers.size(moved[-1])}"
         mark = f"one round of dense float32 FedAvg: {numbers.size(dense)}" if dense else ""
-        chart = Chart(f"{metric.name} by bytes moved", f"{says}, by bytes moved, from {ends}", series(moved), mark=mark)
+        chart = Chart(f"{metric.name} by bytes moved", f"{alt}, by bytes moved, from {ends}", series(moved), mark=mark)
         name = "bytes so far, both ways, all clients; log scale"
         charts.append(lines(chart, unit, bytes_name=name, mark=dense))
     return charts
@@ -63,11 +63,11 @@ def _device_chart(rounds: Sequence[Line], key: str) -> Chart:
     text = Metric(key, "", "", is_share=share).format
     name = "Accuracy among own classes" if key.startswith("own") else key.capitalize()
     ends = f"{text(low[-1])} to {text(high[-1])}"
-    says = f"{name} on devices; in the last round mean {text(means[-1])}, {len(values[-1])} devices from {ends}"
+    alt = f"{name} on devices; in the last round mean {text(means[-1])}, {len(values[-1])} devices from {ends}"
     limited = " Predictions are limited to the classes that a device has in training." * key.startswith("own")
     note = f"Area: from the lowest device to the highest; in the last round {ends}.{limited}"
     mean = Series("mean, weighted by number of images", means, text(means[-1]), tuple(line["round"] for line in rounds))
-    chart = Chart(f"{name} on devices' held-out images", says, (mean,), note)
+    chart = Chart(f"{name} on devices' held-out images", alt, (mean,), note)
     return lines(chart, "%" if share else "", band=(low, high))
 
 
@@ -100,8 +100,8 @@ def density_chart(run: RunData) -> Chart | None:
     first, target = series[0], run.config.get("density.target")
     start, end = (f"{numbers.percent(first.y[i])} in round {first.x[i]}" for i in (0, -1))
     mark = f"density.target: {numbers.percent(target)}" if target else ""
-    says, note = f"Density of {first.name}: {start}, {end}", "Share of parameters kept."
-    return lines(Chart("Density by round", says, series, note, mark), "%", zero=True, mark=target or 0)
+    alt, note = f"Density of {first.name}: {start}, {end}", "Share of parameters kept."
+    return lines(Chart("Density by round", alt, series, note, mark), "%", zero=True, mark=target or 0)
 
 
 def gates_chart(run: RunData) -> Chart | None:
@@ -113,9 +113,9 @@ def gates_chart(run: RunData) -> Chart | None:
     named = enumerate(zip(_BINS, zip(*shares, strict=True), strict=True), 1)
     series = tuple(Series(name, values, numbers.percent(values[-1]), colour=f"t{i}") for i, (name, values) in named)
     first, last = (numbers.percent(of[0] + of[-1]) for of in (shares[0], shares[-1]))
-    says = f"Gates below .05 or above .95: {first} after the first round, {last} after the last"
+    alt = f"Gates below .05 or above .95: {first} after the first round, {last} after the last"
     note = "Share of all gates by theta, the probability that a gate keeps its weight; numbers are of the last round."
-    return columns(Chart("Gate probabilities by round", says, series, note), "%", labels)
+    return columns(Chart("Gate probabilities by round", alt, series, note), "%", labels)
 
 
 def _shares(histogram: Sequence[int]) -> list[float]:
@@ -133,24 +133,24 @@ def client_charts(run: RunData) -> list[Chart]:
         if any(counts[name]) or colour == "good"
     )
     failed, what = sum(not has_quorum(line) for line in run.lines), f"Replies {_each(run.lines)}"
-    says = f"{what}; in total {', '.join(f'{sum(of):,} {name}' for name, of in counts.items())}"
+    alt = f"{what}; in total {', '.join(f'{sum(of):,} {name}' for name, of in counts.items())}"
     note = f"{numbers.count(failed, 'attempt')} had no quorum and left the state unchanged." if failed else ""
-    replies = columns(Chart(what, says, series, note), "", _labels(run.lines))
+    replies = columns(Chart(what, alt, series, note), "", _labels(run.lines))
     return [replies, _times(run.rounds)] if len(run.rounds) > 1 else [replies]
 
 
 def _times(rounds: Sequence[Line]) -> Chart:
     shortest, longest = (end(line["seconds"] for line in rounds) for end in (min, max))
     size, unit = (3600, "h") if longest >= 7200 else (60, "min") if longest >= 120 else (1, "s")
-    series = _by_round(rounds, _TIMES, lambda values: f"{numbers.duration(size * sum(values) / len(values))} in the mean", size)
-    says = f"Time per round, from {numbers.duration(shortest)} to {numbers.duration(longest)}"
-    return lines(Chart("Time per round", says, series, "Times of clients are as they report them."), unit, zero=True)
+    series = _by_round(rounds, _TIMES, lambda values: f"{numbers.duration(size * sum(values) / len(values))} on average", size)
+    alt = f"Time per round, from {numbers.duration(shortest)} to {numbers.duration(longest)}"
+    return lines(Chart("Time per round", alt, series, "Clients measure their own times."), unit, zero=True)
 
 
 def _by_round(
     rounds: Sequence[Line], keys: Iterable[tuple[str, str]], text: Callable[[Points], str], unit: float = 1
 ) -> tuple[Series, ...]:
-    """Return a curve of each key that some round has, in a unit; `text` returns what its legend shows."""
+    """Return a curve of each key that any round has, in units of `unit`; `text` formats the value in the legend."""
     series = []
     for i, (key, name) in enumerate(keys, 1):
         measured = thinned([line for line in rounds if line.get(key) is not None], _MAX_POINTS)
@@ -160,9 +160,9 @@ def _by_round(
 
 
 def confusion_map(confusion: Confusion) -> Chart:
-    """Return the picture of a confusion matrix, for more classes than a table has room for."""
+    """Return a picture of a confusion matrix that has too many classes for a table."""
     shares = tuple(tuple(count / (sum(row) or 1) for count in row) for row in confusion.counts)
-    note = "Share of each true class by predicted class, in a stronger colour for more; classes are numbered from 0, by label."
+    note = "Share of each true class by predicted class; larger shares have a stronger colour. Classes are numbered from 0."
     return heat_map(Chart("Confusion matrix", f"Confusion matrix of {len(shares)} classes", note=note, height=WIDTH), shares)
 
 
@@ -184,7 +184,7 @@ def _means(values: Sequence[float]) -> Points:
 
 
 def _each(attempts: Sequence[Line]) -> str:
-    """Return what a column is: a round, an attempt, or the mean of several, so that a shorter last group is not low."""
+    """Return what a column shows: a round, an attempt, or the mean of several, so that a shorter last group is not low."""
     size = len(_grouped(attempts)[0])
     first = all(line.get("attempt", 1) == 1 for line in attempts)
     return ("per round" if first else "per attempt") + (f", means of {size}" if size > 1 else "")

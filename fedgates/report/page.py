@@ -31,7 +31,7 @@ def write_page(folder: Path, defaults: Mapping[str, Any] | None = None, *, under
         Default of each key of the configuration; the page lists keys that differ from it. By default those of
         :class:`~fedgates.config.RunConfig`.
     under_way : bool
-        Whether a process is still running the run. The page then shows it and reloads itself, until a page without this mark
+        Whether the run is still running. The page then shows its progress and reloads itself, until a page of a run that ended
         replaces it.
 
     Raises

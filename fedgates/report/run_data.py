@@ -23,17 +23,17 @@ from fedgates.util.text import one_line
 T = TypeVar("T")
 
 _LOCATION = frozenset({"output-dir", "resume", CLIENTS, DATA_DIGEST})
-"""Keys that say where a run is stored, and the one that is not a key of the run config."""
+"""Keys about where a run is stored, and those that are not in the run config."""
 _MAX_PROBLEMS = 8
 
 
 @dataclass(frozen=True)
 class RunData:
-    """Everything that a page is made from."""
+    """All data of a page."""
 
     folder: Path
     under_way: bool
-    """Whether a process is still running the run."""
+    """Whether the run is still running."""
     config: Mapping[str, Any]
     """The usable values of ``config.json``."""
     defaults: Mapping[str, Any]
@@ -49,11 +49,11 @@ class RunData:
     confusion: Confusion | None
     """The confusion matrix of the last evaluation on the server's test set."""
     problems: Sequence[str]
-    """What could not be read."""
+    """A line for each part that could not be read."""
 
     @property
     def num_rounds(self) -> int | None:
-        """Number of rounds asked for; None if unknown."""
+        """Number of rounds in the configuration; None if unknown."""
         return self.config.get("num-server-rounds")
 
     @cached_property
@@ -63,13 +63,13 @@ class RunData:
 
     @property
     def ended_early(self) -> bool:
-        """Whether no process is running the run any more, and rounds are missing that it was to run."""
+        """Whether the run ended before its last round for another reason than early stopping."""
         missing = self.num_rounds is not None and self.last_round < self.num_rounds
         return missing and not self.under_way and not self.stopped
 
     @cached_property
     def stopped(self) -> str:
-        """Why the run stopped before its last round; empty if it did not."""
+        """The reason for early stopping; empty if the run did not stop early."""
         return stopped(self.lines, self.config)
 
     @cached_property
@@ -94,7 +94,7 @@ class RunData:
 
     @cached_property
     def metric(self) -> Metric:
-        """The metric by which the run is judged first."""
+        """The headline metric."""
         return headline_metric(self.lines)
 
     @cached_property
@@ -123,7 +123,7 @@ def load_run_data(folder: Path, defaults: Mapping[str, Any] | None = None, *, un
     defaults : mapping, optional
         Default of each key of the configuration. By default those of :class:`~fedgates.config.RunConfig`.
     under_way : bool
-        Whether a process is still running the run.
+        Whether the run is still running.
 
     Raises
     ------

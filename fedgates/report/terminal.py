@@ -20,7 +20,7 @@ def view(lines: Sequence[Line], of_rounds: int, heading: str, last: str, width: 
     lines : sequence of mapping
         Lines of ``rounds.jsonl`` so far.
     of_rounds : int
-        Number of rounds asked for.
+        Number of rounds of the whole run.
     heading, last : str
         The first and the last row.
     width, height : int

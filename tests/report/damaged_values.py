@@ -1,4 +1,4 @@
-"""A line of rounds.jsonl, a config or predictions with one value replaced by arbitrary JSON."""
+"""Strategies of hypothesis that replace one value of a file of a run by arbitrary JSON."""
 
 import json
 
@@ -23,7 +23,7 @@ anything = st.just(DEEP) | st.recursive(
 
 @st.composite
 def damaged(draw, value):
-    """`value` with one of its values, at any depth, replaced or left out, or with one more key."""
+    """Return `value` with one of its values, at any depth, replaced or removed, or with one more key."""
     if isinstance(value, dict) and value and draw(st.integers(0, 3)):
         key = draw(st.sampled_from([*sorted(value), None]))
         if key is None:
@@ -35,8 +35,3 @@ def damaged(draw, value):
         i = draw(st.integers(0, len(value) - 1))
         return [*value[:i], draw(damaged(value[i])), *value[i + 1 :]]
     return draw(anything)
-
-
-def written(value):
-    """As a hand, or a disk, could have left it in a file."""
-    return json.dumps(value)

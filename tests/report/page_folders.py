@@ -1,4 +1,4 @@
-"""Runs' folders written by hand, and pages read back."""
+"""Folders of runs for tests, and parsed pages."""
 
 import base64
 import io
@@ -20,7 +20,7 @@ VOID = {"meta", "link", "img"}
 
 
 def line(server_round=1, **changes):
-    """A line of rounds.jsonl: four clients of a network with 1000 parameters, three of which answered."""
+    """Return a line of rounds.jsonl: three of four clients replied, and the network has 1000 parameters."""
     own = {
         "accuracy": min(0.5 + server_round / 100, 0.99),
         "uplink_bytes": 3_000,
@@ -52,7 +52,7 @@ CONFUSION = {"round": 3, "classes": ["cat", "dog"], "counts": [[5, 1], [0, 7]]}
 
 
 def write_folder(path, lines=None, config=None, samples=None, model=False, confusion=None):
-    """A run's folder with what is asked for."""
+    """Write the given files of a run and return their folder."""
     path.mkdir(exist_ok=True)
     if config is not None:
         (path / "config.json").write_text(json.dumps(config))
@@ -68,7 +68,7 @@ def write_folder(path, lines=None, config=None, samples=None, model=False, confu
 
 
 def write_model(path, name="mlp", classes=10, density=0.5, called=None):
-    """A model's file; how many weights it keeps, and of how many. `called` is what it says its network is."""
+    """Write a model file and return its numbers of nonzero weights and of weights. `called` is its name of the network."""
     problem = Problem.of_images((1, 8, 8), classes)
     network = Network(models.build(name, problem, seed=3))
     gates = Gates(network, 3, "kaiming")
@@ -94,9 +94,9 @@ def predictions(*pairs, classes=("cat", "dog")):
 
 
 def full(path, lines=None):
-    """A folder with everything in it: a repeated attempt, evaluations on devices, an evaluator that failed."""
+    """Write a folder with all files, a repeated attempt, evaluations on devices, and a client that did not evaluate."""
     evaluations = {"0": {"examples": 20, "accuracy": 0.9, "loss": 0.2}, "3": {"examples": 10, "accuracy": 0.6, "loss": 0.9}}
-    asked = {
+    evaluating = {
         "clients_evaluating": 2,
         "evaluation_downlink_bytes": 500,
         "evaluation_downlink": {"relay, side-info": {"messages": 2, "bytes": 500}},
@@ -105,16 +105,16 @@ def full(path, lines=None):
         "client_accuracy": 0.8,
     }
     lines = lines or [
-        line(1, **asked),
+        line(1, **evaluating),
         line(2, quorum=False, rejected={"1": "stale"}, clients_rejected=1, clients_counted=1, clients_failed=2),
-        line(2, attempt=2, **asked),
-        line(3, **asked),
+        line(2, attempt=2, **evaluating),
+        line(3, **evaluating),
     ]
     return write_folder(path, lines, CONFIG | {"learning-rate": 0.3}, predictions((0, 1), (1, 1)), True, CONFUSION)
 
 
 class Page(HTMLParser):
-    """A page, taken apart: its elements with their attributes, and its visible words; fails where elements are not closed."""
+    """A parsed page: its elements with their attributes, and its visible words. Every element must be closed."""
 
     def __init__(self, text):
         super().__init__()

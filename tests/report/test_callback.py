@@ -1,4 +1,4 @@
-"""The report at the end of a run: curves, summary and page, each of which may fail alone."""
+"""The report at the end of a run: curves, summary and page, each of which may fail without the others."""
 
 import pytest
 from page_folders import CONFIG, line, write_folder
@@ -10,7 +10,7 @@ SIZE = 1000
 
 @pytest.fixture
 def end(tmp_path, caplog):
-    """A function that ends a run with a report and returns what it logged."""
+    """Return a function that ends a run with a report and returns the logged messages."""
     caplog.set_level("INFO", logger="fedgates")
     folder = write_folder(tmp_path, [line(1), line(2)], CONFIG)
 

@@ -24,7 +24,7 @@ def write(folder, lines):
 
 @pytest.fixture
 def drawn(tmp_path, monkeypatch):
-    """A function that draws the curves of lines and returns the two axes."""
+    """Return a function that draws the curves of lines and returns the two axes."""
     figures = []
     real = Figure.savefig
 

@@ -23,7 +23,7 @@ SOUND = {
 
 
 def output_of(*arguments):
-    """A command's exit code, and what it writes to standard output and error."""
+    """Run a command and return its exit code, standard output and standard error."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as end:
         main([str(argument) for argument in arguments])
@@ -41,7 +41,7 @@ def lines(folder):
 
 
 def write(folder, lines, name="", content=""):
-    """A sound folder, but for one file."""
+    """Write an undamaged folder, then other contents into one of its files."""
     (folder / "report.html").unlink(missing_ok=True)
     write_folder(folder, lines, SOUND["config.json"], SOUND["predictions.json"], confusion=CONFUSION)
     if name:
@@ -49,17 +49,15 @@ def write(folder, lines, name="", content=""):
 
 
 def check(folder):
-    """Every command that looks at a run ends, with 0 or one clear line, and the page is a page."""
+    """Run every command that reads a run: each must succeed or print one line with the error, and the page must be valid."""
     report, runs, cost = ("report", folder), ("runs", "--folder", folder.parent), ("cost", folder)
     for command in (report, (*report, "--follow", "--json"), runs, cost):
         code, out, err = output_of(*command)
         assert code in {0, 2}, (command, err)
-        complaints = [
-            row for row in err.splitlines() if row.startswith("fedgates: ")
-        ]  # rounds that are followed stand there, too
-        left_out = all(re.search("left out, because it cannot be read: |: no runs in ", row) for row in complaints)
-        assert len(complaints) == (code == 2) or (code == 0 and left_out), command
-        assert len("".join(complaints)) < 1000
+        messages = [row for row in err.splitlines() if row.startswith("fedgates: ")]  # the others are rounds
+        left_out = all(re.search("left out, because it cannot be read: |: no runs in ", row) for row in messages)
+        assert len(messages) == (code == 2) or (code == 0 and left_out), command
+        assert len("".join(messages)) < 1000
         assert (out + err).replace("\n", "").isprintable(), command
     page = Page((folder / "report.html").read_text(encoding="utf-8"))
     assert page.headings
@@ -160,7 +158,7 @@ def test_much_damaged_software_is_counted(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_text_of_a_megabyte_is_cut_wherever_it_stands(tmp_path):
+def test_a_text_of_a_megabyte_is_cut_everywhere(tmp_path):
     long = HOSTILE + "x" * 1_000_000
     config = CONFIG | dict.fromkeys(["strategy", "dataset", "model", "data-dir", long], long) | {"software": {long: long}}
     wrong = {"rejected": {long: long}, "failed": {"1": long}, "evaluation_failed": {"2": long}}

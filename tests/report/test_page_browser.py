@@ -1,4 +1,4 @@
-"""The page in a browser: nothing is fetched, nothing is complained of, nothing is wider than a phone."""
+"""The page in a browser: it makes no request, logs no message, and fits the screen of a phone."""
 
 import html
 import json
@@ -18,7 +18,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here (Debian: apt-get install chromium)")
 DARK, LIGHT = 0, 1
 ITSELF = "not an origin"
-"""Who asks for what a browser wants of its own accord: dictionaries, the time."""
+"""Initiator of the requests that a browser makes for itself, such as for dictionaries."""
 
 MEASURE = """<!DOCTYPE html><meta charset="utf-8">
 {frames}
@@ -43,14 +43,14 @@ onload = () => {{
 
 
 def flags(folder):
-    """What every start of the browser has."""
+    """Return the options of every start of the browser."""
     own = ["--headless", "--disable-gpu", "--no-first-run", "--hide-scrollbars", "--disable-background-networking"]
     own += ["--no-sandbox"] if os.geteuid() == 0 else []
     return [*own, f"--user-data-dir={folder / 'profile'}", "--host-resolver-rules=MAP * ~NOTFOUND"]
 
 
 def chromium(folder, page, *options):
-    """What the browser writes to standard output and error."""
+    """Open a page and return the browser's standard output and error."""
     command = [CHROMIUM, *flags(folder), "--enable-logging=stderr", "--virtual-time-budget=4000", *options, page.as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     return done.stdout, done.stderr
@@ -67,12 +67,12 @@ def page(tmp_path_factory):
 
 
 @pytest.mark.parametrize("under_way", [False, True])
-def test_it_opens_without_a_request_or_a_complaint(page, tmp_path, under_way):
-    dom, told, urls = opened(tmp_path, write_page(page.parent, under_way=under_way))
+def test_it_opens_without_a_request_or_a_console_message(page, tmp_path, under_way):
+    dom, output, urls = opened(tmp_path, write_page(page.parent, under_way=under_way))
     assert "<h1>fedpm on digits</h1>" in dom
     assert "<title>fedpm on digits" in dom
     assert ("Running:" in dom) == under_way
-    assert "CONSOLE" not in told
+    assert "CONSOLE" not in output
     assert not urls
 
 
@@ -84,7 +84,7 @@ def test_an_open_page_of_a_run_under_way_becomes_that_of_its_end(page, tmp_path)
     command = [CHROMIUM, *flags(tmp_path), "--remote-debugging-port=0", shown.as_uri()]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as browser:
         try:
-            port = next(filter(None, (re.search(r"ws://127\.0\.0\.1:(\d+)/", told) for told in browser.stderr))).group(1)
+            port = next(filter(None, (re.search(r"ws://127\.0\.0\.1:(\d+)/", output) for output in browser.stderr))).group(1)
             wait_for_title(port, "fedpm on digits, round 30 of 30")
             write_page(page.parent)
             wait_for_title(port, "fedpm on digits – fedgates")  # noqa: RUF001
@@ -94,7 +94,7 @@ def test_an_open_page_of_a_run_under_way_becomes_that_of_its_end(page, tmp_path)
 
 
 def wait_for_title(port, title):
-    """Wait until the browser's one page has a title that begins so."""
+    """Wait until the title of the browser's only page begins with `title`."""
     end = time.monotonic() + 30
     while True:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list") as answer:
@@ -108,17 +108,17 @@ def wait_for_title(port, title):
 def test_a_request_would_be_seen(tmp_path):
     page = tmp_path / "asks.html"
     page.write_text('<img src="http://asks.example/x.png"><script>console.error("oh")</script>')
-    _, told, urls = opened(tmp_path, page)
-    assert "CONSOLE" in told
+    _, output, urls = opened(tmp_path, page)
+    assert "CONSOLE" in output
     assert urls == {"http://asks.example/x.png"}
 
 
 def opened(folder, page):
-    """What a page becomes, what the browser says of it, and what it asks the network for."""
+    """Open a page and return its elements, the messages of the browser, and the URLs that the page requested."""
     log = folder / "net.json"
-    dom, told = chromium(folder, page, "--dump-dom", f"--log-net-log={log}")
+    dom, output = chromium(folder, page, "--dump-dom", f"--log-net-log={log}")
     asked = [event.get("params", {}) for event in json.loads(log.read_text())["events"]]
-    return dom, told, {one["url"] for one in asked if "url" in one and one.get("initiator", ITSELF) != ITSELF}
+    return dom, output, {one["url"] for one in asked if "url" in one and one.get("initiator", ITSELF) != ITSELF}
 
 
 @pytest.mark.slow
@@ -130,11 +130,11 @@ def test_it_fits_a_phone_and_follows_the_colour_scheme(page, tmp_path, scheme):
     )
     harness = tmp_path / "harness.html"
     harness.write_text(MEASURE.format(frames=frames), encoding="utf-8")
-    dom, told = chromium(tmp_path, harness, "--dump-dom", f"--blink-settings=preferredColorScheme={scheme}")
+    dom, output = chromium(tmp_path, harness, "--dump-dom", f"--blink-settings=preferredColorScheme={scheme}")
     found = json.loads(html.unescape(dom.partition('<pre id="found">')[2].partition("</pre>")[0]))
     colours = {LIGHT: ("rgb(251, 250, 248)", "rgb(31, 35, 40)"), DARK: ("rgb(22, 24, 27)", "rgb(230, 228, 223)")}
     assert [(one["wide"], one["cut"], one["images"]) for one in found] == [(0, 0, 2)] * 3
     assert found[-1]["scrolled"] == []
     assert all(one["scrolled"] in ([], ["Every attempt at a round"]) for one in found)  # it has eight columns
     assert {(one["background"], one["ink"]) for one in found} == {colours[scheme]}
-    assert "CONSOLE" not in told
+    assert "CONSOLE" not in output

@@ -41,7 +41,7 @@ def test_any_text_is_escaped(value):
     assert found.count("<") == found.count('"') == 2
 
 
-def test_what_a_template_misspells_is_an_error():
+def test_an_unknown_name_in_a_template_is_an_error():
     with pytest.raises(Exception, match="has no attribute 'nmae'"):
         page._environment().from_string("{{ run.nmae }}").render(run=Chart("", ""))
 
@@ -122,7 +122,7 @@ def test_axes_by_hand():
 
 
 def paths(svg, colour):
-    """The points of the paths of a colour."""
+    """Return the points of each path of a colour."""
     found = re.findall(rf'<path d="([^"]*)"[^>]*style="[^"]*var\(--{colour}\)', svg)
     return [[tuple(map(float, pair)) for pair in re.findall(r"(-?[\d.]+) (-?[\d.]+)", one)] for one in found]
 
@@ -171,7 +171,7 @@ def test_units(unit, top, expected):
     assert expected in [text.strip() for text in texts(lines(chart, unit, zero=True).svg)]
 
 
-def test_charts_are_alike_every_time_and_fetch_nothing():
+def test_charts_are_deterministic_and_fetch_nothing():
     chart = Chart("t", "s", (Series("a", (1.0, 2.0), x=(1, 2)),), height=400)
     made = []
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""Pages of runs that are running or ended early: they state the progress."""
+"""Pages of runs that are running or ended early show their progress."""
 
 import shlex
 
@@ -56,8 +56,8 @@ def test_a_run_that_ended_early(tmp_path, lines, expected):
     assert not refreshes(page)
     assert "To resume it:" in page.says
     words = shlex.split(load_run_data(folder).command(resume=True).replace("\\\n", ""))
-    asked = parse_config_args(words[words.index("--run-config") + 1 :])
-    assert (asked["resume"], asked["seed"]) == (str(tmp_path), 7)
+    settings = parse_config_args(words[words.index("--run-config") + 1 :])
+    assert (settings["resume"], settings["seed"]) == (str(tmp_path), 7)
 
 
 @pytest.mark.parametrize("config", [CONFIG, CONFIG | {"num-server-rounds": 2}, None])

@@ -1,4 +1,4 @@
-"""What `fedgates report --follow` shows, by hand."""
+"""The view of `fedgates report --follow`."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What is read from a folder, and the command to run it again."""
+"""The data read from a folder, and the command that repeats the run."""
 
 import json
 import shlex
@@ -50,10 +50,10 @@ def test_a_truncated_model(tmp_path):
 
 
 def test_wrong_samples_come_first_and_large_images_are_left_out(tmp_path):
-    told = predictions((0, 0), (0, 1), (1, 7))
-    told["samples"].append({"image": png(400), "label": 0, "predicted": 0})
-    told["samples"] += [{"image": "iVBORw0KGgo" + "A" * 200_001, "label": 1, "predicted": 1}]
-    found = load_run_data(write_folder(tmp_path, [], CONFIG, told)).samples
+    shown = predictions((0, 0), (0, 1), (1, 7))
+    shown["samples"].append({"image": png(400), "label": 0, "predicted": 0})
+    shown["samples"] += [{"image": "iVBORw0KGgo" + "A" * 200_001, "label": 1, "predicted": 1}]
+    found = load_run_data(write_folder(tmp_path, [], CONFIG, shown)).samples
     assert [(s.label, s.predicted, s.right) for s in found[:3]] == [
         ("cat", "dog", False),
         ("dog", "7", False),
