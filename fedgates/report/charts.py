@@ -57,7 +57,7 @@ class Chart:
 
 @lru_cache(_CACHED)
 def lines(
-    chart: Chart, unit: str, *, zero: bool = False, bytes_name: str = "", band: tuple[Points, ...] = (), mark: float = 0
+    chart: Chart, unit: str, *, zero: bool = False, by_bytes: bool = False, band: tuple[Points, ...] = (), mark: float = 0
 ) -> Chart:
     """Return `chart` with its series drawn as curves; the first is drawn on top.
 
@@ -67,8 +67,8 @@ def lines(
         Texts and series, and unit of the y axis.
     zero : bool
         Whether the y axis starts at 0.
-    bytes_name : str
-        Name of an x axis of bytes, which is logarithmic; by default the x axis has rounds.
+    by_bytes : bool
+        Whether the x axis has bytes so far, on a logarithmic scale, instead of rounds.
     band : tuple of tuples, optional
         Lower and upper edge of an area behind the curves, at the points of the first.
     mark : float, optional
@@ -76,7 +76,7 @@ def lines(
     """
     from matplotlib.ticker import EngFormatter, MaxNLocator  # noqa: PLC0415
 
-    with _axes(chart, bytes_name or "round", unit) as (axes, file):
+    with _axes(chart, "bytes so far, both ways, all clients; log scale" if by_bytes else "round", unit) as (axes, file):
         if band:
             x, (low, high) = chart.series[0].x, band
             axes.fill(x + x[::-1], high + low[::-1], color=_hex("c1"), alpha=0.15, linewidth=0)
@@ -85,10 +85,10 @@ def lines(
             if i == 0 and len(one.x) <= _MOST_DOTS:
                 curve.set(marker="o", markersize=5)
         if mark:
-            (axes.axvline if bytes_name else axes.axhline)(mark, color=_hex("soft"), linestyle="--")
+            (axes.axvline if by_bytes else axes.axhline)(mark, color=_hex("soft"), linestyle="--")
         shown = [value for values in (*(one.y for one in chart.series), *band) for value in values]
-        axes.set_ylim(*span([*shown, mark] if mark and not bytes_name else shown, share=unit == "%", zero=zero))
-        if bytes_name:
+        axes.set_ylim(*span([*shown, mark] if mark and not by_bytes else shown, share=unit == "%", zero=zero))
+        if by_bytes:
             log_x(axes)
             axes.minorticks_off()
             axes.xaxis.set_major_formatter(EngFormatter("B"))

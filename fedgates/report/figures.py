@@ -9,7 +9,7 @@ from fedgates.report.charts import WIDTH, Chart, Points, Series, columns, heat_m
 from fedgates.report.curves import bytes_so_far, dense_round, metric_curves
 from fedgates.report.run_data import RunData
 from fedgates.runs.confusion import Confusion
-from fedgates.runs.totals import DIRECTIONS, Line, Metric, has_quorum, payload_kinds
+from fedgates.runs.totals import DIRECTIONS, Line, Metric, PayloadKind, has_quorum, payload_kinds
 from fedgates.util.text import one_line
 
 T = TypeVar("T")
@@ -38,8 +38,7 @@ def metric_charts(run: RunData) -> list[Chart]:
         ends = f"{numbers.size(moved[0])} to {numbers.size(moved[-1])}"
         mark = f"one round of dense float32 FedAvg: {numbers.size(dense)}" if dense else ""
         chart = Chart(f"{metric.name} by bytes moved", f"{alt}, by bytes moved, from {ends}", series(moved), mark=mark)
-        name = "bytes so far, both ways, all clients; log scale"
-        charts.append(lines(chart, unit, bytes_name=name, mark=dense))
+        charts.append(lines(chart, unit, by_bytes=True, mark=dense))
     return charts
 
 
@@ -73,23 +72,22 @@ def _device_chart(rounds: Sequence[Line], key: str) -> Chart:
 
 def traffic_charts(run: RunData) -> list[Chart]:
     """Return the charts of bytes up and bytes down by kind of payload."""
-    kinds = [(kind.direction, kind.name) for kind in payload_kinds(run.lines)]
-    up = [kind for kind in kinds if kind[0] == DIRECTIONS[0][0]]
+    kinds = payload_kinds(run.lines)
+    up = [kind for kind in kinds if kind.direction == DIRECTIONS[0][0]]
     return [_traffic(run.lines, title, of) for title, of in (("Bytes up", up), ("Bytes down", kinds[len(up) :])) if of]
 
 
-def _traffic(attempts: Sequence[Line], title: str, kinds: list[tuple[str, str]]) -> Chart:
+def _traffic(attempts: Sequence[Line], title: str, kinds: list[PayloadKind]) -> Chart:
     """Return a column for each group of attempts; kinds beyond the number of colours are added up."""
     kept = kinds if len(kinds) <= _MAX_KINDS else kinds[: _MAX_KINDS - 1]
-    parts = [(one_line(name, 60) + ", to evaluate" * way.startswith("evaluation"), [(way, name)]) for way, name in kept]
+    parts = [(one_line(kind.name, 60) + ", to evaluate" * kind.direction.startswith("evaluation"), [kind]) for kind in kept]
     parts += [("others", kinds[len(kept) :])] if len(kinds) > len(kept) else []
-    series, total = [], 0
-    for i, (name, of) in enumerate(parts, 1):
-        moved = [sum(line.get(way, {}).get(kind, {}).get("bytes", 0) for way, kind in of) for line in attempts]
+    series = []
+    for i, (name, group) in enumerate(parts, 1):
+        moved = [sum(line.get(kind.direction, {}).get(kind.name, {}).get("bytes", 0) for kind in group) for line in attempts]
         series.append(Series(name, _means(moved), f"{numbers.size(sum(moved))} in total", colour=f"c{i}"))
-        total += sum(moved)
-    what = f"{title} {_each(attempts)}"
-    return columns(Chart(what, f"{what}: {numbers.size(total)} in total", tuple(series)), "B", _labels(attempts))
+    what, total = f"{title} {_each(attempts)}", numbers.size(sum(kind.total for kind in kinds))
+    return columns(Chart(what, f"{what}: {total} in total", tuple(series)), "B", _labels(attempts))
 
 
 def density_chart(run: RunData) -> Chart | None:

@@ -11,7 +11,7 @@ from fedgates.config import CLIENTS, DATA_DIGEST, RunConfig, to_dict
 from fedgates.config.app import as_pair
 from fedgates.errors import ConfigError
 from fedgates.model_file import Contents, read_contents
-from fedgates.report.files import Sample, read_samples
+from fedgates.report.samples import Sample, read_samples
 from fedgates.runs.best_round import stopped
 from fedgates.runs.config_file import read_software, read_usable_config
 from fedgates.runs.confusion import Confusion, read_confusion

@@ -158,7 +158,7 @@ def test_columns_by_hand():
 @pytest.mark.parametrize("value", [0.0, 1e-300, -1e100, 1e100, 12.0])
 def test_extreme_values_are_drawn(value):
     chart = Chart("t", "s", (Series("a", (value, 0.0), x=(10, 2000)),))
-    for how in ({}, {"bytes_name": "bytes"}):
+    for how in ({}, {"by_bytes": True}):
         assert len(texts(lines(chart, "", **how).svg)) > 4
 
 

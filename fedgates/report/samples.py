@@ -37,9 +37,6 @@ class _Predictions(BaseModel):
     classes: list[str]
     samples: list[_Prediction]
 
-    def name(self, i: int) -> str:
-        return one_line(self.classes[i] if 0 <= i < len(self.classes) else i, 60)
-
 
 def read_samples(path: Path) -> list[Sample]:
     """Return the samples, wrong ones first, as many as fit on a page.
@@ -56,9 +53,9 @@ def read_samples(path: Path) -> list[Sample]:
 
 
 def _samples(found: _Predictions) -> Iterator[Sample]:
-    room = _MAX_IMAGE_BYTES
+    room, names = _MAX_IMAGE_BYTES, dict(enumerate(found.classes))
     for each in sorted(found.samples[:_MAX_SAMPLES], key=lambda each: each.label == each.predicted):
         room -= len(each.image)
         if room >= 0:
-            label, predicted, right = found.name(each.label), found.name(each.predicted), each.label == each.predicted
-            yield Sample(each.image, label, predicted, each.probability, right)
+            label, predicted = (one_line(names.get(i, i), 60) for i in (each.label, each.predicted))
+            yield Sample(each.image, label, predicted, each.probability, each.label == each.predicted)
