@@ -96,6 +96,13 @@ def test_changed_keys_are_those_that_differ_from_the_defaults(tmp_path):
     assert load_run_data(tmp_path, {"seed": 7}).changed[:2] == ["strategy", "dataset"]
 
 
+def test_keys_without_a_known_default_are_named_as_such(tmp_path):
+    folder = write_folder(tmp_path, [], CONFIG | {"fedpm.eps": 0.001})
+    assert "Keys that differ from their defaults, and keys whose default is unknown key value" in page_of(folder).says
+    known = to_dict(RunConfig()) | {"fedpm.eps": 0.1, "simulated-clients": None}
+    assert "Keys that differ from their defaults key value" in page_of(folder, defaults=known).says
+
+
 def test_a_config_of_defaults(tmp_path):
     folder = write_folder(tmp_path, [], to_dict(RunConfig()) | {"simulated-clients": 3})
     assert "Every key has its default value." in page_of(folder).says
