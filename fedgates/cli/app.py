@@ -41,7 +41,7 @@ def one_text(run_config: list[str] | None) -> str:
     given = run_config or []
     for value in given:
         if len(given) > 1 and value.endswith(".toml"):
-            raise ConfigError("run-config", value, "one file and nothing beside it")
+            raise ConfigError("run-config", value, "a single .toml file, without pairs or other files")
     return " ".join(given)
 
 

@@ -1,6 +1,6 @@
-"""The configuration of a run: its keys, their checks, and the config of an app.
+"""Configuration of a run: keys and their checks, and the configuration of a Flower app.
 
-Names are imported when they are used, so that :mod:`fedgates.config.names` costs no import of pydantic.
+Names are imported lazily, so that importing :mod:`fedgates.config.names` does not import pydantic.
 """
 
 from importlib import import_module
@@ -52,7 +52,7 @@ _HOME = {name: module for module, names in _LAZY.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  # any of the names above
-    """Import a name from its module."""
+    """Import a public name from its module on first use."""
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(_HOME[name]), name)

@@ -1,4 +1,4 @@
-"""Names and values of keys before version 0.2, which stay readable until 1.0."""
+"""Names and values that keys had before version 0.2; they are accepted until version 1.0."""
 
 from collections.abc import Collection, Mapping
 from typing import TypeVar
@@ -58,18 +58,18 @@ ALIASES = {
     "lips-every": "lips.every",
     "lips-density": "lips.density",
 }
-"""Old name of a key to its present one."""
+"""Old names of keys to current names."""
 VALUE_ALIASES = {
     "gates.personal": {"none": ""},
     "gates.weight-scale": {"released": "authors-code"},
     "fedpm.straight-through": {"released": "authors-code"},
 }
-"""Present name of a key to its old values and their present names."""
+"""Current names of keys to their old values and what replaces them."""
 OLD_NAMES = {new: old for old, new in ALIASES.items()}
 
 
 def current_name(key: str) -> str:
-    """Return the present name of a key.
+    """Return the current name of a key.
 
     >>> current_name("final-learning-rate")
     'learning-rate-final'
@@ -78,19 +78,19 @@ def current_name(key: str) -> str:
 
 
 def current_names(raw: Mapping[str, V], own: Collection[str] = ()) -> dict[str, V]:
-    """Return flat keys and values under their present names; keys without an old name pass through.
+    """Replace old names and values of keys by the current ones; all other keys are unchanged.
 
     Parameters
     ----------
     raw : mapping
         Dotted keys to values.
     own : collection of str
-        Flat keys of a method's own that are not to be read as old names.
+        Flat keys that the method itself declares; they are never taken for old names.
 
     Raises
     ------
     ConfigError
-        A key is set under both its old and its present name.
+        A key is set under both its old and its current name.
 
     >>> current_names({"eps": 0.01, "weight-scale": "released", "seed": 3})
     {'fedpm.eps': 0.01, 'gates.weight-scale': 'authors-code', 'seed': 3}
@@ -106,7 +106,9 @@ def current_names(raw: Mapping[str, V], own: Collection[str] = ()) -> dict[str, 
 
 
 def merged(*configs: Mapping[str, V]) -> dict[str, V]:
-    """Return flat keys and values of several configs, spelled as given; a later one replaces a key under either of its names.
+    """Merge flat configs; a later value replaces an earlier one, even if one key has its old and the other its current name.
+
+    Keys keep the spelling in which they are given.
 
     >>> merged({"seed": 1, "fedpm.eps": 0.001}, {"eps": 0.01})
     {'seed': 1, 'eps': 0.01}

@@ -1,4 +1,4 @@
-"""The config of an app as Flower gives it to a run: ``[tool.flwr.app.config]``, and the overrides of ``--run-config``."""
+"""Configuration of a Flower app: ``[tool.flwr.app.config]``, and the overrides of ``--run-config``."""
 
 import json
 import tomllib
@@ -14,12 +14,12 @@ from fedgates.errors import ConfigError
 from fedgates.types import Value
 
 _FILE = "pyproject.toml"
-_PAIRS = 'pairs without spaces around =: model="mlp" seed=3'
+_PAIRS = 'pairs without spaces around "=", such as model="mlp" seed=3'
 
 
 @dataclass(frozen=True)
 class AppConfig:
-    """What the ``pyproject.toml`` of a Flower app says of it."""
+    """Description of a Flower app, as read from its ``pyproject.toml``."""
 
     folder: Path
     config: Mapping[str, Value]
@@ -30,12 +30,12 @@ class AppConfig:
     """"module:name" of its ClientApp."""
 
     def overridden(self, overrides: str = "") -> dict[str, Value]:
-        """Return the app's config with the pairs or the file of ``--run-config`` on top, spelled as given."""
+        """Return the app's config with the overrides of ``--run-config`` (pairs or a file); keys keep their spelling."""
         return merged(self.config, read_overrides(overrides))
 
 
 def read_app(folder: Path) -> AppConfig:
-    """Return the description of the app in a folder.
+    """Read the description of the Flower app in a folder.
 
     Raises
     ------
@@ -47,7 +47,7 @@ def read_app(folder: Path) -> AppConfig:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError("app", str(folder), f"a {_FILE} in TOML ({error})") from None
     except (OSError, ValueError):
-        raise ConfigError("app", str(folder), f"the folder of a Flower app, with its {_FILE}") from None
+        raise ConfigError("app", str(folder), f"the folder of a Flower app, with a {_FILE}") from None
     try:
         app = described["tool"]["flwr"]["app"]
         server, client = (str(app["components"][name]) for name in ("serverapp", "clientapp"))
@@ -59,12 +59,12 @@ def read_app(folder: Path) -> AppConfig:
 
 
 def read_overrides(text: str) -> dict[str, Any]:
-    """Return the dotted keys and values of ``--run-config``, as ``flwr run`` reads it.
+    """Parse the value of ``--run-config`` into dotted keys and values, as ``flwr run`` does.
 
     Parameters
     ----------
     text : str
-        Pairs in TOML, separated by spaces, or the path of one ``.toml`` file.
+        TOML pairs separated by spaces, or the path of a single ``.toml`` file.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def read_overrides(text: str) -> dict[str, Any]:
         try:
             read = flatten(tomllib.loads(pair))
         except tomllib.TOMLDecodeError:
-            expected = "one file and nothing beside it" if pair.endswith(".toml") else _PAIRS
+            expected = "a single .toml file, without pairs or other files" if pair.endswith(".toml") else _PAIRS
             raise ConfigError("run-config", pair, expected) from None
         for key, value in read.items():
             if key in found:
@@ -91,12 +91,12 @@ def read_overrides(text: str) -> dict[str, Any]:
 
 
 def read_toml(key: str, path: Path) -> dict[str, Any]:
-    """Return a TOML file's content.
+    """Read a TOML file.
 
     Raises
     ------
     ConfigError
-        The file cannot be read; names `key`.
+        The file cannot be read or parsed; the message names `key`.
     """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
@@ -109,9 +109,9 @@ def read_toml(key: str, path: Path) -> dict[str, Any]:
 
 
 def as_pair(key: str, value: Value | None) -> str:
-    """Return a key and its value as ``flwr run --run-config`` reads them: no spaces around "=", texts in double quotes.
+    """Format a key and its value for ``flwr run --run-config``: no spaces around "=", strings in double quotes.
 
-    Flower ignores a pair with spaces around its "=", without a message.
+    Flower silently ignores a pair with spaces around "=".
     """
     if isinstance(value, str):
         inner = json.dumps(value, ensure_ascii=False)[1:-1].replace('\\"', r"\u0022")
@@ -120,7 +120,7 @@ def as_pair(key: str, value: Value | None) -> str:
 
 
 def _split(text: str) -> list[str]:
-    """Return the pairs of ``a=1 b="x y"``: parts that spaces outside of quotes separate."""
+    """Split ``a=1 b="x y"`` into pairs, at spaces outside quotes."""
     parts, quote = [""], ""
     for character in text.strip():
         if character in "\"'" and quote in ("", character):

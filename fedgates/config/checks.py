@@ -1,4 +1,4 @@
-"""Named checks of text values: paths, data sets, networks, trackers, evaluations and references."""
+"""Named checks of string values: paths, data sets, networks, trackers, evaluations and references."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,27 +20,27 @@ from fedgates.config.names import (
 from fedgates.config.suggestions import did_you_mean
 
 EVALUATIONS = ("threshold", "sample", "mean", "ensemble")
-"""Models that a mask method can be evaluated with."""
+"""Models that a mask method can evaluate."""
 AUGMENTATIONS = ("flip", "crop", "rotate", "trivial", "erase")
-"""Random changes of training images."""
-_PATH = "an absolute path, or one under ~ (the app's working directory is not yours)"
+"""Random augmentations of training images."""
+_PATH = "an absolute path, or one under ~ (the app does not run in your working directory)"
 _TRACKERS = 'tensorboard, wandb or wandb=entity/project, mlflow or mlflow=URI, "module:Class"'
 
 
 @dataclass(frozen=True)
 class Check:
-    """A check of a text value."""
+    """A check of a string value."""
 
     accepts: Callable[[str], bool]
-    """Whether a value is valid."""
+    """Returns whether a value is valid."""
     expected: Callable[[str], str]
-    """What is accepted instead of a value; of an empty text, the general description."""
+    """Describes what is accepted instead of an invalid value; for an empty string, what is accepted in general."""
 
 
 def _is_path(value: str) -> bool:
     try:
         return "\0" not in value and Path(value).expanduser().is_absolute()
-    except RuntimeError:  # ~ of a user who does not exist here
+    except RuntimeError:  # "~name" of a user that does not exist on this machine
         return False
 
 
@@ -109,9 +109,9 @@ CHECKS = {
     "model": Check(lambda value: value in MODELS or is_reference(value), _expected_model),
     "trackers": Check(_are_trackers, _expected_trackers),
     "evaluations": Check(_are_evaluations, _expected_evaluations),
-    "size": Check(lambda value: not value or image_size(value) is not None, lambda _: 'empty, or HEIGHTxWIDTH, as "32x32"'),
+    "size": Check(lambda value: not value or image_size(value) is not None, lambda _: 'empty, or HEIGHTxWIDTH such as "32x32"'),
     "augmentations": Check(_are_augmentations, _expected_augmentations),
     "reference": Check(is_reference, lambda _: '"module:name"'),
     "reference_or_empty": Check(lambda value: not value or is_reference(value), lambda _: 'empty, or "module:function"'),
 }
-"""Name of a check, as :func:`fedgates.config.fields.key` takes it, to the check."""
+"""Checks by name; :func:`fedgates.config.fields.key` takes the names."""

@@ -1,4 +1,4 @@
-"""The problem that the name of a data set "devices:..." states."""
+"""Parsing of the data set name "devices:[DTYPE:]SHAPE:OUTPUT"."""
 
 from typing import cast, get_args
 
@@ -7,12 +7,11 @@ from fedgates.types import PIXELS, Dtype, InputSpec, Problem, TaskKind
 
 
 def devices_problem(value: str) -> Problem | None:
-    """Return the problem of a data set "devices:[DTYPE:]SHAPE:OUTPUT"; None of any other value.
+    """Parse the data set name "devices:[DTYPE:]SHAPE:OUTPUT" into a problem; return None for any other value.
 
-    DTYPE is uint8, float32 or int64; without it the data are uint8 images. SHAPE is that of an example in a file: HxWxC of an
-    image. OUTPUT is a
-    number of classes, "regression" or "regression-K" (K numbers), "multi-label-K" (K labels) or "positions-K" (one of K classes
-    for each pixel of an image, or for each entry of the first axis of another input).
+    DTYPE is uint8, float32 or int64; if it is omitted, the data are uint8 images. SHAPE is the shape of an example in a file,
+    HxWxC for an image. OUTPUT is a number of classes, "regression" or "regression-K" (K numbers), "multi-label-K" (K labels) or
+    "positions-K" (one of K classes for each pixel of an image, or for each entry of the first axis of another input).
     """
     kind, *rest = value.split(":")
     if kind != DEVICES or not 2 <= len(rest) <= 3:
@@ -35,5 +34,5 @@ def devices_problem(value: str) -> Problem | None:
 
 
 def _size(text: str) -> int:
-    """Return a number of at most five digits; 0 of any other text."""
+    """Parse a decimal number of at most five digits; return 0 for any other string."""
     return int(text) if text.isdecimal() and text.isascii() and len(text) <= 5 else 0

@@ -1,8 +1,8 @@
-"""How a configuration key is declared: :func:`key`, and :class:`Keys`, the base of classes whose fields are keys.
+"""Declaration of configuration keys: :func:`key`, and :class:`Keys`, the base class for groups of keys.
 
-A key is a field of a frozen pydantic model: an annotation (bool, int, float, str or a ``Literal`` of texts), a default, one
-sentence that describes it, and bounds or a named check. Error lines, the reference page and the command ``fedgates config``
-are made from that declaration.
+A key is a field of a frozen pydantic model: an annotation (bool, int, float, str or a ``Literal`` of strings), a default, a
+one-sentence description, and bounds or a named check. Error messages, the reference page and the command ``fedgates config``
+are generated from this declaration.
 """
 
 from typing import Any, Literal, get_args, get_origin
@@ -14,10 +14,10 @@ from pydantic_core import PydanticCustomError
 from fedgates.config.checks import CHECKS
 from fedgates.types import Value
 
-KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
-"""Types of keys, in the words of error lines."""
+KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}
+"""Types of keys, as error messages name them."""
 _CHECK, _METHOD_DEFAULT = "x-check", "x-method-default"
-"""Where a field's declaration, and its JSON Schema, has what pydantic has no place for."""
+"""Entries of ``json_schema_extra`` for properties of a key that pydantic has no argument for."""
 
 
 def key(
@@ -30,21 +30,21 @@ def key(
     lt: float | None = None,
     check: str | None = None,
     method_default: Value | None = None,
-) -> Any:  # noqa: ANN401  # as pydantic's Field, whose result is used as a value of the annotated type
+) -> Any:  # noqa: ANN401  # like pydantic's Field, it is assigned to fields of any type
     """Declare a key.
 
     Parameters
     ----------
     default : bool, int, float or str
-        The value of a key that is not set.
+        Value of the key if it is not set.
     description : str
-        What the key means, in one sentence.
+        Meaning of the key, in one sentence.
     ge, gt, le, lt : float, optional
         Bounds of a number.
     check : str, optional
-        Name of a check of a text, one of :data:`fedgates.config.checks.CHECKS`.
+        Name of a check for a string, one of :data:`fedgates.config.checks.CHECKS`.
     method_default : bool, int, float or str, optional
-        The value that selects the method's own default.
+        Value that selects the method's own default.
 
     Raises
     ------
@@ -64,12 +64,12 @@ def key(
 
 
 def kebab(name: str) -> str:
-    """Return the key of a field: hyphens for underscores."""
+    """Convert the name of a field to that of a key: underscores become hyphens."""
     return name.replace("_", "-")
 
 
 class Keys(BaseModel):
-    """Base of classes whose fields are keys or tables of keys.
+    """Base class for groups of keys; its fields are keys or tables of keys.
 
     Instances are frozen. Types are strict: an int is accepted for a float, a bool is not accepted for an int. Fields are
     snake_case in Python and kebab-case outside.
@@ -88,12 +88,12 @@ class Keys(BaseModel):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:  # noqa: ANN401  # pydantic's signature
-        """Refuse a field that is not fully declared."""
+        """Raise a TypeError if a field is not fully declared."""
         for name, field in cls.model_fields.items():
             if is_table(field):
                 continue
             if kind_of(field) is None:
-                expected = "bool, int, float, str, a Literal of texts, or a Table"
+                expected = "bool, int, float, str, a Literal of strings, or a Table"
                 raise TypeError(f"{cls.__name__}.{name} is annotated {field.annotation}, expected {expected}")
             if not field.description or field.is_required():
                 raise TypeError(
@@ -115,14 +115,14 @@ def is_table(field: FieldInfo) -> bool:
 
 
 def kind_of(field: FieldInfo) -> type | None:
-    """Return the type of a key's values, str for a ``Literal``; None if a key cannot have it."""
+    """Return the type of a field's values (str for a ``Literal``), or None if a key cannot have this type."""
     if choices_of(field):
         return str
     return field.annotation if field.annotation in KINDS else None
 
 
 def choices_of(field: FieldInfo) -> tuple[str, ...]:
-    """Return the values that a ``Literal`` lists; none for any other annotation."""
+    """Return the strings of a ``Literal``, or an empty tuple for any other annotation."""
     if get_origin(field.annotation) is not Literal:
         return ()
     values = get_args(field.annotation)
@@ -130,7 +130,7 @@ def choices_of(field: FieldInfo) -> tuple[str, ...]:
 
 
 def bounds_of(field: FieldInfo) -> dict[str, float]:
-    """Return the bounds of a number: any of ge, gt, le and lt."""
+    """Return the bounds of a numeric field: any of ge, gt, le and lt."""
     return {
         name: bound
         for name in ("ge", "gt", "le", "lt")
@@ -140,13 +140,13 @@ def bounds_of(field: FieldInfo) -> dict[str, float]:
 
 
 def check_of(field: FieldInfo) -> str | None:
-    """Return the name of a text's check."""
+    """Return the name of a field's check, or None if it has none."""
     extra = field.json_schema_extra
     return str(extra[_CHECK]) if isinstance(extra, dict) and _CHECK in extra else None
 
 
 def method_default_of(field: FieldInfo) -> Value | None:
-    """Return the value that selects the method's own default; None if there is none."""
+    """Return the value that selects the method's own default, or None if there is none."""
     extra = field.json_schema_extra
     value = extra.get(_METHOD_DEFAULT) if isinstance(extra, dict) else None
     return value if isinstance(value, bool | int | float | str) else None

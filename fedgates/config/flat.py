@@ -1,4 +1,4 @@
-"""Nested tables of keys as one flat mapping; standard library alone."""
+"""Flattening of nested tables of keys; needs only the standard library."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from fedgates.errors import ConfigError
 
 
 def flatten(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Return nested tables as one flat mapping with dotted keys.
+    """Flatten nested tables into one mapping with dotted keys.
 
     Raises
     ------

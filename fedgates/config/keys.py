@@ -1,4 +1,4 @@
-"""The keys of a configuration class as one flat list, under dotted names such as ``fedpm.eps``."""
+"""Flat lists of the keys of configuration classes, under dotted names such as ``fedpm.eps``."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -18,35 +18,35 @@ from fedgates.types import Value
 
 @dataclass(frozen=True)
 class Key:
-    """A key: its name, what it means, and which values it accepts."""
+    """A configuration key: its name, meaning and accepted values."""
 
     name: str
     """Dotted, kebab-case: ``fedpm.eps``."""
     path: tuple[str, ...]
-    """Attributes of a configuration that lead to the value: ``("fedpm", "eps")``."""
+    """Attribute names from the configuration down to the value: ``("fedpm", "eps")``."""
     owner: type[Keys]
-    """The class that declares it."""
+    """Class that declares the key."""
     field: FieldInfo
 
     @property
     def kind(self) -> type:
-        """The type of its values: bool, int, float or str."""
+        """Type of the values: bool, int, float or str."""
         return kind_of(self.field) or str
 
     @property
     def default(self) -> Value:
-        """The value of a key that is not set, as it is declared."""
+        """The declared default."""
         value = self.field.default
         return float(value) if self.kind is float else value
 
     @property
     def description(self) -> str:
-        """One sentence."""
+        """Meaning of the key, in one sentence."""
         return self.field.description or ""
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The values of an enumeration; empty for any other key."""
+        """The values of a ``Literal``; empty for any other key."""
         return choices_of(self.field)
 
     @property
@@ -55,7 +55,7 @@ class Key:
         return method_default_of(self.field)
 
     def accepted(self, value: object = "") -> str:
-        """Return what the key accepts, as error lines say it; for a wrong value, with the nearest right one."""
+        """Describe what the key accepts, for error messages; for an invalid value, suggest the nearest valid one."""
         rule = self._rule(value)
         if self.kind is not str:
             return f"{KINDS[self.kind]} {rule}".strip()
@@ -70,7 +70,7 @@ class Key:
         return _range(bounds_of(self.field), self.method_default)
 
     def problem(self, value: object) -> str | None:
-        """Return what is expected instead of `value`; None if it is valid."""
+        """Describe what is expected instead of `value`; return None if `value` is valid."""
         name = kebab(self.path[-1])
         try:
             self.owner.model_validate({name: value})
@@ -78,15 +78,15 @@ class Key:
             for found in error.errors():
                 if found["loc"] == (name,):
                     return message_of(found) if found["type"] in _OWN_VALIDATORS else self.accepted(value)
-        return None  # what else is wrong depends on other keys
+        return None  # any other error depends on other keys
 
 
 _OWN_VALIDATORS = ("value_error", "assertion_error")
-"""Types of pydantic's errors that have the message of an author's own validator."""
+"""Types of pydantic errors whose message comes from a user-defined validator."""
 
 
 def message_of(error: ErrorDetails) -> str:
-    """Return the message of an author's own validator, without pydantic's prefix."""
+    """Return the message of a user-defined validator, without pydantic's prefix."""
     return error["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
 
 
@@ -115,7 +115,7 @@ def _plain(bound: float) -> str:
 
 @cache
 def keys_of(config: type[RunConfig]) -> dict[str, Key]:
-    """Return the keys of a configuration class by dotted name, in the order of declaration, flat ones first."""
+    """Return the keys of a configuration class by dotted name, in order of declaration, those without a table first."""
     flat = {key.name: key for key in _keys(config, ()) if len(key.path) == 1}
     return flat | {key.name: key for key in _keys(config, ())}
 
@@ -142,5 +142,5 @@ def all_keys(configs: Iterable[type[RunConfig]]) -> dict[str, Key]:
 
 
 def table_of(key: Key) -> str:
-    """Return the name of a key's table: ``fedpm`` for ``fedpm.eps``; an empty text for a flat key."""
+    """Return the name of a key's table: ``fedpm`` for ``fedpm.eps``, an empty string for a key without a table."""
     return key.name.rpartition(".")[0]

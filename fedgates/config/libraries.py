@@ -1,4 +1,4 @@
-"""Libraries that a module of the user's own hides, because its folder comes first on the path."""
+"""Check for user modules that hide a library because their folder comes first on ``sys.path``."""
 
 import sys
 from functools import cache
@@ -12,18 +12,18 @@ LIBRARIES = (
     *("constriction", "datasets", "filelock", "flwr", "flwr_datasets", "jinja2", "matplotlib", "numpy", "pandas", "PIL"),
     *("pydantic", "ray", "safetensors", "torch", "torchvision", "tqdm", "yaml"),
 )
-"""Libraries that are imported when they are needed, by us and by those that we use."""
+"""Libraries that fedgates, or a library that it uses, imports lazily."""
 _INSTALLED = {"site-packages", "dist-packages"}
 
 
 @cache
 def expect_libraries() -> None:
-    """Check that no module beside the user's code has the name of a library.
+    """Check that no module of the user's hides an installed library.
 
     Raises
     ------
     ConfigError
-        One has, and the library of that name is installed; names the file.
+        A module has the name of an installed library; the message names the module's file.
     """
     for name in LIBRARIES:
         own = _found(name, sys.path)
@@ -32,11 +32,11 @@ def expect_libraries() -> None:
         library = _found(name, [entry for entry in sys.path if _INSTALLED & set(Path(entry).parts)])
         if library is not None:
             file = one_line(own.origin or name)
-            raise ConfigError("app", file, f"another name for it: it hides the library {name}, because its folder comes first")
+            raise ConfigError("app", file, f"a file with another name; this one hides the library {name}")
 
 
 def _found(name: str, path: list[str]) -> ModuleSpec | None:
-    """Return what ``import name`` finds on a path, without importing it; None for nothing, or a folder without code."""
+    """Find the module that ``import name`` would load from `path`, without importing it; None for a folder without code."""
     found = PathFinder.find_spec(name, path)
     return found if found is not None and found.origin else None
 

@@ -1,4 +1,4 @@
-"""From keys and values to a checked configuration, and back."""
+"""Conversion of keys and values to a checked configuration, and back."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
@@ -18,28 +18,28 @@ C = TypeVar("C", bound=RunConfig)
 
 
 def parse(config_class: type[C], raw: Mapping[str, Any], others: Iterable[type[RunConfig]] = ()) -> C:
-    """Return the configuration that `raw` describes, with the method's own defaults filled in.
+    """Build a configuration from keys and values, check it, and fill in the method's own defaults.
 
     Parameters
     ----------
     config_class : type
         The method's configuration class.
     raw : mapping
-        Keys and values, with dotted keys, nested tables or old flat names. A key that is left out has its default.
+        Keys and values; keys are dotted, in nested tables, or old flat names. A key that is left out has its default.
     others : iterable of type
-        Configuration classes of other methods. Their keys may be in `raw` if they are at their default.
+        Configuration classes of other methods, whose keys may be in `raw` if they have their default values.
 
     Raises
     ------
     ConfigError
         A key is unknown, a value has a wrong type or is out of range, a key that the method does not use is not at its
-        default, or the method needs a density and has none.
+        default, or the method needs ``density.target`` and it is not set.
     """
     flat = flatten(raw)
     own = keys_of(config_class)
     known = all_keys([*others]) | own
     values = current_names(flat, own)
-    written = dict(zip(values, flat, strict=True))  # as the user wrote them: error lines name these
+    written = dict(zip(values, flat, strict=True))  # error messages name keys as the user wrote them
     method = values.get("strategy", own["strategy"].default)
     for name, value in values.items():
         as_written = written[name]
@@ -53,7 +53,7 @@ def parse(config_class: type[C], raw: Mapping[str, Any], others: Iterable[type[R
             raise ConfigError(as_written, flat[as_written], expected)
     try:
         config = config_class.model_validate(_nested(own, values))
-    except ValidationError as error:  # of a validator that compares keys, which an author has added
+    except ValidationError as error:  # from a user-defined validator that compares keys
         first = error.errors()[0]
         table = ".".join(str(part) for part in first["loc"])
         given = {name: value for name, value in values.items() if name.startswith(f"{table}." if table else "")}
@@ -64,14 +64,14 @@ def parse(config_class: type[C], raw: Mapping[str, Any], others: Iterable[type[R
 
 
 def updated(config: C, changes: Mapping[str, Any]) -> C:
-    """Return a copy of a configuration with other values, checked like any other.
+    """Return a copy of a configuration with some values changed; the copy is checked by :func:`parse`.
 
     Parameters
     ----------
     config : RunConfig
-        It does not change.
+        The configuration to copy; it is not modified.
     changes : mapping
-        Keys and values, as :func:`parse` takes them.
+        Keys and values, in the form that :func:`parse` accepts.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def class_of(name: object, configs: Mapping[str, type[RunConfig]], key: str = "s
     Raises
     ------
     ConfigError
-        There is no such method; names `key` and the nearest name.
+        There is no such method; the message names `key` and suggests the nearest name.
     """
     found = configs.get(name) if isinstance(name, str) else None
     if found is None:
@@ -104,7 +104,7 @@ def class_of(name: object, configs: Mapping[str, type[RunConfig]], key: str = "s
 
 
 def unknown(key: str, value: object, known: Iterable[str]) -> ConfigError:
-    """Return the error for a key that does not exist, with the nearest of the `known` dotted keys."""
+    """Return the error for a key that does not exist; it suggests the nearest of the `known` dotted keys."""
     names = list(known)
     table = [name for name in names if name.startswith(f"{key}.")]
     if table:
@@ -113,9 +113,9 @@ def unknown(key: str, value: object, known: Iterable[str]) -> ConfigError:
 
 
 def suggested_key(key: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean KEY?"`` with the nearest of the `known` dotted keys, or an empty text.
+    """Return ``"; did you mean KEY?"`` with the nearest of the `known` dotted keys, or an empty string.
 
-    Keys are found by their dotted name, their name without the table, and their old name.
+    The dotted name of a key, its name without the table, and its old name are compared.
     """
     spellings: dict[str, str] = {}
     for name in known:
@@ -127,12 +127,12 @@ def suggested_key(key: str, known: Iterable[str]) -> str:
 
 
 def to_dict(config: RunConfig) -> dict[str, Value]:
-    """Return a configuration as dotted keys and plain values, in the order of declaration, for ``config.json``."""
+    """Convert a configuration to dotted keys and plain values, in order of declaration, for ``config.json``."""
     return {name: _value(config, key) for name, key in keys_of(type(config)).items()}
 
 
 def changed(config: RunConfig) -> dict[str, Value]:
-    """Return the keys whose value is not the method's default, and their values."""
+    """Return the keys whose values differ from the method's defaults, with their values."""
     defaults = to_dict(type(config)())
     return {name: value for name, value in to_dict(config).items() if value != defaults[name]}
 

@@ -1,4 +1,4 @@
-"""Import of a user's own code by "module:name"."""
+"""Import of user code by "module:name"."""
 
 import importlib
 
@@ -7,12 +7,12 @@ from fedgates.util.text import error_line
 
 
 def find(key: str, reference: str) -> object:
-    """Import and return the object of "module:name".
+    """Import the object that "module:name" refers to.
 
     Raises
     ------
     ConfigError
-        The module cannot be imported (its code may raise anything) or has no such name; the message names `key`.
+        The module cannot be imported (its code may raise any exception) or has no such name; the message names `key`.
     """
     module_name, _, name = reference.partition(":")
     try:
@@ -22,4 +22,4 @@ def find(key: str, reference: str) -> object:
     try:
         return getattr(module, name)
     except AttributeError:
-        raise ConfigError(key, reference, f"something called {name} in the module {module_name}") from None
+        raise ConfigError(key, reference, f"module {module_name} to define {name}") from None

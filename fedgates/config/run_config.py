@@ -1,4 +1,4 @@
-"""The configuration of a run: the keys that every method shares, and bases for mask methods and weight methods.
+"""Configuration of a run: the keys that every method shares, and base classes for mask methods and weight methods.
 
 A method declares its own keys in a table beside its code::
 
@@ -36,9 +36,9 @@ from fedgates.config.tables import (
 TARGET_ONLY = frozenset(
     f"density.{name}" for name in ("penalty", "entropy-bonus", "entropy-bonus-final", "dual-learning-rate", "dual-restart")
 )
-"""Keys of the table `density` that a method does not use that only has a target."""
+"""Keys of the table `density` that are unused in a method with a target but no penalty."""
 PENALTY_ONLY = TARGET_ONLY - {"density.penalty"} | {"density.target"}
-"""Keys of the table `density` that a method does not use that only has the penalty."""
+"""Keys of the table `density` that are unused in a method with a penalty but no target."""
 
 
 class RunConfig(Keys):
@@ -49,9 +49,9 @@ class RunConfig(Keys):
     unused : frozenset of str
         Keys of shared tables that the method does not use, such as ``"server.trim"``; they must be at their default.
     default_learning_rate : float
-        The value of ``learning-rate`` that 0 selects.
+        Learning rate that ``learning-rate = 0`` selects.
     rate_key : str
-        The key with the learning rate of the first round, for messages about training that diverges.
+        Key of the first round's learning rate, named in messages about diverging training.
     requires_density : bool
         Whether the method needs a ``density.target`` above 0.
     """
@@ -63,43 +63,44 @@ class RunConfig(Keys):
         " have data (height, width, channels, classes; docs/guides/own_data.md has the form for other data).",
         check="dataset",
     )
-    data_dir: str = key("~/fedgates/data", "Folder of torchvision's data sets, which are downloaded to it.", check="path")
+    data_dir: str = key("~/fedgates/data", "Folder to which torchvision's data sets are downloaded.", check="path")
     model: str = key("mlp", 'The network: a name, or "module:function" of your own.', check="model")
     partition: Literal["iid", "dirichlet", "classes"] = key(
         "iid",
-        "How simulated clients share the training examples: evenly, by Dirichlet shares of each class, or a few classes each.",
+        "Division of the training examples among simulated clients: even, by Dirichlet shares of each class, or a few classes"
+        " per client.",
     )
     num_server_rounds: int = key(
-        30, "Number of rounds, those of a resumed run included; schedules end with the last one.", ge=1, le=1_000_000
+        30, "Number of rounds, including those before a resume; schedules end at the last one.", ge=1, le=1_000_000
     )
     stop_accuracy: float = key(
         0.0,
-        "Accuracy (for regression r2) at which the run ends: that of the test set or, without one, of the clients' held-out"
+        "Accuracy (r2 for regression) at which the run stops, on the test set or, without one, on the clients' held-out"
         " examples; 0 is off.",
         ge=0,
         le=1,
     )
     stop_patience: int = key(
         0,
-        "Number of evaluations in a row without a new best accuracy (or r2, or the loss where neither is measured) after which"
-        " the run ends; 0 is off.",
+        "Number of consecutive evaluations without a new best accuracy (or r2; or loss if neither is measured) after which the"
+        " run stops; 0 is off.",
         ge=0,
         le=1_000_000,
     )
-    keep_best: bool = key(default=False, description="Whether the checkpoint and the model of the best round are kept, too.")
+    keep_best: bool = key(default=False, description="Whether to also keep the checkpoint and the model of the best round.")
     evaluate_every: int = key(1, "Rounds between evaluations; the last round is always evaluated.", ge=1, le=1_000_000)
     fraction_train: float = key(1.0, "Share of the clients that train each round.", gt=0, le=1)
     dropout: float = key(
         0.0,
-        "Probability with which a client that is chosen to train does not answer, a function of (seed, round, attempt, client);"
-        " simulations only.",
+        "Probability that a client sampled for training does not reply, decided by (seed, round, attempt, client); simulations"
+        " only.",
         ge=0,
         le=0.99,
     )
     fraction_evaluate: float = key(
         0.0, "Share of the clients that evaluate the new state on their own test examples, or on a held-out fifth.", ge=0, le=1
     )
-    local_epochs: int = key(3, "Passes over a client's own examples each round.", ge=1, le=1_000_000)
+    local_epochs: int = key(3, "Number of passes over a client's own examples in each round.", ge=1, le=1_000_000)
     batch_size: int = key(16, "Number of examples in a training step.", ge=1, le=1_000_000)
     learning_rate: float = key(
         0.0,
@@ -112,15 +113,15 @@ class RunConfig(Keys):
     )
     logit_adjustment: float = key(
         0.0,
-        "Pseudo-count p of logit adjustment: a client trains with log((n_c + p) / (n + C p)) added to the logit of each of C"
-        " classes, where n_c of its n examples are of that class (arXiv 2007.07314); 0 is off.",
+        "Pseudo-count p of logit adjustment (arXiv 2007.07314): in training, a client adds log((n_c + p) / (n + C p)) to the"
+        " logit of each of the C classes, where n_c of its n examples have that class; 0 is off.",
         ge=0,
         le=1_000_000,
     )
     loss: str = key(
         "",
         'Training loss of your own, "module:function" of (outputs, y) that returns a scalar tensor (docs/guides/own_loss.md);'
-        " empty is the task's.",
+        " empty uses the task's loss.",
         check="reference_or_empty",
     )
     metric: str = key(
@@ -131,42 +132,42 @@ class RunConfig(Keys):
     )
     weights: str = key(
         "",
-        "A safetensors file with the network's initial weights, of which each device has a copy (weights-path in its node"
-        " config); empty keeps those of the network's function.",
+        "A safetensors file with the network's initial weights, of which each device needs a copy (weights-path in its node"
+        " config); empty keeps the weights that the network's function returns.",
         check="weights",
     )
     fresh: str = key(
         "",
-        "Parameters that are not taken from weights, nor given to gates.frozen: names of parameters or modules, with wildcards"
-        ' and commas, or "last".',
+        'Parameters excluded from weights and from gates.frozen = "given": names of parameters or modules, with wildcards and'
+        ' commas, or "last".',
     )
     personal_epochs: int = key(
-        3, "Passes over a client's own examples that train a personal layer before it is used.", ge=1, le=1_000_000
+        3, "Number of passes over a client's own examples that train a personal layer before use.", ge=1, le=1_000_000
     )
     precision: Literal["float32", "bfloat16"] = key(
-        "float32", "Precision of training; bfloat16 is autocast, with channels last."
+        "float32", "Precision of training; bfloat16 uses autocast and the channels-last memory format."
     )
     seed: int = key(
         1,
-        "Seed of all randomness, which is a function of (seed, purpose, round, client); data.seed is the seed of the data.",
+        "Seed of all randomness, which is a function of (seed, purpose, round, client); data.seed seeds the data.",
         ge=0,
         le=2**63 - 1,
     )
     uplink: Literal["packed", "entropy", "side-info", "sampled"] = key(
         "side-info",
-        "Codec of masks: packed (one bit per gate), entropy (by density), side-info (given what both ends know) or sampled (an"
-        " index among shared samples).",
+        "Codec of masks: packed (one bit per gate), entropy (coded by density), side-info (coded given what both ends know) or"
+        " sampled (an index among shared samples).",
     )
     downlink: Literal["votes", "float32", "delta", "relay"] = key(
         "delta",
-        "Codec of the state: votes (counts by frequency), float32, delta (votes, or their change since the client's last state"
-        " where that is smaller), or relay (these, or the clients' updates since then).",
+        "Codec of the state: votes (entropy-coded counts), float32, delta (the smaller of votes and their change since the"
+        " client's last state), or relay (the smallest of these and the clients' updates since that state).",
     )
-    output_dir: str = key(OUTPUT_DIR, "Folder of the runs, each in a folder of its own.", check="path")
+    output_dir: str = key(OUTPUT_DIR, "Folder of the runs; each run has its own subfolder.", check="path")
     trackers: str = key(
         "",
         "Trackers to log each round to: tensorboard, wandb or wandb=entity/project, mlflow or mlflow=URI,"
-        ' "module:Class"; several with commas (docs/guides/trackers.md).',
+        ' "module:Class"; separate several with commas (docs/guides/trackers.md).',
         check="trackers",
     )
     resume: str = key("", "Folder of a stopped run to continue; empty starts a new run.", check="resume")
@@ -188,25 +189,25 @@ class RunConfig(Keys):
     @model_validator(mode="after")
     def _resolve(self) -> Self:
         if not self.learning_rate:
-            object.__setattr__(self, "learning_rate", self.default_learning_rate)  # the instance is frozen for all others
+            object.__setattr__(self, "learning_rate", self.default_learning_rate)  # the model is frozen
         return self
 
     @property
     def class_prior(self) -> float:
-        """The pseudo-count of logit adjustment, 0 without."""
+        """The pseudo-count of logit adjustment; 0 if it is off."""
         return self.logit_adjustment
 
     @property
     def data_seed(self) -> int:
-        """The seed of the partition and of synthetic data: `data.seed`, or `seed` where that is -1."""
+        """The seed of the partition and of synthetic data: ``data.seed``, or ``seed`` if that is -1."""
         return self.seed if self.data.seed < 0 else self.data.seed
 
     def evaluates(self, server_round: int) -> bool:
-        """Return whether a round is evaluated: every `evaluate-every`-th, and the last."""
+        """Return whether a round is evaluated: every ``evaluate-every``-th round, and the last."""
         return server_round % self.evaluate_every == 0 or server_round >= self.num_server_rounds
 
     def progress(self, server_round: int) -> float:
-        """Return how far a round is from the first (0) to the last (1); 0 if there is only one."""
+        """Return the position of a round between the first (0) and the last (1); 0 if there is only one round."""
         last = self.num_server_rounds - 1
         return min(1.0, (server_round - 1) / last) if last else 0.0
 
@@ -239,7 +240,7 @@ class WeightConfig(RunConfig):
 
 
 class DensityConfig(RunConfig):
-    """Keys of methods that hold a density by a multiplier lambda (:mod:`fedgates.methods.density`)."""
+    """Keys of methods that control the density with a multiplier lambda (:mod:`fedgates.methods.density`)."""
 
     density: DensityTable = DensityTable()
 
@@ -247,11 +248,11 @@ class DensityConfig(RunConfig):
 
     @property
     def default_dual_learning_rate(self) -> float:
-        """The eta that ``density.dual-learning-rate`` 0 selects."""
+        """Step size eta that ``density.dual-learning-rate = 0`` selects."""
         return 1.0
 
     def bonus(self, server_round: int) -> float:
-        """Return the tau of a round: linear from ``density.entropy-bonus`` to ``density.entropy-bonus-final``."""
+        """Return tau in a round: it changes linearly from ``density.entropy-bonus`` to ``density.entropy-bonus-final``."""
         first, last = self.density.entropy_bonus, self.density.entropy_bonus_final
         return first + self.progress(server_round) * (last - first)
 

@@ -1,4 +1,4 @@
-"""The keys that every method shares, read from an app for commands that need no method."""
+"""Keys that every method shares, for commands that need no method."""
 
 from typing import ClassVar
 
@@ -16,14 +16,14 @@ class SharedConfig(RunConfig):
 
 
 def read_shared(app: AppConfig, overrides: str = "") -> RunConfig:
-    """Return the shared keys of an app's config with overrides on top; keys of methods are ignored.
+    """Read the shared keys of an app's config, with overrides; keys of methods are ignored.
 
     Parameters
     ----------
     app : AppConfig
-        As :func:`fedgates.config.app.read_app` returns it.
+        The app, from :func:`fedgates.config.app.read_app`.
     overrides : str
-        Pairs or a file, as :func:`fedgates.config.app.read_overrides` reads them.
+        Pairs or a file, in the form that :func:`fedgates.config.app.read_overrides` accepts.
 
     Raises
     ------

@@ -1,14 +1,13 @@
-"""The nearest known name to a misspelt one: the "did you mean" of error lines."""
+"""Suggestions for misspelt names: "did you mean" in error messages."""
 
 import difflib
 from collections.abc import Iterable, Mapping
 
 
 def nearest(word: str, names: Iterable[str] | Mapping[str, str]) -> str | None:
-    """Return the name that `word` most likely means, or None if there is no similar one.
+    """Return the name most similar to `word`, or None if none is similar.
 
-    Upper case, lower case, underscores and hyphens count as equal. In a mapping, keys are spellings and values the names to
-    suggest for them.
+    Case is ignored, and underscores equal hyphens. In a mapping, keys are spellings and values are the names to suggest.
 
     >>> nearest("Side_Info", ["packed", "entropy", "side-info"])
     'side-info'
@@ -21,7 +20,7 @@ def nearest(word: str, names: Iterable[str] | Mapping[str, str]) -> str | None:
 
 
 def did_you_mean(word: object, names: Iterable[str] | Mapping[str, str]) -> str:
-    """Return ``"; did you mean NAME?"`` with the nearest name, or an empty text if there is none."""
+    """Return ``"; did you mean NAME?"`` with the nearest name, or an empty string if there is none."""
     name = nearest(word, names) if isinstance(word, str) else None
     return f"; did you mean {name}?" if name else ""
 

@@ -1,4 +1,4 @@
-"""Tables of keys that several methods share; a table of one method alone is beside the method."""
+"""Tables of keys that several methods share; a table for a single method is in the method's module."""
 
 from typing import Literal
 
@@ -9,18 +9,18 @@ WeightScale = Literal["kaiming", "authors-code", "density"]
 
 
 class Table(Keys):
-    """Base of tables: a group of keys, ``[tool.flwr.app.config.NAME]`` in ``pyproject.toml``.
+    """Base class for tables of keys, ``[tool.flwr.app.config.NAME]`` in ``pyproject.toml``.
 
     The first line of a table's docstring is its heading in the reference.
     """
 
 
 class DataTable(Table):
-    """How the training examples are divided among simulated clients."""
+    """Preparation of the data, and their division among simulated clients."""
 
     seed: int = key(
         -1,
-        "Seed of the partition and of the synthetic data sets, so that runs that differ in seed may share their data; -1 uses"
+        "Seed of the partition and of the synthetic data sets, so that runs with different seeds can use the same data; -1 uses"
         " seed.",
         ge=-1,
         le=2**63 - 1,
@@ -29,29 +29,31 @@ class DataTable(Table):
         0.5, 'Concentration of partition = "dirichlet": small values give uneven clients, large values even ones.', gt=0
     )
     classes_per_client: int = key(2, 'Number of classes that each client holds with partition = "classes".', ge=1, le=1_000_000)
-    samples_per_client: int = key(0, "Largest number of training examples of a client; 0 is no limit.", ge=0, le=1_000_000_000)
+    samples_per_client: int = key(0, "Largest number of training examples per client; 0 is no limit.", ge=0, le=1_000_000_000)
     task: Literal["auto", "classes", "regression", "multi-label", "positions"] = key(
         "auto",
-        "What is predicted for an example of your own data; auto decides by dtype and shape of the labels"
+        "What to predict for an example of your own data; auto decides by dtype and shape of the labels"
         " (docs/guides/own_data.md).",
     )
     standardise: bool = key(
         default=False,
-        description="Whether float32 inputs are standardised by the mean and standard deviation of each feature (channel) over"
+        description="Whether to standardise float32 inputs by the mean and standard deviation of each feature (channel) over"
         " the server's training examples.",
     )
-    label: str = key("", "Column of a table to predict; several with commas.")
-    features: str = key("", "Columns of a table that are inputs, with commas; empty takes all other numeric columns, by name.")
+    label: str = key("", "Column of a table to predict; separate several with commas.")
+    features: str = key(
+        "", "Columns of a table that are inputs, separated by commas; empty uses all other numeric columns, sorted by name."
+    )
     test_fraction: float = key(
-        0.2, "Share of a table's rows, of each class alike, that are test examples, chosen by data.seed.", gt=0, le=0.9
+        0.2, "Share of a table's rows, equal for each class, that become test examples, chosen by data.seed.", gt=0, le=0.9
     )
     resize: str = key(
-        "", 'Height and width to which images are scaled when they are read, as "32x32"; empty keeps them.', check="size"
+        "", 'Height and width to which images are scaled when read, such as "32x32"; empty keeps their size.', check="size"
     )
     augment: str = key(
         "",
-        "Random changes of each training image, in this order: flip (left to right), crop (after padding by an eighth), rotate"
-        " (by up to 10 degrees), trivial (TrivialAugmentWide) and erase (a rectangle), with commas; empty is none.",
+        "Random augmentations of each training image, separated by commas and applied in this order: flip (left to right), crop"
+        " (after padding by an eighth), rotate (by up to 10 degrees), trivial (TrivialAugmentWide), erase (a rectangle).",
         check="augmentations",
     )
 
@@ -66,18 +68,19 @@ class SyntheticTable(Table):
     )
     noise: float = key(
         0.1,
-        "Linear: standard deviation of the noise, where the signal's is 1; logistic: the logit is the signal divided by it.",
+        "Linear: standard deviation of the noise, where that of the signal is 1; logistic: divisor of the signal that gives the"
+        " logit.",
         ge=0,
         le=1000,
     )
 
 
 class ServerTable(Table):
-    """When a round counts, and how the server aggregates."""
+    """Quorum, timeouts and aggregation."""
 
     quorum: float = key(
         0.5,
-        "Share of the sampled clients whose updates must be accepted; with fewer the round is repeated from the same state.",
+        "Share of the sampled clients whose updates must be accepted; with fewer, the round is repeated from the same state.",
         ge=0,
         le=1,
     )
@@ -85,26 +88,26 @@ class ServerTable(Table):
         3, "Number of attempts without a quorum after which the run ends; it can be resumed.", ge=1, le=1_000_000
     )
     round_timeout: float = key(
-        3600.0, "Seconds to wait for the replies of a round's clients, and as long again for those that evaluate.", gt=0
+        3600.0, "Seconds to wait for the replies of the clients that train, and again for those that evaluate.", gt=0
     )
     min_clients: int = key(
         2,
-        "Number of clients that must be available before a round starts; without them the run ends after server.round-timeout"
+        "Number of clients that must be available before a round starts; with fewer, the run ends after server.round-timeout"
         " seconds, or at once if no more clients can join.",
         ge=1,
         le=1_000_000,
     )
     trim: float = key(
         0.0,
-        "Share of the updates to drop at each parameter, of the smallest and of the largest, against a minority of dishonest"
-        " clients: trimmed votes, or the trimmed mean of weights.",
+        "Share of the smallest and of the largest values to drop at each parameter, against a minority of dishonest clients:"
+        " trimmed votes, or a trimmed mean of weights.",
         ge=0,
         le=0.49,
     )
     max_norm: float = key(
         0.0,
-        "Largest L2 norm of the change that a client sends, as a multiple of the round's median, at least 1; an update with a"
-        " larger one is rejected. 0 sets no limit, and there is none where the median is 0.",
+        "Largest L2 norm of the change that a client sends, as a multiple (at least 1) of the round's median; updates above it"
+        " are rejected. 0 sets no limit, and there is no limit if the median is 0.",
         ge=0,
     )
     max_examples: float = key(
@@ -115,8 +118,8 @@ class ServerTable(Table):
     )
     decoders: int = key(
         0,
-        "Number of processes that decode the replies, for networks of at least 500,000 parameters with coded masks; 0 is one"
-        " for each core, at most 8, but in simulations 1, the server itself.",
+        "Number of processes that decode replies, for networks of at least 500,000 parameters with coded masks; 0 is one per"
+        " core, at most 8, but in simulations 1, which is the server's own process.",
         ge=0,
         le=1024,
     )
@@ -125,11 +128,11 @@ class ServerTable(Table):
 class ClientTable(Table):
     """The process that trains a client."""
 
-    threads: int = key(1, "Number of CPU threads of a client, on which the results depend; 0 uses all cores.", ge=0, le=1024)
+    threads: int = key(1, "Number of CPU threads per client, which affects the results; 0 uses all cores.", ge=0, le=1024)
     train_together: int = key(
         1,
-        "Number of simulated clients that train together in a process (fedgates.simulate, fedgates compare; not flwr run),"
-        " where the network has only linear layers; from 2 on sums of floats differ in their last bits.",
+        "Number of simulated clients that train together in a process (fedgates.simulate, fedgates compare; not flwr run), if"
+        " the network has only linear layers; with 2 or more, sums of floats differ in their last bits.",
         ge=1,
         le=1024,
     )
@@ -139,7 +142,7 @@ class DensityTable(Table):
     """Density of masks: a penalty, or a target that a method maintains."""
 
     target: float = key(
-        0.0, "Density that the method maintains, or to which fedavg prunes the model it evaluates; 0 is no target.", ge=0, le=1
+        0.0, "Density that the method maintains, or to which fedavg prunes the evaluated model; 0 is no target.", ge=0, le=1
     )
     penalty: float = key(0.0, "Factor lambda of the term lambda * mean(theta) in a client's loss (arXiv 2309.10834).", ge=0)
     entropy_bonus: float = key(
@@ -154,7 +157,7 @@ class DensityTable(Table):
         method_default=0.0,
     )
     dual_restart: bool = key(
-        default=True, description="Whether the multiplier is reset to 0 as soon as the density is at most the target."
+        default=True, description="Whether to reset the multiplier to 0 when the density is at most the target."
     )
 
 
@@ -163,8 +166,8 @@ class WireTable(Table):
 
     sampled_extra_bits: float = key(
         5.0,
-        'Bits per block that uplink = "sampled" spends beyond the KL divergence; more bits follow the client\'s distribution'
-        " more closely.",
+        'Bits per block that uplink = "sampled" spends beyond the KL divergence; with more bits, samples follow the client\'s'
+        " distribution more closely.",
         ge=0,
         le=7.5,
     )
@@ -176,7 +179,7 @@ class PrivacyTable(Table):
 
     flip_probability: float = key(
         0.0,
-        "Probability with which a client flips each bit of the mask that it sends (docs/explanation/privacy.md).",
+        "Probability that a client flips a bit of the mask that it sends (docs/explanation/privacy.md).",
         ge=0,
         le=0.49,
     )
@@ -196,8 +199,8 @@ class LimitsTable(Table):
     )
     max_relay_updates: int = key(
         128,
-        "Largest number of updates in a relay, and of masks whose random numbers a client regenerates for a delta;"
-        " a client refuses more.",
+        "Largest number of updates in a relay, and of masks whose random numbers a client regenerates for a delta; a client"
+        " rejects more.",
         ge=0,
         le=65_535,
     )
@@ -212,30 +215,30 @@ class RolesTable(Table):
     )
     personal: str = key(
         "",
-        "Parameters that stay on each client and are trained there before use, and never sent, as patterns of gates.fixed"
-        ' (docs/guides/personal.md): "last" for the last layer.',
+        "Parameters that each client trains before use and never sends (docs/guides/personal.md), in the form of gates.fixed:"
+        ' "last" for the last layer.',
     )
 
 
 class GatesTable(RolesTable):
     """Which parameters have gates, the frozen weights, and how masks over them are evaluated."""
 
-    sent: str = key("", "Parameters whose values are trained and sent beside the mask, as patterns of gates.fixed.")
+    sent: str = key("", "Parameters whose values are trained and sent beside the mask, in the form of gates.fixed.")
     gated: str = key(
-        "", "Parameters that have gates in addition to those that have them by default, as patterns of gates.fixed."
+        "", "Parameters that have gates in addition to those that have them by default, in the form of gates.fixed."
     )
     frozen: Literal["random", "given"] = key(
         "random",
-        "Frozen weights: random signs from the seed, or the values from the network's function or from weights.",
+        "Frozen weights: random signs drawn from the seed, or given values, those of the network's function or of weights.",
     )
     initial_theta: float = key(
-        0.95, "Probability of the gates on given weights before the first round; on random ones it is 0.5.", ge=0.5, le=0.999
+        0.95, "Initial probability of gates on given weights; on random weights it is 0.5.", ge=0.5, le=0.999
     )
     sent_learning_rate: float = key(0.02, "Step size of Adam on the values that are sent.", gt=0)
     sent_start: Literal["initial", "class-means"] = key(
         "initial",
-        "Start of a last layer that is sent: its initial values, or the nearest class mean of the features, of which each"
-        " client sends sums once.",
+        "Initial values of a last layer that is sent: those of the network, or a nearest-class-mean classifier, for which each"
+        " client sends the sums of its features once.",
     )
     weight_scale: WeightScale = key(
         "kaiming",
@@ -244,7 +247,7 @@ class GatesTable(RolesTable):
     )
     evaluations: str = key(
         "threshold,sample,mean",
-        "Models to evaluate: threshold, whose metrics are those of the run, and any of sample, mean and ensemble.",
+        "Models to evaluate: threshold, which gives the metrics of the run, and any of sample, mean and ensemble.",
         check="evaluations",
     )
     ensemble_size: int = key(8, "Number of masks that the ensemble samples.", ge=1, le=1000)

@@ -189,7 +189,9 @@ def own(path: str, problem: Problem, keys: "DataTable | None" = None) -> Dataset
     """
     place = folder(path)
     if not place.is_absolute():
-        raise ConfigError("data-path", path, "an absolute path, or one under ~ (the app's working directory is not yours)")
+        raise ConfigError(
+            "data-path", path, "an absolute path, or one under ~ (the app does not run in your working directory)"
+        )
     with _refusing("data-path", path):
         is_folder = place.is_dir()
         kind = "folder" if is_folder else "table" if place.suffix.lower() in SUFFIXES else "npz"

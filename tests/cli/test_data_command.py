@@ -48,7 +48,10 @@ def test_run_config_is_repeated_pairs_or_one_file_as_of_flwr_run(capsys, tmp_pat
     assert json.loads(one) != json.loads(command(capsys, *arguments)[1])
     for beside in ("seed=3", file):
         code, _, err = command(capsys, *arguments, "--run-config", file, "--run-config", beside)
-        assert (code, err) == (2, f"fedgates: run-config = '{file}': expected one file and nothing beside it\n")
+        assert (code, err) == (
+            2,
+            f"fedgates: run-config = '{file}': expected a single .toml file, without pairs or other files\n",
+        )
     code, _, err = command(capsys, *arguments, "--run-config", "seed=3", "--run-config", "seed=4")
     assert (code, err) == (2, "fedgates: seed = 4: expected each key once\n")
 
@@ -92,7 +95,10 @@ def test_data_of_other_tasks(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("config", "reason"),
     [
-        ("partition=classes", "run-config = 'partition=classes': expected pairs without spaces around =: model=\"mlp\" seed=3"),
+        (
+            "partition=classes",
+            'run-config = \'partition=classes\': expected pairs without spaces around "=", such as model="mlp" seed=3',
+        ),
         ('partitoin="classes"', "partitoin = 'classes': expected a known key; did you mean partition?"),
         ('partition="shards"', "partition = 'shards': expected one of iid, dirichlet, classes"),
         ('dataset="devices:8x8x1:10"', "dataset = 'devices:8x8x1:10': expected a data set that is here"),
@@ -107,4 +113,4 @@ def test_data_that_cannot_be_divided_so(capsys, config, reason):
 
 def test_data_of_what_is_no_app(capsys, tmp_path):
     code, _, err = command(capsys, "data", "--app", tmp_path)
-    assert (code, err) == (2, f"fedgates: app = '{tmp_path}': expected the folder of a Flower app, with its pyproject.toml\n")
+    assert (code, err) == (2, f"fedgates: app = '{tmp_path}': expected the folder of a Flower app, with a pyproject.toml\n")

@@ -105,7 +105,7 @@ def test_one_that_is_installed_is_found_from_anywhere(capsys, own_file, tmp_path
             "--network = 'absent_networks:build': expected a module that can be imported; ModuleNotFound",
         ),
         ("broken_networks:build", "--network = 'broken_networks:build': expected a module that can be imported; ZeroDivision"),
-        ("own_networks:absent", "--network = 'own_networks:absent': expected something called absent in the module own_net"),
+        ("own_networks:absent", "--network = 'own_networks:absent': expected module own_networks to define absent"),
         ("own_networks:number", "--network = 'own_networks:number': expected a function, not int"),
         ("own_networks:raising", "MODEL = m: network = raising: expected a function that builds a network from ((1, 2, 2), 2)"),
         ("math:prod", "MODEL = m: network = prod: expected a function that builds a network from ((1, 2, 2), 2); it raised"),

@@ -22,7 +22,7 @@ def test_a_module_of_the_users_own_with_the_name_of_a_library_is_named(tmp_path,
     name = file.partition("/")[0].removesuffix(".py")
     with pytest.raises(ConfigError) as caught:
         expect_libraries()
-    expected = f"another name for it: it hides the library {name}, because its folder comes first"
+    expected = f"a file with another name; this one hides the library {name}"
     assert str(caught.value) == f"app = '{tmp_path / file}': expected {expected}"
 
 

@@ -54,7 +54,7 @@ def test_tables_are_flat_and_overrides_are_on_top(tmp_path):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (None, "the folder of a Flower app, with its pyproject.toml"),
+        (None, "the folder of a Flower app, with a pyproject.toml"),
         ("a = ", "a pyproject.toml in TOML (Invalid value (at end of document))"),
         ("[tool.flwr]", "the folder of a Flower app, with a pyproject.toml that has [tool.flwr.app.components]"),
         ("[tool]\nflwr = 3", "the folder of a Flower app, with a pyproject.toml that has [tool.flwr.app.components]"),
@@ -100,8 +100,11 @@ def test_overrides_may_be_a_file(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("partition=classes", "run-config = 'partition=classes': expected pairs without spaces around =: model=\"mlp\" seed=3"),
-        ("seed = 3", "run-config = 'seed': expected pairs without spaces around =: model=\"mlp\" seed=3"),
+        (
+            "partition=classes",
+            'run-config = \'partition=classes\': expected pairs without spaces around "=", such as model="mlp" seed=3',
+        ),
+        ("seed = 3", 'run-config = \'seed\': expected pairs without spaces around "=", such as model="mlp" seed=3'),
         ("seed=3 seed=4", "seed = 4: expected each key once"),
         ("/no/such/run.toml", "run-config = '/no/such/run.toml': expected a file that can be read (No such file or directory)"),
     ],

@@ -305,7 +305,7 @@ def test_a_copy_has_other_values_and_is_checked(configs):
 DATASETS = "digits, synthetic-linear, synthetic-logistic, mnist, fashion-mnist, emnist, cifar10, cifar100"
 DATASET = f'one of {DATASETS}, "npz:/abs/file.npz", "folder:/abs/dir", "table:/abs/file.csv" or "devices:SHAPE:OUTPUT"'
 MODEL = 'one of mlp, cnn, conv4, conv6, conv10, leaf-cnn, resnet8, resnet18, vgg11, linear, logistic or "module:name"'
-PATH = "an absolute path, or one under ~ (the app's working directory is not yours)"
+PATH = "an absolute path, or one under ~ (the app does not run in your working directory)"
 MILLION = "a whole number from 1 to 1,000,000"
 KNOWN_TRACKERS = 'tensorboard, wandb or wandb=entity/project, mlflow or mlflow=URI, "module:Class"'
 TRACKERS = f"empty, or each tracker once, separated by commas: {KNOWN_TRACKERS}"
@@ -333,11 +333,11 @@ BAD = [
     ("learning-rate", True, RATE),
     ("learning-rate", "0.1", RATE),
     ("fedpm.eps", False, "a number from 1e-06 to 0.499"),
-    ("model", 3, f"a text: {MODEL}"),
-    ("strategy", 1, "a text: a strategy's name"),
-    ("resume", False, f"a text: empty, or the folder of a stopped run: {PATH}"),
-    ("uplink", 1, f"a text: {UPLINKS}"),
-    ("uplink", ["packed"], f"a text: {UPLINKS}"),
+    ("model", 3, f"a string:  {MODEL}"),
+    ("strategy", 1, "a string:  a strategy's name"),
+    ("resume", False, f"a string:  empty, or the folder of a stopped run: {PATH}"),
+    ("uplink", 1, f"a string:  {UPLINKS}"),
+    ("uplink", ["packed"], f"a string:  {UPLINKS}"),
     # not numbers
     ("learning-rate", math.nan, RATE),
     ("learning-rate", math.inf, RATE),
@@ -362,8 +362,8 @@ BAD = [
     ("data.dirichlet-alpha", 0.0, "a number above 0"),
     ("data.classes-per-client", 0, MILLION),
     ("data.samples-per-client", -1, "a whole number from 0 to 1,000,000,000"),
-    ("data.resize", "32", 'empty, or HEIGHTxWIDTH, as "32x32"'),
-    ("data.resize", "0x32", 'empty, or HEIGHTxWIDTH, as "32x32"'),
+    ("data.resize", "32", 'empty, or HEIGHTxWIDTH such as "32x32"'),
+    ("data.resize", "0x32", 'empty, or HEIGHTxWIDTH such as "32x32"'),
     ("data.augment", "flip,spin", "empty, or each of flip, crop, rotate, trivial, erase at most once, separated by commas"),
     ("data.augment", "flip,flip", "empty, or each of flip, crop, rotate, trivial, erase at most once, separated by commas"),
     ("learning-rate", -0.1, RATE),

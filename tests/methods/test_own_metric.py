@@ -52,7 +52,7 @@ def test_good_ones_pass_with_their_names():
 @pytest.mark.parametrize(
     ("metric", "expected"),
     [
-        ("missing", "something called missing in the module own_functions"),
+        ("missing", "module own_functions to define missing"),
         ("constant", "a function of (predictions, y), not int"),
         ("raising", "from predictions [64, 10] and y [64]; it raised RuntimeError: no way"),
         ("listed", "it returned list"),

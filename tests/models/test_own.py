@@ -85,7 +85,7 @@ def test_probing_an_own_network_changes_nothing_in_it(own):
         ("own_networks:", "one of mlp"),
         ("no_such_module:f", "can be imported; ModuleNotFoundError"),
         ("broken_networks:f", "can be imported; ZeroDivisionError"),
-        ("own_networks:absent", "something called absent in the module own_networks"),
+        ("own_networks:absent", "module own_networks to define absent"),
         ("own_networks:number", "a function, not int"),
         ("own_networks:raises", "it raised RuntimeError: first second"),
         ("own_networks:returns_none", "it returned NoneType"),
