@@ -1,7 +1,7 @@
 """Federated learning where clients send gates, not weights.
 
-``fedgates.simulate`` runs a federation in this process, ``fedgates.load`` loads the model that it ends with. What a name needs
-is imported when the name is used: a model file loads with torch and NumPy alone.
+``fedgates.simulate`` runs a federation in this process, and ``fedgates.load`` loads the resulting model. Names are imported
+lazily, so that loading a model file needs only torch and NumPy.
 """
 
 import importlib

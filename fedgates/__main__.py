@@ -1,16 +1,16 @@
-"""The command ``fedgates``, where what it is made with is installed: a model's file loads without."""
+"""Entry point of the command ``fedgates``; loading a model file does not need the packages of the command."""
 
 import sys
 
 
 def main() -> None:
-    """Run the command; ends the process."""
+    """Run the command and end the process."""
     try:
         from fedgates.cli import main as command  # noqa: PLC0415, TID251
     except ModuleNotFoundError as error:
-        lacking = f"the command needs the package {error.name}, which is not installed"
-        sys.exit(f"fedgates: {lacking}; fedgates.load takes torch and numpy alone")
-    except KeyboardInterrupt:  # so soon
+        missing = f"the command needs the package {error.name}, which is not installed"
+        sys.exit(f"fedgates: {missing}; fedgates.load needs only torch and numpy")
+    except KeyboardInterrupt:  # during the import
         sys.stderr.write("fedgates: stopped\n")
         sys.exit(130)
     command()

@@ -1,12 +1,12 @@
-"""Errors that end a run, or refuse a message, with one line that says why."""
+"""Exceptions that end a run or reject a message, each with a message of one line."""
 
 from fedgates.util.text import without_secrets
 
 
 class ConfigError(ValueError):
-    """A key has a value that cannot be used.
+    """A configuration key has a value that cannot be used.
 
-    The message is one line: the key, its value without passwords in URLs, and what was expected.
+    The message is one line: the key, its value (without passwords in URLs), and what was expected.
 
     Examples
     --------
@@ -21,12 +21,12 @@ class ConfigError(ValueError):
 
 
 class ClassesError(ConfigError):
-    """A device's data name another number of classes than the run has.
+    """The data of a device have another number of named classes than the run.
 
     Attributes
     ----------
     class_names : tuple of str
-        The names.
+        Names of the device's classes.
     """
 
     def __init__(self, key: str, value: object, expected: str, class_names: tuple[str, ...]) -> None:
@@ -35,28 +35,28 @@ class ClassesError(ConfigError):
 
 
 class NetworkError(TypeError):
-    """A network that cannot be federated, or whose parameters cannot be gated; the message names the layer."""
+    """A network cannot be federated, or its parameters cannot be gated; the message names the layer."""
 
 
 class WireError(ValueError):
-    """A payload that is damaged, or is not what its receiver expects."""
+    """A payload is damaged, or is not what its receiver expects."""
 
 
 class QuorumError(RuntimeError):
-    """Too few clients, or too few accepted updates; the run can be resumed from its last checkpoint."""
+    """A round has too few clients or accepted updates; the run can be resumed from its last checkpoint."""
 
 
 DIVERGED = "training diverged"
-"""Words in the error of a client whose training diverged, by which a server knows it."""
+"""Text in the error of a client whose training diverged, by which the server recognises it."""
 
 
 class DivergenceError(RuntimeError):
-    """Training diverged on most clients; to repeat the round, or to resume the run, would give the same."""
+    """Training diverged on most clients; repeating the round or resuming the run would give the same result."""
 
 
 class StorageError(RuntimeError):
-    """A run's files cannot be written or read, as on a full disk; the run can be resumed from its last checkpoint."""
+    """Files of a run cannot be written or read (a full disk, for example); the run can be resumed from its last checkpoint."""
 
 
 class ModelFileError(ValueError):
-    """A model file that cannot be read."""
+    """A model file cannot be read."""

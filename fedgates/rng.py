@@ -1,10 +1,10 @@
-"""Randomness as a function of (seed, purpose, round, client): there is no global generator.
+"""Random numbers as a function of (seed, purpose, round, client), without a global generator.
 
 A purpose is a short word ("weights", "choose", "train", ...); each purpose, round and client has its own stream. Numbers that
 must be equal on every machine and in every version (frozen weights, the sampling of clients) are raw words of Philox. Numbers
-that only have to repeat on one machine (samples during training) come from a torch generator seeded from the same key. Torch's
-CPU generator uses 32 bits of its seed, so two of its streams are equal with probability 2^-32: harmless for samples, and the
-reason to use it for nothing else.
+that only have to be reproducible on one machine (samples during training) come from a torch generator seeded from the same key.
+Torch's CPU generator uses only 32 bits of its seed, so two streams are equal with probability 2^-32; this is harmless for
+samples, but rules it out for everything else.
 """
 
 import hashlib
@@ -23,10 +23,10 @@ def _digest(seed: int, purpose: str, server_round: int, client: int) -> bytes:
 
 
 def philox(seed: int, purpose: str, *, server_round: int = 0, client: int = 0) -> np.random.Philox:
-    """Return Philox4x64-10 at the start of a stream; its raw words are equal on every machine and with every version of NumPy.
+    """Return a Philox4x64-10 generator at the start of a stream; its raw words do not depend on machine or NumPy version.
 
-    The key is the BLAKE2b digest of the four arguments, 16 bytes read as a little-endian integer; NumPy increments the counter
-    before the first block.
+    The Philox key is the BLAKE2b digest of the four arguments, 16 bytes read as a little-endian integer. NumPy increments the
+    counter before the first block.
     """
     return np.random.Philox(key=int.from_bytes(_digest(seed, purpose, server_round, client), "little"))
 
@@ -44,7 +44,7 @@ def words(count: int, seed: int, purpose: str, *, server_round: int = 0, client:
     Returns
     -------
     numpy.ndarray
-        Shape ``[count]``, dtype uint64; the same on every machine and with every version of NumPy.
+        Shape ``[count]``, dtype uint64; equal on every machine and with every version of NumPy.
 
     Examples
     --------
@@ -56,13 +56,13 @@ def words(count: int, seed: int, purpose: str, *, server_round: int = 0, client:
 
 
 def uniform(count: int, seed: int, purpose: str, *, server_round: int = 0, client: int = 0) -> NDArray[np.float64]:
-    """Return numbers of 53 bits, uniform from 0 up to 1: shape ``[count]``, the upper bits of :func:`words`."""
+    """Return uniform numbers in [0, 1), float64 ``[count]``, from the upper 53 bits of :func:`words`."""
     raw = words(count, seed, purpose, server_round=server_round, client=client) >> np.uint64(11)
     return np.asarray(raw * 2.0**-53, dtype=np.float64)
 
 
 def bits(count: int, seed: int, purpose: str, *, server_round: int = 0, client: int = 0) -> NDArray[np.uint8]:
-    """Return fair bits from :func:`words`: shape ``[count]``, 0 or 1; bit i is bit ``i % 64`` of word ``i // 64``.
+    """Return fair random bits, uint8 ``[count]`` of 0 and 1; bit i is bit ``i % 64`` of word ``i // 64`` of :func:`words`.
 
     Examples
     --------
@@ -74,24 +74,24 @@ def bits(count: int, seed: int, purpose: str, *, server_round: int = 0, client: 
 
 
 def coins(count: int, seed: int, *, server_round: int, client: int) -> NDArray[np.uint32]:
-    """Return the numbers by which a client samples its upload, one per gate: ``[count]``, uniform from 0 to 2^32 - 1.
+    """Return the random numbers with which a client samples its upload, one per gate: ``[count]``, uniform in 0..2^32 - 1.
 
-    They are a function of the key, so the server can regenerate them, and the codec :mod:`fedgates.wire.side_info` uses that.
-    Number i is the lower half of word ``i // 2`` for an even i, else the upper.
+    The server can regenerate them from the key, which the codec :mod:`fedgates.wire.side_info` makes use of. Number i is the
+    lower half of word ``i // 2`` for even i, and the upper half for odd i.
     """
     return _halves(count, seed, "upload", server_round=server_round, client=client)
 
 
 @lru_cache(maxsize=1)
 def cached_coins(count: int, seed: int, *, server_round: int, client: int) -> NDArray[np.uint32]:
-    """Return :func:`coins`, read-only, and keep the last ones: those of a mask are drawn to sample it, and again to code it."""
+    """Return :func:`coins`, read-only, and cache the last result: sampling a mask and coding it need the same numbers."""
     found = coins(count, seed, server_round=server_round, client=client)
     found.flags.writeable = False
     return found
 
 
 def flip_lots(count: int, seed: int, *, server_round: int, client: int) -> NDArray[np.uint32]:
-    """Return the numbers by which a simulated client flips bits, ``[count]``, uniform from 0 to 2^32 - 1; see :func:`coins`."""
+    """Return the random numbers with which a simulated client flips bits, in the form of :func:`coins`."""
     return _halves(count, seed, "flips", server_round=server_round, client=client)
 
 
@@ -103,7 +103,7 @@ def _halves(count: int, seed: int, purpose: str, *, server_round: int, client: i
 def generator(
     seed: int, purpose: str, *, server_round: int = 0, client: int = 0, device: "torch.device | str" = "cpu"
 ) -> "torch.Generator":
-    """Return a torch generator seeded by this key; its numbers repeat on one kind of device and version of torch."""
+    """Return a torch generator seeded from a key; its numbers are reproducible for one type of device and version of torch."""
     import torch  # noqa: PLC0415  # takes a second, and commands that only read files do not need it
 
     entropy = int.from_bytes(_digest(seed, purpose, server_round, client)[:8], "little") >> 1

@@ -1,7 +1,7 @@
-"""States of a server and updates of clients, the arguments and results of methods; and the problem that they solve.
+"""Arguments and results of methods: the server's state, the clients' updates, and the inputs and outputs of networks.
 
-Masks are packed bits, ``uint8 [ceil(d/8)]``, bit i of the mask being bit ``i % 8`` (least first) of byte ``i // 8``;
-bits beyond d are zero.
+A mask is packed bits, uint8 ``[ceil(d/8)]``: bit i of the mask is bit ``i % 8`` of byte ``i // 8``, counted from the least
+significant; bits beyond d are zero.
 """
 
 import math
@@ -16,13 +16,13 @@ Value = bool | int | float | str
 """A value of a configuration key."""
 
 Dtype = Literal["uint8", "float32", "int64"]
-"""Type of the values of an input."""
+"""Dtype of an input."""
 TaskKind = Literal["classes", "regression", "multi-label", "positions"]
-"""What is predicted for an example: a class, numbers, labels that are on or off, or a class for each position."""
+"""Kind of prediction for an example: a class, numbers, labels that are on or off, or a class for each position."""
 PIXELS = (0.5,), (0.5,)
-"""Mean and standard deviation by which uint8 values, scaled to 0..1, are normalised."""
+"""Mean and standard deviation that normalise uint8 values after they are scaled to 0..1."""
 _MOST_VALUES, _MOST_INPUTS = 1 << 24, 64
-"""Largest numbers of values of one example in an input, and of inputs."""
+"""Largest number of values of one example in an input, and largest number of inputs."""
 
 
 @dataclass(frozen=True)
@@ -30,24 +30,23 @@ class InputSpec:
     """One input of a network."""
 
     name: str
-    """Keyword argument of the network where it has several inputs; "x" where it has one."""
+    """Name of the network's keyword argument; "x" if there is only one input."""
     shape: tuple[int, ...]
-    """Shape of the tensor of one example: (C, H, W) of an image."""
+    """Shape of the tensor of one example; (C, H, W) for an image."""
     dtype: Dtype
     mean: tuple[float, ...] = ()
-    """Subtracted before the network: one number, or one for each feature; uint8 values are first scaled to 0..1. Empty: nothing
-    is subtracted."""
+    """Mean to subtract: one number, or one for each feature; uint8 values are first scaled to 0..1. Empty: not normalised."""
     std: tuple[float, ...] = ()
-    """Divisor after `mean`, above 0, as many numbers."""
+    """Standard deviation to divide by after subtracting `mean`: above 0, of the same length."""
 
     @property
     def is_image(self) -> bool:
-        """Whether this is an image: three dimensions, uint8 or float32. Data sets have its channels last."""
+        """Whether this is an image: three dimensions, uint8 or float32. In data sets, the channels are last."""
         return len(self.shape) == 3 and self.dtype != "int64"
 
     @property
     def features(self) -> int:
-        """Number of features: channels of an image, length of the last axis otherwise."""
+        """Number of features: channels of an image, otherwise the length of the last axis."""
         return self.shape[0] if self.is_image else self.shape[-1]
 
     @property
@@ -57,24 +56,24 @@ class InputSpec:
 
     @property
     def kind(self) -> str:
-        """Dtype and shape for a message: ``uint8 (C, H, W) = (1, 8, 8)``."""
+        """Dtype and shape for messages: ``uint8 (C, H, W) = (1, 8, 8)``."""
         return f"{self.dtype} {'(C, H, W) = ' if self.is_image else ''}{self.shape}"
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Inputs and outputs of the networks of a run, which the data of every client must fit."""
+    """Inputs, task and outputs of a run; the data of every client must fit them."""
 
     inputs: tuple[InputSpec, ...]
     task: TaskKind
     outputs: int
     """Number of classes, of predicted numbers, or of labels."""
     positions: tuple[int, ...] = ()
-    """Shape of an example's labels in the task "positions", whose output is ``[n, outputs, *positions]``; empty in others."""
+    """Shape of an example's labels in the task "positions", with outputs ``[n, outputs, *positions]``; otherwise empty."""
 
     @classmethod
     def of_images(cls, shape: tuple[int, int, int], classes: int) -> "Problem":
-        """Return the problem of uint8 images (C, H, W) with so many classes; with 0 a regression of one number.
+        """Create a problem with uint8 images (C, H, W) and a number of classes; 0 classes are a regression of one number.
 
         Examples
         --------
@@ -87,12 +86,12 @@ class Problem:
 
     @property
     def num_classes(self) -> int:
-        """Number of classes of an example; 0 where examples are not of one class each."""
+        """Number of classes; 0 if the task is not "classes"."""
         return self.outputs if self.task == "classes" else 0
 
     @property
     def shape(self) -> tuple[int, ...] | dict[str, tuple[int, ...]]:
-        """The first argument of a function that builds a network: the input's shape, or shapes by name for several."""
+        """First argument of a function that builds a network: the input's shape, or shapes by name for several inputs."""
         if len(self.inputs) == 1:
             return self.inputs[0].shape
         return {each.name: each.shape for each in self.inputs}
@@ -107,13 +106,13 @@ class Problem:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: Any) -> "Problem":  # noqa: ANN401  # whatever was received
-        """Return the problem of plain values; the inverse of :meth:`to_dict`.
+    def from_dict(cls, values: Any) -> "Problem":  # noqa: ANN401  # unchecked values
+        """Create a problem from plain values; the inverse of :meth:`to_dict`.
 
         Raises
         ------
         ValueError
-            The values are not a problem.
+            The values do not describe a problem.
         """
         try:
             inputs = tuple(_read_input(each) for each in values["inputs"])
@@ -153,22 +152,23 @@ def _is_input(spec: InputSpec) -> bool:
 
 
 def _is_shape(sizes: tuple[object, ...]) -> bool:
-    """Return whether these are at most 16 whole numbers of at least 1 with a product of at most 16,777,216."""
+    """Return whether sizes are at most 16 integers of at least 1 with a product of at most 16,777,216."""
     whole = [n for n in sizes if type(n) is int and n >= 1]
     return len(whole) == len(sizes) <= 16 and math.prod(whole) <= _MOST_VALUES
 
 
 @dataclass(frozen=True)
 class Votes:
-    """State of a mask method: each gate's votes out of ``trials``, such as the ones in the masks since the last prior reset."""
+    """State of a mask method: each gate's votes out of ``trials``, such as its ones in the masks since the last prior reset."""
 
     votes: NDArray[np.uint32]
     """Shape ``[d]``; each at most ``trials``."""
     trials: int
+    """Number of votes that a gate would have if every mask had a one there."""
     scalars: tuple[float, ...] = ()
-    """Further state of the server's rule, such as a multiplier: finite float64, as many as ``Spec.scalars`` names."""
+    """Further state of the server's rule, such as a multiplier: finite float64 numbers, named by ``Spec.scalars``."""
     server_memory: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
-    """Arrays that only the server has (``Spec.server_memory``): in checkpoints, but not sent; empty on a client."""
+    """Arrays that only the server has (``Spec.server_memory``): saved in checkpoints, but not sent; empty on a client."""
     tail: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
     """Values of the parameters that are sent without gates (role "sent"): finite, shape ``[t]``."""
 
@@ -180,7 +180,7 @@ class Votes:
 
 @dataclass(frozen=True)
 class Weights:
-    """State of a weight method."""
+    """State of a method that trains weights."""
 
     values: NDArray[np.float32]
     """Shape ``[d]``, finite; ``[2 d]`` for a method with two numbers per parameter."""
@@ -205,31 +205,31 @@ UpdateKind = Literal["mask", "values", "mask and values", "mask and tail"]
 
 @dataclass(frozen=True)
 class Update:
-    """Update of a client: a mask, and for a weight method the values at its ones."""
+    """Update of a client: a mask and, for a weight method, the values at its ones."""
 
     mask: NDArray[np.uint8] | None
     """Packed bits; None means all ones."""
     values: NDArray[np.float32] | None = None
-    """Shape ``[number of ones]``; None for a mask method."""
+    """Values at the ones of the mask, shape ``[number of ones]``; None for a mask method."""
     tail: NDArray[np.float32] | None = None
-    """Trained values of the parameters without gates, shape ``[t]``, beside the mask; None where there are none."""
+    """Trained values of the parameters that are sent without gates, shape ``[t]``; None if there are none."""
     theta: NDArray[np.float32] | None = None
-    """Keep-probabilities of which the mask is a sample, shape ``[d]``, if it is one; they are not sent."""
+    """Keep-probabilities from which the mask was sampled, shape ``[d]``; None if it is not a sample. They are not sent."""
     num_examples: int = 1
     """Number of examples that the client trained on."""
     client: int = -1
-    """Name of the client that sent it; set by the server, and not part of the payload."""
+    """Name of the sending client; set by the server, not part of the payload."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """Further finite numbers, such as the mean training loss."""
     memory: Mapping[str, NDArray[np.float32]] | None = None
-    """``Task.memory`` of the client's next training, which is not sent; None leaves it unchanged."""
+    """``Task.memory`` for the client's next training; it is not sent. None leaves the memory unchanged."""
 
     def gates(self, size: int) -> NDArray[np.uint8]:
-        """Return the mask as ``[size]`` values 0 and 1."""
+        """Return the mask as uint8 ``[size]`` of 0 and 1."""
         return np.ones(size, dtype=np.uint8) if self.mask is None else unpack(self.mask, size)
 
     def dense(self, size: int) -> NDArray[np.float32]:
-        """Return the values at their positions, ``[size]``, and zeros elsewhere; a mask alone has the value 1 at its ones.
+        """Return a float32 vector ``[size]`` with the values at the ones of the mask and 0 elsewhere; without values, 1 and 0.
 
         Examples
         --------
@@ -256,7 +256,7 @@ def pack(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
 
 
 def unpack(packed: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Unpack bytes to ``[size]`` values 0 and 1.
+    """Unpack bytes to uint8 ``[size]`` of 0 and 1.
 
     Examples
     --------

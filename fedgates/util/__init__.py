@@ -1,1 +1,1 @@
-"""Helpers without knowledge of the project: text, files, imports by name, axes."""
+"""General helpers: text, files, robust statistics, axes and colours of figures."""

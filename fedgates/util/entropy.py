@@ -4,5 +4,5 @@ import math
 
 
 def binary_entropy(density: float) -> float:
-    """Return ``H2(density)`` in bits: the literature's rate of a mask of this density, in bits per parameter."""
+    """Return the binary entropy ``H2(density)``, the ideal rate of a mask of this density in bits per parameter."""
     return sum(-p * math.log2(p) for p in (density, 1 - density) if p > 0)

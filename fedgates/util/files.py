@@ -1,4 +1,4 @@
-"""Atomic writing of files, and files that one process locks at a time."""
+"""Atomic writes, and file locks."""
 
 import os
 import secrets
@@ -9,13 +9,18 @@ from pathlib import Path
 
 _PART = ".part"
 _LOOKS, _PAUSE = 3, 0.01
-"""Attempts to lock a file to find out whether it is locked, and seconds between them, which become longer."""
+"""Number of attempts of :func:`is_locked` to lock a file, and seconds between the first two; later pauses are longer."""
 
 
 def write_atomically(target: Path, data: bytes) -> None:
-    """Write a file atomically: readers see the old content or the whole new one. A symbolic link is followed.
+    """Write a file atomically: readers see either the old or the complete new content. Symbolic links are followed.
 
     Several processes may write the same file. A process that is killed while writing leaves ``.NAME.….part`` behind.
+
+    Raises
+    ------
+    OSError
+        The file cannot be written; `filename` of the error is the target.
     """
     target = Path(os.path.realpath(target))
     part = target.with_name(f".{target.name}.{secrets.token_hex(4)}{_PART}")
@@ -26,11 +31,11 @@ def write_atomically(target: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         part.replace(target)
     except OSError as error:
-        error.filename = str(target)  # Python names no file where the disk is full
+        error.filename = str(target)  # Python names no file if the disk is full
         with suppress(OSError):
             part.unlink()
         raise
-    if os.name == "nt":  # which opens no folders
+    if os.name == "nt":  # Windows cannot open folders
         return
     directory = os.open(target.parent, os.O_RDONLY)
     try:
@@ -40,7 +45,7 @@ def write_atomically(target: Path, data: bytes) -> None:
 
 
 def sweep(folder: Path, *names: str) -> None:
-    """Remove the partial files of killed processes, for names that match these patterns; no process may be writing them."""
+    """Remove partial files that killed processes left for these file name patterns; no process may be writing such a file."""
     for name in names:
         for part in folder.glob(f".{name}.*{_PART}"):
             part.unlink(missing_ok=True)
@@ -48,7 +53,7 @@ def sweep(folder: Path, *names: str) -> None:
 
 @contextmanager
 def locked(file: Path) -> Iterator[None]:
-    """Lock a file, which is created if missing, for the duration of the context; the end of the process releases it, too.
+    """Lock a file within the context, and create it if it is missing; the lock is also released when the process ends.
 
     Raises
     ------
@@ -57,7 +62,7 @@ def locked(file: Path) -> Iterator[None]:
     OSError
         The file cannot be written.
     """
-    from filelock import lock_descriptor  # noqa: PLC0415  # what only trains needs no lock, and may have an older version
+    from filelock import lock_descriptor  # noqa: PLC0415  # training needs no lock, and may run with an older version
 
     with file.open("w") as lock:
         if not lock_descriptor(lock.fileno(), blocking=False):
@@ -66,13 +71,13 @@ def locked(file: Path) -> Iterator[None]:
 
 
 def is_locked(file: Path) -> bool:
-    """Return whether a process has locked a file. Needs no right to write to it; a file that cannot be read is not locked."""
+    """Return whether a process holds the lock of a file; False if the file cannot be read. Write permission is not needed."""
     from filelock import lock_descriptor  # noqa: PLC0415
 
     try:
-        with file.open("r+" if os.access(file, os.W_OK) else "r") as lock:  # NFS locks only what is open for writing
+        with file.open("r+" if os.access(file, os.W_OK) else "r") as lock:  # NFS locks only files that are open for writing
             for attempt in range(_LOOKS):
-                time.sleep(_PAUSE * attempt)  # another process that looks has the lock for an instant
+                time.sleep(_PAUSE * attempt)  # a concurrent is_locked holds the lock for an instant
                 if lock_descriptor(lock.fileno(), blocking=False):
                     return False
     except OSError:

@@ -111,5 +111,5 @@ def test_the_command_says_in_a_line_what_it_lacks(tmp_path):
     code = "import sys; sys.path.append(sys.argv[1]); from fedgates.__main__ import main; main()"
     command = [sys.executable, "-I", "-S", "-c", code, str(ROOT)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
-    lacking = "the command needs the package click, which is not installed; fedgates.load takes torch and numpy alone"
+    lacking = "the command needs the package click, which is not installed; fedgates.load needs only torch and numpy"
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"fedgates: {lacking}\n")
