@@ -10,7 +10,7 @@ done
 [[ $3 =~ ^(0|[1-9][0-9]{0,8})$ ]] || fail "$3: expected a number, another one for each device"
 case $4 in
     *\"* | *\\*) fail "$4: expected a path without quotes and backslashes" ;;
-    /*) [ -r "$4" ] || fail "$4: expected an .npz file or a folder of images, and there is none" ;;
+    /*) [ -r "$4" ] || fail "$4: expected an .npz file or a folder of images, but there is none" ;;
     *) fail "$4: expected an absolute path" ;;
 esac
 for limit in "${@:6}"; do

@@ -164,7 +164,7 @@ class Votes:
     votes: NDArray[np.uint32]
     """Shape ``[d]``; each at most ``trials``."""
     trials: int
-    """Number of votes that a gate would have if every mask had a one there."""
+    """Largest possible number of votes of a gate."""
     scalars: tuple[float, ...] = ()
     """Further state of the server's rule, such as a multiplier: finite float64 numbers, named by ``Spec.scalars``."""
     server_memory: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""NumPy's ``.npz`` files, whose headers are checked before an array is unpacked. Nothing is ever unpickled."""
+"""Reader of NumPy's ``.npz`` files; headers are checked before an array is unpacked, and nothing is unpickled."""
 
 import io
 import zipfile
@@ -21,24 +21,25 @@ SPELLINGS = {
     "classes": ("classes", "class_names"),
     "x": ("x", "images"),
 }
-"""Accepted names of each array, in any capitals."""
+"""Accepted names of each array; case is ignored."""
 _MAX_HEADER = 10_000
-"""Bytes of an array's header, as NumPy's own limit."""
+"""Largest header of an array in bytes, the same as NumPy's own limit."""
 _LARGE, _MAX_RATIO = 1 << 30, 100
-"""An array of more bytes than this is refused if it takes less than this fraction of them in the file."""
+"""An array of more bytes than the first is rejected if it is compressed by more than the second, which is a ratio."""
 _MOST_NAMED = 12
-"""Arrays in a message."""
+"""Largest number of arrays named in a message."""
 _SINGLE = b"\x93NUMPY"
 """First bytes of an ``.npy`` file."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """What an ``.npz`` file says of an array: its dtype, its shape, and the bytes that it takes in the file."""
+    """Header of an array in an ``.npz`` file."""
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
     stored: int
+    """Number of bytes that the array takes in the file."""
 
     def __str__(self) -> str:
         return f"{self.dtype} {list(self.shape)}"
@@ -55,37 +56,37 @@ class Archive:
     Raises
     ------
     ValueError
-        It is missing or no ``.npz`` file; the message continues a line that ends with "expected".
+        The file is missing or not an ``.npz`` file; the message continues a line that ends with "expected".
     OSError
-        It cannot be read.
+        The file cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         if not path.is_file():
-            raise ValueError(f"a file, and {'this is a folder' if path.is_dir() else 'there is none'}")
+            raise ValueError(f"a file, but {'this is a folder' if path.is_dir() else 'there is none'}")
         with path.open("rb") as file:
             if file.read(len(_SINGLE)) == _SINGLE:
-                raise ValueError("an .npz file, which names its arrays, and this is a single array without a name (.npy)")
+                raise ValueError("an .npz file with named arrays, but this is a single array (.npy)")
         try:
             self.headers = _headers(path)
-        except Exception as error:  # numpy and zipfile raise a dozen kinds for a damaged file, all meaning the same
+        except Exception as error:  # numpy and zipfile raise many types of exceptions for a damaged file
             raise _unusable(error) from error
 
     @property
     def contents(self) -> str:
-        """All arrays with dtype and shape, for a message."""
+        """Names, dtypes and shapes of all arrays, for messages."""
         named = [f"{one_line(name, 40)}: {one_line(header, 60)}" for name, header in self.headers.items()]
         more = [f"{len(named) - _MOST_NAMED:,} more"] if len(named) > _MOST_NAMED else []
         return ", ".join([*named[:_MOST_NAMED], *more]) or "no array"
 
     def find(self, key: str) -> str | None:
-        """Return the name in the file of the array that :data:`SPELLINGS` calls `key`; None if there is none.
+        """Return the name in the file of the array `key`, a key of :data:`SPELLINGS`; None if there is no such array.
 
         Raises
         ------
         ValueError
-            There are two.
+            Several arrays match.
         """
         found = [name for name in self.headers if name.lower() in SPELLINGS[key]]
         if len(found) > 1:
@@ -94,19 +95,19 @@ class Archive:
         return found[0] if found else None
 
     def read(self, names: Iterable[str]) -> Mapping[str, NDArray[np.generic]]:
-        """Return arrays by their names in the file.
+        """Read arrays by their names in the file.
 
         Raises
         ------
         ValueError
-            An array has Python objects, is damaged, or is far larger than what the file holds of it.
+            An array has Python objects, is damaged, or is far larger than its compressed size.
         """
         names = list(names)
         for name in names:
             self._check(name)
         try:
             with np.load(self.path, allow_pickle=False) as stored:
-                return {name: stored[f"{name}.npy"] for name in names}  # there may be an entry without the suffix, too
+                return {name: stored[f"{name}.npy"] for name in names}  # the file may also have an entry without the suffix
         except Exception as error:  # as above
             raise _unusable(error) from error
 
@@ -119,7 +120,7 @@ class Archive:
             size *= length
         if size > _LARGE and size > _MAX_RATIO * header.stored:
             found = f"{name}, {header}, would be {size / 1e9:,.1f} GB from {header.stored / 1e6:,.1f} MB"
-            raise ValueError(f"arrays at most {_MAX_RATIO} times as large as in the file, and {found}")
+            raise ValueError(f"arrays at most {_MAX_RATIO} times as large as in the file, but {found}")
 
 
 def _unusable(error: Exception) -> ValueError:
@@ -134,7 +135,7 @@ def _headers(path: Path) -> dict[str, Header]:
         for entry in archive.infolist():
             if entry.filename.endswith(".npy"):
                 with archive.open(entry) as file:
-                    start = io.BytesIO(file.read(_MAX_HEADER + len(_SINGLE)))  # a header may claim to be of any length
+                    start = io.BytesIO(file.read(_MAX_HEADER + len(_SINGLE)))  # a header may claim any length
                 version = np.lib.format.read_magic(start)
                 read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
                 shape, _, dtype = read(start)
@@ -152,7 +153,8 @@ def check_channels(name: str, array: NDArray[np.generic] | Header) -> None:
     Raises
     ------
     ValueError
-        They do: few channels, and an image of common proportions after them; or a square after fewer channels than its side.
+        The images look like ``[n, C, H, W]``: the second axis has at most 4 entries and the last two have the proportions of
+        an image, or the last two are equal and longer than the second.
     """
     if len(array.shape) != 4:
         return

@@ -1,4 +1,4 @@
-"""Data sets in memory: inputs with labels or targets, validated once."""
+"""Data sets in memory: inputs with labels or targets, validated on construction."""
 
 import hashlib
 import json
@@ -17,24 +17,24 @@ from fedgates.util.text import one_line
 
 DECILES = 10
 IGNORED = -100
-"""Label of a position that is left out of loss and metrics, as in torch."""
+"""Label of a position to ignore in loss and metrics, the default ``ignore_index`` of torch."""
 Array = NDArray[Any]
 """An array of uint8, float32 or int64."""
 
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Inputs with labels, or with targets in a regression.
+    """Inputs with labels, or with targets for regression.
 
     Attributes
     ----------
     x : numpy.ndarray or mapping
-        ``[n, ...]``, dtype uint8, float32 (finite) or int64; images are uint8 or float32 ``[n, H, W, C]``. Several inputs are a
-        mapping of names to arrays.
+        Shape ``[n, ...]``, dtype uint8, float32 (finite) or int64; images are uint8 or float32 ``[n, H, W, C]``. Several inputs
+        are a mapping of names to arrays.
     y : numpy.ndarray
-        The task follows from its dtype and shape. Classes: int64 ``[n]``, none negative. Regression: float32 ``[n]`` or
-        ``[n, k]``, finite. Multi-label: uint8 ``[n, k]``, each 0 or 1. Positions: int64 ``[n, *positions]``, -100 where a
-        position is ignored.
+        Labels or targets; dtype and shape determine the task. Classes: int64 ``[n]``, not negative. Regression: float32 ``[n]``
+        or ``[n, k]``, finite. Multi-label: uint8 ``[n, k]``, each 0 or 1. Positions: int64 ``[n, *positions]``, with -100 for
+        positions to ignore.
 
     Raises
     ------
@@ -53,7 +53,7 @@ class Examples:
             if len(array) != len(self.y):
                 raise ValueError(f"as many examples in {name} as labels, not {len(array)} and {len(self.y)}")
             if array.dtype == np.float32 and not np.isfinite(array).all():
-                raise ValueError(f"finite numbers in {name}, and some are not")
+                raise ValueError(f"finite numbers in {name}, but some are not")
         _check_labels(self.y)
 
     def __len__(self) -> int:
@@ -61,18 +61,18 @@ class Examples:
 
     @property
     def task(self) -> TaskKind:
-        """What is predicted for an example, by dtype and shape of `y`."""
+        """The task that dtype and shape of `y` determine."""
         if self.y.dtype == np.int64:
             return "classes" if self.y.ndim == 1 else "positions"
         return "regression" if self.y.dtype == np.float32 else "multi-label"
 
     def take(self, indices: NDArray[np.int64]) -> "Examples":
-        """Return a copy of the examples at these indices, in this order."""
+        """Return a copy of the examples at `indices`, in the given order."""
         return Examples(take(self.x, indices), self.y[indices])
 
     @property
     def strata(self) -> NDArray[np.int64]:
-        """Strata of a partition, ``[n]``: the labels, or the decile (0 to 9) of each (first) target; else all 0."""
+        """Strata for a partition, ``[n]``: labels of classes, deciles (0 to 9) of the first target, otherwise zeros."""
         if self.task == "classes":
             return self.y.astype(np.int64, copy=False)
         ranks = np.zeros(len(self), np.int64)
@@ -83,7 +83,7 @@ class Examples:
 
     @property
     def largest_label(self) -> int:
-        """The largest label of a class; -1 if there is none."""
+        """The largest class label; -1 if there is none."""
         return int(self.y.max()) if self.y.dtype == np.int64 and self.y.size else -1
 
 
@@ -97,14 +97,14 @@ def _check_labels(y: Array) -> None:
     if 0 in y.shape[1:] or (kind == np.float32 and ndim > 2):
         raise ValueError(f"labels or targets of at least one and, if they are numbers, at most two axes, not {describe(y)}")
     if kind == np.float32 and not np.isfinite(y).all():
-        raise ValueError("finite targets, and some are not")
+        raise ValueError("finite targets, but some are not")
     if kind == np.uint8 and y.size and y.max() > 1:
         raise ValueError(f"labels 0 and 1, not {y.max()}")
     if kind == np.int64 and y.size:
         counted = y if ndim == 1 else y[y != IGNORED]
         if counted.size and counted.min() < 0:
             more = "" if ndim == 1 else f", or {IGNORED} for a position to ignore"
-            raise ValueError(f"labels from 0 up{more}, not {counted.min()}")
+            raise ValueError(f"labels of at least 0{more}, not {counted.min()}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,23 +116,23 @@ class Dataset:
     name : str
         Name in the configuration.
     train, test : Examples
-        At least one training example, unless both are empty; a device's own data may have no test examples.
+        Training and test examples. Both may be empty; the data of a device may have no test examples.
     num_classes : int
-        Number of classes, or of the labels of an example with several; 0 in a regression, whose examples have targets.
+        Number of classes, or of labels per example if the task is "multi-label"; 0 for regression.
     class_names : tuple of str
-        One name per class or label, all different.
+        Unique names of the classes or labels.
     support : numpy.ndarray or None
-        Features with a nonzero true weight, ``[features]`` bool, in the order of a flattened input; None if unknown.
+        Features with a nonzero true weight, bool ``[features]``, in the order of a flattened input; None if unknown.
     named : bool
-        Whether the data themselves name their classes, so that the names of two data sets can be compared.
+        Whether the class names come from the data, so that the names of two data sets can be compared.
     standardised : mapping
-        For each float32 input by whose mean and standard deviation it was standardised: both.
+        Names of standardised float32 inputs to the mean and the standard deviation that were used.
 
     Raises
     ------
     ValueError
         There is no training example, the two parts differ in inputs or task, a label is out of range, the number of names is
-        wrong, a name occurs twice, or the support has another shape. The message continues a line that ends with "expected".
+        wrong, a name occurs twice, or the support has a wrong shape. The message continues a line that ends with "expected".
     """
 
     name: str
@@ -146,7 +146,7 @@ class Dataset:
 
     def __post_init__(self) -> None:
         if not len(self.train) and len(self.test):
-            raise ValueError("at least one training example, and there is none")
+            raise ValueError("at least one training example, but there is none")
         _check_alike(self.train, self.test)
         if bool(self.num_classes) == (self.train.task == "regression"):
             wanted = "labels" if self.num_classes else "float32 targets, without classes"
@@ -155,18 +155,18 @@ class Dataset:
         if largest >= self.num_classes > 0:
             raise ValueError(f"labels below {self.num_classes}, the number of classes, not {largest}")
         if self.train.task == "multi-label" and self.train.y.shape[1] != self.num_classes:
-            raise ValueError(f"{self.num_classes} labels an example, not {self.train.y.shape[1]}")
+            raise ValueError(f"{self.num_classes} labels per example, not {self.train.y.shape[1]}")
         features = sum(spec.size for spec in self.problem.inputs)
         if self.support is not None and (self.support.dtype != np.bool_ or self.support.shape != (features,)):
             raise ValueError(f"a support of dtype bool, [{features}], not {describe(self.support)}")
         if len(self.class_names) != self.num_classes:
-            raise ValueError(f"{self.num_classes} names of classes, not {len(self.class_names)}")
+            raise ValueError(f"{self.num_classes} class names, not {len(self.class_names)}")
         if twice := [name for name, times in Counter(self.class_names).items() if times > 1]:
-            raise ValueError(f"a name of its own for each class, and two have the name {one_line(twice[0], 40)}")
+            raise ValueError(f"unique class names, but {one_line(twice[0], 40)} occurs twice")
 
     @cached_property
     def digest(self) -> str:
-        """Sixteen hexadecimal digits of the SHA-256 of all examples and class names; empty without examples."""
+        """First 16 hexadecimal digits of the SHA-256 digest of all examples and class names; empty without examples."""
         if not len(self.train):
             return ""
         found = hashlib.sha256(json.dumps([self.num_classes, self.class_names]).encode())
@@ -178,7 +178,7 @@ class Dataset:
 
     @cached_property
     def problem(self) -> Problem:
-        """The problem of this data set."""
+        """Inputs, task and outputs of this data set."""
         task, y = self.train.task, self.train.y
         numbers = y.shape[1] if y.ndim == 2 else 1
         positions = y.shape[1:] if task == "positions" else ()
@@ -198,21 +198,21 @@ def _check_alike(train: Examples, test: Examples) -> None:
     for name in shapes[0] | shapes[1]:
         if shapes[0].get(name) != shapes[1].get(name):
             found = " and ".join(f"{each[name][0]} {list(each[name][1])}" if name in each else "none" for each in shapes)
-            raise ValueError(f"training and test examples of one shape, not {found} ({name})")
+            raise ValueError(f"training and test examples of the same shape, not {found} ({name})")
     if train.task != test.task or train.y.shape[1:] != test.y.shape[1:]:
-        raise ValueError(f"training and test labels of one kind, not {describe(train.y)} and {describe(test.y)}")
+        raise ValueError(f"training and test labels of the same kind, not {describe(train.y)} and {describe(test.y)}")
 
 
 def standardise(dataset: Dataset, inputs: tuple[InputSpec, ...] = ()) -> Dataset:
-    """Return the data set with each float32 input ``(x - mean) / std``.
+    """Return a copy of a data set with each float32 input replaced by ``(x - mean) / std``.
 
     Parameters
     ----------
     dataset : Dataset
-        It is not changed.
+        The data set; it is not modified.
     inputs : tuple of InputSpec
-        Mean and standard deviation to use; without any those of each feature over the training examples. A feature is an entry
-        of the last axis; one that is constant has a standard deviation of 1 here.
+        Inputs with the mean and standard deviation to use. By default these are computed for each feature (entry of the last
+        axis) over the training examples; a constant feature gets a standard deviation of 1.
     """
     given = {spec.name: (spec.mean, spec.std) for spec in inputs if spec.dtype == "float32"}
     used = given if inputs else {n: _moments(a) for n, a in by_name(dataset.train.x).items() if a.dtype == np.float32}
@@ -239,10 +239,10 @@ def _shifted(x: Any, used: Mapping[str, tuple[tuple[float, ...], tuple[float, ..
 
 
 def is_image(array: NDArray[Any]) -> bool:
-    """Return whether an array ``[n, ...]`` is of images ``[n, H, W, C]``: uint8 or float32 with four axes."""
+    """Return whether an array holds images ``[n, H, W, C]``: uint8 or float32 with four axes."""
     return array.ndim == 4 and array.dtype in (np.uint8, np.float32)
 
 
 def describe(array: NDArray[Any]) -> str:
-    """Return an array's dtype and shape for a message."""
+    """Return the dtype and shape of an array for messages."""
     return f"{array.dtype} {list(array.shape)}"

@@ -1,4 +1,4 @@
-"""The data set inside the package: 1,797 handwritten digits of 8x8 pixels; their source is in ``digits.json``."""
+"""The bundled data set: 1,797 handwritten digits of 8x8 pixels; ``digits.json`` names their source."""
 
 import json
 from importlib import resources

@@ -1,4 +1,4 @@
-"""A user's own images in folders: ``train/CLASS/image.png``, ``test/...``."""
+"""Reader of a user's own images in folders: ``train/CLASS/image.png``, ``test/...``."""
 
 import logging
 import unicodedata
@@ -17,19 +17,19 @@ _Samples = list[tuple[Path, int]]
 
 
 def read_folder(name: str, root: Path, *, complete: bool = True, size: tuple[int, int] | None = None) -> Dataset:
-    """Read an image folder; the names of the class folders are the classes, sorted: as numbers if all are numbers.
+    """Read an image folder. The classes are the names of the class folders, sorted (numerically if all are numbers).
 
     Parameters
     ----------
     name : str
-        The data set's name.
+        Name of the data set.
     root : Path
-        Folder with ``train/`` and ``test/``, which have the same class folders, and images of one size. If every image is grey
-        there is one channel, otherwise three. Hidden files and folders are ignored.
+        Folder with ``train/`` and ``test/``, which contain the same class folders. Images have one channel if all are grey,
+        otherwise three. Hidden files and folders are ignored.
     complete : bool
-        Whether ``test/`` is required, and an image in every class folder.
+        Whether to require ``test/`` and at least one image in every class folder.
     size : tuple of int, optional
-        Height and width to which each image is scaled; without it all have one size.
+        Height and width to which each image is scaled; by default, all images must have the same size.
 
     Raises
     ------
@@ -39,7 +39,7 @@ def read_folder(name: str, root: Path, *, complete: bool = True, size: tuple[int
         A folder cannot be read.
     """
     if not root.is_dir():
-        raise ValueError(f"a folder, and {'this is a file' if root.exists() else 'there is none'}")
+        raise ValueError(f"a folder, but {'this is a file' if root.exists() else 'there is none'}")
     classes, train = _listed(root / "train", complete=complete)
     test: _Samples = []
     if complete or (root / "test").exists():
@@ -48,7 +48,7 @@ def read_folder(name: str, root: Path, *, complete: bool = True, size: tuple[int
             odd = name_list(sorted(set(classes) ^ set(test_classes)))
             raise ValueError(f"the same class folders in train/ and test/ of {root}; only one has {odd}")
     if not train:
-        raise ValueError(f"at least one image under {root / 'train'}, and there is none")
+        raise ValueError(f"at least one image under {root / 'train'}, but there is none")
     images, labels = _pixels([*train, *test], size)
     split = len(train)
     return Dataset(
@@ -62,23 +62,23 @@ def read_folder(name: str, root: Path, *, complete: bool = True, size: tuple[int
 
 
 def _listed(part: Path, *, complete: bool) -> tuple[list[str], _Samples]:
-    """Return the names of the class folders and the pictures in them."""
+    """List the names of the class folders and the pictures in them."""
     if not part.is_dir():
-        raise ValueError(f"a folder {part}, and {'it is a file' if part.exists() else 'there is none'}")
+        raise ValueError(f"a folder {part}, but {'it is a file' if part.exists() else 'there is none'}")
     folders = _class_folders(part)
     if not folders:
-        raise ValueError(f"a folder of images for each class in {part}, and there is none")
+        raise ValueError(f"a folder of images for each class in {part}, but there is none")
     samples: _Samples = []
     for label, folder in enumerate(folders.values()):
         found, _ = list_pictures(folder)
         if complete and not found:
-            raise ValueError(f"an image in each class folder, and {folder} has none ({', '.join(sorted(SUFFIXES))})")
+            raise ValueError(f"an image in each class folder, but {folder} has none ({', '.join(sorted(SUFFIXES))})")
         samples += [(path, label) for path in found]
     return list(folders), samples
 
 
 def _class_folders(part: Path) -> dict[str, Path]:
-    """Return class name to folder, in the order of the labels."""
+    """Return the class folders by class name, in the order of the labels."""
     folders = [path for path in part.iterdir() if not is_hidden(path.name) and path.is_dir()]
     numbers = all(path.name.isascii() and path.name.isdecimal() for path in folders)
     folders.sort(key=lambda path: (int(path.name) if numbers else 0, path.name))
@@ -86,8 +86,8 @@ def _class_folders(part: Path) -> dict[str, Path]:
     same: dict[object, Path] = {}
     for path in folders:
         if leads_up(path):
-            raise ValueError(f"class folders below {part}, and {path.name} is a link to a folder that it is in")
-        name = unicodedata.normalize("NFC", path.name)  # file systems differ in the form that they keep
+            raise ValueError(f"class folders below {part}, but {path.name} is a link to a folder that contains it")
+        name = unicodedata.normalize("NFC", path.name)  # file systems store different forms of Unicode names
         twin = same.setdefault(int(name) if numbers else name, path)
         if twin is not path:
             raise ValueError(f"one folder for each class in {part}, not both {twin.name} and {path.name}")
@@ -105,18 +105,21 @@ def _pixels(samples: _Samples, size: tuple[int, int] | None) -> tuple[NDArray[np
     for image, (path, _) in zip(images, samples, strict=True):
         pixels, seen_through = decode(path, channels, None if size is None else (width, height))
         if pixels.shape != image.shape:
-            raise PictureError(path, "an image whose header has its orientation", "it is turned by what follows its pixels")
+            raise PictureError(path, "an image with its orientation in the header", "metadata after its pixels rotate it")
         image[...] = pixels
         if seen_through:
             transparent.append(path)
     if transparent:
-        text = "%d of %d images are transparent in parts and drawn over %s: the first is %s"
+        text = "%d of %d images are partly transparent and drawn over %s; the first is %s"
         log.info(text, len(transparent), len(samples), BACKGROUND, one_line(transparent[0]))
     return images, np.array([label for _, label in samples], np.int64)
 
 
 def _size_and_colour(samples: _Samples, *, scaled: bool) -> tuple[tuple[int, int], bool]:
-    """Return width and height of all images, or of the first, and whether all are grey, reading only headers."""
+    """Return width and height of the first image, and whether all images are grey; only headers are read.
+
+    Raises a ValueError if sizes differ and images are not `scaled`.
+    """
     first = read_header(samples[0][0])
     gray = True
     for path, _ in samples:

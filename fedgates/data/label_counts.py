@@ -1,4 +1,4 @@
-"""Number of examples of each class that each simulated client has."""
+"""Counts of the examples of each class that each simulated client has."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from fedgates.config import RunConfig
 
 _WIDEST = 12
-"""Largest number of classes that are columns of the table."""
+"""Largest number of classes for which the table has a column per class."""
 _NAMES = 50
-"""Largest total length of the class names as column headers; above it the headers are numbers, and a line has the names."""
+"""Largest total length of class names in column headers; above it, headers are numbers, and a line below lists the names."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class LabelCounts:
     dataset : str
         Name of the data set.
     classes : tuple of str
-        Names of the classes or labels; in a regression the deciles of the first target.
+        Names of the classes or labels; for regression, deciles of the first target.
     counts : numpy.ndarray
-        Number of training examples of each class, shape ``[clients, classes]``: of several labels, of those where the label is
-        on; of classes of positions, the number of positions.
+        Number of training examples of each class, shape ``[clients, classes]``. For "multi-label", number of examples with the
+        label on; for "positions", number of positions of each class.
     sizes : numpy.ndarray
         Number of training examples of each client, shape ``[clients]``.
     total : int
@@ -66,7 +66,7 @@ class LabelCounts:
 
 
 def label_counts(config: "RunConfig", clients: int) -> LabelCounts:
-    """Divide the configured data set among clients, as a run does, and count labels.
+    """Divide the configured data set among clients as a run does, and count labels.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def label_counts(config: "RunConfig", clients: int) -> LabelCounts:
     """
     dataset = load(config)
     if not len(dataset.train):
-        raise ConfigError("dataset", config.dataset, "a data set that is here: what devices hold only they know")
+        raise ConfigError("dataset", config.dataset, "a data set on this machine; only devices can count their own data")
     check_strata(dataset, config)
     parts = partition(dataset.train.strata, clients, config)
     classes = dataset.class_names or tuple(f"decile {i}" for i in range(1, 11))
@@ -85,7 +85,7 @@ def label_counts(config: "RunConfig", clients: int) -> LabelCounts:
 
 
 def _counts(examples: Examples, part: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
-    """Return how often each class occurs among some examples."""
+    """Return the number of occurrences of each class among the examples of one client."""
     if examples.task == "multi-label":
         return np.asarray(examples.y[part].sum(0, dtype=np.int64))
     labels = examples.y[part].ravel() if examples.task == "positions" else examples.strata[part]
@@ -93,7 +93,7 @@ def _counts(examples: Examples, part: NDArray[np.int64], classes: int) -> NDArra
 
 
 def table(found: LabelCounts) -> str:
-    """Return a table with a row per client (its examples, its classes, its examples of each class), then the problem."""
+    """Format a table with a row per client (number of examples, of classes, of examples per class), then the problem."""
     few = len(found.classes) <= _WIDEST
     numbered = sum(map(len, found.classes)) > _NAMES
     classes = [one_line(name, 40) for name in found.classes]
@@ -118,7 +118,7 @@ def table(found: LabelCounts) -> str:
 
 
 def draw(found: LabelCounts, folder: Path) -> Path:
-    """Draw ``labels.png``: one bar per client, one colour per class; return its path."""
+    """Draw ``labels.png`` with one bar per client and one colour per class, and return its path."""
     import matplotlib as mpl  # noqa: PLC0415  # takes half a second
     from matplotlib.figure import Figure  # noqa: PLC0415
     from matplotlib.ticker import MaxNLocator  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""Labels of a file as those of :class:`fedgates.data.Examples`: the task follows from dtype and shape, or from `data.task`."""
+"""Conversion of a file's labels to those of :class:`fedgates.data.Examples`."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from fedgates.data.dataset import IGNORED, describe
 
 AUTO = "auto"
 MOST_CLASSES = 1 << 16
-"""Limit of labels: a larger one is a mistake, and would make a last layer and a list of names of that size."""
+"""Largest number of classes; a larger label is a mistake, and would make the last layer and the list of names as large."""
 _ACCEPTED = {
     "classes": "integer labels [n] or [n, 1]",
     "regression": "numbers [n] or [n, k]",
@@ -19,22 +19,22 @@ _ACCEPTED = {
 
 
 def read_labels(array: NDArray[Any], key: str, task: str = AUTO) -> NDArray[Any]:
-    """Return labels in the form of their task.
+    """Convert labels to the dtype and shape of their task.
 
     Parameters
     ----------
     array : numpy.ndarray
-        Labels of any form. With the task "auto", integers or bools ``[n]`` are classes, floats a regression, bools or uint8 of
-        0 and 1 ``[n, k]`` several labels, and other integers ``[n, ...]`` the classes of positions.
+        Labels. With the task "auto", integers or bools ``[n]`` are "classes", floats are "regression", bools or uint8 0 and 1
+        ``[n, k]`` are "multi-label", and other integers ``[n, ...]`` are "positions".
     key : str
         Name of the array, for messages.
     task : str
-        "auto", or the task (:data:`fedgates.types.TaskKind`).
+        "auto", or a task (:data:`fedgates.types.TaskKind`).
 
     Raises
     ------
     ValueError
-        The labels are not those of the task; the message continues a line that ends with "expected".
+        The labels do not fit the task; the message continues a line that ends with "expected".
     """
     task = _task(array) if task == AUTO else task
     array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 and task != "multi-label" else array

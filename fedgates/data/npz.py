@@ -1,4 +1,4 @@
-"""A user's own examples from one NumPy file: ``x_train, y_train, x_test, y_test``, and optionally ``classes``."""
+"""Reader of a user's own NumPy file with ``x_train, y_train, x_test, y_test``, and optionally ``classes``."""
 
 import logging
 from collections.abc import Mapping
@@ -23,22 +23,23 @@ def read_npz(name: str, path: Path, *, complete: bool = True, task: str = AUTO) 
     Parameters
     ----------
     name : str
-        The data set's name.
+        Name of the data set.
     path : Path
-        Inputs ``[n, ...]`` are uint8 (also images ``[n, H, W]``, then of one channel), other integers, which become int64, or
-        floats, which become float32; images ``[n, H, W, C]`` are uint8 or floats. Several inputs are arrays ``x_train_NAME``
-        and ``x_test_NAME``. For labels see :func:`fedgates.data.labels.read_labels`. The optional ``classes`` is a
-        one-dimensional array of names; without it the number of classes is the largest label plus one. Arrays may have other
-        common names (:data:`fedgates.data.archive.SPELLINGS`).
+        The file. Inputs ``[n, ...]`` are uint8, other integers (converted to int64) or floats (converted to float32). Images
+        are uint8 or floats ``[n, H, W, C]``; uint8 ``[n, H, W]`` are images with one channel. Several inputs are arrays
+        ``x_train_NAME`` and ``x_test_NAME``. For labels see :func:`fedgates.data.labels.read_labels`. The optional ``classes``
+        is a one-dimensional array of names; without it, the number of classes is the largest label plus one. Arrays may have
+        other common names (:data:`fedgates.data.archive.SPELLINGS`).
     complete : bool
-        Whether ``x_test`` and ``y_test`` are required, and a training example of every class.
+        Whether to require ``x_test``, ``y_test`` and a training example of every class.
     task : str
         "auto", or the task of the labels.
 
     Raises
     ------
     ValueError
-        The file is missing, not an npz file, or has other arrays; the message continues a line that ends with "expected".
+        The file is missing or not an ``.npz`` file, or its arrays cannot be used; the message continues a line that ends with
+        "expected".
     OSError
         The file cannot be read.
     """
@@ -59,7 +60,7 @@ def read_npz(name: str, path: Path, *, complete: bool = True, task: str = AUTO) 
     else:
         test = train.take(np.empty(0, np.int64))
     if not len(train):
-        raise ValueError("at least one training example, and there is none")
+        raise ValueError("at least one training example, but there is none")
     names = _names(arrays, train, test)
     loaded = Dataset(name, train, test, len(names), names, named="classes" in arrays and train.task != "regression")
     if complete:
@@ -68,12 +69,12 @@ def read_npz(name: str, path: Path, *, complete: bool = True, task: str = AUTO) 
         if train.task == "regression" and task == AUTO and "classes" not in arrays:
             log.info("y_train has floats, so the task is a regression (data.task sets another)")
         if unused := [each for each in archive.headers if each not in used]:
-            log.info("arrays of %s that are not used: %s", one_line(path), one_line(", ".join(unused)))
+            log.info("unused arrays in %s: %s", one_line(path), one_line(", ".join(unused)))
     return loaded
 
 
 def _inputs_of(archive: Archive, part: str) -> dict[str, str]:
-    """Return the inputs of a part, "x_train" or "x_test": name to the name of the array; a single input has the name ""."""
+    """Return the array names of the inputs in "x_train" or "x_test", by input name; a single input is named ""."""
     if (single := archive.find(part)) is not None:
         return {"": single}
     several = {}
@@ -81,7 +82,7 @@ def _inputs_of(archive: Archive, part: str) -> dict[str, str]:
         if own.lower().startswith(f"{part}_"):
             name = own[len(part) + 1 :]
             if not name.isidentifier():
-                raise ValueError(f"an input's name, as in {part}_left, in place of {one_line(own, 40)}")
+                raise ValueError(f"{part}_ followed by an input's name, as in {part}_left, not {one_line(own, 40)}")
             several[name] = own
     return dict(sorted(several.items()))
 
@@ -92,15 +93,15 @@ def _read(stored: Mapping[str, NDArray[Any]], names: Mapping[str, str], part: st
 
 
 def _check_every_class(dataset: Dataset) -> None:
-    """Raise a ValueError if a class has no training example: labels start at 1, or have gaps."""
+    """Raise a ValueError if a class has no training example, because labels start at 1 or have gaps."""
     missing = np.setdiff1d(np.arange(dataset.num_classes), dataset.train.y)
     if len(missing) == 1 and missing[0] == 0 and not dataset.named:
         largest = dataset.num_classes - 1
-        raise ValueError(f"labels from 0 up in y_train, and they start at 1 (subtract 1 from labels 1 to {largest})")
+        raise ValueError(f"labels from 0 in y_train, but they start at 1 (subtract 1 from labels 1 to {largest})")
     if len(missing):
         names = name_list([dataset.class_names[label] for label in missing])
         found = f"{len(missing):,} of {dataset.num_classes:,} classes have none: {names}"
-        raise ValueError(f"a training example of each class (labels from 0 without gaps), and {found}")
+        raise ValueError(f"a training example of each class (labels from 0 without gaps), but {found}")
 
 
 def _examples(x: Any, arrays: dict[str, NDArray[Any]], key: str, task: str) -> Examples:  # noqa: ANN401  # as Examples.x
@@ -114,12 +115,12 @@ def _examples(x: Any, arrays: dict[str, NDArray[Any]], key: str, task: str) -> E
 
 
 def read_input(array: NDArray[Any], key: str) -> NDArray[Any]:
-    """Return an input in the form of :class:`fedgates.data.Examples`.
+    """Convert an input to the dtype and shape of :class:`fedgates.data.Examples`.
 
     Raises
     ------
     ValueError
-        It has no numbers, or its channels are first; the message continues a line that ends with "expected".
+        The array is not numeric, or its channels are first; the message continues a line that ends with "expected".
     """
     if array.dtype.kind not in "biuf" or not array.ndim:
         raise ValueError(f"integers or floats [n, ...] in {key}, images [n, H, W, C], not {describe(array)}")

@@ -1,4 +1,4 @@
-"""Partition of examples among clients, as a function of the seed; uneven ones by flwr-datasets."""
+"""Partition of examples among clients, as a function of the seed; uneven partitions use flwr-datasets."""
 
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -18,27 +18,26 @@ Indices = NDArray[np.int64]
 def partition(labels: Indices, num_clients: int, config: "RunConfig") -> list[Indices]:
     """Divide examples among clients.
 
-    ``iid`` gives all clients the same number, up to one; ``dirichlet`` draws, for each class, the clients' shares
-    of it from Dir(alpha), and every client holds at least one example; ``classes`` gives every client
-    ``data.classes-per-client`` classes, one of them the client's number modulo the number of classes (Li et al., 2022,
-    arXiv:2102.02079).
+    ``iid`` gives all clients the same number of examples, up to one. ``dirichlet`` draws the clients' shares of each class from
+    Dir(alpha); every client gets at least one example. ``classes`` gives every client ``data.classes-per-client`` classes, one
+    of which is the client's number modulo the number of classes (Li et al., 2022, arXiv 2102.02079).
 
     Parameters
     ----------
     labels : numpy.ndarray
-        Shape ``[n]``, dtype int64: the class of each training example, or its decile in a regression (``Examples.strata``).
+        Class of each training example, or its decile for regression (``Examples.strata``): shape ``[n]``, dtype int64.
     num_clients : int
         Number of clients.
     config : RunConfig
-        Its ``partition``, ``data.dirichlet-alpha``, ``data.classes-per-client``, ``data.samples-per-client`` and ``data_seed``.
-        With ``data.samples-per-client`` each keeps exactly so many for ``iid`` and ``classes``, at most so many for
-        ``dirichlet``.
+        Configuration with ``partition``, ``data.dirichlet-alpha``, ``data.classes-per-client``, ``data.samples-per-client`` and
+        ``data_seed``. With ``data.samples-per-client``, each client keeps exactly that number of examples for ``iid`` and
+        ``classes``, and at most that number for ``dirichlet``.
 
     Returns
     -------
     list of numpy.ndarray
-        For each client the indices of its examples, dtype int64, in a shuffled order. No index occurs twice; with
-        ``iid`` and ``dirichlet`` and no ``data.samples-per-client`` all occur.
+        Indices of each client's examples, dtype int64, in shuffled order. No index occurs twice; with ``iid`` or
+        ``dirichlet`` and no ``data.samples-per-client``, every index occurs.
 
     Raises
     ------
@@ -46,7 +45,7 @@ def partition(labels: Indices, num_clients: int, config: "RunConfig") -> list[In
         The partition is impossible with these examples and this number of clients.
     """
     if not 1 <= num_clients <= len(labels):
-        expected = f"1 to {len(labels)}, which is how many training examples there are (num-supernodes of a simulation)"
+        expected = f"1 to {len(labels)}, the number of training examples (num-supernodes of a simulation)"
         raise ConfigError("clients", num_clients, expected)
     order = _permutation(len(labels), config.data_seed, "partition")
     parts = _divided(labels, order, num_clients, config)
@@ -61,19 +60,19 @@ def _permutation(count: int, seed: int, purpose: str, client: int = 0) -> Indice
 def _divided(labels: Indices, order: Indices, num_clients: int, config: "RunConfig") -> list[Indices]:
     if config.partition == "iid":
         return np.array_split(order, num_clients)
-    # flwr-datasets takes seconds to import, in each process of a simulation, and only uneven partitions need it
+    # flwr-datasets takes seconds to import in each process of a simulation, and only uneven partitions need it
     import datasets  # noqa: PLC0415
 
-    class Held(datasets.Dataset):  # type: ignore[misc]  # it has no types
+    class Held(datasets.Dataset):  # type: ignore[misc]  # datasets has no types
         def select(self, indices: Any, **how: Any) -> datasets.Dataset:  # noqa: ANN401
-            """Select without a fingerprint: it hashes every index, for a cache, and takes longer than everything else."""
+            """Select without a fingerprint, whose hash over every index (for a cache) takes longer than the rest."""
             return super().select(indices, **(how | {"new_fingerprint": "unused"}))
 
     held = Held.from_dict({"label": labels[order], "index": order})
     partitioner = _partitioner(labels, num_clients, config)
     partitioner.dataset = held
     with warnings.catch_warnings():
-        # flwr-datasets warns of each failed draw, and of classes that no client has
+        # flwr-datasets warns about each failed draw, and about classes that no client has
         warnings.filterwarnings("ignore", module="flwr_datasets")
         try:
             parts = [partitioner.load_partition(client) for client in range(num_clients)]
@@ -82,7 +81,7 @@ def _divided(labels: Indices, order: Indices, num_clients: int, config: "RunConf
     return [np.asarray(part["index"][:], dtype=np.int64) for part in parts]
 
 
-def _partitioner(labels: Indices, num_clients: int, config: "RunConfig") -> Any:  # noqa: ANN401 - it has no types
+def _partitioner(labels: Indices, num_clients: int, config: "RunConfig") -> Any:  # noqa: ANN401  # flwr-datasets has no types
     from flwr_datasets import partitioner  # noqa: PLC0415
 
     seed = int(rng.words(1, config.data_seed, "partition-draw")[0] >> np.uint64(32))
@@ -95,7 +94,7 @@ def _partitioner(labels: Indices, num_clients: int, config: "RunConfig") -> Any:
             present = len(np.unique(labels))
             if config.data.classes_per_client > present:
                 raise ConfigError(
-                    "data.classes-per-client", config.data.classes_per_client, f"at most the {present} classes there are"
+                    "data.classes-per-client", config.data.classes_per_client, f"at most {present}, the number of classes"
                 )
             return partitioner.PathologicalPartitioner(
                 num_clients, "label", config.data.classes_per_client, "first-deterministic", shuffle=False, seed=seed
@@ -109,15 +108,14 @@ def _unmet(labels: Indices, num_clients: int, config: "RunConfig") -> ConfigErro
         return ConfigError(
             "data.dirichlet-alpha",
             config.data.dirichlet_alpha,
-            f"a value with which each of {num_clients} clients gets one of {len(labels)} examples (11 draws failed); "
-            "a larger one, or fewer clients",
+            f"a larger value or fewer clients: in 11 draws, some of {num_clients} clients got none of {len(labels)} examples",
         )
     rarest = int(np.unique(labels, return_counts=True)[1].min())
     return ConfigError(
         "data.classes-per-client",
         config.data.classes_per_client,
-        f"no more clients to draw a class than it has examples (the rarest has {rarest}, and there are {num_clients} "
-        "clients); a smaller number, or fewer clients",
+        f"a smaller value or fewer clients: more of {num_clients} clients draw a class than it has examples"
+        f" (the rarest class has {rarest})",
     )
 
 
@@ -130,6 +128,6 @@ def _limited(parts: list[Indices], config: "RunConfig") -> list[Indices]:
         raise ConfigError(
             "data.samples-per-client",
             limit,
-            f"at most {smallest}: with partition {config.partition} and {len(parts)} clients one holds no more",
+            f"at most {smallest}: with partition {config.partition} and {len(parts)} clients, one has no more",
         )
     return [part[:limit] for part in parts]

@@ -1,7 +1,7 @@
-"""Picture files: which files of a folder are pictures, and their pixels. Training and ``fedgates predict`` both read with it.
+"""Listing and decoding of picture files, for training and for ``fedgates predict``.
 
-A picture is upright (its EXIF orientation is applied), has 8 bits a channel, and is drawn over white where it is transparent.
-Of an animation, or a file with several pages, the first is read.
+EXIF orientation is applied, transparent parts are drawn over white, and channels must have 8 bits. Only the first frame of an
+animation, or page of a file with several, is read.
 """
 
 import os
@@ -20,30 +20,30 @@ if TYPE_CHECKING:
     from PIL import Image
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-"""Suffixes of picture files, in lower case; a file's own may have capitals."""
+"""Suffixes of picture files; case is ignored."""
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-"""Accepted formats of Pillow; it reads some others by starting other programs."""
+"""Formats that Pillow may read; for some others, it starts external programs."""
 _GRAY = ("1", "L", "LA")
 _WIDE = ("I", "F")
-"""Prefixes of Pillow's modes with more than 8 bits a channel."""
+"""Prefixes of Pillow's modes with more than 8 bits per channel."""
 _ORIENTATION = 0x0112
-"""EXIF tag; from 5 to 8 width and height are exchanged."""
+"""EXIF tag of the orientation; values 5 to 8 swap width and height."""
 _PNG_DEPTH = 24
-"""Offset of the bits a channel in a PNG file, which Pillow reduces to 8 without a word."""
+"""Offset of the number of bits per channel in a PNG file; Pillow silently reduces channels to 8 bits."""
 _BITS_PER_SAMPLE, _SAMPLE_FORMAT, _UNSIGNED = 258, 339, 1
-"""Tags of a TIFF file, and the format of whole numbers from 0."""
+"""Two tags of a TIFF file, and the sample format of unsigned integers."""
 BACKGROUND = "white"
 
 
 class PictureError(ValueError):
-    """A picture that cannot be used; the message continues a line that ends with "expected".
+    """A picture cannot be used; the message continues a line that ends with "expected".
 
     Attributes
     ----------
     file : Path
         The file.
     expected, found : str
-        What is accepted, and what the file is instead.
+        What is accepted, and what was found.
     """
 
     def __init__(self, file: Path, expected: str, found: str) -> None:
@@ -53,28 +53,28 @@ class PictureError(ValueError):
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of its picture before pixels are decoded."""
+    """Properties of a picture that are known without decoding its pixels."""
 
     size: tuple[int, int]
     """Width and height of the upright picture."""
     gray: bool
-    """Whether its mode is black and white or grey, with or without transparency; a palette counts as colour."""
+    """Whether the picture is black and white or grey, with or without transparency; a palette counts as colour."""
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder is hidden, as those that editors and file managers leave behind are."""
+    """Return whether a file or folder is hidden, like those that editors and file managers create."""
     return name.startswith(".")
 
 
 def leads_up(folder: Path) -> bool:
-    """Whether a folder is a link to one that it is in."""
+    """Return whether a folder is a link to a folder that contains it."""
     return _identity(folder) in _around(folder.parent)
 
 
 def list_pictures(folder: Path) -> tuple[list[Path], int]:
     """Return the pictures below a folder, sorted by path, and the number of other files.
 
-    Hidden files and folders are neither. Links are followed, except to a folder that they are in, be it above `folder`.
+    Hidden files and folders are ignored. Links are followed, except links to a folder that contains them, even above `folder`.
 
     Raises
     ------
@@ -102,16 +102,16 @@ def list_pictures(folder: Path) -> tuple[list[Path], int]:
 
 
 def read_header(file: Path) -> Header:
-    """Return the size and colour of a picture without decoding its pixels.
+    """Read the size and colour of a picture without decoding its pixels.
 
     Raises
     ------
     PictureError
-        It cannot be read, is no picture, or has more than 8 bits a channel.
+        The file cannot be read, is not a picture, or has more than 8 bits per channel.
     """
     with _opened(file) as image:
         width, height = image.size
-        turned = image.format != "TIFF" and _orientation(image) in (5, 6, 7, 8)  # Pillow itself turns TIFF files
+        turned = image.format != "TIFF" and _orientation(image) in (5, 6, 7, 8)  # Pillow itself rotates TIFF files
         return Header((height, width) if turned else (width, height), image.mode in _GRAY)
 
 
@@ -123,23 +123,23 @@ def decode(file: Path, channels: int, size: tuple[int, int] | None = None) -> tu
     file : Path
         The file.
     channels : int
-        1 for grey, 3 for colour; other pictures are converted.
+        1 for grey, 3 for colour; the picture is converted if necessary.
     size : tuple of int, optional
-        Width and height to which the picture is scaled bilinearly, ignoring proportions.
+        Width and height to which the picture is scaled bilinearly, ignoring its proportions.
 
     Returns
     -------
     pixels : numpy.ndarray
-        uint8 ``[H, W, channels]``.
+        Shape ``[H, W, channels]``, dtype uint8.
     transparent : bool
-        Whether a part of it is transparent, and so drawn over white.
+        Whether a part of the picture is transparent; it is drawn over white.
 
     Raises
     ------
     PictureError
-        As of :func:`read_header`, or the file is damaged.
+        The file is damaged, or :func:`read_header` would raise.
     """
-    from PIL import Image, ImageOps  # noqa: PLC0415 - comes with torchvision, and only pictures need it
+    from PIL import Image, ImageOps  # noqa: PLC0415  # comes with torchvision; only pictures need it
 
     with _opened(file) as opened:
         image: Image.Image = opened if opened.format == "TIFF" else ImageOps.exif_transpose(opened)
@@ -157,12 +157,12 @@ def decode(file: Path, channels: int, size: tuple[int, int] | None = None) -> tu
 
 @contextmanager
 def _opened(file: Path) -> "Iterator[Image.Image]":
-    from PIL import Image, UnidentifiedImageError  # noqa: PLC0415 - comes with torchvision, and only pictures need it
+    from PIL import Image, UnidentifiedImageError  # noqa: PLC0415  # comes with torchvision; only pictures need it
 
     try:
         with (
             warnings.catch_warnings(action="ignore"),
-            file.open("rb") as stored,  # by its path, Pillow would map an uncompressed TIFF file, and misread a turned one
+            file.open("rb") as stored,  # given a path, Pillow maps an uncompressed TIFF file and misreads a rotated one
             Image.open(stored, formats=_FORMATS) as image,
         ):
             problem = _depth_problem(file, image)
@@ -172,14 +172,14 @@ def _opened(file: Path) -> "Iterator[Image.Image]":
     except Image.DecompressionBombError:
         most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         raise PictureError(file, f"an image of at most {most:,} pixels", "it has far more") from None
-    except Exception as error:  # Pillow raises a dozen kinds for a damaged file, all meaning the same
-        known = "its format is not known" if isinstance(error, UnidentifiedImageError) else "damaged"
-        raise PictureError(file, "an image", getattr(error, "strerror", None) or known) from error
-    raise PictureError(file, "an image of 8 bits a channel", f"{problem}; convert it")
+    except Exception as error:  # Pillow raises many types of exceptions for a damaged file
+        reason = "its format is not known" if isinstance(error, UnidentifiedImageError) else "damaged"
+        raise PictureError(file, "an image", getattr(error, "strerror", None) or reason) from error
+    raise PictureError(file, "an image with 8 bits per channel", f"{problem}; convert it")
 
 
 def _depth_problem(file: Path, image: "Image.Image") -> str:
-    """Return why channels do not have 8 bits; empty if they do. Pillow decodes some files of 16 bits to 8 without a word."""
+    """Describe why channels do not have 8 bits; empty if they do. Pillow silently reduces some 16-bit files to 8 bits."""
     bits = 16 if image.mode.startswith(_WIDE) else 8
     if image.format == "PNG":
         with file.open("rb") as stored:
@@ -188,7 +188,7 @@ def _depth_problem(file: Path, image: "Image.Image") -> str:
         tags: Any = image.tag_v2  # type: ignore[attr-defined]
         bits = max(tags.get(_BITS_PER_SAMPLE, (1,)))
         if set(tags.get(_SAMPLE_FORMAT, (_UNSIGNED,))) != {_UNSIGNED}:
-            return f"its {bits} bits are no whole numbers from 0"
+            return f"its {bits} bits are not unsigned integers"
     elif image.format == "PPM" and bits == 8:
         args = image.tile[0].args  # type: ignore[attr-defined]
         if isinstance(args, tuple) and len(args) == 2:  # the second is the largest value
@@ -199,11 +199,11 @@ def _depth_problem(file: Path, image: "Image.Image") -> str:
 def _orientation(image: "Image.Image") -> int:
     from PIL import Image as pillow  # noqa: N813, PLC0415
 
-    return int(pillow.Image.getexif(image).get(_ORIENTATION, 1))  # that of a PNG file's own class decodes the pixels
+    return int(pillow.Image.getexif(image).get(_ORIENTATION, 1))  # getexif of Pillow's PNG class decodes the pixels
 
 
 def _around(folder: Path) -> frozenset[tuple[int, int]]:
-    """Return the identities of a folder and of those that it is in, by its path and, if that has links, by where they lead."""
+    """Return the identities of a folder and of all folders that contain it, both along its path and along the resolved path."""
     return frozenset(_identity(each) for start in (folder.absolute(), folder.resolve()) for each in (start, *start.parents))
 
 

@@ -1,4 +1,4 @@
-"""Public data sets, read and downloaded by torchvision."""
+"""Public data sets, downloaded and read by torchvision."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,9 +26,9 @@ PUBLIC = {
 
 
 def public(name: str, root: Path) -> Dataset:
-    """Read a data set of :data:`PUBLIC` under `root`; download it if it is missing.
+    """Read a data set of :data:`PUBLIC` from `root`, and download it if it is missing.
 
-    The files of CIFAR are pickles. torchvision compares each with its published digest before it opens it, so only the
+    The files of CIFAR are pickles. torchvision verifies the published digest of each file before opening it, so only the
     published content is unpickled.
 
     Raises
@@ -36,7 +36,7 @@ def public(name: str, root: Path) -> Dataset:
     ConfigError
         The data set is missing and cannot be downloaded, or its files are damaged; the message names the folder.
     """
-    from torchvision import datasets  # noqa: PLC0415 - a second, and only these data sets need it
+    from torchvision import datasets  # noqa: PLC0415  # takes a second, and only these data sets need it
 
     source = PUBLIC[name]
     reader = getattr(datasets, source.reader)
@@ -47,16 +47,16 @@ def public(name: str, root: Path) -> Dataset:
         names = tuple(map(str, train.classes))
         transposed = name == "emnist"
         return Dataset(name, _examples(train, transposed=transposed), _examples(test, transposed=transposed), len(names), names)
-    except Exception as error:  # a network, a disk and foreign formats: OSError, RuntimeError, AssertionError, ...
+    except Exception as error:  # network, disk and formats: OSError, RuntimeError, AssertionError, ...
         reason = (str(error).splitlines() or [""])[0].strip(": ")
-        expected = f"its files in {root / source.place}, or a network to download them from ({type(error).__name__}: {reason})"
+        expected = f"its files in {root / source.place}, or a network to download them ({type(error).__name__}: {reason})"
         raise ConfigError("dataset", name, expected) from error
 
 
-def _examples(read: Any, *, transposed: bool) -> Examples:  # noqa: ANN401 - torchvision has no types
+def _examples(read: Any, *, transposed: bool) -> Examples:  # noqa: ANN401  # torchvision has no types
     images = np.asarray(read.data)
     if images.ndim == 3:
         images = images[..., None]
-    if transposed:  # EMNIST's files hold every image column by column
+    if transposed:  # EMNIST's files store images column by column
         images = images.transpose(0, 2, 1, 3)
     return Examples(np.ascontiguousarray(images), np.asarray(read.targets, dtype=np.int64))

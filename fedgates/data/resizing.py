@@ -1,4 +1,4 @@
-"""Images of arrays scaled to another size."""
+"""Scaling of images in arrays."""
 
 from dataclasses import replace
 
@@ -8,16 +8,16 @@ from fedgates.data.dataset import Array, Dataset, Examples, is_image
 from fedgates.data.inputs import by_name, mapped
 
 _BATCH = 1000
-"""Images scaled together."""
+"""Number of images to scale at once."""
 
 
 def resized(dataset: Dataset, size: tuple[int, int] | None) -> Dataset:
-    """Return the data set with its images scaled bilinearly, with antialiasing, to (height, width); unchanged without a size.
+    """Return a data set with its images scaled to (height, width), bilinearly with antialiasing; unchanged if `size` is None.
 
     Raises
     ------
     ValueError
-        No input is an image, or labels are for positions of the image.
+        No input is an image, or the labels are of positions in the image.
     """
     if size is None:
         return dataset
@@ -33,8 +33,8 @@ def resized(dataset: Dataset, size: tuple[int, int] | None) -> Dataset:
 
 
 def scaled(images: Array, size: tuple[int, int]) -> Array:
-    """Return images ``[n, H, W, C]`` in another size ``[n, *size, C]``, of the same dtype."""
-    import torch  # noqa: PLC0415  # a second, and only resizing needs it
+    """Scale images ``[n, H, W, C]`` to ``[n, *size, C]`` of the same dtype."""
+    import torch  # noqa: PLC0415  # takes a second, and only resizing needs it
     from torch.nn import functional as F  # noqa: PLC0415
 
     out = np.empty((len(images), *size, images.shape[3]), images.dtype)

@@ -1,4 +1,4 @@
-"""Each client's share of a data set, cached for processes that simulate many clients."""
+"""Shares of a data set by client, cached for processes that simulate many clients."""
 
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from fedgates.config import RunConfig
 
 _NAME, _NAMES = 40, 20
-"""Characters of a class name, and number of names, in a sentence."""
+"""Largest length of a class name, and largest number of names, in a sentence."""
 
 
 def shares(dataset: Dataset, config: "RunConfig", clients: int) -> list[Indices]:
-    """Return the indices of each client's training examples, as :func:`fedgates.data.partition` does; do not change them.
+    """Return the indices of each client's training examples from :func:`fedgates.data.partition`; do not modify them.
 
-    The last result is cached, for this data set object and all configurations with the same partition.
+    The last result is cached for the same data set object and for configurations with the same partition.
 
     Raises
     ------
@@ -34,20 +34,20 @@ def shares(dataset: Dataset, config: "RunConfig", clients: int) -> list[Indices]
 
 
 def check_strata(dataset: Dataset, config: "RunConfig") -> None:
-    """Check that a partition by classes has a class for each example.
+    """Check that every example has one class if the partition is by classes.
 
     Raises
     ------
     ConfigError
-        Examples have several labels each; names `partition`.
+        Examples have several labels; the message names `partition`.
     """
     task = dataset.train.task
     if config.partition != "iid" and task in {"multi-label", "positions"}:
-        raise ConfigError("partition", config.partition, f"iid: the task is {task}, without one class for each example")
+        raise ConfigError("partition", config.partition, f"iid, because the task {task} has no single class per example")
 
 
 def unheld(dataset: Dataset, parts: list[Indices]) -> list[str]:
-    """Return what no client holds of the training examples: a sentence for the classes, one for the number of examples."""
+    """Describe training examples that no client holds: a sentence with their classes, and one with their number, if any."""
     held = np.concatenate(parts) if parts else np.empty(0, np.int64)
     found = []
     if dataset.train.task == "classes":
@@ -58,10 +58,10 @@ def unheld(dataset: Dataset, parts: list[Indices]) -> list[str]:
             found.append(f"no client holds an example of the classes {', '.join(names[:_NAMES])}{more}")
     left = len(dataset.train) - len(np.unique(held))
     if left:
-        found.append(f"no client holds {left:,} of {len(dataset.train):,} training examples")
+        found.append(f"{left:,} of {len(dataset.train):,} training examples are held by no client")
     return found
 
 
-@lru_cache(maxsize=1)  # it keeps the last data set in memory
+@lru_cache(maxsize=1)  # the cache keeps its data set in memory
 def _shares(dataset: Dataset, config: "RunConfig", clients: int) -> list[Indices]:
     return partition(dataset.train.strata, clients, config)

@@ -1,4 +1,4 @@
-"""Load a data set by its name in the configuration, or a device's own data by its path."""
+"""Loading of data sets by their names in the configuration, and of a device's own data by path."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from fedgates.config.tables import DataTable
 
 _LONGEST = 1000
-"""Characters of what is expected in an error line, which has paths in it."""
+"""Largest length of the expected part of an error message, which contains paths."""
 
 
 def source(config: "RunConfig") -> "RunConfig":
-    """Return the configuration with every key that :func:`load` does not read at its default.
+    """Return a configuration where all keys that :func:`load` does not read have their defaults.
 
-    Two configurations with equal sources load the same data, so it is the key of a cache.
+    Two configurations with equal results load the same data, so the result is the key of a cache.
     """
     from fedgates.config import RunConfig  # noqa: PLC0415  # pydantic, which programs that only load a model do not need
 
@@ -55,28 +55,28 @@ def load(config: "RunConfig") -> Dataset:
     Parameters
     ----------
     config : RunConfig
-        Its ``dataset``: ``digits`` (inside the package); ``synthetic-linear`` or ``synthetic-logistic``, drawn as ``data.seed``
-        and the ``synthetic-*`` keys say; ``mnist``, ``fashion-mnist``, ``emnist`` (62 classes), ``cifar10`` or ``cifar100``,
-        from ``data-dir`` and downloaded if absent; ``"npz:/abs/file.npz"``, ``"folder:/abs/dir"`` or
-        ``"table:/abs/file.csv"``;
-        ``"devices:SHAPE:OUTPUT"`` (:func:`fedgates.config.devices_problem`), of which nothing is here.
+        Configuration whose ``dataset`` is ``digits`` (bundled); ``synthetic-linear`` or ``synthetic-logistic``, drawn from
+        ``data.seed`` and the table ``synthetic``; ``mnist``, ``fashion-mnist``, ``emnist`` (62 classes), ``cifar10`` or
+        ``cifar100``, in ``data-dir`` and downloaded if missing; ``"npz:/abs/file.npz"``, ``"folder:/abs/dir"`` or
+        ``"table:/abs/file.csv"``; or ``"devices:SHAPE:OUTPUT"`` (:func:`fedgates.config.devices_problem`), which has no
+        examples on this machine.
 
     Returns
     -------
     Dataset
-        Both parts have examples, or of "devices:..." neither.
+        Training and test examples; for "devices:...", both are empty.
 
     Raises
     ------
     ConfigError
-        The data set is unknown, absent and cannot be downloaded, or cannot be used.
+        The data set is unknown, is missing and cannot be downloaded, or cannot be used.
     """
     expect_libraries()
     dataset, keys = config.dataset, config.data
     loaded = _load(config)
     task, inputs = loaded.train.task, loaded.problem.inputs
     if keys.task not in (AUTO, task):
-        raise ConfigError("data.task", keys.task, f"auto or {task}: the labels of {one_line(dataset)} are of this task")
+        raise ConfigError("data.task", keys.task, f"auto or {task}, the task of the labels of {one_line(dataset)}")
     if not len(loaded.train):
         size = image_size(keys.resize)
         if size is not None and any(spec.shape[1:] != size for spec in inputs if spec.is_image):
@@ -91,7 +91,7 @@ def load(config: "RunConfig") -> Dataset:
 
 
 def _load(config: "RunConfig") -> Dataset:
-    """Return the data set, with images scaled."""
+    """Load the data set and scale its images."""
     dataset, size = config.dataset, image_size(config.data.resize)
     if dataset == "digits":
         return resized(digits(), size)
@@ -113,16 +113,16 @@ def _load_own(config: "RunConfig") -> Dataset:
     with _refusing("dataset", dataset):
         loaded = _read(kind, dataset, folder(path), config.data, task=config.data.task, seed=config.data_seed)
     if not len(loaded.test):
-        raise ConfigError("dataset", dataset, "at least one test example, and there is none")
+        raise ConfigError("dataset", dataset, "at least one test example, but there is none")
     if loaded.num_classes == 1 and loaded.train.task != "multi-label":  # a network with one output is a regression
-        raise ConfigError("dataset", dataset, "at least two classes, and there is one")
+        raise ConfigError("dataset", dataset, "at least two classes, but there is one")
     return loaded
 
 
 def _read(
     kind: str, name: str, path: "Path", keys: "DataTable | None", *, problem: Problem | None = None, task: str, seed: int = 0
 ) -> Dataset:
-    """Read data of one's own: of a server, or of a device whose run has this problem.
+    """Read a user's own data: a server's without `problem`, or a device's with the `problem` of the run.
 
     Raises
     ------
@@ -144,7 +144,7 @@ def _read(
 
 
 def _absent(name: str, problem: Problem) -> Dataset:
-    """Return a data set without examples, of the problem that the devices' own data must fit."""
+    """Return a data set without examples that has a given problem."""
     (spec,) = problem.inputs
     shape = (*spec.shape[1:], spec.shape[0]) if spec.is_image else spec.shape
     labels = {"classes": (), "regression": (problem.outputs,) if problem.outputs > 1 else (), "multi-label": (problem.outputs,)}
@@ -159,7 +159,7 @@ _last = lru_cache(maxsize=1)(load)
 
 
 def load_once(config: "RunConfig") -> Dataset:
-    """Load a data set as :func:`load`, or return the last one if it has the same source; do not change it."""
+    """Load a data set with :func:`load`, or return the last one if its :func:`source` is the same; do not modify it."""
     return _last(source(config))
 
 
@@ -169,23 +169,24 @@ def own(path: str, problem: Problem, keys: "DataTable | None" = None) -> Dataset
     Parameters
     ----------
     path : str
-        An ``.npz``, ``.csv`` or ``.parquet`` file or an image folder, absolute or under ``~``. A folder needs one class folder
-        for each class,
-        empty where the device has no image of it: a class folder's place among its siblings is the label.
+        An ``.npz``, ``.csv`` or ``.parquet`` file or an image folder, absolute or under ``~``. A folder needs a class folder
+        for each class, which may be empty, because labels are the positions of the sorted class folders.
     problem : Problem
-        The problem of the run, which the data must fit.
+        Inputs, task and outputs of the run, which the data must fit.
     keys : DataTable, optional
-        The columns of a table, and the size of images, in the run's config; by default the keys' defaults.
+        The run's keys for columns of tables and sizes of images; by default, all keys have their defaults.
 
     Returns
     -------
     Dataset
-        Its ``test`` is empty where the device has no test examples; ``named`` if the data name their classes.
+        The device's examples; ``test`` may be empty.
 
     Raises
     ------
     ConfigError
-        The data is absent, cannot be used, or does not fit the run.
+        The data are missing, cannot be used, or do not fit the run.
+    ClassesError
+        The data name another number of classes than the run has.
     """
     place = folder(path)
     if not place.is_absolute():
@@ -197,9 +198,9 @@ def own(path: str, problem: Problem, keys: "DataTable | None" = None) -> Dataset
         kind = "folder" if is_folder else "table" if place.suffix.lower() in SUFFIXES else "npz"
         loaded = _read(kind, path, place, keys, problem=problem, task=problem.task)
     found, classes = len(loaded.class_names), 0 if problem.task == "regression" else problem.outputs
-    if loaded.named and classes and found != classes:  # one missing, and all labels after it would be another class's
+    if loaded.named and classes and found != classes:  # a missing class would shift the labels of all classes after it
         of = {
-            "folder": "class folders in train/, empty where there is no image",
+            "folder": "class folders in train/ (empty for a class without images)",
             "table": "labels in the column of data.label, or integers from 0 where some are missing",
             "npz": "names in classes",
         }
@@ -207,7 +208,7 @@ def own(path: str, problem: Problem, keys: "DataTable | None" = None) -> Dataset
         raise ClassesError("data-path", path, expected, loaded.class_names)
     if misfit := _misfit(loaded.problem, problem):
         raise ConfigError("data-path", path, misfit)
-    # the labels of a file may leave the last classes out
+    # a device's labels may lack the last classes
     names = loaded.class_names if found == classes else tuple(map(str, range(classes)))
     with _refusing("data-path", path):
         fitting = Dataset(path, loaded.train, loaded.test, classes, names, named=loaded.named)
@@ -215,7 +216,7 @@ def own(path: str, problem: Problem, keys: "DataTable | None" = None) -> Dataset
 
 
 def _misfit(own: Problem, wanted: Problem) -> str:
-    """Return how the data of a device differ from those of the run, after "expected"; empty if they fit."""
+    """Describe how a device's data should be to fit the run, to follow "expected"; empty if they fit."""
     mine, theirs = ({spec.name: spec for spec in each.inputs} for each in (own, wanted))
     if set(mine) != set(theirs):
         return f"inputs {name_list(list(theirs))}, not {name_list(list(mine))}"
@@ -225,7 +226,7 @@ def _misfit(own: Problem, wanted: Problem) -> str:
     if own.positions != wanted.positions:
         differences.append(f"labels of the shape {list(wanted.positions)} in an example, not {list(own.positions)}")
     if wanted.task == "regression" and own.outputs != wanted.outputs:
-        differences.append(f"{wanted.outputs} targets an example, not {own.outputs}")
+        differences.append(f"{wanted.outputs} targets per example, not {own.outputs}")
     return next(filter(None, differences), "")
 
 
@@ -240,7 +241,7 @@ def _difference(own: InputSpec, wanted: InputSpec) -> str:
 
 @contextmanager
 def _refusing(key: str, value: str) -> Iterator[None]:
-    """Turn errors of a reader into a ConfigError of one line, with the names of files escaped."""
+    """Convert exceptions of a reader to a ConfigError with a one-line message, with file names escaped."""
     try:
         yield
     except OSError as error:

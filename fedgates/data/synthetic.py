@@ -1,15 +1,15 @@
-"""Sparse linear and logistic regression with a known support, as in arXiv 2512.23071 and 2607.00275; nothing to download.
+"""Synthetic data for sparse linear and logistic regression with a known support, as in arXiv 2512.23071 and 2607.00275.
 
-Features are independent standard normals z, clipped at 3 and kept as bytes, ``b = round((z + 3) / 6 * 255)``, of which a
-network sees ``x = (b / 255 - .5) / .5``, about z / 3. The signal of an example is ``x . w`` of that x, so the true weights w
-are exact. They are zero but for `synthetic.support` of them, which have random signs and magnitudes that differ by at most a
-factor of two, scaled so that the signal has variance 1. With the noise s of `synthetic.noise`
+Features are independent standard normal numbers z, clipped at +-3 and stored as bytes ``b = round((z + 3) / 6 * 255)``. A
+network sees ``x = (b / 255 - .5) / .5``, which is about z / 3. The signal of an example is ``x . w`` with exactly this x. All
+but ``synthetic.support`` of the true weights w are zero; the others have random signs and magnitudes that differ by at most a
+factor of two, scaled so that the signal has variance 1. With the noise s = ``synthetic.noise``,
 
-- linear: ``y = x . w + s * N(0, 1)``; the best r2 to be had is ``1 / (1 + s^2)``;
-- logistic: ``P(y = 1) = sigmoid(x . w / s)``; with s = 0 the label is whether the signal is positive.
+- linear: ``y = x . w + s * N(0, 1)``; the best possible r2 is ``1 / (1 + s^2)``;
+- logistic: ``P(y = 1) = sigmoid(x . w / s)``; with s = 0, the label is 1 if the signal is positive.
 
-Everything is a function of the config's ``data_seed``. Features, support and signs come from integers, so they are the same on
-every machine; targets are rounded to float32 from float64, in which machines may differ in the last bit.
+Everything is a function of the config's ``data_seed``. Features, support and signs are computed from integers, so they are the
+same on every machine. Targets are rounded from float64, whose last bit may depend on the machine, to float32.
 """
 
 from collections.abc import Callable
@@ -28,24 +28,24 @@ if TYPE_CHECKING:
     from fedgates.config import RunConfig
 
 TEST = 2000
-"""Test examples; the standard error of an accuracy near .9 is .007."""
+"""Number of test examples; the standard error of an accuracy near .9 is .007."""
 _CLIP = 3.0
 _MOST_BYTES = 1 << 29
 
 
 def synthetic(config: "RunConfig") -> Dataset:
-    """Draw the data set of the config's ``dataset``, ``synthetic-*`` keys and seed.
+    """Draw the data set from the config's ``dataset``, table ``synthetic`` and seed.
 
     Returns
     -------
     Dataset
-        Examples are of shape (C, H, W) = (1, 1, features); ``support`` says where the true weights are not zero. There are no
-        classes for ``synthetic-linear``, two for ``synthetic-logistic``.
+        Examples of shape (C, H, W) = (1, 1, features), with the ``support`` of the true weights. ``synthetic-linear`` is a
+        regression, ``synthetic-logistic`` has two classes.
 
     Raises
     ------
     ConfigError
-        A support larger than the features, or more than 512 MiB of features.
+        The support is larger than the number of features, or the features take more than 512 MiB.
     """
     features, linear = config.synthetic.features, config.dataset == "synthetic-linear"
     if config.synthetic.support > features:
@@ -63,7 +63,7 @@ def synthetic(config: "RunConfig") -> Dataset:
 
 
 def true_weights(config: "RunConfig") -> NDArray[np.float64]:
-    """The weights w that the signal ``x . w`` is made with: ``[features]``, `synthetic.support` of them not zero."""
+    """Return the true weights w of the signal ``x . w``, ``[features]``; ``synthetic.support`` of them are not zero."""
     seed, size = config.data_seed, config.synthetic.support
     weights = np.zeros(config.synthetic.features)
     support = np.argsort(rng.words(len(weights), seed, "synthetic-support"), kind="stable")[:size]
@@ -85,7 +85,7 @@ def _examples(
     for row, drawn in zip(pixels, words[: pixels.size].reshape(pixels.shape), strict=True):
         row[:] = np.searchsorted(thresholds, drawn, side="right")
     signal = np.zeros(count)
-    for feature in np.flatnonzero(weights):  # one after another: the sum of a matrix product depends on the machine
+    for feature in np.flatnonzero(weights):  # not a matrix product, whose order of summation depends on the machine
         signal += weights[feature] * values[pixels[:, feature]]
     uniform = _uniform(count, config.data_seed, f"synthetic-{part}-noise")
     return Examples(pixels.reshape(count, 1, -1, 1), respond(signal, config.synthetic.noise, uniform))
@@ -99,30 +99,30 @@ def _targets(signal: NDArray[np.float64], noise: float, uniform: NDArray[np.floa
 
 
 def _labels(signal: NDArray[np.float64], noise: float, uniform: NDArray[np.float64]) -> NDArray[np.int64]:
-    # P(u < sigmoid(signal / noise)), in a form that allows no noise
+    # u < sigmoid(signal / noise), rearranged so that the noise may be 0
     return (signal > noise * (np.log(uniform) - np.log1p(-uniform))).astype(np.int64)
 
 
 def _uniform(count: int, seed: int, purpose: str) -> NDArray[np.float64]:
-    """Uniform numbers above 0 and below 1, of 52 random bits."""
+    """Return uniform numbers in (0, 1), from 52 random bits each."""
     return ((rng.words(count, seed, purpose) >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
 
 
 def _thresholds() -> NDArray[np.uint32]:
-    """A uniform 32-bit number becomes the byte that says how many of these it reaches, ``[255]``."""
+    """Return 255 thresholds; a uniform 32-bit number becomes the byte that counts the thresholds at or below it."""
     edges = [(byte + 0.5) / 255 * 2 * _CLIP - _CLIP for byte in range(255)]
     return np.array([round(NormalDist().cdf(edge) * 2**32) for edge in edges], np.uint32)
 
 
 def _values() -> NDArray[np.float64]:
-    """What a network sees of each byte, ``[256]``."""
-    import torch  # noqa: PLC0415  # a second, and only these data sets need it
+    """Return the normalised value of each byte, ``[256]``."""
+    import torch  # noqa: PLC0415  # takes a second, and only these data sets need it
 
     values: NDArray[np.float64] = normalise(torch.arange(256, dtype=torch.uint8)).numpy().astype(np.float64)
     return values
 
 
 def _variance() -> float:
-    """The variance of a feature as a network sees it."""
+    """Return the variance of a normalised feature."""
     shares = np.diff(_thresholds().astype(np.float64), prepend=0, append=2.0**32) / 2**32
     return float((shares * np.square(_values())).sum())

@@ -1,4 +1,4 @@
-"""A user's own examples from a table, one in a row: a CSV file with a header, or a Parquet file."""
+"""Reader of a user's own table with one example per row: a CSV file with a header, or a Parquet file."""
 
 import logging
 import warnings
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("fedgates")
 SUFFIXES = (".csv", ".parquet")
 _NAMELESS = "Unnamed: "
-"""Start of the name that pandas gives to a column of a CSV file without one, as the numbers of rows often are."""
+"""Prefix of the name that pandas gives to an unnamed column of a CSV file, which often holds row numbers."""
 _Labels = tuple[Array, tuple[str, ...], bool]
-"""Labels, names of the classes, and whether the table has these names."""
+"""Labels, class names, and whether the names come from the table."""
 
 
 def read_table(name: str, path: Path, keys: "DataTable", *, seed: int = 0, problem: Problem | None = None) -> Dataset:
@@ -31,29 +31,28 @@ def read_table(name: str, path: Path, keys: "DataTable", *, seed: int = 0, probl
     Parameters
     ----------
     name : str
-        The data set's name.
+        Name of the data set.
     path : Path
         A file with one of the :data:`SUFFIXES`.
     keys : DataTable
-        Its ``label``, ``features``, ``test_fraction`` and ``task``.
+        Configuration keys ``label``, ``features``, ``test_fraction`` and ``task``.
     seed : int
-        Seed of the draw of test examples.
+        Seed for choosing the test examples.
     problem : Problem, optional
-        The run's, for a table that a device holds: all of its rows are training examples, and its labels may leave classes out
-        if they are numbers.
+        Problem of the run, for a device's table: all rows are training examples, and numeric labels need not cover all classes.
 
     Returns
     -------
     Dataset
-        Inputs float32 ``[n, features]``, in the order of ``features`` or else of the names of the columns.
-        Text, bool or integers in one column are classes, numbers with a fraction a regression, several columns multi-label
-        if all are 0 or 1 and a regression otherwise.
+        Inputs are float32 ``[n, features]``, in the order of ``features`` or sorted by column name. A label column of text,
+        bools or integers gives classes, one of floats a regression. Several label columns are multi-label if all values are 0
+        or 1, otherwise a regression.
 
     Raises
     ------
     ValueError
-        The file is missing or no table, a column is missing or cannot be used, or cells are empty; the message continues a line
-        that ends with "expected".
+        The file is missing or not a table, a column is missing or cannot be used, or cells are empty; the message continues a
+        line that ends with "expected".
     OSError
         The file cannot be read.
     """
@@ -61,12 +60,12 @@ def read_table(name: str, path: Path, keys: "DataTable", *, seed: int = 0, probl
     columns = list(frame.columns)
     labels = _chosen(keys.label, "data.label", columns)
     if not labels:
-        raise ValueError(f"the column of the labels in data.label: one of {name_list(columns)}")
+        raise ValueError(f"the label column in data.label: one of {name_list(columns)}")
     features = _features(frame, keys.features, labels)
     _check_cells(frame, [*labels, *features])
     least = 2 if problem is None else 1
     if len(frame) < least:
-        raise ValueError(f"at least {least} rows, and there are {len(frame)}")
+        raise ValueError(f"at least {least} rows, not {len(frame)}")
     x = _inputs(frame, features)
     task = problem.task if problem and keys.task == "auto" else keys.task
     y, names, named = _labels(frame, labels, task, problem)
@@ -77,14 +76,19 @@ def read_table(name: str, path: Path, keys: "DataTable", *, seed: int = 0, probl
 
 
 def read_features(path: Path, listed: str = "") -> NDArray[np.float32]:
-    """Return columns of a table, float32 ``[n, features]``.
+    """Read columns of a table as float32 ``[n, features]``.
 
-    They are those listed with commas, in that order, or all columns of numbers, in the order of their names.
+    Parameters
+    ----------
+    path : Path
+        A file with one of the :data:`SUFFIXES`.
+    listed : str
+        Names of columns, separated by commas, in order; empty reads all numeric columns, sorted by name.
 
     Raises
     ------
     ValueError, OSError
-        As of :func:`read_table`.
+        As for :func:`read_table`.
     """
     frame = _read(path)
     features = _features(frame, listed, [])
@@ -98,15 +102,15 @@ def _inputs(frame: Any, features: list[str]) -> NDArray[np.float32]:  # noqa: AN
 
 def _read(path: Path) -> Any:  # noqa: ANN401  # as above
     if not path.is_file():
-        raise ValueError(f"a file, and {'this is a folder' if path.is_dir() else 'there is none'}")
+        raise ValueError(f"a file, but {'this is a folder' if path.is_dir() else 'there is none'}")
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(f"a file with the suffix {' or '.join(SUFFIXES)}")
     try:
-        import pandas as pd  # noqa: PLC0415  # half a second, and only tables need it, so that devices may be without
+        import pandas as pd  # noqa: PLC0415  # takes half a second, and devices without tables need not install it
 
         with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # of a row with more cells than the header
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # a row with more cells than the header
             if suffix == ".csv":
                 frame = pd.read_csv(path, encoding="utf-8-sig", low_memory=False, index_col=False)
             else:
@@ -114,23 +118,21 @@ def _read(path: Path) -> Any:  # noqa: ANN401  # as above
     except ImportError as error:
         packages = "pandas" if suffix == ".csv" else "pandas and pyarrow"
         raise ValueError(
-            f"a Python environment with {packages}, which read tables: uv pip install {packages.replace(' and', '')}"
+            f"a Python environment with {packages} to read tables: uv pip install {packages.replace(' and', '')}"
         ) from error
-    except Exception as error:  # pandas and pyarrow raise a dozen kinds for a damaged file, all meaning the same
+    except Exception as error:  # pandas and pyarrow raise many types of exceptions for a damaged file
         if isinstance(error, OSError) and error.strerror:
             raise
         kind = "CSV" if suffix == ".csv" else "Parquet"
         raise ValueError(f"a {kind} file ({one_line(f'{type(error).__name__}: {error}', 120)})") from error
     frame.columns = [str(each) for each in frame.columns]
     if not frame.columns.is_unique:
-        raise ValueError(
-            f"columns of different names, and two are {one_line(frame.columns[frame.columns.duplicated()][0], 40)}"
-        )
+        raise ValueError(f"unique column names, but {one_line(frame.columns[frame.columns.duplicated()][0], 40)} occurs twice")
     return frame
 
 
 def _chosen(listed: str, key: str, columns: list[str]) -> list[str]:
-    """Return the columns that a key lists, separated by commas."""
+    """Return the columns that a key lists, separated by commas; raise a ValueError for unknown or repeated ones."""
     chosen = [each.strip() for each in listed.split(",")] if listed.strip() else []
     for each in chosen:
         if each not in columns:
@@ -152,9 +154,9 @@ def _features(frame: Any, listed: str, labels: list[str]) -> list[str]:  # noqa:
         others = sorted(each for each in columns if each not in labels)
         chosen = [each for each in others if _is_numeric(frame[each]) and not each.startswith(_NAMELESS)]
         if not chosen:
-            raise ValueError(f"a column of numbers beside the labels, and there is none ({name_list(others) or 'no column'})")
+            raise ValueError(f"a numeric column besides the labels, but there is none ({name_list(others) or 'no column'})")
         if passed_over := [each for each in others if each not in chosen]:
-            log.info("columns that are not used, without a name or not of numbers: %s", name_list(passed_over))
+            log.info("unused columns, without a name or not numeric: %s", name_list(passed_over))
     return chosen
 
 
@@ -162,7 +164,7 @@ def _check_cells(frame: Any, columns: list[str]) -> None:  # noqa: ANN401  # as 
     counts = {each: int(frame[each].isna().sum()) for each in columns}
     if empty := [f"{one_line(each, 40)} has {count:,}" for each, count in counts.items() if count]:
         more = f" ({len(empty) - 1:,} more columns have some)" if len(empty) > 1 else ""
-        raise ValueError(f"no empty cells (nor NA, NaN, None or null), and column {empty[0]} of {len(frame):,}{more}")
+        raise ValueError(f"no empty cells (nor NA, NaN, None or null), but column {empty[0]} of {len(frame):,}{more}")
 
 
 def _labels(frame: Any, columns: list[str], task: str, problem: Problem | None) -> _Labels:  # noqa: ANN401  # as above
@@ -191,7 +193,7 @@ def _several(frame: Any, columns: list[str], task: str) -> _Labels:  # noqa: ANN
     numbers = np.stack([_numbers(frame[each]) for each in columns], axis=1)
     is_on_off = bool(np.isin(numbers, (0, 1)).all())
     if task == "multi-label" and not is_on_off:
-        raise ValueError(f"0 and 1 in the columns {name_list(columns)}, and there are other numbers (task multi-label)")
+        raise ValueError(f"0 and 1 in the columns {name_list(columns)}, but there are other numbers (task multi-label)")
     if task != "regression" and is_on_off:
         return numbers.astype(np.uint8), tuple(columns), True
     return _to_float32(numbers, "the labels"), (), False
@@ -210,13 +212,13 @@ def _classes(values: Any, where: str, problem: Problem | None) -> _Labels:  # no
         classes = problem.outputs if problem else len(names)
         if names[0] >= 0 and names[-1] < classes:
             return names[labels], tuple(map(str, range(classes))), True
-        text = '%d different integers in %s are the names of classes (data.task = "regression" takes them as numbers)'
+        text = '%d different integers in %s are used as class names (data.task = "regression" uses them as numbers)'
         log.info(text, len(names), where)
     return labels.astype(np.int64), tuple(map(str, names)), True
 
 
 def _test_rows(y: Array, fraction: float, seed: int) -> NDArray[np.int64]:
-    """Return the rows of the test examples, of each class alike; one example of each class at least is left for training."""
+    """Choose the rows of the test examples, the same share of each class; at least one example per class stays for training."""
     order = np.argsort(rng.words(len(y), seed, "test-rows"), kind="stable")
     classes = y if y.dtype == np.int64 else np.zeros(len(y), np.int64)
     place = np.empty(len(y))
@@ -235,7 +237,7 @@ def _is_numeric(values: Any) -> bool:  # noqa: ANN401  # a pandas.Series
 
 
 def _kind(values: Any) -> str:  # noqa: ANN401  # as above
-    """Return what a column holds, in words."""
+    """Describe the type of a column's values."""
     from pandas.api import types  # noqa: PLC0415  # as above
 
     if types.is_bool_dtype(values.dtype):
@@ -253,15 +255,15 @@ def _numbers(values: Any) -> NDArray[np.float64]:  # noqa: ANN401  # as above
 
 
 def _to_float32(numbers: NDArray[np.float64], where: str) -> NDArray[np.float32]:
-    """Return numbers as float32.
+    """Convert numbers to float32.
 
     Raises
     ------
     ValueError
-        Some are not finite, or beyond float32.
+        A number is not finite, or out of the range of float32.
     """
     with np.errstate(over="ignore"):
         found = numbers.astype(np.float32)
     if bad := found.size - int(np.isfinite(found).sum()):
-        raise ValueError(f"finite float32 numbers in {where}, and {bad:,} of {found.size:,} are not")
+        raise ValueError(f"finite float32 numbers in {where}, but {bad:,} of {found.size:,} are not")
     return found

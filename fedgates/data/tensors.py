@@ -1,4 +1,4 @@
-"""Tensors of examples, and the normalisation of pixels."""
+"""Conversion of examples to tensors, and normalisation of pixels."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -19,28 +19,28 @@ if TYPE_CHECKING:
 
 
 def to_tensors(examples: Examples, device: "torch.device | str") -> "tuple[Tensors, torch.Tensor]":
-    """Copy examples to a device; images stay uint8, a quarter of the memory of float32.
+    """Copy examples to a device as tensors; uint8 images stay uint8, which takes a quarter of the memory of float32.
 
     Returns
     -------
     x : torch.Tensor or dict
-        An input of the dtype that it has, contiguous, images ``[n, C, H, W]``; or several by name.
+        Contiguous input of unchanged dtype, images ``[n, C, H, W]``; a dictionary if there are several inputs.
     y : torch.Tensor
-        As ``Examples.y``, of its dtype.
+        Labels or targets, with the shape and dtype of ``Examples.y``.
     """
-    import torch  # noqa: PLC0415  # a second, and who only counts labels has no use for it
+    import torch  # noqa: PLC0415  # takes a second, and commands that only count labels do not need it
 
     x = mapped(examples.x, lambda each: torch.from_numpy(channels_first(each)).to(device))
     return x, torch.from_numpy(examples.y.copy()).to(device)
 
 
 def channels_first(array: NDArray[Any]) -> NDArray[Any]:
-    """Return a contiguous copy of an input as a network takes it: images ``[n, H, W, C]`` become ``[n, C, H, W]``."""
+    """Return a contiguous copy of an input with images ``[n, H, W, C]`` permuted to ``[n, C, H, W]``."""
     return np.array(array.transpose(0, 3, 1, 2) if is_image(array) else array, order="C")
 
 
 def normalise(x: "Tensors") -> Any:  # noqa: ANN401  # as x
-    """Return the input of a network: uint8 becomes float32 ``(x / 255 - .5) / .5``, -1..1; others stay as they are."""
+    """Normalise inputs for a network: uint8 becomes float32 ``(x / 255 - .5) / .5``, from -1 to 1; others are unchanged."""
     return mapped(x, _normalised)
 
 

@@ -128,7 +128,7 @@ def _image(file: Path, shape: Shape, *, resize: bool) -> tuple[NDArray[np.uint8]
     except PictureError as error:
         raise ImageError(f"{file}: expected {error.expected} ({error.found})") from error
     if pixels.shape[:2] != (height, width):
-        raise ImageError(f"{file}: expected an image whose header has its orientation")
+        raise ImageError(f"{file}: expected an image with its orientation in the header")
     return pixels.transpose(2, 0, 1), transparent
 
 

@@ -26,7 +26,7 @@ def test_run_prints_its_rounds_and_leaves_a_folder(capfd, tmp_path):
 @pytest.mark.parametrize(
     ("pairs", "line"),
     [
-        ("seed=x", "run-config = 'seed=x': expected pairs without spaces around \"=\", such as model=\"mlp\" seed=3"),
+        ("seed=x", 'run-config = \'seed=x\': expected pairs without spaces around "=", such as model="mlp" seed=3'),
         ("momentum=0.9", "momentum = 0.9: expected 0.0: strategy coupled-masks does not use it"),
         (
             'uplink="side_info"',

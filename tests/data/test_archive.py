@@ -42,7 +42,7 @@ def test_medmnist_is_read(tmp_path, caplog):
     assert np.array_equal(found.train.x[..., 0], X)
     assert found.train.y.tolist() == Y.tolist()
     assert found.test.y.tolist() == Y[:16].tolist()
-    assert caplog.messages == [f"arrays of {tmp_path}/m.npz that are not used: val_images, val_labels"]
+    assert caplog.messages == [f"unused arrays in {tmp_path}/m.npz: val_images, val_labels"]
     assert np.array_equal(read_images(tmp_path / "m.npz", Problem.of_images((1, 8, 8), 2)).pixels[:, 0], X[:16])
 
 
@@ -96,7 +96,7 @@ def test_channels_first_are_refused_and_sensors_are_not(tmp_path, shape, first):
     [
         (
             {"y_train": Y + 1},
-            "labels from 0 up in y_train, and they start at 1 (subtract 1 from labels 1 to 4)",
+            "labels from 0 in y_train, but they start at 1 (subtract 1 from labels 1 to 4)",
         ),
         (
             {"y_train": np.where(Y == 3, 900, Y)},
@@ -106,7 +106,7 @@ def test_channels_first_are_refused_and_sensors_are_not(tmp_path, shape, first):
             {"classes": np.array(["a", "b", "c", "d", "\x1b[2J"])},
             f"{GAP} 1 of 5 classes have none: \\x1b[2J",
         ),
-        ({"classes": np.array(["a", "a", "b", "c"])}, "a name of its own for each class, and two have the name a"),
+        ({"classes": np.array(["a", "a", "b", "c"])}, "unique class names, but a occurs twice"),
     ],
 )
 def test_labels_that_name_no_class_are_one_line(tmp_path, changes, reason):
@@ -206,15 +206,15 @@ def odd(tmp_path):
 @pytest.mark.parametrize(
     ("kind", "name", "reason"),
     [
-        ("npz", "single.npy", "an .npz file, which names its arrays, and this is a single array without a name (.npy)"),
-        ("npz", "folder", "a file, and this is a folder"),
-        ("npz", "absent", "a file, and there is none"),
-        ("npz", "loop", "a file, and there is none"),
-        ("npz", "file/inside.npz", "a file, and there is none"),
+        ("npz", "single.npy", "an .npz file with named arrays, but this is a single array (.npy)"),
+        ("npz", "folder", "a file, but this is a folder"),
+        ("npz", "absent", "a file, but there is none"),
+        ("npz", "loop", "a file, but there is none"),
+        ("npz", "file/inside.npz", "a file, but there is none"),
         ("npz", "x" * 300, "data that can be read (…: File name too long)"),
-        ("folder", "file", "a folder, and this is a file"),
-        ("folder", "absent", "a folder, and there is none"),
-        ("folder", "folder", "a folder …/train, and there is none"),
+        ("folder", "file", "a folder, but this is a file"),
+        ("folder", "absent", "a folder, but there is none"),
+        ("folder", "folder", "a folder …/train, but there is none"),
         ("folder", "x" * 300, "data that can be read (…: File name too long)"),
     ],
 )

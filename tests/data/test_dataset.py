@@ -19,7 +19,7 @@ def examples(n=3, shape=(2, 4, 1), labels=None):
         (np.zeros((2, 3, 3, 1), np.uint8), np.zeros(2, np.int32), "int64 labels"),
         (np.zeros((2, 3, 3, 1), np.uint8), np.zeros((2, 0), np.int64), "at least one"),
         (np.zeros((2, 3, 3, 1), np.uint8), np.zeros(3, np.int64), "as many examples in x as labels, not 2 and 3"),
-        (np.zeros((2, 3, 3, 1), np.uint8), np.array([0, -1]), "labels from 0 up, not -1"),
+        (np.zeros((2, 3, 3, 1), np.uint8), np.array([0, -1]), "labels of at least 0, not -1"),
         (np.zeros((2, 3, 3, 1), np.uint8), np.zeros(2), r"float32 targets \[n\] or .*, not float64 \[2\]"),
         (np.zeros((2, 3, 3, 1), np.uint8), np.zeros((2, 1, 1), np.float32), r"at most two axes, not float32 \[2, 1, 1\]"),
         (np.zeros((2, 3, 3, 1), np.uint8), np.array([0, np.nan], np.float32), "finite targets"),
@@ -76,10 +76,10 @@ def test_input_shape_is_channels_first():
         (examples(), examples(shape=(4, 2, 1)), 3, "abc", r"not uint8 \[2, 4, 1\] and uint8 \[4, 2, 1\] \(x\)"),
         (examples(), examples(), 2, "ab", "labels below 2, the number of classes, not 2"),
         (examples(labels=[0, 0, 0]), examples(labels=[0, 0, 3]), 3, "abc", "labels below 3"),
-        (examples(), examples(), 3, "ab", "3 names of classes, not 2"),
+        (examples(), examples(), 3, "ab", "3 class names, not 2"),
         (examples(), examples(), 0, "", r"float32 targets, without classes, not int64 \[3\]"),
         (targets(1), targets(), 2, "ab", r"labels, not float32 \[1\]"),
-        (targets(1), targets(), 0, "a", "0 names of classes, not 1"),
+        (targets(1), targets(), 0, "a", "0 class names, not 1"),
     ],
 )
 def test_bad_dataset(train, test, num_classes, names, message):

@@ -77,7 +77,7 @@ def test_truncated_image(root):
 
 def test_more_than_eight_bits(root):
     put(root, "train/dog/c.png", GREY.astype(np.uint16) * 256)
-    fails(root, f"{root}/train/dog/c.png to be an image of 8 bits a channel .it has 16; convert it.")
+    fails(root, f"{root}/train/dog/c.png to be an image with 8 bits per channel .it has 16; convert it.")
 
 
 def test_classes_must_agree(root):
@@ -88,7 +88,7 @@ def test_classes_must_agree(root):
 @pytest.mark.parametrize("part", ["train", "test"])
 def test_part_absent(root, part):
     shutil.rmtree(root / part)
-    fails(root, f"a folder {root / part}, and there is none")
+    fails(root, f"a folder {root / part}, but there is none")
 
 
 def test_no_class_folder(root):
@@ -99,7 +99,7 @@ def test_no_class_folder(root):
 
 def test_class_without_an_image(root):
     (root / "test/dog/b.png").unlink()
-    fails(root, f"an image in each class folder, and {root}/test/dog has none")
+    fails(root, f"an image in each class folder, but {root}/test/dog has none")
 
 
 def test_own_folder_may_lack_a_test_part_and_images_of_a_class(root):

@@ -58,14 +58,14 @@ BAD = {
     "text": ({"x_train": np.array(["a"] * 4)}, r"integers or floats .* in x_train, images \[n, H, W, C\], not <U1 \[4\]"),
     "complex": ({"x_train": X + 1j}, "integers or floats .* in x_train"),
     "one image": ({"x_test": X[0]}, "one shape, not"),
-    "not finite": ({"x_train": np.full((4, 2), np.nan), "x_test": np.zeros((2, 2))}, "finite numbers in x, and some are not"),
+    "not finite": ({"x_train": np.full((4, 2), np.nan), "x_test": np.zeros((2, 2))}, "finite numbers in x, but some are not"),
     "channels first": ({"x_train": np.zeros((4, 3, 8, 8), np.uint8)}, "channels last"),
     "no pixels": ({"x_train": X[:, :0], "x_test": X[:2, :0]}, "images "),
     "another shape": ({"x_test": X[:2, :1]}, r"one shape, not uint8 \[2, 3, 1\] and uint8 \[1, 3, 1\]"),
     "lengths": ({"y_train": np.array([0, 1])}, "as many images in x_train as labels in y_train, not 4 and 2"),
-    "columns of labels": ({"y_train": np.array([[0, 1]] * 4)}, "(of one kind, not int64|for the task classes, not int64)"),
+    "columns of labels": ({"y_train": np.array([[0, 1]] * 4)}, "(of the same kind, not int64|for the task classes, not int64)"),
     "text labels": ({"y_train": np.array(["a"] * 4)}, r"integer labels \[n\] or \[n, 1\] in y_train .*not <U1 \[4\]"),
-    "double names": ({"classes": np.array(["a", "b", "a"])}, "a name of its own for each class, and two have the name a"),
+    "double names": ({"classes": np.array(["a", "b", "a"])}, "unique class names, but a occurs twice"),
     "negative": ({"y_test": np.array([0, -1])}, "labels from 0 to 65535 in y_test, not -1 to 0"),
     "huge": ({"y_test": np.array([0, 2**40])}, "labels from 0 to 65535 in y_test"),
     "beyond int64": ({"y_test": np.array([0, 2**63], np.uint64)}, "labels from 0 to 65535 in y_test"),
@@ -77,7 +77,7 @@ BAD = {
 ONLY_LOAD = {
     "x_test absent": ({"x_test": None, "y_test": None}, "an array x_test"),
     "empty test": ({"x_test": X[:0], "y_test": np.zeros(0, int)}, "at least one test example"),
-    "one class": ({"y_train": np.zeros(4, int), "y_test": np.zeros(2, int)}, "at least two classes, and there is one"),
+    "one class": ({"y_train": np.zeros(4, int), "y_test": np.zeros(2, int)}, "at least two classes, but there is one"),
 }
 
 

@@ -84,12 +84,12 @@ def test_a_turned_photo_has_the_pixels_of_the_plain_one(tmp_path):
 @pytest.mark.parametrize(("colour", "channels"), [(0, 1), (2, 3), (4, 2), (6, 4)], ids=["grey", "RGB", "grey+alpha", "RGBA"])
 def test_sixteen_bits_are_refused_whatever_pillow_makes_of_them(tmp_path, colour, channels):
     file = png(tmp_path / "deep.png", np.full((4, 6, channels), 4000), 16, colour)
-    with pytest.raises(PictureError, match=r"deep.png to be an image of 8 bits a channel \(it has 16; convert it\)$"):
+    with pytest.raises(PictureError, match=r"deep.png to be an image with 8 bits per channel \(it has 16; convert it\)$"):
         decode(file, 3)
-    with pytest.raises(ImageError, match=r"deep.png: expected an image of 8 bits a channel \(it has 16; convert it\)$"):
+    with pytest.raises(ImageError, match=r"deep.png: expected an image with 8 bits per channel \(it has 16; convert it\)$"):
         read_images(file, Problem.of_images((3, 4, 6), 2))
     dataset = f"folder:{folder_of(tmp_path / 'set', file)}"
-    with pytest.raises(ConfigError, match=r"deep.png to be an image of 8 bits a channel"):
+    with pytest.raises(ConfigError, match=r"deep.png to be an image with 8 bits per channel"):
         load(config_of(RunConfig, dataset=dataset))
     of_eight = png(tmp_path / "eight.png", np.full((4, 6, channels), 255), 8, colour)
     assert (decode(of_eight, 3)[0] == 255).all()
@@ -102,7 +102,7 @@ def test_depth_of_other_formats(tmp_path):
     with pytest.raises(PictureError, match="it has 12"):
         read_header(tmp_path / "deep.ppm")
     assert decode(tmp_path / "few.ppm", 3)[0].tolist() == [[[255, 0, 255], [0, 255, 0]]]
-    with pytest.raises(PictureError, match="its 8 bits are no whole numbers from 0"):
+    with pytest.raises(PictureError, match="its 8 bits are not unsigned integers"):
         read_header(tmp_path / "signed.tif")
 
 
@@ -123,7 +123,7 @@ def test_a_palette_may_be_transparent_and_the_user_is_told_once(tmp_path, caplog
     assert decode(tmp_path / "x.png", 3)[0][0].tolist() == [[10, 20, 30], [255, 255, 255]]
     read_folder("mine", folder_of(tmp_path / "set", tmp_path / "x.png"))
     (line,) = [record.getMessage() for record in caplog.records]
-    assert line == f"4 of 4 images are transparent in parts and drawn over white: the first is {tmp_path}/set/train/a/x.png"
+    assert line == f"4 of 4 images are partly transparent and drawn over white; the first is {tmp_path}/set/train/a/x.png"
 
 
 def test_hidden_files_and_folders_are_neither_pictures_nor_classes(tmp_path):
@@ -171,7 +171,7 @@ def test_a_link_upwards_brings_no_pictures_of_other_classes(tmp_path, target):
     (tmp_path / "train" / "a" / "up").symlink_to(tmp_path / target)
     assert read_folder("mine", tmp_path).train.y.tolist() == [0, 1]
     (tmp_path / "train" / "c").symlink_to(tmp_path / target)
-    with pytest.raises(ValueError, match="c is a link to a folder that it is in"):
+    with pytest.raises(ValueError, match="c is a link to a folder that contains it"):
         read_folder("mine", tmp_path)
 
 

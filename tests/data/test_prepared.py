@@ -40,12 +40,12 @@ def test_float_images_are_standardised_by_channel(tmp_path):
         (
             "digits",
             {"task": "regression"},
-            "data.task = 'regression': expected auto or classes: the labels of digits are of this task",
+            "data.task = 'regression': expected auto or classes, the task of the labels of digits",
         ),
         (
             "synthetic-linear",
             {"task": "classes"},
-            "data.task = 'classes': expected auto or regression: the labels of synthetic-linear are of this task",
+            "data.task = 'classes': expected auto or regression, the task of the labels of synthetic-linear",
         ),
     ],
 )

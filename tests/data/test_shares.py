@@ -73,7 +73,7 @@ def test_classes_and_examples_that_no_client_holds_are_named():
     assert unheld(dataset, [np.array([0, 1, 2]), np.array([3, 4, 5])]) == []
     assert unheld(dataset, [np.array([0, 2]), np.array([3])]) == [
         "no client holds an example of the classes ea\\x1b[31mgle, fox",
-        "no client holds 3 of 6 training examples",
+        "3 of 6 training examples are held by no client",
     ]
 
 

@@ -96,7 +96,7 @@ def test_numbers_of_rows_are_no_feature(tmp_path, caplog):
     pd.DataFrame(ROWS).to_csv(tmp_path / "a.csv")
     data = load(config(tmp_path / "a.csv", label="kind"))
     assert data.problem.inputs[0].shape == (7,)
-    assert "columns that are not used, without a name or not of numbers: Unnamed: 0, note" in caplog.text
+    assert "unused columns, without a name or not numeric: Unnamed: 0, note" in caplog.text
 
 
 def test_the_draw_of_test_examples(tmp_path):
@@ -139,7 +139,7 @@ def test_standardised_by_the_training_examples(tmp_path):
 
 COLUMNS = "height, count, wet, note, kind, size, odd, price and 1 more"
 BAD = {
-    "no label": ({}, {}, f"the column of the labels in data.label: one of {COLUMNS}"),
+    "no label": ({}, {}, f"the label column in data.label: one of {COLUMNS}"),
     "label absent": ({}, {"label": "Kind"}, f"data.label to name columns of {COLUMNS}, not 'Kind'"),
     "label twice": ({}, {"label": "on, on"}, "data.label to name each column once, not on twice"),
     "feature absent": ({}, {"label": "kind", "features": "x"}, f"data.features to name columns of {COLUMNS}, not 'x'"),
@@ -152,7 +152,7 @@ BAD = {
     "no feature": (
         {each: None for each in ROWS if each not in ("note", "kind")},
         {"label": "kind"},
-        r"a column of numbers beside the labels, and there is none \(note\)",
+        r"a numeric column besides the labels, but there is none \(note\)",
     ),
     "nothing beside": (
         {each: None for each in ROWS if each != "kind"},
@@ -162,7 +162,7 @@ BAD = {
     "empty cells": (
         {"price": [1.0, None, 2.0, None, 3.0, 4.0], "note": ["p", "q", None, "s", "t", "u"]},
         {"label": "kind"},
-        r"no empty cells \(nor NA, NaN, None or null\), and column price has 2 of 6$",
+        r"no empty cells \(nor NA, NaN, None or null\), but column price has 2 of 6$",
     ),
     "empty labels": (
         {"kind": ["oak", None, "elm", "elm", "oak", "oak"], "price": [1.0, None, 2.0, 2.0, 3.0, 4.0]},
@@ -194,10 +194,10 @@ BAD = {
     "several not 0 and 1": (
         {},
         {"label": "on,size", "task": "multi-label"},
-        r"0 and 1 in the columns on, size, and there are other numbers \(task multi-label\)",
+        r"0 and 1 in the columns on, size, but there are other numbers \(task multi-label\)",
     ),
-    "one row": ({each: values[:1] for each, values in ROWS.items()}, {"label": "kind"}, "at least 2 rows, and there are 1"),
-    "one class": ({"kind": ["oak"] * 6}, {"label": "kind"}, "at least two classes, and there is one"),
+    "one row": ({each: values[:1] for each, values in ROWS.items()}, {"label": "kind"}, "at least 2 rows, not 1"),
+    "one class": ({"kind": ["oak"] * 6}, {"label": "kind"}, "at least two classes, but there is one"),
 }
 
 
@@ -220,8 +220,8 @@ def test_what_is_refused(tmp_path, changes, keys, message):
         ("a.parquet", b"PAR1 and no more", r"a Parquet file \(Arrow"),
         ("a.parquet", b"", r"a Parquet file \(Arrow"),
         ("a.xlsx", b"PK", r"a file with the suffix \.csv or \.parquet"),
-        ("a.csv", None, "a file, and there is none"),
-        ("", None, "a file, and this is a folder"),
+        ("a.csv", None, "a file, but there is none"),
+        ("", None, "a file, but this is a folder"),
     ],
 )
 def test_files_that_are_no_tables(tmp_path, name, content, message):
@@ -247,7 +247,7 @@ def test_a_name_that_would_forge_a_line(tmp_path):
 def test_a_device_without_the_packages(tmp_path, monkeypatch, suffix, missing, packages):
     path = write(tmp_path / f"a{suffix}")
     monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(ConfigError, match=f"which read tables: uv pip install {packages}$") as error:
+    with pytest.raises(ConfigError, match=f"to read tables: uv pip install {packages}$") as error:
         own(path, problem(CLASSES), DataTable(label="size", **KEYS))
     assert str(error.value).startswith(f"data-path = '{path}': expected a Python environment with pandas")
 
@@ -306,7 +306,7 @@ def test_the_run_decides_what_labels_are(tmp_path, dataset, label, found):
         ("devices:float32:2:2", {"label": "size", **KEYS}, "2 labels in the column of data.label, .* not 3: 0, 1, 2"),
         ("devices:float32:2:3", {"label": "price", **KEYS}, r"integers, text, .* not numbers with a fraction \(task classes\)"),
         ("devices:float32:2:regression", {"label": "kind", **KEYS}, r"numbers in the column kind .* \(task regression\)"),
-        ("devices:float32:2:3", KEYS, "the column of the labels in data.label"),
+        ("devices:float32:2:3", KEYS, "the label column in data.label"),
     ],
 )
 def test_a_table_of_a_device_that_does_not_fit(tmp_path, dataset, keys, message):

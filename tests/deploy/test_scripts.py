@@ -71,7 +71,7 @@ BAD = [
     ("supernode.sh", ["device", "s:1", "01", "/d"], "01: expected a number, another one for each device"),
     ("supernode.sh", ["device", "s:1", "0", "d"], "d: expected an absolute path"),
     ("supernode.sh", ["device", "s:1", "0", '/"d'], '/"d: expected a path without quotes and backslashes'),
-    ("supernode.sh", ["device", "s:1", "0", "/d"], "/d: expected an .npz file or a folder of images, and there is none"),
+    ("supernode.sh", ["device", "s:1", "0", "/d"], "/d: expected an .npz file or a folder of images, but there is none"),
     (
         "supernode.sh",
         ["device", "s:1", "0", "/", "9094", "a b=1"],

@@ -33,7 +33,7 @@ def test_commands_print_what_the_page_shows(tmp_path):
         assert all("network c42c994e58b2279f" in step.printed for step in (arrays, pictures))
         digests = [fedgates.load(folder / "model.fedgates").facts.digest for folder in runs(sandbox)]
         assert digests == ["c42c994e58b2279f"] * 3
-        assert "labels from 0 up in y_train" in wrong.printed
+        assert "labels from 0 in y_train" in wrong.printed
         assert "labels below 3, the number of classes, not 3" in devices.printed
 
 

@@ -58,7 +58,7 @@ def test_a_device_with_other_class_folders_is_left_out_and_named(raw, tmp_path, 
         arrays(tmp_path / "nameless.npz"),
     ]
     folder = run(raw, nodes)
-    lacks = "3 class folders in train/, empty where there is no image, not 2: a, b"
+    lacks = "3 class folders in train/ (empty for a class without images), not 2: a, b"
     assert left_out(caplog) == [
         f"client 2 is left out: data-path = '{tmp_path}/lacks-c': expected {lacks}",
         "client 0 is left out: class 0 is b, not a: its classes are b, c, d, and those of most clients are a, b, c",
@@ -114,7 +114,7 @@ def test_a_device_whose_data_cannot_be_read_is_left_out_with_the_reason(raw, tmp
     run(raw, nodes)
     assert left_out(caplog)[0].startswith(f"client 1 is left out: data-path = '{long[:100]}")
     assert (
-        left_out(caplog)[1] == f"client 2 is left out: data-path = '{tmp_path}/file/a.npz': expected a file, and there is none"
+        left_out(caplog)[1] == f"client 2 is left out: data-path = '{tmp_path}/file/a.npz': expected a file, but there is none"
     )
     with pytest.raises(QuorumError, match=r"0 of 1 clients can take part; the first of the others: data-path = "):
         run(raw, [{"data-path": str(tmp_path / "file")}])

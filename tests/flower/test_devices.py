@@ -78,7 +78,7 @@ def test_who_has_no_usable_data_is_left_out_with_the_reason(finished):
     folder, said = finished
     (line,) = [line for line in said if "left out" in line]
     assert line.startswith("client 6 is left out: data-path = ")
-    assert line.endswith("absent.npz': expected a file, and there is none")
+    assert line.endswith("absent.npz': expected a file, but there is none")
     for line in folder.round_log.read():
         assert (line["clients_selected"], line["clients_counted"], line["clients_evaluating"]) == (3, 3, 3)
 
@@ -174,7 +174,7 @@ def test_where_nobody_evaluates_there_is_no_accuracy_and_still_a_report(raw, tmp
         ((9, 8, 8, 3), range(9), "images of shape (C, H, W) = (1, 8, 8), not (3, 8, 8)"),
         ((9, 28, 28), range(9), "images of shape (C, H, W) = (1, 8, 8), not (1, 28, 28)"),
         ((2, 8, 8), (0, 10), "labels below 10, the number of classes, not 10"),
-        ((0, 8, 8), (), "at least one training example, and there is none"),
+        ((0, 8, 8), (), "at least one training example, but there is none"),
     ],
     ids=str,
 )

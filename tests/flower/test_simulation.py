@@ -62,7 +62,7 @@ def test_ray_and_loopback_give_the_same_bytes_and_bad_config_ends_before_ray(raw
     assert len(rounds) == 2, out
     assert "dense float32 FedAvg would move" in out
 
-    assert "fedgates: data.classes-per-client = 11: expected at most the 10 classes there are" in refused
+    assert "fedgates: data.classes-per-client = 11: expected at most 10, the number of classes" in refused
     assert "Traceback" not in refused
     assert statuses[0].split(":")[:2] == ["finished", "failed"]  # of the others Flower says so, too, if the machine is too busy
 

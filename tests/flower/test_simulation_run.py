@@ -41,7 +41,7 @@ def test_it_logs_the_rounds_and_returns_the_folder(ended):
     lines = output.splitlines()
     assert lines[0] == f"results: {folder}"
     assert lines[2] == "changed: num-server-rounds=1 data.samples-per-client=20"
-    assert lines[3] == "no client holds 1,377 of 1,437 training examples"
+    assert lines[3] == "1,377 of 1,437 training examples are held by no client"
     assert lines[4].startswith("round 1/1  accuracy ")
     assert lines[4].endswith("  clients 3/3  0:00 left")
     assert lines[-1] == f"it returned {folder}"
