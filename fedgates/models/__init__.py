@@ -1,4 +1,4 @@
-"""Dense networks by name (:func:`build`): those of the papers, small ones, linear models, and a user's own."""
+"""Dense networks by name (:func:`build`): networks from papers, small networks, linear models, and a user's own."""
 
 from fedgates.models.catalogue import build, check, count, initial_rng
 

@@ -1,4 +1,4 @@
-"""Batch normalisation by the statistics of the batch, so that nothing of it has to be averaged over clients."""
+"""Batch normalisation with batch statistics only, so that clients need not average running statistics."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -6,13 +6,13 @@ from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 
 class _BatchStatistics(_BatchNorm):
-    """Batch normalisation that also takes a batch with one value a channel, which has no statistics.
+    """Batch normalisation that also accepts a batch with one value per channel.
 
-    It is normalised over its channels instead: by the statistics of one value it would be zero, and all predictions equal.
+    Such a batch is normalised over its channels; its own statistics would make every output zero and all predictions equal.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return ``x`` with mean 0 and variance 1 in each channel, scaled and shifted if the layer is affine."""
+        """Normalise each channel of ``x`` to mean 0 and variance 1, then scale and shift if the layer is affine."""
         if self.running_mean is None and x.dim() > 1 and x[:, 0].numel() == 1:
             normal = F.layer_norm(x, x.shape[1:], eps=self.eps)
             if self.weight is None:
@@ -35,11 +35,16 @@ class BatchNorm3d(_BatchStatistics, nn.BatchNorm3d):
 
 
 class BatchNorm(BatchNorm2d):
-    """Batch normalisation of images ``[n, C, H, W]`` by the statistics of the batch, in training and in evaluation.
+    """Batch normalisation of images ``[n, C, H, W]`` with batch statistics, in training and in evaluation.
 
-    It has no scale, shift or running statistics, so a network's weights are its whole state, and every parameter can have a
-    gate. Its output for an image depends on the other images in the batch; :func:`fedgates.methods.evaluation.predict`
-    evaluates in large batches of one size.
+    Without scale, shift and running statistics, the weights of a network are its whole state, and every parameter can have a
+    gate. The output for an image depends on the other images in the batch; :func:`fedgates.methods.evaluation.predict`
+    evaluates in large batches of equal size.
+
+    Parameters
+    ----------
+    channels : int
+        Number of channels C.
     """
 
     def __init__(self, channels: int) -> None:
@@ -50,11 +55,11 @@ _PLAIN = {nn.BatchNorm1d: BatchNorm1d, nn.BatchNorm2d: BatchNorm2d, nn.BatchNorm
 
 
 def drop_running_statistics(module: nn.Module) -> list[str]:
-    """Make each norm that learns running statistics use those of the batch, in place; return the names of these norms.
+    """Make norms with running statistics use batch statistics, in place, and return the names of these norms.
 
-    Running statistics of one client are wrong for another, and under sampled masks they are statistics of many networks. A
-    finished model gets statistics that are measured once (:mod:`fedgates.model_file.batch_norms`). A norm that the network's
-    function has put into evaluation mode keeps its own: they are buffers that do not change.
+    Running statistics of one client are wrong for another, and with sampled masks they mix many networks. Statistics of a
+    finished model are measured once (:mod:`fedgates.model_file.batch_norms`). A norm that the network's function has put into
+    evaluation mode keeps its running statistics, which are constant buffers.
     """
     dropped = []
     for name, layer in module.named_modules():

@@ -1,4 +1,4 @@
-"""Build a network by its name in the configuration."""
+"""Construction of networks by their names in the configuration."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +19,7 @@ from fedgates.models.residual import BLOCKS, residual
 from fedgates.types import Problem
 
 _FLAT: dict[str, Callable[[tuple[int, ...], int], nn.Module]] = {"mlp": mlp, "linear": linear}
-"""Networks for an input of any shape."""
+"""Networks for inputs of any shape."""
 _FOR_IMAGES: dict[str, Callable[[Any, int], nn.Module]] = {
     **{name: partial(convolutional, name) for name in PLANS},
     **{name: partial(residual, name) for name in BLOCKS},
@@ -28,7 +28,7 @@ _OWN = '"module:function" of your own'
 
 
 def count(name: str, problem: Problem) -> int | None:
-    """Return the number of parameters of :func:`build`'s network without allocating them; None for a user's own network."""
+    """Count the parameters of a network without allocating them; return None for a user's own network."""
     if name not in MODELS:
         return None
     with torch.device("meta"):
@@ -37,46 +37,46 @@ def count(name: str, problem: Problem) -> int | None:
 
 @contextmanager
 def initial_rng(seed: int) -> Iterator[None]:
-    """Seed torch's global CPU generator, which initialisers draw from, for a run's seed; restore it afterwards."""
+    """Seed torch's global CPU generator, which initialisers use, from a run's seed within the context; then restore it."""
     with torch.random.fork_rng(devices=[]):
-        # not torch.manual_seed: that seeds every GPU's generator too, which fork_rng would then have to restore
+        # torch.manual_seed would also seed the generator of every GPU, and fork_rng would have to restore those
         torch.set_rng_state(rng.generator(seed, "init").get_state())
         yield
 
 
 def check(name: str, problem: Problem, *, seed: int = 0, examples: Tensor | Mapping[str, Tensor] | None = None) -> None:
-    """Try the network of this name as training does (:func:`fedgates.models.probe.probe`); a built-in one is known to work.
+    """Check that a user's own network can be trained (:func:`fedgates.models.probe.probe`); built-in ones are not checked.
 
     Parameters
     ----------
     name, problem, seed
-        As of :func:`build`.
+        As for :func:`build`.
     examples : Tensor or mapping, optional
-        At least two normalised inputs ``[n, ...]`` to try the network on; random ones without.
+        At least two normalised inputs ``[n, ...]`` to run the network on; by default random ones.
 
     Raises
     ------
     ConfigError
-        A user's own network cannot be trained, or not in the same way in every process.
+        The network cannot be trained, or differs between processes.
     """
     if name not in MODELS:
         probe(name, lambda: build(name, problem, seed=seed), problem, examples)
 
 
 def build(name: str, problem: Problem, *, seed: int = 0) -> nn.Module:
-    """Build the network of this name.
+    """Build a network by name.
 
-    The initial weights are a function of the seed: torch's global CPU generator, which initialisers draw from, is
-    seeded for the call and left as it was.
+    The initial weights are a function of the seed: torch's global CPU generator, which initialisers use, is seeded for the
+    call and then restored.
 
     Parameters
     ----------
     name : str
-        One of ``fedgates.config.names.MODELS``, or ``"module:function"`` of the user's own, which is called as
-        ``function(input_shape, num_outputs)``: (C, H, W) of an image, else the shape of an example, or a dictionary of shapes
-        where there are several inputs.
+        One of ``fedgates.config.names.MODELS``, or ``"module:function"`` of a user's own function, which is called as
+        ``function(input_shape, num_outputs)``. The shape is (C, H, W) for an image, otherwise that of an example, or a
+        dictionary of shapes if there are several inputs.
     problem : Problem
-        Inputs and outputs.
+        Inputs, task and outputs.
     seed : int
         The run's seed.
 
@@ -88,8 +88,8 @@ def build(name: str, problem: Problem, *, seed: int = 0) -> nn.Module:
     Raises
     ------
     ConfigError
-        The name is unknown, the network is for another task or another kind of input, images are too small for its pooling, or
-        a user's function is missing, raises, or does not return a network with these inputs and outputs.
+        The name is unknown, the network does not support the task or the inputs, images are too small for its pooling, or a
+        user's function is missing, raises, or does not return a network with these inputs and outputs.
     """
     with initial_rng(seed):
         if name not in MODELS:
@@ -117,5 +117,5 @@ def build(name: str, problem: Problem, *, seed: int = 0) -> nn.Module:
             return _FLAT[name](spec.shape, problem.outputs)
         if not spec.is_image:
             flat = ", ".join(["mlp", "linear" if problem.task == "regression" else "logistic"])
-            raise ConfigError("model", name, f"{flat} or {_OWN}: it is for images, and the inputs are {spec.kind}")
+            raise ConfigError("model", name, f"{flat} or {_OWN}: this network is for images, but the inputs are {spec.kind}")
         return _FOR_IMAGES[name](spec.shape, problem.outputs)

@@ -1,9 +1,9 @@
-"""Plain networks: convolutions one after another, max-pooling, and fully connected layers; and those without convolutions.
+"""Feed-forward networks: stacks of convolutions, max-pooling and fully connected layers, and a multilayer perceptron.
 
-``cnn``, ``conv4``, ``conv6``, ``conv10`` and ``leaf-cnn`` are same-padded convolutions with bias, ReLU and 2x2 max-pooling, and
-fully connected layers, without normalisation. ``vgg11`` (Simonyan and Zisserman, ICLR 2015, configuration A) has the form that
-is usual for CIFAR: normalised after each convolution, which therefore has no bias, and with a single fully connected layer. Its
-last pooling takes all that is left of the image, which for 32x32 is the usual 2x2.
+``cnn``, ``conv4``, ``conv6``, ``conv10`` and ``leaf-cnn`` have same-padded convolutions with bias, ReLU, 2x2 max-pooling and
+fully connected layers, without normalisation. ``vgg11`` (Simonyan and Zisserman, ICLR 2015, configuration A) is the usual
+variant for CIFAR: convolutions without bias, each followed by batch normalisation, and a single fully connected layer. Its last
+max-pool covers the whole remaining image, which is the usual 2x2 for images of 32x32.
 """
 
 import itertools
@@ -16,14 +16,14 @@ from fedgates.models.batch_norm import BatchNorm
 from fedgates.models.shapes import Shape, check_size
 
 M = "M"
-"""A 2x2 max-pool in a plan of layers; a number is a convolution with so many output channels."""
+"""A 2x2 max-pool in a plan of layers; a number is a convolution with that number of output channels."""
 REST = "rest"
 """A max-pool over the whole image."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A network's convolutions and poolings, and the widths of its hidden fully connected layers."""
+    """Convolutions, max-pools, and widths of the hidden fully connected layers of a network."""
 
     layers: tuple[int | str, ...]
     hidden: tuple[int, ...] = ()
@@ -42,7 +42,13 @@ PLANS = {
 
 
 def convolutional(name: str, input_shape: Shape, num_classes: int) -> nn.Sequential:
-    """Build the network of this name; images must be large enough for each pooling to leave a pixel."""
+    """Build a network from its plan.
+
+    Raises
+    ------
+    ConfigError
+        The images are too small for the max-pools.
+    """
     plan = PLANS[name]
     check_size(name, input_shape, 2 ** plan.layers.count(M))
     channels, height, width = input_shape
@@ -60,7 +66,7 @@ def convolutional(name: str, input_shape: Shape, num_classes: int) -> nn.Sequent
 
 
 def mlp(input_shape: tuple[int, ...], num_classes: int) -> nn.Sequential:
-    """Two hidden layers of 256."""
+    """Build a multilayer perceptron with two hidden layers of 256 units."""
     return _dense([math.prod(input_shape), 256, 256], num_classes)
 
 

@@ -1,4 +1,4 @@
-"""What the outputs of a network stand for."""
+"""Interpretation of the outputs of a network."""
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -7,7 +7,7 @@ from fedgates.types import TaskKind
 
 
 def as_predictions(output: Tensor, task: TaskKind) -> Tensor:
-    """Return the predictions of a network's outputs: the probabilities of logits, or unchanged numbers."""
+    """Convert outputs to predictions: probabilities for logits; the numbers of a regression are unchanged."""
     if task == "regression":
         return output
     return output.sigmoid() if task == "multi-label" else F.softmax(output, dim=1)

@@ -1,4 +1,4 @@
-"""A user's own network by "module:function"."""
+"""Construction of a user's own network by "module:function"."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ from fedgates.util.text import error_line
 
 
 def own(reference: str, problem: Problem) -> nn.Module:
-    """Call the user's function and validate the network that it returns; this also gives lazy layers their shapes.
+    """Call the user's function and validate the network that it returns, which also initialises lazy layers.
 
     Raises
     ------
@@ -26,7 +26,7 @@ def own(reference: str, problem: Problem) -> nn.Module:
     shape, outputs = problem.shape, problem.outputs
     try:
         model = function(shape, outputs)
-    except Exception as error:  # the user's code may raise anything
+    except Exception as error:  # the user's code may raise any exception
         expected = f"a function that builds a network from ({shape}, {outputs}); it raised {error_line(error)}"
         raise ConfigError("model", reference, expected) from error
     if not isinstance(model, nn.Module):

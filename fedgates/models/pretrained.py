@@ -1,4 +1,4 @@
-"""Weights for a network from a safetensors file."""
+"""Loading of a network's weights from a safetensors file."""
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -17,16 +17,16 @@ def load_weights(module: nn.Module, path: str | Path, fresh: Collection[str] = (
     Parameters
     ----------
     module : torch.nn.Module
-        The network, with the parameters and buffers of its function.
+        The network, as its function returns it.
     path : str or Path
-        A safetensors file, with tensors under the names of the network's ``state_dict``. Tensors of other names are ignored.
+        A safetensors file with tensors under the names of the network's ``state_dict``. Tensors with other names are ignored.
     fresh : collection of str
-        Names of parameters that are left as they are, whatever the file has.
+        Names of parameters that are not loaded.
 
     Raises
     ------
     ConfigError
-        The file cannot be read, or lacks a tensor, or has one of another shape or with a number that is not finite; names
+        The file cannot be read, a tensor is missing or has a wrong shape, or a number is not finite; the message names
         `weights`.
     """
     stored = _read(str(path))
@@ -40,21 +40,21 @@ def load_weights(module: nn.Module, path: str | Path, fresh: Collection[str] = (
                 continue
             found = stored.get(name)
             if found is None:
-                # files have a shared parameter once; no network computes with the number of batches
+                # files store a shared parameter once; num_batches_tracked does not affect outputs
                 if not any(each in stored for each in names) and not name.endswith("num_batches_tracked"):
                     missing.append(name)
             elif found.shape != own.shape:
                 misshapen.append((name, found.shape, own.shape))
             elif found.is_floating_point() and not bool(found.isfinite().all()):
-                raise ConfigError("weights", str(path), f"finite numbers; {name!r} has others")
+                raise ConfigError("weights", str(path), f"finite numbers, but {name!r} has others")
             else:
                 own.copy_(found)
     if missing:
-        expected = f"a file with {name_list(missing)}, which the network has; it has {name_list(list(stored))}"
-        raise ConfigError("weights", str(path), f"{expected} (fresh names what is not to be loaded)")
+        expected = f"a file with the network's {name_list(missing)}; it has {name_list(list(stored))}"
+        raise ConfigError("weights", str(path), f"{expected} (list parameters that should not be loaded in fresh)")
     if misshapen:
         name, there, here = misshapen[0]
-        expected = f"{name!r} of shape {list(here)}, not {list(there)} (fresh names what is not to be loaded)"
+        expected = f"{name!r} of shape {list(here)}, not {list(there)} (list parameters that should not be loaded in fresh)"
         raise ConfigError("weights", str(path), expected)
 
 
@@ -63,7 +63,7 @@ def _storage(tensor: Tensor) -> tuple[object, ...]:
 
 
 def _names_by_storage(tensors: Mapping[str, Tensor]) -> dict[tuple[object, ...], list[str]]:
-    """Return the names of the tensors that are one and the same."""
+    """Group the names of tensors that share the same storage."""
     found: dict[tuple[object, ...], list[str]] = {}
     for name, tensor in tensors.items():
         found.setdefault(_storage(tensor), []).append(name)
@@ -71,9 +71,9 @@ def _names_by_storage(tensors: Mapping[str, Tensor]) -> dict[tuple[object, ...],
 
 
 def _read(path: str) -> dict[str, Tensor]:
-    from safetensors.torch import load_file  # noqa: PLC0415  # loading a model file without it needs no safetensors
+    from safetensors.torch import load_file  # noqa: PLC0415  # loading a model file does not need safetensors
 
     try:
         return load_file(folder(path))
-    except Exception as error:  # an operating system's errors and safetensors' own
+    except Exception as error:  # OSError, or safetensors' own exceptions
         raise ConfigError("weights", path, f"a safetensors file that can be read ({one_line(error_line(error))})") from error

@@ -1,4 +1,4 @@
-"""A trial of a user's own network, like training, before anything starts."""
+"""Check of a user's own network by a short trial before training starts."""
 
 from collections.abc import Callable, Collection, Mapping
 
@@ -16,29 +16,28 @@ from fedgates.util.text import error_line, one_line
 Inputs = Tensor | Mapping[str, Tensor]
 """A normalised input ``[n, ...]``, or several by name."""
 _BATCHES = (2, 1)
-"""Numbers of examples: a client's last batch may have only one, and so may a prediction."""
+"""Sizes of the batches to try: a client's last batch, or a prediction, may have only one example."""
 
 
 def probe(reference: str, build: Callable[[], nn.Module], problem: Problem, examples: Inputs | None = None) -> None:
-    """Run a network on one and on two examples, in evaluation and in training mode with a backward pass.
+    """Run a network on one and on two examples, in evaluation mode, and in training mode with a backward pass.
 
     Parameters
     ----------
     reference : str
-        "module:function" of the network, for the error.
+        "module:function" of the network, for the error message.
     build : callable
-        Builds the network as every process of a run does; called twice.
+        Builds the network in the same way as every process of a run; called twice.
     problem : Problem
-        Inputs and outputs.
+        Inputs, task and outputs.
     examples : Tensor or mapping, optional
-        At least two inputs to try; random ones (:func:`random_inputs`) without.
+        At least two inputs to run the network on; by default random ones (:func:`random_inputs`).
 
     Raises
     ------
     ConfigError
         The network raises; its output is not one finite tensor of the problem's shape, or has no gradient; it ends in a
-        softmax; training changes a buffer, or two processes would have different networks. Names
-        `model`.
+        softmax; training changes a buffer; or two processes would have different networks. The message names `model`.
     """
     network, other = build(), build()
     fixed = parts_in_evaluation_mode(network)
@@ -52,7 +51,7 @@ def probe(reference: str, build: Callable[[], nn.Module], problem: Problem, exam
 
 
 def random_inputs(problem: Problem, examples: int) -> Inputs:
-    """Return random inputs: numbers from -1 to 1, and whole numbers 0 or 1, which are valid wherever there are two tokens."""
+    """Draw random inputs: floats in [-1, 1); for int64, 0 or 1, which are valid tokens of any vocabulary of at least two."""
     draw = torch.Generator().manual_seed(0)
     drawn = {spec.name: _random(spec, examples, draw) for spec in problem.inputs}
     return drawn if len(drawn) > 1 else drawn[problem.inputs[0].name]
@@ -65,22 +64,22 @@ def _random(spec: InputSpec, examples: int, draw: torch.Generator) -> Tensor:
 
 
 def run(network: Callable[..., Tensor], x: Inputs) -> Tensor:
-    """Call a network with one input, or with several by their names."""
+    """Call a network with one input, or with several inputs as keyword arguments."""
     return network(**x) if isinstance(x, Mapping) else network(x)
 
 
 def output_of(
     network: nn.Module, x: Inputs, problem: Problem, *, training: bool, fixed: Collection[nn.Module] = ()
 ) -> Tensor | str:
-    """Return the network's output in training or in evaluation mode, or what is wrong with it.
+    """Return the network's output in training or in evaluation mode, or a description of what is wrong with it.
 
-    The parts in `fixed` stay in evaluation mode.
+    The submodules in `fixed` stay in evaluation mode.
     """
     wanted_shape = [count(x), *problem.output_shape]
     mode = "training" if training else "evaluation"
     inputs = ", ".join(f"{name}: {list(each.shape)}" for name, each in x.items()) if isinstance(x, Mapping) else list(x.shape)
-    alone = "" if count(x) > 1 and not training else f", in {mode} mode, too"
-    wanted = f"a network that maps {inputs} to {wanted_shape}{alone}"
+    in_mode = "" if count(x) > 1 and not training else f" in {mode} mode"
+    wanted = f"a network that maps {inputs} to {wanted_shape}{in_mode}"
     set_mode(network, training=training, fixed=fixed)
     try:
         with torch.set_grad_enabled(training):
@@ -88,27 +87,35 @@ def output_of(
     except Exception as error:  # noqa: BLE001  # the user's code may raise anything
         return f"{wanted}; it raised {error_line(error)}"
     if not isinstance(output, Tensor):
-        return f"{wanted}; it gave {type(output).__name__}"
+        return f"{wanted}; it returned {type(output).__name__}"
     if list(output.shape) != wanted_shape:
-        return f"{wanted}; it gave {list(output.shape)}"
+        return f"{wanted}; it returned {list(output.shape)}"
     if not bool(output.isfinite().all()):
-        return f"finite outputs for inputs from -1 to 1; in {mode} mode it gave others"
+        return f"finite outputs for inputs from -1 to 1; in {mode} mode, some are not finite"
     return output
 
 
 def _difference(network: nn.Module, other: nn.Module) -> str:
-    """Return which part is another one after a second call; empty if none is. Weights may differ: the server sends its own."""
+    """Describe which parameter or buffer differs after a second call; empty if none does.
+
+    Initial weights may differ, because the server sends its own.
+    """
     wanted = "the same network in every process, drawn from torch's global generator alone"
     layouts = [{name: parameter.shape for name, parameter in each.named_parameters()} for each in (network, other)]
     if layouts[0] != layouts[1]:
-        return f"{wanted}; a second call of the function gave other parameters"
+        return f"{wanted}; a second call of the function returned different parameters"
     first, second = (dict(each.named_buffers()) for each in (network, other))
     different = [name for name, buffer in first.items() if name not in second or not _same(buffer, second[name])]
-    return f"{wanted}; a second call of the function gave another buffer {one_line(different[0])!r}" if different else ""
+    if not different:
+        return ""
+    return f"{wanted}; a second call of the function returned a different buffer {one_line(different[0])!r}"
 
 
 def _other_outputs(network: nn.Module, other: nn.Module, x: Inputs) -> str:
-    """Return a message if two networks with the same weights differ, as by a tensor that is no buffer; empty if they do not."""
+    """Return a message if two networks with the same weights have different outputs; empty if they do not.
+
+    They differ if the function sets a random tensor that is not a buffer, for example.
+    """
     outputs = []
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         weights = dict(network.named_parameters())
@@ -121,14 +128,14 @@ def _other_outputs(network: nn.Module, other: nn.Module, x: Inputs) -> str:
     if torch.allclose(outputs[0], outputs[1], rtol=1e-4, atol=1e-5):
         return ""
     wanted = "the same network in every process, drawn from torch's global generator alone"
-    return f"{wanted}; a second call of the function gave other outputs with the same weights"
+    return f"{wanted}; a second call of the function gives different outputs with the same weights"
 
 
 def _failure(network: nn.Module, problem: Problem, tried: Inputs, fixed: Collection[nn.Module]) -> str:
-    """Return what is wrong with the network's outputs, gradients or buffers; empty if nothing is."""
+    """Describe what is wrong with the network's outputs, gradients or buffers; empty if nothing is."""
     shares = []
     with torch.random.fork_rng(devices=[]):
-        # not torch.manual_seed, which seeds every GPU's generator, too
+        # torch.manual_seed would also seed the generator of every GPU
         torch.set_rng_state(torch.Generator().manual_seed(0).get_state())
         for examples in _BATCHES:
             x = take(tried, slice(examples))
@@ -146,7 +153,7 @@ def _failure(network: nn.Module, problem: Problem, tried: Inputs, fixed: Collect
 
 
 def _gradient_problem(network: nn.Module, output: Tensor, problem: Problem) -> str:
-    """Run backward; return why the parameters cannot be trained. One that the output does not depend on is allowed."""
+    """Run backward and describe why the parameters cannot be trained; empty if they can. Unused parameters are allowed."""
     if not output.requires_grad:
         return "an output with a gradient; in training mode it has none, as after detach() or in no_grad()"
     if problem.task in {"classes", "positions"}:

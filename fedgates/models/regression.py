@@ -1,4 +1,4 @@
-"""Linear and logistic regression without bias, so that the support of the weights is that of the features."""
+"""Linear and logistic regression without bias, so that the support of the weights is the set of features in use."""
 
 import math
 
@@ -7,15 +7,15 @@ from torch.nn import functional as F
 
 
 def linear(input_shape: tuple[int, ...], num_outputs: int = 1) -> nn.Sequential:
-    """``x . w``: for each output one weight a feature."""
+    """Build linear regression ``x . w``, with one weight per feature for each output."""
     return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(input_shape), num_outputs, bias=False))
 
 
 def logistic(input_shape: tuple[int, ...], num_classes: int) -> nn.Sequential:
-    """Multinomial logistic regression: logits ``W x``.
+    """Build multinomial logistic regression with logits ``W x``.
 
-    With two classes there is one weight vector, and the logits are ``(0, x . w)``: the usual ``P(y = 1) = sigmoid(x . w)``. Two
-    vectors, of which only the difference matters, would leave the support open.
+    For two classes there is one weight vector w and the logits are ``(0, x . w)``, so that ``P(y = 1) = sigmoid(x . w)``. With
+    two weight vectors, only their difference would matter, and the support would not be determined.
     """
     if num_classes == 2:
         return nn.Sequential(*linear(input_shape), AgainstZero())
@@ -23,8 +23,8 @@ def logistic(input_shape: tuple[int, ...], num_classes: int) -> nn.Sequential:
 
 
 class AgainstZero(nn.Module):
-    """Puts the logit 0 of the first class beside that of the second: ``[n, 1]`` to ``[n, 2]``."""
+    """Layer that prepends a logit of 0 for the first class: ``[n, 1]`` to ``[n, 2]``."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pad on the left."""
+        """Pad ``x`` with a zero on the left."""
         return F.pad(x, (1, 0))

@@ -1,14 +1,14 @@
 """Residual networks for small images: He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition, CVPR 2016.
 
-Both have a 3x3 convolution of stride 1 without max-pool as their stem, stages of basic blocks (two 3x3 convolutions) of which
-all but the first begin with stride 2, 1x1 convolutions as shortcuts where the shape changes, and the mean over the last maps.
+Both networks have a stem of one 3x3 convolution of stride 1 without max-pool, stages of basic blocks (two 3x3 convolutions), 1x1
+convolutions as shortcuts where the shape changes, and global average pooling. All stages but the first begin with stride 2.
 
-- ``resnet8``: the paper's CIFAR family of 6n + 2 layers (section 4.2) with n = 1: one block in each of the stages 16, 32, 64.
-  Other code calls wider networks of eight layers by the same name.
-- ``resnet18``: two blocks in each of the stages 64, 128, 256, 512.
+- ``resnet8``: the paper's CIFAR family of 6n + 2 layers (section 4.2) with n = 1: one block in each of the stages with 16, 32
+  and 64 channels. In other code, ``resnet8`` may be a wider network.
+- ``resnet18``: two blocks in each of the stages with 64, 128, 256 and 512 channels.
 
-Normalisation is by batch statistics alone (:class:`fedgates.models.batch_norm.BatchNorm`); convolutions before it have no bias,
-which it would subtract.
+Normalisation uses batch statistics only (:class:`fedgates.models.batch_norm.BatchNorm`). Convolutions have no bias, because the
+norm after them would subtract it.
 """
 
 from torch import Tensor, nn
@@ -18,11 +18,17 @@ from fedgates.models.batch_norm import BatchNorm
 from fedgates.models.shapes import Shape, check_size
 
 BLOCKS = {"resnet8": (16, 32, 64), "resnet18": (64, 64, 128, 128, 256, 256, 512, 512)}
-"""The width of each block."""
+"""Number of channels of each block."""
 
 
 def residual(name: str, input_shape: Shape, num_classes: int) -> nn.Sequential:
-    """Build the residual network of this name; images have at least a pixel a side left in the last stage."""
+    """Build a residual network by name.
+
+    Raises
+    ------
+    ConfigError
+        The images are too small to leave a pixel in the last stage.
+    """
     widths = BLOCKS[name]
     check_size(name, input_shape, 2 ** (len(set(widths)) - 1))
     before = widths[0]
@@ -34,7 +40,10 @@ def residual(name: str, input_shape: Shape, num_classes: int) -> nn.Sequential:
 
 
 class Block(nn.Module):
-    """``relu(f(x) + x)`` with f two convolutions; a wider one halves the image, and has a 1x1 convolution for a shortcut."""
+    """Basic block ``relu(f(x) + x)``, where f has two convolutions.
+
+    If `width` differs from `before`, the block halves the image and its shortcut is a 1x1 convolution.
+    """
 
     def __init__(self, before: int, width: int) -> None:
         super().__init__()
@@ -47,7 +56,7 @@ class Block(nn.Module):
             self.shortcut = nn.Sequential(nn.Conv2d(before, width, 1, stride, bias=False), BatchNorm(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images ``[n, before, H, W]`` to ``[n, width, H, W]``, or half that size."""
+        """Map images ``[n, before, H, W]`` to ``[n, width, H, W]``, or to half that size if the width changes."""
         return F.relu(self.body(x) + self.shortcut(x))
 
 

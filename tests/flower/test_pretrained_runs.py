@@ -251,9 +251,9 @@ def test_files_that_do_not_fit_are_a_line(raw, weights, tmp_path):
 
     whole = {name: torch.from_numpy(array) for name, array in load_file(weights).items()}
     without = {name: tensor for name, tensor in whole.items() if name != "1.bias"}
-    assert refused(without).startswith("weights = 'PATH': expected a file with 1.bias, which the network has; it has ")
+    assert refused(without).startswith("weights = 'PATH': expected a file with the network's 1.bias; it has ")
     assert "'1.weight' of shape [24, 64], not [24, 63]" in refused(whole | {"1.weight": torch.zeros(24, 63)})
-    assert "finite numbers; '1.bias' has others" in refused(whole | {"1.bias": torch.full((24,), torch.nan)})
+    assert "finite numbers, but '1.bias' has others" in refused(whole | {"1.bias": torch.full((24,), torch.nan)})
     zeros = refused(whole | {"1.weight": torch.zeros(24, 64)})
     assert zeros.startswith(
         "parameter '1.weight' came as zeros, so gates on it change nothing (gates.frozen = given); name it in"

@@ -100,7 +100,7 @@ def test_networks_for_any_shape(name, shape):
             "cnn",
             [InputSpec("x", (9, 3), "float32")],
             "classes",
-            r"mlp, logistic or .*: it is for images, and the inputs are float32",
+            r"mlp, logistic or .*: this network is for images, but the inputs are float32",
         ),
         ("mlp", [InputSpec("x", (9,), "int64")], "classes", r"of your own: the inputs are int64 \[9\], such as tokens"),
         (

@@ -89,9 +89,9 @@ def test_probing_an_own_network_changes_nothing_in_it(own):
         ("own_networks:number", "a function, not int"),
         ("own_networks:raises", "it raised RuntimeError: first second"),
         ("own_networks:returns_none", "it returned NoneType"),
-        ("own_networks:too_narrow", r"to \[2, 10\]; it gave \[2, 9\]"),
+        ("own_networks:too_narrow", r"to \[2, 10\]; it returned \[2, 9\]"),
         ("own_networks:does_not_fit", r"maps \[2, 1, 8, 8\] to \[2, 10\]; it raised RuntimeError"),
-        ("own_networks:gives_pair", "it gave tuple"),
+        ("own_networks:gives_pair", "it returned tuple"),
     ],
 )
 def test_bad_reference(own, name, expected):

@@ -23,24 +23,24 @@ MAPS = r"a network that maps \[{n}, 1, 8, 8\] to \[{n}, 10\]{mode}; it {found}$"
 
 
 def maps(n, mode, found):
-    return MAPS.format(n=n, mode=mode and f", in {mode} mode, too", found=found)
+    return MAPS.format(n=n, mode=mode and f" in {mode} mode", found=found)
 
 
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("Squeezed", maps(1, "evaluation", r"gave \[10\]")),
-        ("Auxiliary", maps(2, "training", "gave tuple")),
-        ("Named", maps(2, "", "gave dict")),  # already when it is built
+        ("Squeezed", maps(1, "evaluation", r"returned \[10\]")),
+        ("Auxiliary", maps(2, "training", "returned tuple")),
+        ("Named", maps(2, "", "returned dict")),  # already when it is built
         ("Detached", r"an output with a gradient; in training mode it has none, as after detach\(\) or in no_grad\(\)$"),
         ("Constant", "an output that depends on the parameters; none of them has a gradient$"),
-        ("Undefined", "finite outputs for inputs from -1 to 1; in evaluation mode it gave others$"),
+        ("Undefined", "finite outputs for inputs from -1 to 1; in evaluation mode, some are not finite$"),
         ("WithoutBackward", "a network that can be trained; backward raised RuntimeError: no backward for this$"),
         ("Average", "constant buffers, because only parameters are federated; training changes 'ema'$"),
         ("Replaced", "constant buffers, because only parameters are federated; training changes 'ema'$"),
-        ("Drawn", "the same network in every process, .*; a second call of the function gave another buffer 'shift'$"),
-        ("Plain", "the same network in every process, .*; a second call of the function gave other outputs .*$"),
-        ("any_width", "the same network in every process, .*; a second call of the function gave other parameters$"),
+        ("Drawn", "the same network in every process, .*; a second call of the function returned a different buffer 'shift'$"),
+        ("Plain", "the same network in every process, .*; a second call of the function gives different outputs .*$"),
+        ("any_width", "the same network in every process, .*; a second call of the function returned different parameters$"),
         ("softmax", "logits, without a softmax at the end: the loss is the cross-entropy of logits$"),
     ],
 )
@@ -84,7 +84,7 @@ def test_the_linear_network_would_pass():
 @pytest.mark.parametrize("strategy", ["coupled-masks", "fedavg"])
 def test_a_run_with_such_a_network_does_not_start(raw, tmp_path, strategy):
     config = raw(model="odd_networks:Squeezed", strategy=strategy, output_dir=str(tmp_path / "runs"))
-    with pytest.raises(ConfigError, match=r"^model = 'odd_networks:Squeezed': .*it gave \[10\]$"):
+    with pytest.raises(ConfigError, match=r"^model = 'odd_networks:Squeezed': .*it returned \[10\]$"):
         run_on_grid(LoopbackGrid(app, config, 2), config)
     assert not (tmp_path / "runs").exists()
 
