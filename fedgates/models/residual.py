@@ -1,7 +1,7 @@
 """Residual networks for small images: He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition, CVPR 2016.
 
-Both networks have a stem of one 3x3 convolution of stride 1 without max-pool, stages of basic blocks (two 3x3 convolutions), 1x1
-convolutions as shortcuts where the shape changes, and global average pooling. All stages but the first begin with stride 2.
+Both networks have a stem of one 3x3 convolution with stride 1 and no max-pool, stages of basic blocks (two 3x3 convolutions),
+1x1 convolutions as shortcuts where the shape changes, and global average pooling. All stages but the first begin with stride 2.
 
 - ``resnet8``: the paper's CIFAR family of 6n + 2 layers (section 4.2) with n = 1: one block in each of the stages with 16, 32
   and 64 channels. In other code, ``resnet8`` may be a wider network.

@@ -1,6 +1,6 @@
-"""One flat vector over the parameters of a torch module, gates on it, and the network without dead units.
+"""Flat parameter vectors of torch modules, gates on them, and removal of dead units.
 
-Names are imported when they are used, so that importing the package does not import torch.
+Names are imported lazily, so that importing the package does not import torch.
 """
 
 import importlib
@@ -16,7 +16,7 @@ _MODULES = {"Gates": "gates", "Network": "network", "ParameterSlice": "network",
 
 
 def __getattr__(name: str) -> object:
-    """Import a public name from its module."""
+    """Import a public name from its module on first use."""
     if name not in _MODULES:
         raise AttributeError(f"module 'fedgates.nn' has no attribute {name!r}")
     return getattr(importlib.import_module(f"fedgates.nn.{_MODULES[name]}"), name)

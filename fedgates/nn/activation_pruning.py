@@ -1,10 +1,11 @@
-"""Backward passes from pruned activations: a layer stores its input as sparsely as its weights are.
+"""Backward passes from pruned activations: each layer stores its input with the same sparsity as its weights.
 
-Guastella et al., SparsyFed, ICLR 2025, arXiv 2504.05153. A layer's output and the gradient of its input are exact. The gradient
-of its weights is computed from the largest entries of the input; their share is the layer's share of nonzero weights.
+Guastella et al., SparsyFed, ICLR 2025, arXiv 2504.05153. The output of a layer and the gradient of its input are exact. The
+gradient of its weights is computed from the largest entries of the input; the share of entries to keep is the layer's share of
+nonzero weights.
 
-The network's own input is not pruned by default. Its pixels are normalised to -1 to 1, so that the largest entries of an image
-on a dark background are the background, and the first layer would learn from that alone.
+The network's own input is not pruned by default. Its pixels are normalised to [-1, 1], so the largest entries of an image with
+a dark background are the background, and the first layer would learn from the background only.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,22 +18,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 _Context = Any
-"""Torch's context of an autograd function, which takes any attribute."""
+"""Context of an autograd function in torch, on which any attribute may be set."""
 
 
 @contextmanager
 def pruned_activations(module: nn.Module, *, prune_input: bool = False) -> Iterator[None]:
-    """In this context, ``nn.Linear`` and ``nn.Conv2d`` of `module` compute their weights' gradient from pruned activations.
+    """Make ``nn.Linear`` and ``nn.Conv2d`` of `module` compute weight gradients from pruned activations within the context.
 
-    Other layers do not change, nor do layers with a custom forward, nor convolutions with other padding than a number of zeros.
+    Other layers, layers with a custom forward, and convolutions whose padding is not a number of zeros are unchanged.
 
     Parameters
     ----------
     module : torch.nn.Module
         The network.
     prune_input : bool
-        Whether to prune the network's input, too: the input of layers before which there is nothing to train, which is
-        recognised by its needing no gradient.
+        Whether to also prune inputs that need no gradient, which are those of layers without trained layers before them.
     """
     layers = {layer: rule for layer in module.modules() if (rule := _rule(layer))}
     for layer, rule in layers.items():
@@ -45,10 +45,10 @@ def pruned_activations(module: nn.Module, *, prune_input: bool = False) -> Itera
 
 
 def largest_activations(x: Tensor, share: float) -> Tensor:
-    """Return ``x`` with all but the ``round(share * x.numel())`` entries of largest magnitude (at least one) zeroed.
+    """Zero all but the ``round(share * x.numel())`` entries of ``x`` with the largest magnitudes (at least one).
 
-    Entries equal in magnitude to the smallest of these are kept, too: their order is arbitrary, and whole backgrounds of images
-    are equal.
+    Entries that tie with the smallest kept magnitude are kept, too, because their order is arbitrary; in the background of an
+    image, all entries may tie.
     """
     drop = x.numel() - max(1, round(share * x.numel()))
     if drop <= 0:
@@ -87,7 +87,7 @@ def _share(weight: Tensor, x: Tensor, *, prune_input: bool) -> float:
 
 
 def _cast(x: Tensor, layer: nn.Linear | nn.Conv2d) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return input, weight and bias as autocast would pass them to the layer; autocast does not apply to autograd functions."""
+    """Cast input, weight and bias as autocast would, because autocast does not apply to custom autograd functions."""
     device, weight, bias = x.device.type, layer.weight, layer.bias
     if not torch.is_autocast_enabled(device):
         return x, weight, bias
@@ -127,6 +127,6 @@ class _Conv2d(torch.autograd.Function):
     def backward(context: _Context, gradient: Tensor) -> tuple[Tensor | None, ...]:
         kept, weight = context.saved_tensors
         wanted = context.needs_input_grad[:3]
-        # the gradient of the input depends on the shape of the input only, so it is exact
+        # of `kept`, the gradient of the input depends only on the shape, so this gradient is exact
         gradients = torch.ops.aten.convolution_backward(gradient, kept, weight, [len(weight)], *context.geometry, wanted)
         return (*gradients, None, None)

@@ -1,8 +1,8 @@
-"""Statistics of batch norms under one finished network: sums over examples, and what follows from them.
+"""Fixed statistics of batch norms for a finished network, computed from sums over the clients' examples.
 
-In training a norm uses the statistics of the batch. A finished network must not depend on the other examples of a batch, so its
-norms get fixed statistics. Each client sums x and x^2 in every channel of every norm's input, in one pass over its examples in
-which each batch is normalised by its own statistics; the mean and variance over all clients follow from the sums.
+In training, a norm uses batch statistics. The output of a finished network must not depend on the other examples of a batch, so
+its norms get fixed statistics. In one pass over its examples, with batch statistics, each client sums x and x^2 for every
+channel of every norm's input. Mean and variance over all clients are computed from these sums.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -16,24 +16,24 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def norms_of(module: nn.Module) -> list[tuple[str, _BatchNorm]]:
-    """Return the batch norms without running statistics, with their names."""
+    """Return the names and modules of the batch norms without running statistics."""
     return [(name, m) for name, m in module.named_modules() if isinstance(m, _BatchNorm) and m.running_mean is None]
 
 
 def sums_size(module: nn.Module) -> int:
-    """Return how many numbers :func:`channel_sums` are: 1 and 2 C of each norm of C channels."""
+    """Return the length of :func:`channel_sums`: ``1 + 2 C`` for each norm with C channels."""
     return sum(1 + 2 * norm.num_features for _, norm in norms_of(module))
 
 
 @contextmanager
 def channel_sums(module: nn.Module) -> Iterator[Callable[[], NDArray[np.float64]]]:
-    """In this context sum the inputs of batch norms, whenever the network runs.
+    """Sum the inputs of batch norms in every forward pass within the context.
 
     Yields
     ------
     callable
-        Returns the sums so far, float64 ``[m]``: for each norm the number of values in a channel, then the sums of x by
-        channel, then those of x^2.
+        Returns the sums so far, float64 ``[m]``: for each norm the number of values per channel, then the sum of x for each
+        channel, then the sum of x^2 for each channel.
     """
     norms = norms_of(module)
     totals = [torch.zeros(1 + 2 * norm.num_features, dtype=torch.float64) for _, norm in norms]
@@ -53,26 +53,26 @@ def channel_sums(module: nn.Module) -> Iterator[Callable[[], NDArray[np.float64]
 
 
 def counts_of(module: nn.Module, sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the number of values that each sum is over, ``[m]``."""
+    """Return the number of values in each sum, float64 ``[m]``."""
     return np.concatenate([np.full(1 + 2 * len(first), count) for _, count, first, _ in _parts(module, sums)])
 
 
 def check_sums(module: nn.Module, sums: NDArray[np.float64]) -> str:
-    """Return why numbers are no sums of a network's norms; empty if they are."""
+    """Describe why numbers cannot be the :func:`channel_sums` of a network; empty if they can."""
     for name, count, first, second in _parts(module, sums):
         if not (count >= 0 and count == int(count)):
             return f"{count:g} values in a channel of {name!r}, expected a whole number of at least 0"
         if not count and (first.any() or second.any()):
-            return f"sums in {name!r} of no values"
+            return f"sums in {name!r} without values"
         if (second * count < first**2 * (1 - 1e-6) - 1e-6).any():
-            return f"sums of squares in {name!r} that no values have"
+            return f"sums of squares in {name!r} that are too small for the sums"
     return ""
 
 
 def statistics_of(module: nn.Module, sums: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return mean and variance of each channel of each norm, in turn, from the sums over all examples.
+    """Compute statistics from sums over all examples: for each norm the means, then the variances of its channels, float32.
 
-    A norm that the network did not run has mean 0 and variance 1.
+    A norm that did not run has mean 0 and variance 1.
 
     Raises
     ------

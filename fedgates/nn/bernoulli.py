@@ -1,6 +1,6 @@
-"""Samples of Bernoulli variables in training, from lots of 16 bits, and products with them.
+"""Bernoulli samples for training, drawn from 16-bit random numbers, and products with them.
 
-On a CPU they are made by NumPy, whose comparisons and products with booleans are several times faster than torch's.
+On a CPU, NumPy computes them: its comparisons, and its products with booleans, are several times faster than torch's.
 """
 
 import numpy as np
@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 _LOTS = 1 << 16
-"""Number of values of a lot."""
+"""Number of different 16-bit random numbers."""
 
 
 def bernoulli(theta: Tensor, generator: torch.Generator) -> Tensor:
-    """Return samples ``m ~ Bernoulli(theta)``: theta is ``[n]`` float32, the result ``[n]`` bool; a theta of nan gives any.
+    """Draw samples ``m ~ Bernoulli(theta)``, bool ``[n]``, for theta float32 ``[n]``; the sample for nan is arbitrary.
 
-    On a CPU m is ``u < 2^16 theta`` of 16 random bits u, and where u is the whole part of ``2^16 theta``, of 16 more and the
-    rest: a theta of at least 2^-8 is met exactly, a smaller one to 2^-32.
+    On a CPU, 16 random bits are compared with the integer part of ``2^16 theta``, and on equality 16 more bits with the
+    fractional part. The probability is exact for theta of at least 2^-8, and within 2^-32 of a smaller theta.
     """
     if theta.device.type != "cpu":
         return torch.rand(theta.shape, generator=generator, device=theta.device) < theta
@@ -25,12 +25,12 @@ def bernoulli(theta: Tensor, generator: torch.Generator) -> Tensor:
 
 def _below(theta: NDArray[np.float32], lots: NDArray[np.uint16], generator: torch.Generator) -> NDArray[np.bool_]:
     scaled = theta * np.float32(_LOTS)  # exact: a power of two
-    with np.errstate(invalid="ignore"):  # of nan, and of 2^16 itself, which becomes any number and is set below
+    with np.errstate(invalid="ignore"):  # nan, and 2^16, whose conversion is undefined; the result is overwritten below
         whole = scaled.astype(np.uint16)
     below: NDArray[np.bool_] = lots < whole
     ties = np.flatnonzero(lots == whole)
     below[ties] = _lots(len(ties), generator) < (scaled[ties] - whole[ties]) * _LOTS
-    if not scaled.max(initial=0) < _LOTS:  # nan, too, would hide a 1
+    if not scaled.max(initial=0) < _LOTS:  # also true if the maximum is nan, which would hide a theta of 1
         below[scaled >= _LOTS] = True
     return below
 
@@ -41,7 +41,7 @@ def _lots(count: int, generator: torch.Generator) -> NDArray[np.uint16]:
 
 
 def multiply(values: Tensor, gate: Tensor, out: Tensor) -> None:
-    """Set `out` to values times a gate, booleans or numbers, of broadcastable shapes."""
+    """Set `out` to `values` times `gate`, which is bool or float, with broadcasting."""
     if gate.dtype == torch.bool and out.device.type == "cpu":
         np.multiply(values.numpy(), gate.numpy(), out=out.numpy())
     else:

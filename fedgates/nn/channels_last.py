@@ -1,4 +1,4 @@
-"""Kernels of convolutions with the channels last in memory, in which a CPU runs them faster."""
+"""Convolution kernels in the channels-last memory format, with which convolutions run faster on a CPU."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 Kernel = tuple[nn.Parameter, Tensor, Tensor]
-"""A parameter, and the views of flat vectors that are its values and its gradient, ``[out, in, height, width]``."""
+"""A parameter, and the views of flat vectors with its values and its gradient, ``[out, in, height, width]``."""
 
 
 def kernels(module: nn.Module) -> set[str]:
-    """Return the names of the kernels for which the order matters: those of plain convolutions of more than one position."""
+    """Return the names of the kernels for which the memory format matters: ungrouped ``nn.Conv2d`` larger than 1x1."""
     layers = [(name, layer) for name, layer in module.named_modules() if type(layer) is nn.Conv2d]
     plain = [name for name, layer in layers if layer.groups == 1 and layer.kernel_size != (1, 1)]
     return {f"{name}.weight" if name else "weight" for name in plain}
@@ -19,9 +19,9 @@ def kernels(module: nn.Module) -> set[str]:
 
 @contextmanager
 def channels_last(found: Iterable[Kernel]) -> Iterator[list[Kernel]]:
-    """In this context parameters are copies with the channels last; :func:`refresh` sets them to the values.
+    """Replace parameters by channels-last copies of their values within the context; :func:`refresh` updates the copies.
 
-    Backward adds to the gradients as if the parameters were views.
+    Backward adds to the gradients as if the parameters were still views.
     """
     found, hooks = list(found), []
     for parameter, values, gradient in found:
@@ -39,7 +39,7 @@ def channels_last(found: Iterable[Kernel]) -> Iterator[list[Kernel]]:
 
 
 def refresh(found: Iterable[Kernel]) -> None:
-    """Set copies to the present values."""
+    """Set the copies to the current values."""
     for parameter, values, _ in found:
         parameter.data.copy_(values)
 

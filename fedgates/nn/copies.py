@@ -1,8 +1,8 @@
-"""Copies of a network side by side, each with weights of its own: one pass runs all of them.
+"""Several copies of a network with different weights, which run together in one pass.
 
-All parameters must be those of linear layers. A linear layer multiplies the examples of each copy by the copy's own matrix, in
-one grouped product; every other layer gets the examples of all copies as one batch. Whether the outputs are then those of the
-copies alone depends on the network, such as on batch norm: :mod:`fedgates.methods.together` tries it.
+All parameters must belong to linear layers. A linear layer multiplies the examples of each copy by that copy's matrix, in one
+batched product; every other layer gets the examples of all copies as one batch. Some layers, such as batch norm, would mix the
+copies; :mod:`fedgates.methods.together` tests whether the outputs equal those of separate passes.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,30 +13,30 @@ import torch
 from torch import Tensor, nn
 
 Rows = Mapping[str, tuple[Tensor, Tensor]]
-"""Name of a parameter to its values and its gradient in each copy, ``[copies, *shape]``, views of ``[copies, d]``."""
+"""Names of parameters to their values and gradients in all copies, ``[copies, *shape]``, which are views of ``[copies, d]``."""
 
 
 def linear_layers(module: nn.Module, trained: set[str]) -> dict[str, nn.Linear] | None:
-    """Return the linear layers by name if they have all parameters of a network, each of them trained; None otherwise."""
+    """Return the linear layers by name if they have all parameters of the network and all are trained; otherwise None."""
     layers = {name: layer for name, layer in module.named_modules() if type(layer) is nn.Linear}
     owned = {_full(name, own) for name, layer in layers.items() for own, _ in layer.named_parameters()}
     return layers if owned == trained == {name for name, _ in module.named_parameters()} else None
 
 
 class GroupedLinear:
-    """A linear layer in copies: from ``[copies * n, ...]``, n examples of each copy in turn, to the outputs.
+    """Copies of a linear layer that run together on inputs ``[copies * n, ...]``, with n examples of each copy in turn.
 
     Parameters
     ----------
     weight, bias : tuple of Tensor
-        Values and gradient, ``[copies, *shape]``; a layer without a bias has none.
+        Values and gradient, ``[copies, *shape]``; `bias` is None for a layer without a bias.
     """
 
     def __init__(self, weight: tuple[Tensor, Tensor], bias: tuple[Tensor, Tensor] | None) -> None:
         self.weight, self.weight_gradient = weight
         self.bias = bias[0] if bias else None
         self.bias_gradient = bias[1] if bias else None
-        self._leaf = self.weight.detach().requires_grad_()  # so that backward reaches the layer, whatever its input is
+        self._leaf = self.weight.detach().requires_grad_()  # so that backward reaches the layer in any case
         self._filled = False
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -46,11 +46,11 @@ class GroupedLinear:
         return found.reshape(*x.shape[:-1], outputs)
 
     def add_gradient(self, x: Tensor, upstream: Tensor) -> None:
-        """Set the gradients to those of one product; add them where the layer is used more than once in a pass."""
+        """Set the gradients to those of one product, or add to them if the layer was already used in this pass."""
         if self._filled:
             self.weight_gradient.add_(torch.bmm(upstream.mT, x))
         else:
-            torch.bmm(upstream.mT, x, out=self.weight_gradient)  # faster than zeros and a sum
+            torch.bmm(upstream.mT, x, out=self.weight_gradient)  # faster than zeroing and adding
         if self.bias_gradient is not None:
             bias = upstream.sum(1)
             self.bias_gradient.copy_(self.bias_gradient + bias if self._filled else bias)
@@ -66,7 +66,7 @@ class GroupedLinear:
 
 
 class _Product(torch.autograd.Function):
-    """``y[k] = x[k] @ weight[k].T + bias[k]`` of each copy k; gradients go to the layer, faster than by autograd."""
+    """``y[k] = x[k] @ weight[k].T + bias[k]`` for each copy k; backward sets the layer's gradients, faster than autograd."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, layer: GroupedLinear) -> Tensor:  # noqa: ANN401
@@ -83,12 +83,12 @@ class _Product(torch.autograd.Function):
 
 @contextmanager
 def grouped(layers: Mapping[str, nn.Linear], rows: Rows) -> Iterator[list[GroupedLinear]]:
-    """In this context linear layers run in copies, with these values and gradients; yield what runs in their place."""
+    """Replace linear layers by :class:`GroupedLinear` with given values and gradients within the context; yield these."""
     found = []
     for name, layer in layers.items():
-        instead = GroupedLinear(rows[_full(name, "weight")], None if layer.bias is None else rows[_full(name, "bias")])
-        layer.forward = instead  # type: ignore[method-assign, assignment]
-        found.append(instead)
+        copies = GroupedLinear(rows[_full(name, "weight")], None if layer.bias is None else rows[_full(name, "bias")])
+        layer.forward = copies  # type: ignore[method-assign, assignment]
+        found.append(copies)
     try:
         yield found
     finally:

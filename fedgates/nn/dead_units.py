@@ -1,12 +1,12 @@
-"""Dead units: hidden units that no path from input to output uses, and the smaller network without them.
+"""Removal of dead units: hidden units that are on no path from the input to the output.
 
-In a chain of layers a hidden unit (a neuron or a channel) has no effect if all its outgoing weights are zero, and its output is
-always 0 if all its incoming weights are zero and its bias is not above zero, because of the ReLU. Such units are removed
-repeatedly, since each may leave others without a path. Units with a constant output above zero stay.
+In a chain of layers, a hidden unit (a neuron or a channel) has no effect if all its outgoing weights are zero. Because of the
+ReLU, its output is always 0 if all its incoming weights are zero and its bias is not above zero. Such units are removed
+repeatedly, since removing one may leave others without a path. Units with a constant output above zero stay.
 
-Chains are an ``nn.Sequential`` of convolutions (without groups) and max-pooling, then flattening, then linear layers, with a
-ReLU behind each but the last. Other networks are left unchanged: residual ones, those with norms, with layers that are used
-twice, or with layers of other classes.
+A chain is an ``nn.Sequential`` of convolutions (without groups) and max-pooling, then flattening, then linear layers, with a
+ReLU after each layer but the last. Other networks are left unchanged: residual networks, and networks with norms, with layers
+that are used twice, or with layers of other classes.
 """
 
 from collections.abc import Iterator
@@ -21,10 +21,10 @@ class _Stage:
     """A layer with weights in a chain."""
 
     index: int
-    """Its index in the chain."""
+    """Index of the layer in the chain."""
     layer: nn.Linear | nn.Conv2d
     inputs_per_unit: int
-    """Inputs of this layer for each unit of the previous one: more than 1 behind flattened maps."""
+    """Number of inputs of this layer per unit of the previous one: above 1 after flattened feature maps."""
 
 
 def remove_dead_units(network: nn.Module) -> nn.Module | None:
@@ -33,13 +33,13 @@ def remove_dead_units(network: nn.Module) -> nn.Module | None:
     Parameters
     ----------
     network : torch.nn.Module
-        It is not changed.
+        The network; it is not modified.
 
     Returns
     -------
     torch.nn.Module or None
-        A network with the same outputs, since only additions of zero are left out, and with the same shapes of inputs and
-        outputs; None if `network` is not a chain.
+        A network with the same outputs (only additions of zero are left out) and the same shapes of inputs and outputs; None if
+        `network` is not a chain.
 
     Examples
     --------
@@ -50,7 +50,7 @@ def remove_dead_units(network: nn.Module) -> nn.Module | None:
     Linear(in_features=4, out_features=2, bias=True)
     """
     stages = _stages(network)
-    if stages is None or not isinstance(network, nn.Sequential):  # the second follows from the first
+    if stages is None or not isinstance(network, nn.Sequential):  # the second test is for mypy
         return None
     layers = list(network)
     live_before: Tensor | None = None
@@ -112,7 +112,7 @@ def _outputs(layer: nn.Linear | nn.Conv2d) -> int:
 
 
 def _live_units(stages: list[_Stage]) -> list[Tensor]:
-    """Return which units of each layer are on a path, bool; a layer without any keeps its first unit."""
+    """Return a bool tensor for each layer with the units that are on a path; a layer without any keeps its first unit."""
     live = [torch.ones(_outputs(stage.layer), dtype=torch.bool, device=stage.layer.weight.device) for stage in stages]
     while True:
         before = [units.clone() for units in live]
@@ -129,7 +129,7 @@ def _live_units(stages: list[_Stage]) -> list[Tensor]:
 
 
 def _with_input(stages: list[_Stage], live: list[Tensor]) -> Iterator[Tensor]:
-    """Yield for each hidden layer the units whose output can be nonzero."""
+    """Yield, for each hidden layer, the units whose output can be nonzero."""
     live_before: Tensor | None = None
     for stage, units in zip(stages[:-1], live[:-1], strict=True):
         weight = stage.layer.weight.detach()
@@ -148,7 +148,7 @@ def _with_output(stage: _Stage, live: Tensor, units: int) -> Tensor:
 
 
 def _reduced(stage: _Stage, live_before: Tensor | None, live: Tensor) -> nn.Module:
-    """Return a copy of a layer with the inputs and units that are live."""
+    """Return a copy of a layer with only the live inputs and units."""
     layer = stage.layer
     weight = layer.weight.detach()[live]
     if live_before is not None:

@@ -1,10 +1,10 @@
 """Flat vectors over the parameters of any torch network.
 
-A :class:`Network` moves a module's parameters, and their gradients, into flat buffers and leaves the module's own parameters as
-views of them; forward and backward are those of the module. There is a buffer for each role that is trained
-(:mod:`fedgates.nn.roles`). A method writes the weights to run as one vector ``[d]`` (``weights``) and reads their gradient as
-another (``gradient``); what is sent as values, and what is personal, are two vectors beside it (``tail`` and ``head``). What a
-method sees, and all that is computed from it, is ``weights``.
+A :class:`Network` moves the parameters of a module and their gradients into flat buffers, and makes the module's parameters
+views of these; forward and backward are those of the module. There is a buffer for each trained role
+(:mod:`fedgates.nn.roles`). A method writes the weights to run as a vector ``[d]`` (``weights``) and reads their gradient as
+another (``gradient``). Parameters that are sent as values, and personal parameters, have their own vectors (``tail`` and
+``head``), which methods do not see.
 """
 
 import hashlib
@@ -34,30 +34,30 @@ class ParameterSlice:
     offset: int
     size: int
     fan_in: int
-    """Number of inputs that one output of the layer sums over (:func:`fedgates.nn.roles.fan_in`); 0 if it does not sum."""
+    """Number of inputs that an output of the layer sums over (:func:`fedgates.nn.roles.fan_in`); 0 if it does not sum."""
 
     @property
     def part(self) -> slice:
-        """The elements in the vector."""
+        """Slice of the vector with the elements of this parameter."""
         return slice(self.offset, self.offset + self.size)
 
     @property
     def is_matrix(self) -> bool:
-        """Whether this is the matrix of a linear layer, the kernel of a convolution, or another matrix with a fan-in."""
+        """Whether this is a matrix or kernel with a fan-in, such as the weight of a linear layer or a convolution."""
         return self.fan_in > 0 and len(self.shape) > 1
 
 
 class Flat:
-    """Parameters as one vector, which they are views of.
+    """A flat vector of which parameters are views.
 
     Attributes
     ----------
     slices : tuple of ParameterSlice
-        The parameters in order.
+        Positions of the parameters, in order.
     values, gradient : Tensor
-        Shape ``[size]``, float32: what the module runs with, and the sum of the gradients from backward.
+        Shape ``[size]``, float32: the values that the module runs with, and the sum of the gradients from backward.
     initial : Tensor
-        Shape ``[size]``: a copy of the values that the module came with.
+        Shape ``[size]``: a copy of the module's initial values.
     """
 
     def __init__(self, parameters: Mapping[str, nn.Parameter], slices: Sequence[ParameterSlice], device: torch.device) -> None:
@@ -80,22 +80,22 @@ class Network:
     Parameters
     ----------
     module : torch.nn.Module
-        Its trained parameters are float32; one that several layers share is counted once. The module is changed in place: norms
-        use the statistics of the batch (:func:`fedgates.models.batch_norm.drop_running_statistics`). It belongs to one network:
-        a second network of the same module would take the parameters from the first.
+        The module; its trained parameters must be float32, and a parameter that several layers share is counted once. The
+        module is modified in place: norms use batch statistics (:func:`fedgates.models.batch_norm.drop_running_statistics`).
+        Do not create a second network from the same module, which would take the parameters from the first.
     device : torch.device or str
         Device of the parameters.
     roles : mapping, optional
-        Role of each parameter by its name; by default all that are trained are "gated" (:func:`fedgates.nn.roles.roles_of`).
+        Roles of the parameters by name; by default, all trained parameters are "gated" (:func:`fedgates.nn.roles.roles_of`).
     task : str
-        What the outputs are for: logits of classes, logits of labels that are on or off, or numbers.
+        Task that the outputs are for (:data:`fedgates.types.TaskKind`).
 
     Attributes
     ----------
     weights, gradient : Tensor
-        Shape ``[d]``, float32: the parameters with gates that the module runs with, and the sum of their gradients.
+        Shape ``[d]``, float32: the gated parameters that the module runs with, and the sum of their gradients.
     slices : tuple of ParameterSlice
-        The parameters in ``weights``, in order.
+        Positions of the parameters in ``weights``, in order.
     size : int
         Number of parameters d in ``weights``.
     tail : Flat
@@ -103,12 +103,12 @@ class Network:
     head : Flat
         The h personal parameters.
     fixed : tuple of str
-        The names of the parameters that are never trained.
+        Names of the parameters that are never trained.
 
     Raises
     ------
     NetworkError
-        The module has no parameter to train, or has one that is not float32.
+        The module has no parameter to train, or a trained parameter is not float32 or has no shape yet.
 
     Examples
     --------
@@ -156,7 +156,7 @@ class Network:
 
     @property
     def initial(self) -> Tensor:
-        """A copy of the ``weights`` that the module came with, ``[d]``."""
+        """Initial ``weights`` of the module, ``[d]``."""
         return self._weights.initial
 
     def zero_gradients(self) -> None:
@@ -166,7 +166,7 @@ class Network:
 
     @contextmanager
     def channels_last(self) -> Iterator[None]:
-        """In this context convolutions run with the channels last in memory, faster on a CPU; all else is as without."""
+        """Run convolutions in the channels-last memory format within the context, which is faster on a CPU."""
         if self._channels_last:
             yield
             return
@@ -184,15 +184,15 @@ class Network:
 
     @property
     def has_copies(self) -> bool:
-        """Whether several :meth:`copies` can run side by side: all parameters are trained, and those of linear layers."""
+        """Whether several :meth:`copies` can run together: all parameters are trained and belong to linear layers."""
         return self._layers is not None
 
     @contextmanager
     def copies(self, count: int) -> Iterator[None]:
-        """In this context ``weights`` and ``gradient`` are ``[count, d]``, a row for each of so many copies of the network.
+        """Make ``weights`` and ``gradient`` ``[count, d]`` within the context, with a row for each copy of the network.
 
-        One copy is the network itself. Several have weights that are not set yet, run on inputs ``[count * n, ...]``, n
-        examples of each copy in turn (:mod:`fedgates.nn.copies`), and get their gradients from :meth:`backward`.
+        A single copy is the network itself. Several copies start with undefined weights, run on inputs ``[count * n, ...]``
+        with n examples of each copy in turn (:mod:`fedgates.nn.copies`), and get their gradients from :meth:`backward`.
         """
         weights, gradient = self.weights, self.gradient
         try:
@@ -208,20 +208,20 @@ class Network:
             self.weights, self.gradient = weights, gradient
 
     def backward(self, losses: Tensor) -> None:
-        """Compute the gradient of each of several copies from their losses, ``[count]``."""
+        """Compute the gradients of several copies from their losses, ``[count]``."""
         losses.sum().backward()  # type: ignore[no-untyped-call]
         for layer in self._grouped:
             layer.end_pass()
 
     def _buffers_of(self, count: int) -> tuple[Tensor, Tensor]:
-        """Return weights and gradients of at least so many copies, kept from one group of clients to the next."""
+        """Return buffers for weights and gradients of at least `count` copies, reused from one group of clients to the next."""
         if len(self._buffers[0]) < count:
             self._buffers = torch.empty(count, self.size, device=self.device), torch.zeros(count, self.size, device=self.device)
         return self._buffers
 
     def train(self, mode: bool = True) -> None:  # noqa: FBT001, FBT002  # as torch's
-        """Put the module into training mode, but for the layers that its function has put into evaluation mode."""
-        parts = self.module.modules()  # torch's train() sets every part, whatever it has, in each step
+        """Put the module into training mode, except for layers that its function has put into evaluation mode."""
+        parts = self.module.modules()  # torch's train() would set every submodule in each step, even if nothing changes
         if any(part.training != (mode and part not in self._evaluating) for part in parts):
             set_mode(self.module, training=mode, fixed=self._evaluating)
 
@@ -231,7 +231,7 @@ class Network:
 
     @contextmanager
     def only_head(self) -> Iterator[None]:
-        """In this context backward computes no gradient but that of the head."""
+        """Make backward compute only the gradient of the head within the context."""
         shared = [self._parameters[each.name] for flat in (self._weights, self.tail) for each in flat.slices]
         trained = [parameter for parameter in shared if parameter.requires_grad]
         try:
@@ -243,15 +243,15 @@ class Network:
                 parameter.requires_grad_(True)  # noqa: FBT003
 
     def __call__(self, x: Tensor | Mapping[str, Tensor]) -> Tensor:
-        """Return the outputs for inputs ``[n, ...]``, several by name, with the current weights: logits, or numbers."""
+        """Return the outputs with the current weights, logits or numbers, for inputs ``[n, ...]`` (several by name)."""
         refresh(self._channels_last)
         return run(self.module, x)
 
     def digest(self, *extra: bytes) -> bytes:
-        """Return eight bytes that identify the network.
+        """Return a digest of eight bytes that identifies the network.
 
-        They depend on the names and shapes of its parameters in order, on their roles, on the values of those that are fixed
-        and of the buffers that it saves, and on `extra` data that both ends share.
+        It depends on the names, shapes and roles of the parameters in order, on the values of fixed parameters and of
+        persistent buffers, and on `extra` data that server and clients share.
 
         Raises
         ------
@@ -291,7 +291,7 @@ def _nothing_to_train(roles: Mapping[str, Role]) -> str:
     if not roles:
         return "the network has no parameters"
     names = ", ".join([*roles][:3])
-    return f"the network has no parameter to train: all of {names}, ... are fixed or sent (gates.gated names those to gate)"
+    return f"the network has no parameter to train: all of {names}, ... are fixed or sent (add some to gates.gated)"
 
 
 def _fans(module: nn.Module) -> dict[str, int]:

@@ -1,7 +1,7 @@
-"""SGD and Adam on one flat vector, with the steps of ``torch.optim``, bit for bit.
+"""SGD and Adam on a flat vector, with steps bit for bit equal to those of ``torch.optim``.
 
-``torch.optim`` imports ``torch._dynamo`` when the first optimizer is built, which takes seconds of CPU time. A device trains
-in a fresh process for each message, so it would pay for that in every round.
+``torch.optim`` imports ``torch._dynamo`` when the first optimizer is built, which takes seconds of CPU time. A device trains in
+a new process for each message, so it would spend that time in every round.
 """
 
 import torch
@@ -9,14 +9,14 @@ from torch import Tensor
 
 
 class SGD:
-    """Stochastic gradient descent, as ``torch.optim.SGD`` with dampening 0.
+    """Stochastic gradient descent, equal to ``torch.optim.SGD`` with dampening 0.
 
     Parameters
     ----------
     parameter, gradient : Tensor
         Shape ``[n]``; a step reads the gradient and updates the parameter in place.
     learning_rate, momentum, weight_decay : float
-        ``g' = g + weight_decay * w``; ``b = momentum * b + g'`` (at first ``g'``); ``w = w - learning_rate * b``.
+        ``g' = g + weight_decay * w``; ``b = momentum * b + g'`` (``g'`` in the first step); ``w = w - learning_rate * b``.
     """
 
     def __init__(
@@ -42,14 +42,14 @@ class SGD:
 
 
 class Adam:
-    """Adam, as ``torch.optim.Adam(fused=True)`` with betas of .9 and .999 (Kingma and Ba, ICLR 2015).
+    """Adam (Kingma and Ba, ICLR 2015), equal to ``torch.optim.Adam(fused=True)`` with betas of .9 and .999.
 
     Parameters
     ----------
     parameter, gradient : Tensor
         Shape ``[n]``, float32; a step reads the gradient and updates the parameter in place.
     learning_rate, epsilon : float
-        As in the paper.
+        Step size alpha and constant epsilon of the paper.
     """
 
     def __init__(self, parameter: Tensor, gradient: Tensor, *, learning_rate: float, epsilon: float = 1e-8) -> None:

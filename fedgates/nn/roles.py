@@ -1,9 +1,9 @@
 """Roles of a network's parameters: gated, sent as values, fixed, or personal.
 
-By default gates are on the parameters that mix inputs: linear layers and convolutions (biases included), embeddings, the
-in-projection of attention, recurrent matrices, and the direction of a weight-normalised layer. Everything else keeps the value
-that the network came with: scales and shifts of norms, positional and class tokens, and other parameters that a module has as
-its own. Patterns of names change that; a parameter with ``requires_grad=False`` is always fixed.
+By default, gates are on parameters that mix inputs: linear layers and convolutions (including biases), embeddings, the
+in-projection of attention, recurrent matrices, and the direction of a weight-normalised layer. All other parameters keep their
+initial values: scales and shifts of norms, positional and class tokens, and parameters of the user's own modules. Patterns of
+names change this; a parameter with ``requires_grad=False`` is always fixed.
 """
 
 import math
@@ -18,15 +18,15 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from fedgates.errors import ConfigError, NetworkError
 
 Role = Literal["gated", "sent", "fixed", "personal"]
-"""What becomes of a parameter.
+"""Role of a parameter.
 
-``gated``: a method's rule trains it: a mask method its gate, a weight method its value. ``sent``: a mask method trains and
-sends its value. ``fixed``: it is never trained nor sent. ``personal``: each client trains and keeps its own.
+``gated``: a mask method trains its gate, a weight method its value. ``sent``: a mask method trains and sends its value.
+``fixed``: it is neither trained nor sent. ``personal``: each client trains and keeps its own value.
 """
 LAST = "last"
-"""The pattern of the last layer that has parameters."""
+"""Pattern for the last layer with parameters."""
 _MIXES = (nn.Linear, _ConvNd, nn.Bilinear, nn.Embedding, nn.EmbeddingBag, nn.RNNBase, nn.RNNCellBase)
-"""Modules whose parameters are all gated, but for magnitudes of weight norm."""
+"""Modules whose parameters are all gated, except for magnitudes of weight norm."""
 _MAGNITUDES = ("weight_g", "parametrizations.weight.original0")
 _IN_PROJECTION = ("in_proj_weight", "in_proj_bias", "q_proj_weight", "k_proj_weight", "v_proj_weight")
 KEYS: Mapping[Role, str] = {
@@ -35,12 +35,12 @@ KEYS: Mapping[Role, str] = {
     "fixed": "gates.fixed",
     "personal": "gates.personal",
 }
-"""The key with the patterns of each role."""
+"""Configuration key with the patterns of each role."""
 
 
 @dataclass(frozen=True)
 class Patterns:
-    """Patterns of parameter names by role, each as :func:`matching` takes them; fixed goes before personal, sent and gated."""
+    """Patterns of parameter names by role, in the form of :func:`matching`; fixed has precedence over personal, sent, gated."""
 
     fixed: str = ""
     personal: str = ""
@@ -49,21 +49,21 @@ class Patterns:
 
 
 def roles_of(module: nn.Module, patterns: Patterns = Patterns(), *, gates: bool = False) -> dict[str, Role]:
-    """Return the role of each parameter, by its name in ``module.named_parameters()``.
+    """Return the role of each parameter by its name in ``module.named_parameters()``.
 
     Parameters
     ----------
     module : torch.nn.Module
         The network.
     patterns : Patterns
-        What differs from the default.
+        Patterns that override the default roles.
     gates : bool
-        Whether the default is that of a mask method, described above. Otherwise every parameter that is trained is "gated".
+        Whether to use the default roles of a mask method, described above. Otherwise every trained parameter is "gated".
 
     Raises
     ------
     ConfigError
-        A pattern matches no parameter, or one with ``requires_grad=False``; names the key.
+        A pattern matches no parameter, or a parameter with ``requires_grad=False``; the message names the key.
     """
     parameters = dict(module.named_parameters())
     layers = layers_of(module)
@@ -80,21 +80,21 @@ def roles_of(module: nn.Module, patterns: Patterns = Patterns(), *, gates: bool 
     for role, text in order:
         for name in matching(KEYS[role], text, module):
             if role != "fixed" and not parameters[name].requires_grad:
-                raise ConfigError(KEYS[role], text, f"parameters that are trained; {name!r} has requires_grad=False")
+                raise ConfigError(KEYS[role], text, f"trained parameters; {name!r} has requires_grad=False")
             roles[name] = role
     return roles
 
 
 def matching(key: str, text: str, module: nn.Module) -> list[str]:
-    """Return the names of the parameters that patterns match; one that several layers share has the name in the first.
+    """Return the names of the parameters that patterns match; a shared parameter has its name in the first layer.
 
     Parameters
     ----------
     key : str
-        The configuration key, for errors.
+        Configuration key, for error messages.
     text : str
-        Patterns with commas between them: the name of a parameter, or of a module for all parameters in it, with the wildcards
-        ``*``, ``?`` and ``[...]``; or ``last``, the layer that is defined last of those with parameters.
+        Patterns separated by commas: names of parameters, or of modules for all their parameters, with the wildcards ``*``,
+        ``?`` and ``[...]``; or ``last`` for the last defined layer with parameters.
     module : torch.nn.Module
         The network.
 
@@ -118,19 +118,19 @@ def matching(key: str, text: str, module: nn.Module) -> list[str]:
 
 
 def last_layer(module: nn.Module) -> str:
-    """Return the name of the last module that has parameters of its own; empty for the network itself."""
+    """Return the name of the last module with parameters of its own; empty if that is the network itself."""
     names = [name for name, layer in module.named_modules() if next(layer.parameters(recurse=False), None) is not None]
     return str(names[-1])
 
 
 def check_personal_layer(module: nn.Module, roles: Mapping[str, Role], outputs: int) -> None:
-    """Check that the last layer can be personal as a whole.
+    """Check that the whole last layer can be personal.
 
     Raises
     ------
     NetworkError
-        It is neither linear nor a convolution with so many outputs, has a parameter that another layer has or that is not
-        trained, or is the only layer.
+        The last layer is not linear or a convolution with `outputs` outputs, has a parameter that is shared or not trained, or
+        is the only layer.
     """
     name = last_layer(module)
     layer = module.get_submodule(name)
@@ -141,15 +141,15 @@ def check_personal_layer(module: nn.Module, roles: Mapping[str, Role], outputs: 
         )
     own = {f"{name}.{key}" if name else key for key, _ in layer.named_parameters(recurse=False)}
     if {each for each, role in roles.items() if role == "personal"} != own:
-        raise NetworkError(f"{problem} parameters that are trained and that no other layer has")
+        raise NetworkError(f"{problem} trained parameters that no other layer shares")
     if not set(roles) - own:
         raise NetworkError(f"{problem} a layer before it, for the clients to share")
 
 
 def layers_of(module: nn.Module) -> dict[str, list[tuple[nn.Module, str]]]:
-    """Return for each parameter the layers that have it, each with the parameter's name there.
+    """Return the layers that own each parameter, with the parameter's name in each of them.
 
-    A parametrised weight, as of weight norm, is ``parametrizations.weight.original0`` of its layer.
+    A parametrised weight, such as that of weight norm, is ``parametrizations.weight.original0`` of its layer.
     """
     by_identity: dict[int, list[tuple[nn.Module, str]]] = {}
     parents = {}
@@ -165,17 +165,17 @@ def layers_of(module: nn.Module) -> dict[str, list[tuple[nn.Module, str]]]:
 
 
 def is_gated(layer: nn.Module, name: str) -> bool:
-    """Return whether a layer's parameter of this name has gates by default."""
+    """Return whether a parameter of a layer has gates by default."""
     if isinstance(layer, nn.MultiheadAttention):
         return name in _IN_PROJECTION
     return isinstance(layer, _MIXES) and not (name in _MAGNITUDES and _is_weight_norm(layer, name))
 
 
 def fan_in(layer: nn.Module, name: str) -> int:
-    """Return the number of inputs that one output sums over, in the layer's parameter of this name; 0 where there is none.
+    """Return the number of inputs that an output sums over in a parameter of a layer; 0 if it has no fan-in.
 
-    ``in_features``; ``in_channels / groups * kernel``; for a recurrent layer the columns of the matrix; for attention's
-    in-projection the size of the projected input. A bias has that of its layer.
+    ``in_features`` for a linear layer; ``in_channels / groups * kernel`` for a convolution; the number of columns for a
+    recurrent matrix; the size of the projected input for the in-projection of attention. A bias has the fan-in of its layer.
     """
     if isinstance(layer, _ConvTransposeNd):
         per_output = layer.in_channels // layer.groups * math.prod(layer.kernel_size)
@@ -194,7 +194,7 @@ def fan_in(layer: nn.Module, name: str) -> int:
 
 
 def _is_weight_norm(layer: nn.Module, name: str) -> bool:
-    """Return whether a magnitude's name is one: other parametrisations have an ``original0``, too."""
+    """Return whether a parameter named like a magnitude belongs to weight norm; other parametrisations use the name, too."""
     if name == "weight_g":
         return hasattr(layer, "weight_v")
     applied = layer.get_submodule("parametrizations.weight").children()
@@ -202,7 +202,7 @@ def _is_weight_norm(layer: nn.Module, name: str) -> bool:
 
 
 def _prefixes(name: str) -> list[str]:
-    """Return the names of a parameter and of the modules around it."""
+    """Return the names of a parameter and of the modules that contain it."""
     parts = name.split(".")
     return [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
 

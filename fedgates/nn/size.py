@@ -1,4 +1,4 @@
-"""How large a network is: parameters and multiply-adds. Importing this module does not import torch."""
+"""Size of a network: parameters and multiply-adds. Importing this module does not import torch."""
 
 import copy
 import math
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 _SMALL = 1 << 12
-"""Largest number of values of an example on which a network is run rather than on its shape."""
+"""Largest number of values of an example for which running the network on zeros is preferred to the meta device."""
 
 
 @dataclass(frozen=True)
 class NetworkSize:
-    """Size of a network, whatever its weights are."""
+    """Size of a network, independent of its weights."""
 
     parameters: int
     """Number of parameters."""
@@ -34,19 +34,19 @@ def network_size(network: "nn.Module", problem: Problem) -> NetworkSize | None:
     Returns
     -------
     NetworkSize or None
-        None if the network runs neither on torch's meta device nor on examples of zeros.
+        The size; None if the network runs neither on torch's meta device nor on zeros.
     """
     for count in _ways(problem):
         try:
             operations = count(network, problem)
-        except Exception:  # noqa: BLE001, S112  # a user's network may need numbers; a missing statistic must not cost the model
+        except Exception:  # noqa: BLE001, S112  # a user's network may depend on values; a missing size must not fail the run
             continue
         return NetworkSize(sum(parameter.numel() for parameter in network.parameters()), operations)
     return None
 
 
 def _ways(problem: Problem) -> "list[Callable[[nn.Module, Problem], int]]":
-    """Return the ways to count, the cheaper one first: torch takes a second to load what its meta device needs."""
+    """Return the two ways to count, the cheaper one first; torch takes a second to import what its meta device needs."""
     small = sum(math.prod(spec.shape) for spec in problem.inputs) <= _SMALL
     return [_by_numbers, _by_shapes] if small else [_by_shapes, _by_numbers]
 
@@ -60,8 +60,8 @@ def _by_numbers(network: "nn.Module", problem: Problem) -> int:
 
 
 def _multiply_adds(network: "nn.Module", device: "torch.device | str", problem: Problem) -> int:
-    """Run the network on two examples, for norms that need more than one, and count the multiply-adds of the first."""
-    import torch  # noqa: PLC0415  # readers of model files need no torch
+    """Count the multiply-adds for one example; the network runs on two, because some norms need more than one."""
+    import torch  # noqa: PLC0415  # reading a model file does not need torch
     from torch import nn  # noqa: PLC0415
 
     operations, training = 0, network.training

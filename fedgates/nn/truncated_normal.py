@@ -1,4 +1,4 @@
-"""First weights from a normal distribution that is cut off at two standard deviations."""
+"""Initial weights from a normal distribution truncated at two standard deviations."""
 
 import math
 
@@ -10,13 +10,13 @@ from fedgates import rng
 from fedgates.nn.network import ParameterSlice
 
 _DEVIATION = 0.8796
-"""Standard deviation of a standard normal that is cut off at -2 and 2."""
+"""Standard deviation of a standard normal distribution truncated at -2 and 2."""
 
 
 def truncated_normal(slot: ParameterSlice, seed: int) -> NDArray[np.float64]:
-    """Return a layer's first weights, ``[slot.size]``, of standard deviation ``sqrt(1 / fan_in)`` after the cut.
+    """Draw the initial weights of a layer, ``[slot.size]``, with standard deviation ``sqrt(1 / fan_in)`` after truncation.
 
-    A function of the seed and of the parameter's name, by Philox words and the normal's quantiles.
+    They are a function of the seed and of the parameter's name: quantiles of the distribution at numbers from Philox.
     """
     uniform = rng.uniform(slot.size, seed, f"sparsyfed {slot.name}")
     tail = math.erfc(math.sqrt(2)) / 2

@@ -256,7 +256,7 @@ def test_files_that_do_not_fit_are_a_line(raw, weights, tmp_path):
     assert "finite numbers, but '1.bias' has others" in refused(whole | {"1.bias": torch.full((24,), torch.nan)})
     zeros = refused(whole | {"1.weight": torch.zeros(24, 64)})
     assert zeros.startswith(
-        "parameter '1.weight' came as zeros, so gates on it change nothing (gates.frozen = given); name it in"
+        "parameter '1.weight' has only zeros, so gates on it have no effect (gates.frozen = given); add it to"
     )
     setup = prepare(raw(**given(tmp_path / "0.safetensors") | {"fresh": "1.bias, last"}), None, lambda: 3)
     assert setup.method.network.size == 24 * 65

@@ -40,9 +40,9 @@ def test_a_norm_that_does_not_run_leaves_the_others_their_statistics(module):
 @pytest.mark.parametrize(
     ("sums", "reason"),
     [
-        ([0, 1, 0, 0, 0, 0, 0, 1, 0, 0, 1, 1], "sums in 'used' of no values"),
+        ([0, 1, 0, 0, 0, 0, 0, 1, 0, 0, 1, 1], "sums in 'used' without values"),
         ([-1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 1, 1], "-1 values in a channel of 'used', expected a whole number of at least 0"),
-        ([2, 2, 0, 0, 1, 0, 0, 1, 0, 0, 1, 1], "sums of squares in 'used' that no values have"),
+        ([2, 2, 0, 0, 1, 0, 0, 1, 0, 0, 1, 1], "sums of squares in 'used' that are too small for the sums"),
     ],
 )
 def test_numbers_that_are_no_sums_are_refused(module, sums, reason):

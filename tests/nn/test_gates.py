@@ -312,10 +312,10 @@ def test_given_weights_are_those_that_the_network_came_with_and_fresh_ones_rando
 def test_gates_on_zeros_are_refused():
     module = small()
     nn.init.zeros_(module[0].weight)
-    with pytest.raises(NetworkError, match=r"parameter '0.weight' came as zeros, .* \(gates.frozen = given\); name it in"):
+    with pytest.raises(NetworkError, match=r"parameter '0.weight' has only zeros, .* \(gates.frozen = given\); add it to"):
         Gates(Network(module), 1, given={"0.weight"})
     with pytest.raises(
-        NetworkError, match=r"parameter 'weight' came as zeros, .* \(a parameter without a fan-in\); name it in"
+        NetworkError, match=r"parameter 'weight' has only zeros, .* \(a parameter without a fan-in\); add it to"
     ):
         gates(nn.PReLU(init=0.0))
 

@@ -104,7 +104,7 @@ def frozen():
 
 
 LAYER = "expected a linear layer or a convolution, defined last, with an output for each class (3)"
-OWN = "expected parameters that are trained and that no other layer has"
+OWN = "expected trained parameters that no other layer shares"
 REFUSED = {
     "a norm": (lambda: body().append(nn.LayerNorm(3)), "'5' (LayerNorm)", LAYER),
     "other outputs": (lambda: body().append(nn.Linear(4, 5)), "'5' (Linear)", LAYER),

@@ -116,7 +116,7 @@ def test_a_parameter_that_two_layers_share_is_matched_by_either_name():
         ),
         ({"sent": "head, tail"}, r"gates.sent = 'head, tail': expected .*; none matches 'tail'"),
         ({"personal": "*.bais"}, r"gates.personal = '\*.bais': expected .*; none matches '\*.bais'"),
-        ({"gated": "cls"}, "gates.gated = 'cls': expected parameters that are trained; 'cls' has requires_grad=False"),
+        ({"gated": "cls"}, "gates.gated = 'cls': expected trained parameters; 'cls' has requires_grad=False"),
     ],
 )
 def test_a_pattern_that_cannot_be_met_is_refused(patterns, message):
