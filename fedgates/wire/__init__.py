@@ -1,10 +1,10 @@
-"""Bits to bytes and back: one flat, self-describing payload for every state and every update.
+"""Encoding of states and updates as bytes: one self-describing payload for each.
 
-:class:`~fedgates.wire.codec.Codec` encodes and decodes what one run sends. FORMAT.md specifies the format; a decoder can be
-written from it alone. ``updates``, ``states``, ``delta`` and ``relay`` build and read payloads; ``packed``, ``entropy``,
-``side_info`` and ``sampled`` code masks, ``votes`` and ``values`` code states and values; ``sums`` codes the answers to a final
-pass; ``broadcast`` picks what a client is sent, from the ``deltas`` and ``relays`` that a server keeps;
-``context`` is what both ends know beforehand; ``range_coder`` and ``bits`` are the primitives; ``worker`` is a process that
+:class:`~fedgates.wire.codec.Codec` encodes and decodes the payloads of a run. FORMAT.md specifies the format completely; a
+decoder can be written from it alone. ``updates``, ``states``, ``delta`` and ``relay`` write and read payloads; ``packed``,
+``entropy``, ``side_info`` and ``sampled`` code masks; ``votes`` and ``values`` code states and values; ``sums`` codes replies
+to final passes. ``broadcast`` chooses the payload for each client, using the records in ``deltas`` and ``relays``. ``context``
+is the knowledge that sender and receiver share; ``range_coder`` and ``bits`` are primitives; ``worker`` is a process that
 decodes updates. The package needs NumPy, and constriction for encoding.
 """
 

@@ -1,6 +1,6 @@
-"""Activities of rows and columns: how many times 2 a unit's gates change more often than the others.
+"""Activities of rows and columns: base-2 logarithms of how much more often a unit's gates change than those of other units.
 
-Gradients are larger for some units than for others, and what a state's votes or the coins say does not tell which.
+Gradients are larger for some units than for others, which neither votes nor coins reveal.
 """
 
 from collections.abc import Iterator
@@ -16,13 +16,13 @@ from fedgates.wire.range_coder import BitReader, BitWriter
 _LOWEST, _HIGHEST = -6, 4
 """Range of activities."""
 MOST_COUNTED = 2
-"""Larger changes of a gate count as this one when activities are fitted."""
+"""Largest change of a gate for fitting activities; larger changes are clipped to it."""
 _CAUTION = 2.0
-"""Changes of a unit, as expected, that are added to what was counted when its activity is fitted."""
+"""Added to both the observed and the expected changes of a unit, so that few changes give an activity near 0."""
 
 
 def _grids(context: CodingContext) -> Iterator[tuple[slice, int, int]]:
-    """Yield the gates, rows and columns of each layer with more than one of both."""
+    """Yield the gates and the numbers of rows and columns of each layer with more than one row and column."""
     start = 0
     for size, rows in zip(context.layers, context.rows, strict=True):
         if 1 < rows < size:
@@ -31,7 +31,7 @@ def _grids(context: CodingContext) -> Iterator[tuple[slice, int, int]]:
 
 
 def of_gates(activities: NDArray[np.integer], context: CodingContext) -> NDArray[np.int8]:
-    """Return the activity of each gate ``[d]``: the sum of its row's and its column's."""
+    """Return the activity of each gate, ``[d]``: the sum of the activities of its row and its column."""
     found, start = np.zeros(context.size, dtype=np.int8), 0
     for gates, rows, columns in _grids(context):
         of_rows, of_columns = activities[start : start + rows], activities[start + rows : start + rows + columns]
@@ -41,14 +41,16 @@ def of_gates(activities: NDArray[np.integer], context: CodingContext) -> NDArray
 
 
 def fitted_activities(change: NDArray[np.integer], expected: NDArray[np.floating], context: CodingContext) -> NDArray[np.int8]:
-    """Return the activities under which changes are likeliest, about; only the encoder does this, so it may use floats.
+    """Fit the activities of all rows and columns to changes, approximately by maximum likelihood.
+
+    Only the encoder fits activities, so floats are allowed.
 
     Parameters
     ----------
     change : numpy.ndarray
-        Size of each gate's change, ``[d]``.
+        Absolute change of each gate, ``[d]``.
     expected : numpy.ndarray
-        The one that is expected of gates of usual activity, ``[d]``.
+        Expected absolute change of each gate without activities, ``[d]``.
     context : CodingContext
         The network.
     """
@@ -75,16 +77,16 @@ def read_activities(reader: BitReader, context: CodingContext) -> NDArray[np.int
     Raises
     ------
     WireError
-        The code is damaged, or an activity out of range.
+        The code is damaged, or an activity is out of range.
     """
     found = read_integers(reader, _of_units(context))
     if len(found) and (int(found.min()) < _LOWEST or int(found.max()) > _HIGHEST):
-        raise WireError(f"an activity that is not in {_LOWEST} to {_HIGHEST}")
+        raise WireError(f"an activity outside {_LOWEST} to {_HIGHEST}")
     return found
 
 
 def _of_units(context: CodingContext) -> Contexts:
-    """Return the contexts of activities: rows and columns of each layer apart."""
+    """Return the contexts of activities, which are different for the rows and the columns of each layer."""
     sizes = [size for _, rows, columns in _grids(context) for size in (rows, columns)]
     zeros = np.zeros(sum(sizes), dtype=np.uint8)
     return Contexts(np.repeat(np.arange(len(sizes), dtype=np.uint16), sizes), zeros, zeros)

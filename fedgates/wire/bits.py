@@ -1,11 +1,11 @@
-"""Unsigned integers of b bits each, as b planes of packed bits, lowest plane first."""
+"""Packing of unsigned integers of b bits as b planes of packed bits, lowest plane first."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 
 def width(largest: int) -> int:
-    """Return the number of bits that an integer from 0 to `largest` needs; 0 if `largest` is 0."""
+    """Return the number of bits for integers from 0 to `largest`; 0 if `largest` is 0."""
     return largest.bit_length()
 
 
@@ -23,13 +23,13 @@ def pack_integers(values: NDArray[np.uint32], bits: int) -> bytes:
 
 
 def spare_bits(data: bytes | memoryview | NDArray[np.uint8], count: int, bits: int = 1) -> bool:
-    """Return whether any of the `bits` planes in packed `data` has a 1 beyond its last integer."""
+    """Return whether any of the `bits` planes in packed `data` has a 1 after the last integer."""
     stride = packed_size(count, 1)
     return any(count % 8 and data[(b + 1) * stride - 1] >> (count % 8) for b in range(bits))
 
 
 def unpack_integers(data: bytes | memoryview, count: int, bits: int) -> NDArray[np.uint32]:
-    """Unpack integers ``[count]``, the inverse of :func:`pack_integers`; `data` has exactly :func:`packed_size` bytes."""
+    """Unpack integers ``[count]`` from :func:`packed_size` bytes; the inverse of :func:`pack_integers`."""
     values = np.zeros(count, dtype=np.uint32)
     stride = packed_size(count, 1)
     planes = np.frombuffer(data, dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""What a server sends to each client: a snapshot of the state, or what leads to it from the state that the client knows."""
+"""Choice of the payload for each client: a snapshot of the state, or a delta or relay from the state that the client knows."""
 
 from fedgates.types import Update
 from fedgates.wire.codec import Codec
@@ -8,18 +8,18 @@ from fedgates.wire.relays import Relays
 
 
 class Broadcast:
-    """Record of the state that each client knows; picks the smallest of a snapshot, a delta and a relay.
+    """Record of the state that each client knows, which picks the smallest of a snapshot, a delta and a relay.
 
-    A client knows the state that it was last sent once it has sent a valid reply. Until then it gets a snapshot, so a client
-    that lost a message costs one reply. A client that answered with an error, as one without memory does, gets snapshots for
-    the rest of the run. A client that was never sent anything knows the initial state.
+    After a valid reply, a client is known to have the state that it was last sent. Until then it gets a snapshot, so a lost
+    message costs only one reply. A client that replies with an error, such as a client without memory, gets snapshots for the
+    rest of the run. A client that was never sent a state knows the initial state.
 
     Parameters
     ----------
     codec : Codec
         The run's codec.
     most_updates : int
-        Largest number of updates of a relay, and of masks of a delta by coins.
+        Largest number of updates in a relay, and of masks in a delta by coins.
     """
 
     def __init__(self, codec: Codec, most_updates: int) -> None:
@@ -29,12 +29,12 @@ class Broadcast:
         self._opens = 0
         """Round that the current state opens."""
         self._known: dict[int, int] = {}
-        """For each client the round whose opening state it knows; 0 for one whose reply is awaited."""
+        """Round whose opening state each client knows; 0 while its reply is awaited."""
         self._refused: set[int] = set()
-        """Clients that answered with an error."""
+        """Clients that replied with an error."""
 
     def open(self, current: VersionedState, snapshot: bytes) -> None:
-        """Open a round: set the state that payloads lead to, and its coded snapshot."""
+        """Open a round: set the current state and its coded snapshot."""
         self._opens, self._snapshot = current.server_round, snapshot
         if self._relays:
             self._relays.open(current, snapshot)
@@ -42,7 +42,7 @@ class Broadcast:
             self._deltas.open(current, snapshot, set(self._known.values()))
 
     def collect(self, update: Update, payload: bytes) -> None:
-        """Remember an accepted update of the current round, and its payload."""
+        """Record an accepted update of the current round and its payload."""
         if self._relays:
             self._relays.collect(AcceptedUpdate(update.client, update.num_examples, payload))
         if self._deltas and update.mask is not None:
@@ -55,14 +55,14 @@ class Broadcast:
                 history.close(server_round, changed=changed)
 
     def revoke(self, server_round: int) -> None:
-        """Record that a closed round has not changed the state after all: clients that were sent the new one know none."""
+        """Record that a closed round did not change the state after all; clients that have the new state get snapshots."""
         for history in (self._relays, self._deltas):
             if history:
                 history.revoke(server_round)
         self._known = {client: known if known <= server_round else 0 for client, known in self._known.items()}
 
     def payload(self, client: int) -> bytes:
-        """Return the smallest payload for this client, which counts as knowing no state until :meth:`confirm`."""
+        """Return the smallest payload for a client; until :meth:`confirm`, the client then counts as knowing no state."""
         known = 0 if client in self._refused else self._known.get(client)
         self._known[client] = 0
         relay = self._relays.payload(known) if self._relays and known else None
@@ -70,7 +70,7 @@ class Broadcast:
         return min([self._snapshot, *[each for each in (delta, relay) if each is not None]], key=len)
 
     def refuse(self, client: int) -> None:
-        """Record that a client answered with an error, of which a state that it cannot read may be the cause."""
+        """Record that a client replied with an error, which may mean that it could not read the state."""
         self._refused.add(client)
 
     def confirm(self, client: int) -> None:

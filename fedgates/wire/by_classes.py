@@ -1,7 +1,7 @@
-"""The model of a delta by classes: the shares of the old votes in the new trials, and differences that depend on the share.
+"""Probability model of a delta by classes: expected votes keep the old shares, and differences depend on the share.
 
-A gate's context of "is there a difference" is the level of its old votes (:meth:`CodingContext.levels`) with its activity; that
-of the size on either side is its share in 31sts, or without old votes its activity.
+The context for "is there a difference" is the level of a gate's old votes (:meth:`CodingContext.levels`) and its activity. The
+context for the size of a difference is the gate's share in 31sts or, if there are no old votes, its activity.
 """
 
 from dataclasses import replace
@@ -16,27 +16,27 @@ from fedgates.wire.flips import MOST_CLASSES, classes_of, rescaled
 from fedgates.wire.integers import Contexts
 
 _LOWEST, _ACTIVITIES = -7, 16
-"""Activities with a context of their own: how many, from the lowest."""
+"""Lowest activity with its own context, and number of such activities."""
 _SIDES = 31
-"""Largest side."""
+"""Largest context of a side (above or below the expected votes)."""
 
 
 class ByClasses:
-    """Expected votes and contexts, given the old votes alone.
+    """Expected votes and contexts of a delta, given only the old votes.
 
     Parameters
     ----------
     base : Votes
         The old state.
     trials : int
-        Trials of the new one.
+        Trials of the new state.
     context : CodingContext
         The network.
 
     Attributes
     ----------
     expected : numpy.ndarray
-        The votes ``[d]`` of `trials` with the shares of the old state, rounded to the nearest; half of them without old trials.
+        Expected votes ``[d]``: the shares of the old state times `trials`, rounded; ``trials // 2`` without old trials.
     """
 
     def __init__(self, base: Votes, trials: int, context: CodingContext) -> None:
@@ -47,13 +47,13 @@ class ByClasses:
             self._side = (np.uint32(_SIDES) * classes_of(base) // np.uint32(min(base.trials, MOST_CLASSES))).astype(np.uint8)
 
     def usual(self, change: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return the size of a change that is expected of each gate, ``[d]``: the mean over gates of its level."""
+        """Return the expected absolute change of each gate, ``[d]``: the mean over the gates of its level."""
         weights = np.minimum(np.abs(change), MOST_COUNTED)
         total = np.bincount(self._level, weights=weights, minlength=len(self._sizes))
         return (total / np.maximum(self._sizes, 1))[self._level]
 
     def contexts(self, activities: NDArray[np.int8] | None) -> Contexts:
-        """Return the contexts of the differences, given the activity of each gate or none."""
+        """Return the contexts of the differences; `activities` of gates are ``[d]``, or None without activities."""
         if activities is None:
             activity = np.full(len(self._level), -_LOWEST, dtype=np.uint8)
         else:

@@ -1,4 +1,4 @@
-"""The codec of one run: a method's states and updates to bytes and back, the same on both ends."""
+"""Codec of a run: encodes and decodes the states and updates of a method; equal on server and clients."""
 
 from dataclasses import dataclass, replace
 
@@ -17,27 +17,27 @@ from fedgates.wire.sums import pack_sums, unpack_sums
 from fedgates.wire.updates import UpdateReader, expect_tail_of_kind, pack_update, payload_type
 
 DECODE_BYTES_A_GATE = 40
-"""Upper bound of the memory that decoding needs per gate of each vector, beside the payload. Measured: 18 bytes for an update,
-25 for a relay, and 39 for a delta in which every gate changes. A value of a tail counts as a gate: 5 bytes were measured for an
-update, 8 for a state, 26 for a relay with a rule that averages in float64. Readers know how many there are; no payload says it.
-Tables, whose size does not depend on the network, come on top of it."""
+"""Upper bound of the memory for decoding, in bytes per gate of each vector, in addition to the payload. Measured: 18 bytes for
+an update, 25 for a relay, and 39 for a delta in which every gate changes. A value of a tail counts as a gate: 5 bytes were
+measured for an update, 8 for a state, 26 for a relay with a rule that averages in float64. Readers know the number of gates and
+values, which no payload states. Tables, whose size does not depend on the network, are not included."""
 
 
 @dataclass(frozen=True)
 class WireOptions:
-    """How states and updates are coded. Server and clients of a run have equal options."""
+    """Options for the coding of states and updates, equal on the server and the clients of a run."""
 
     uplink: str = "side-info"
     """Codec of masks: "packed", "entropy", "side-info" or "sampled"."""
     downlink: str = "votes"
-    """Codec of votes: "votes" or "float32"; or "votes" and, where they are smaller, deltas ("delta") or also relays of updates
-    ("relay")."""
+    """Codec of states of votes: "votes", "float32", "delta" (the smaller of votes and a delta) or "relay" (the smallest of
+    votes, a delta and a relay of updates)."""
     value_type: str = "float32"
     """Type of the values, or of the tail, in an update: "float32" or "float16"."""
     sampled_extra_bits: float = 5.0
-    """Bits per block that the uplink "sampled" spends beyond the KL divergence, from 0 to below 8."""
+    """Bits per block that the uplink "sampled" spends beyond the KL divergence, in [0, 8)."""
     seed: int = 0
-    """Seed of the random numbers that both ends regenerate."""
+    """Seed of the random numbers that server and clients regenerate."""
 
 
 class Codec:
@@ -46,40 +46,40 @@ class Codec:
     Parameters
     ----------
     options : WireOptions
-        How states and updates are coded.
+        Options for the coding of states and updates.
     layers : tuple of int
         Number of parameters of each layer, in order.
     rows : tuple of int, optional
-        Number of rows of each layer: outputs of a matrix or filters of a convolution, 1 of a vector (the default).
+        Number of rows of each layer: outputs of a matrix, filters of a convolution, 1 for a vector. By default, all are 1.
     digest : bytes
-        Eight bytes that identify the network; both ends compare them.
+        Eight bytes that identify the network; server and clients compare them.
     update_kind : str
         Kind of the method's updates: "mask", "values", "mask and values" or "mask and tail".
     vectors : int
-        Number of vectors, each as long as the network, that a state's array consists of, one after another.
+        Number of concatenated vectors in a state's array, each as long as the network.
     scalars : int
-        Number of float64 scalars that a state has beside its array.
+        Number of float64 scalars that a state has in addition to its array.
     tail : int
-        Number of values t that states and updates have beside votes and masks: above 0 for the kind "mask and tail", otherwise
-        0.
+        Number of values t that states and updates have in addition to votes and masks: above 0 for the kind "mask and tail",
+        otherwise 0.
     coupling : Coupling, optional
-        What a client knows of votes beforehand, for a state of votes; without it there are no deltas.
+        Prior knowledge of a client about votes, for a method with a state of votes; without it there are no deltas.
     most_updates : int
-        Largest number of updates between the states of a delta that is accepted.
+        Largest number of updates between the two states of a delta for :meth:`apply_delta` to accept it.
 
     Attributes
     ----------
     tail : int
-        As the parameter.
+        The parameter `tail`.
     relays : bool
         Whether states may be sent as relays.
     coupling : Coupling or None
-        As the parameter, where states may be sent as deltas; otherwise None.
+        The parameter `coupling` if states may be sent as deltas, otherwise None.
 
     Raises
     ------
     ValueError
-        `update_kind` is "mask and values" and the uplink "sampled", which has no values at its ones; or `tail` does not fit
+        `update_kind` is "mask and values" and the uplink is "sampled", which draws a new mask; or `tail` does not fit
         `update_kind`.
 
     Examples
@@ -89,7 +89,7 @@ class Codec:
     >>> state = codec.unpack_state(codec.pack_state(Votes(np.zeros(1000, np.uint32), trials=0), server_round=1))
     >>> mask = pack(np.arange(1000) % 100 == 0)  # ten ones
     >>> payload = codec.pack_update(Update(mask), state, client=3)
-    >>> len(payload)  # 36 are the header; ten ones among a thousand gates have 10.1 bytes of entropy
+    >>> len(payload)  # a header of 36 bytes; ten ones among a thousand gates have 10.1 bytes of entropy
     49
     >>> bool((codec.unpack_update(payload, state, client=3).mask == mask).all())
     True
@@ -116,7 +116,7 @@ class Codec:
             digest, layers * vectors, seed=options.seed, scalars=scalars, tail=tail, rows=rows * vectors
         )
         self._last: CodingContext | None = None
-        """Context of the last state to which an update was coded."""
+        """Context of the last state for which an update was coded."""
         self._update_type = payload_type(update_kind, options.uplink, options.value_type)
         self.relays = options.downlink == "relay"
         self._most_updates = most_updates
@@ -124,7 +124,7 @@ class Codec:
 
     @property
     def coded_gates(self) -> int:
-        """Number of gates of an update that are decoded one by one; 0 where masks are packed, or there are none."""
+        """Number of gates of an update that are range-decoded; 0 if masks are packed, or updates have no mask."""
         return 0 if self._update_kind == "values" or self._options.uplink == "packed" else self._network.size
 
     @property
@@ -154,14 +154,14 @@ class Codec:
         base : tuple of int
             Round that the base state opened, and its :func:`~fedgates.wire.states.state_crc`.
         rounds : list
-            Accepted updates of each round since then, in the order of the clients' names; None for a round without a change.
+            Accepted updates of each round from the base on, sorted by client name; None for a round that changed nothing.
         target : VersionedState
-            State that the updates lead to.
+            State after the updates.
         """
         return pack_relay(*base, rounds, target.state, self._context(target.server_round), self._update_type)
 
     def apply_relay(self, payload: bytes, base: VersionedState | None, aggregate: Aggregate) -> VersionedState:
-        """Rebuild the newer state from the `base` that a client holds, with the method's own server rule.
+        """Compute the newer state from a client's state `base` and the relayed updates, with the method's server rule.
 
         Raises
         ------
@@ -171,23 +171,23 @@ class Codec:
         return VersionedState(*apply_relay(payload, base, self._network, self._update_type, aggregate))
 
     def count_flips(self, mask: NDArray[np.uint8], opened_by: VersionedState, client: int) -> Flips:
-        """Return the flips of a client's packed mask (:func:`fedgates.wire.flips.count_flips`)."""
+        """Count the flips of a client's packed mask (:func:`fedgates.wire.flips.count_flips`)."""
         return flips.count_flips(mask, self.context_of(opened_by, client), self._coupled().probability)
 
     def pack_delta(
         self, base: VersionedState, rounds: list[CountedRound] | None, target: VersionedState, counted: Flips
     ) -> bytes | None:
-        """Encode the change from `base` to `target` (:func:`fedgates.wire.delta.pack_delta`); None if that cannot be coded."""
+        """Encode the change from `base` to `target` (:func:`fedgates.wire.delta.pack_delta`); None if it cannot be coded."""
         context = self._context(target.server_round)
         return delta.pack_delta(base, rounds, target.state, context, counted, self._coupled())
 
     def apply_delta(self, payload: bytes, base: VersionedState | None) -> VersionedState:
-        """Rebuild the newer state from the `base` that a client holds.
+        """Compute the newer state from a client's state `base` and a delta.
 
         Raises
         ------
         WireError
-            The delta is from another base, or is not a complete, valid delta of this run's network.
+            The delta is for another base, or is not a complete, valid delta of this run's network.
         """
         return VersionedState(*delta.apply_delta(payload, base, self._network, self._coupled().expect, self._most_updates))
 
@@ -206,7 +206,7 @@ class Codec:
         Raises
         ------
         ValueError
-            The update does not fit the network or cannot be coded this way.
+            The update does not fit the network, or the codec does not support it.
         """
         return pack_update(
             update,
@@ -227,13 +227,13 @@ class Codec:
         return self.reader(opened_by).read(payload, client)
 
     def reader(self, opened_by: VersionedState) -> UpdateReader:
-        """Return what decodes all updates to a state."""
+        """Return a reader of all updates for a state."""
         return UpdateReader(
             self._context_of_round(opened_by), self._options.uplink, self._update_kind, self._options.value_type
         )
 
     def pack_sums(self, sums: NDArray[np.float64], server_round: int, which: int) -> bytes:
-        """Encode the sums by which a client answers round `server_round`, a final pass (:mod:`fedgates.wire.sums`)."""
+        """Encode a client's reply to a final pass, whose round is `server_round` (:mod:`fedgates.wire.sums`)."""
         return pack_sums(sums, self._context(server_round), which)
 
     def unpack_sums(self, payload: bytes, server_round: int, which: int, count: int) -> NDArray[np.float64]:
@@ -242,12 +242,12 @@ class Codec:
         Raises
         ------
         WireError
-            The payload is not `count` finite sums of this kind, for this run's network and that round.
+            The payload is not `count` finite sums of the kind `which` for this network and round.
         """
         return unpack_sums(payload, self._context(server_round), which, count)
 
     def context_of(self, opened_by: VersionedState, client: int) -> CodingContext:
-        """Return what both ends know of a client's update to a state; levels of the state are computed once for all clients."""
+        """Return the coding context of a client's update for a state; levels of the state are computed once for all clients."""
         return self._context_of_round(opened_by).of_client(client)
 
     def _context_of_round(self, opened_by: VersionedState) -> CodingContext:
@@ -258,7 +258,7 @@ class Codec:
 
     def _coupled(self) -> Coupling:
         if self.coupling is None:
-            raise ValueError("a run without deltas: expected a state of votes, and downlink delta or relay")
+            raise ValueError("deltas need a state of votes, and downlink delta or relay")
         return self.coupling
 
     def _context(self, server_round: int, state: State | None = None, client: int = 0) -> CodingContext:

@@ -1,6 +1,6 @@
-"""What both ends know before a payload is read, and the classes of gates that follow from it.
+"""Knowledge that sender and receiver share before a payload is read, and the levels of gates that follow from it.
 
-The probability model of a coder is a function of this and of integers in the payload, and of nothing else.
+The probability model of a coder is a function only of this knowledge and of integers in the payload.
 """
 
 from collections.abc import Callable
@@ -16,16 +16,16 @@ from fedgates.types import State, Votes, Weights
 from fedgates.wire.scale import step, steps
 
 _CHUNK = 1 << 16
-"""Number of gates that are counted at a time: bincount makes 64-bit integers of what it counts."""
+"""Number of gates to count at a time, because bincount converts its input to 64-bit integers."""
 _BINADES = 14
-"""Number of levels for the magnitude of a weight: powers of two, counted down from the largest weight of its layer."""
+"""Largest distance from the largest weight of a layer, in powers of two, that levels distinguish."""
 
 
 class Levels(NamedTuple):
-    """The level of each gate in a broadcast state."""
+    """Levels of the gates in a broadcast state."""
 
     of_gate: NDArray[np.uint16]
-    """Shape ``[d]``."""
+    """Level of each gate, shape ``[d]``."""
     sizes: NDArray[np.int64]
     """Number of gates of each level."""
 
@@ -37,7 +37,7 @@ class Levels(NamedTuple):
 
 @dataclass(frozen=True)
 class CodingContext:
-    """What sender and receiver both know about a payload."""
+    """Knowledge that sender and receiver share about a payload."""
 
     digest: bytes
     """Eight bytes that identify the network."""
@@ -52,13 +52,13 @@ class CodingContext:
     client: int = 0
     """Name of the client that sends the update."""
     scalars: int = 0
-    """Number of scalars that the method's state has beside its array."""
+    """Number of scalars that the method's state has in addition to its array."""
     tail: int = 0
-    """Number of values t that states and updates have beside votes and masks; 0 for a method without a tail."""
+    """Number of values t that states and updates have in addition to votes and masks; 0 for a method without a tail."""
     rows: tuple[int, ...] = ()
-    """Number of rows of each layer, as many as layers: outputs of its matrix or filters; 1 for a vector."""
+    """Number of rows of each layer: outputs of a matrix, filters of a convolution, 1 for a vector."""
     levels_of_round: Callable[[], Levels] | None = None
-    """Returns the levels of the state, where other clients' payloads share them."""
+    """Returns the levels of the state, to share them with the contexts of other clients."""
 
     @property
     def size(self) -> int:
@@ -66,20 +66,21 @@ class CodingContext:
         return sum(self.layers)
 
     def coins(self) -> NDArray[np.uint32]:
-        """Return the uniform 32-bit numbers ``[d]`` by which this client samples its mask in this round."""
+        """Return the uniform 32-bit numbers ``[d]`` with which the client samples its mask in this round."""
         return rng.cached_coins(self.size, self.seed, server_round=self.server_round, client=self.client)
 
     def of_client(self, client: int) -> "CodingContext":
-        """Return the context of another client of the round; the two compute the levels once."""
+        """Return the context of another client of the round; it shares the levels of this context."""
         return replace(self, client=client, levels_of_round=lambda: self.levels)
 
     @cached_property
     def levels(self) -> Levels:
-        """The level of each gate in the broadcast state, and the number of gates of each.
+        """Levels of the gates in the broadcast state.
 
-        Votes: the :func:`~fedgates.wire.scale.step` of the distance to the nearer of 0 and trials; votes beyond half the trials
-        count down from the last level. Weights: 0 where all 32 bits are zero, else 1 plus the number of binades below the
-        largest weight of the layer. Without trials, or without a state, there is one level.
+        For votes, the level is the :func:`~fedgates.wire.scale.step` of the distance to the nearer of 0 and trials; for votes
+        above half the trials, it is counted down from the last level. For weights, the level is 0 if all 32 bits are zero, else
+        1 plus the number of binades below the largest weight of the layer. Without trials, or without a state, there is only
+        one level.
         """
         return self.levels_of_round() if self.levels_of_round else _sized(*self._levels())
 

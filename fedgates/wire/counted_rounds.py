@@ -1,17 +1,17 @@
-"""Lists of the clients that were counted in each of some rounds."""
+"""Coding of lists of the clients whose updates were counted in each round."""
 
 from collections.abc import Iterator, Sequence
 
 from fedgates.errors import WireError
 
 MOST_CLIENTS = (1 << 16) - 1
-"""Largest number of counted clients, so that sums over their coins stay below 2^32."""
+"""Largest number of counted clients, so that sums over their coins are below 2^32."""
 CountedRound = tuple[int, Sequence[int]]
-"""A round, and the names of the clients whose updates were counted in it, ascending; empty if it changed nothing."""
+"""A round and the names of the clients counted in it, ascending; no names if the round changed nothing."""
 
 
 def write_rounds(rounds: Sequence[CountedRound]) -> bytes:
-    """Encode the names of each round's clients: how many there are, and their differences, less 1."""
+    """Encode the clients of each round: their number, and the differences of consecutive names minus 1."""
     return b"".join(_written(rounds))
 
 
@@ -25,12 +25,12 @@ def _written(rounds: Sequence[CountedRound]) -> Iterator[bytes]:
 
 
 def read_rounds(body: memoryview, start: int, between: tuple[int, int], most_clients: int) -> tuple[list[CountedRound], int]:
-    """Decode the rounds from the first of `between` to the one before the second; return them, and where they end in the body.
+    """Decode the rounds in ``range(*between)``; return them and the offset of their end in the body.
 
     Raises
     ------
     WireError
-        The body is not one that :func:`write_rounds` writes, or has more than `most_clients` names.
+        The body was not written by :func:`write_rounds`, or has more than `most_clients` names.
     """
     first, end = between
     if not 0 <= end - first <= len(body):
@@ -53,7 +53,7 @@ def read_rounds(body: memoryview, start: int, between: tuple[int, int], most_cli
 
 
 def _varint(value: int) -> bytes:
-    """Return an integer in groups of seven bits, lowest first; all bytes but the last have the eighth bit."""
+    """Encode an integer in groups of seven bits, lowest first; all bytes but the last have the eighth bit set."""
     groups = []
     while value >= 128:
         groups.append(value & 127 | 128)
@@ -65,7 +65,7 @@ def _read_varint(body: memoryview, start: int) -> tuple[int, int]:
     value = 0
     for i in range(10):
         if start + i >= len(body):
-            raise WireError("a body that ends in its list of clients")
+            raise WireError("a body that ends within its list of clients")
         byte = body[start + i]
         value |= (byte & 127) << 7 * i
         if byte < 128:

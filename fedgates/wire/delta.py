@@ -1,18 +1,18 @@
-"""Delta: new votes, given older ones that a client knows; by coins or by classes of gates.
+"""Delta: the change of votes since an older state that the client knows, coded by coins or by classes of gates.
 
-**By coins**, for masks that are sampled with coins. The receiver regenerates the coins of the clients whose masks were counted
-since, and from them the votes that the method's rule would give if these clients had not trained: the expected votes. What is
-coded is the difference of the votes to these. A coin far from a client's probability leaves no doubt about its bit, so a gate
-with far coins alone has hardly ever a difference; the near coins say on which side, and how many differences to expect
-(:mod:`fedgates.wire.flips`). Nobody's mask is in it: masks enter as their sum alone.
+**By coins**, for masks that are sampled with coins. The receiver regenerates the coins of all clients that were counted since
+the older state, and computes the expected votes: those that the method's rule would give if these clients had not trained. The
+payload codes the differences between the new votes and the expected votes. A coin far from a client's probability almost
+determines the bit, so a gate with only far coins rarely has a difference. Near coins tell how many differences to expect, and
+whether above or below (:mod:`fedgates.wire.flips`). The payload depends on the masks only through their sum.
 
-**By classes**, for other masks, and where more clients were counted than a receiver is to regenerate coins for. The expected
-votes are the old share of the new trials, and gates of the same share have the same distribution of differences.
+**By classes**, for other masks, and if more clients were counted than the receiver may regenerate coins for. The expected votes
+keep the old shares, and gates with the same share have the same distribution of differences.
 
-Body: CRC of the base state u32, trials u32, prior u16, flags u8 (1: with activities, 2: by classes); by coins the rates of
-flips (32 frequency bytes of :mod:`fedgates.wire.scale`); scalars float64, tail float32; by coins the counted clients of each
-round (:mod:`fedgates.wire.counted_rounds`); then a range code of integers (:mod:`fedgates.wire.integers`): with flag 1 the
-activities of rows and columns (:mod:`fedgates.wire.activities`), and then the differences of the votes.
+Body: CRC of the base state u32, trials u32, prior u16, flags u8 (1: with activities, 2: by classes); by coins, the rates of
+flips (32 frequency bytes of :mod:`fedgates.wire.scale`); scalars float64; tail float32; by coins, the counted clients of each
+round (:mod:`fedgates.wire.counted_rounds`); then a range code of integers (:mod:`fedgates.wire.integers`): with flag 1, the
+activities of rows and columns (:mod:`fedgates.wire.activities`); then the differences of the votes.
 """
 
 import struct
@@ -43,14 +43,14 @@ _ACTIVITIES, _BY_CLASSES = 1, 2
 
 
 class Coupling(NamedTuple):
-    """What a client knows of votes beforehand."""
+    """Prior knowledge of a client about votes."""
 
     initial: Votes | None
-    """The state before the first round; None if it, or theta at it, depends on the machine in its last bits."""
+    """State before the first round; None if the last bits of the state, or of its theta, depend on the machine."""
     probability: float
     """Probability of a 1 in a mask of the first round, before training."""
     expect: Expect | None
-    """How votes follow from the clients' coins; None if masks are not sampled with them."""
+    """Computes expected votes from the clients' coins; None if masks are not sampled with coins."""
 
 
 def pack_delta(
@@ -61,26 +61,33 @@ def pack_delta(
     flips: Flips,
     coupling: Coupling,
 ) -> bytes | None:
-    """Encode the change from one state of votes to a newer one; None if a gate's change is beyond what can be coded.
+    """Encode the change from one state of votes to a newer one; return None if the change of a gate is too large.
 
     Parameters
     ----------
     base : VersionedState
         The state that the receiver knows.
     rounds : sequence, optional
-        To code by coins: the rounds from the base's to the one before ``context.server_round``, in order, each with the clients
-        whose coins say something about the new votes. None to code by classes.
+        To code by coins: the rounds from that of the base to the one before ``context.server_round``, in order, each with the
+        clients whose coins affect the new votes. None to code by classes.
     target : Votes
         The new state.
     context : CodingContext
         Network and round.
     flips : Flips
-        Of masks of these rounds.
+        Flips in masks of these rounds.
     coupling : Coupling
-        How votes follow from coins.
+        Prior knowledge of the receiver about votes.
+
+    Raises
+    ------
+    TypeError
+        A state is not of votes.
+    ValueError
+        `rounds` is given, but masks are not sampled with coins.
     """
     if not isinstance(base.state, Votes) or not isinstance(target, Votes):
-        raise TypeError("a delta is of votes")
+        raise TypeError("a delta needs states of votes")
     flags, prior, table, names = _BY_CLASSES, 0, b"", b""
     model: ByClasses | ByCoins
     if rounds is None:
@@ -114,7 +121,7 @@ def pack_delta(
 def apply_delta(
     data: bytes, base: VersionedState | None, context: CodingContext, expect: Expect | None, most_clients: int = MOST_CLIENTS
 ) -> tuple[State, int]:
-    """Decode a delta to the newer state, equal to the server's bit for bit; return it and the round that it opens.
+    """Decode a delta; return the newer state, equal to the server's bit for bit, and the round that it opens.
 
     Parameters
     ----------
@@ -127,12 +134,12 @@ def apply_delta(
     expect : callable, optional
         The method's rule for clients that did not train; None if masks are not sampled with coins.
     most_clients : int
-        Largest number of counted clients to accept: the coins of each are regenerated.
+        Largest number of counted clients to accept, whose coins are regenerated.
 
     Raises
     ------
     WireError
-        The delta is from another base, or is not a complete, valid delta of this network.
+        The delta is for another base, or is not a complete, valid delta of this network.
     """
     value_type = VALUES_FLOAT32 if context.tail else NO_VALUES
     header, body = unseal(data, context, ((DELTA, COUNTS, value_type),))
@@ -152,7 +159,7 @@ def apply_delta(
         scalars, tail, start = read_scalars_and_tail(body, _PREFIX.size, context)
         model = ByClasses(base.state, trials, context)
     elif expect is None:
-        raise WireError("a change given coins, in a run whose masks do not depend on them")
+        raise WireError("a delta by coins, but the masks of this run do not depend on coins")
     else:
         start = _PREFIX.size + BINS
         _expect_length(body, start)
@@ -163,7 +170,7 @@ def apply_delta(
     reader = bit_reader(body[start:])
     activities = of_gates(read_activities(reader, context), context) if flags & _ACTIVITIES else None
     expected, contexts = model.expected, model.contexts(activities)
-    del model, activities  # many bytes a gate
+    del model, activities  # large: many bytes per gate
     change = read_integers(reader, contexts)
     reader.finish()
     del contexts

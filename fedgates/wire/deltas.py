@@ -1,4 +1,4 @@
-"""What a server keeps to code deltas: earlier states, and the names of the clients whose masks led from each to the next."""
+"""Record that a server keeps to code deltas: earlier states, and the clients whose masks were counted in each round."""
 
 import logging
 from collections.abc import Collection
@@ -18,33 +18,33 @@ from fedgates.wire.states import state_crc
 
 log = logging.getLogger("fedgates")
 _MOST_BASES = 32
-"""Largest number of states from which deltas lead to the current one, besides the initial one: the server keeps each, coded."""
+"""Largest number of base states besides the initial one; the server keeps each of them in coded form."""
 _MOST_ROUNDS = 256
-"""Largest number of rounds between the states of a delta."""
+"""Largest number of rounds between the two states of a delta."""
 _SAMPLED = 8
-"""Masks of a round whose flips are counted, those of the clients with the smallest names."""
+"""Number of masks per round whose flips are counted: those of the clients with the smallest names."""
 INITIAL = 1
-"""Round that the initial state opens, which a client makes itself."""
+"""Round that the initial state opens; a client computes this state itself."""
 
 
 @dataclass
 class _Round:
-    """A round that has been closed."""
+    """A closed round."""
 
     clients: list[int] = field(default_factory=list)
-    """Names of the counted clients, ascending; none if the state did not change."""
+    """Names of the counted clients, ascending; empty if the state did not change."""
     flips: Flips = NO_FLIPS
 
 
 class Deltas:
-    """Record of a run's states and counted clients, and the deltas to its current state.
+    """Record of the states and counted clients of a run, which codes deltas to the current state.
 
     Parameters
     ----------
     codec : Codec
         The run's codec.
     most_masks : int
-        Largest number of masks of a delta by coins: its reader regenerates the coins of each.
+        Largest number of masks in a delta by coins, because its reader regenerates the coins of each mask.
     """
 
     def __init__(self, codec: Codec, most_masks: int) -> None:
@@ -53,28 +53,28 @@ class Deltas:
         self._codec, self._most = codec, most_masks
         self._by_coins = bool(coupling and coupling.expect)
         """Whether deltas by coins are possible."""
-        # the values of a tail are not in the digest of a network, so that a client's own may be others
+        # the digest of a network does not cover the values of a tail, so a client's initial values may differ
         self._initial = state_crc(initial) if initial and not codec.tail else None
         self._first = INITIAL if initial else INITIAL + 1
-        """The first round whose opening state may be a base."""
+        """First round whose opening state may be a base."""
         self._unseen = 0
-        """Round whose opening state a client knows that was never sent one; 0 for none."""
+        """Round whose opening state is known to clients that were never sent a state; 0 if there is none."""
         self._current: VersionedState | None = None
         self._snapshots: dict[int, bytes] = {}
         """Coded states, by the round that they opened."""
         self._trials: dict[int, int] = {}
         self._rounds: dict[int, _Round] = {}
         self._masks: dict[int, NDArray[np.uint8]] = {}
-        """Masks of the present round, by client: those of the smallest names."""
+        """Masks of the current round by client, for the clients with the smallest names."""
         self._clients: list[int] = []
         self._coded: dict[int, bytes | None] = {}
         """Deltas to the current state, by the round of their base."""
 
     def open(self, current: VersionedState, snapshot: bytes, known: Collection[int]) -> None:
-        """Open a round; `known` are the rounds whose opening states some client knows."""
+        """Open a round; `known` are the rounds whose opening states are known to clients."""
         self._coded, self._masks, self._clients = {}, {}, []
         if not isinstance(current.state, Votes):
-            raise TypeError("a delta is of votes")
+            raise TypeError("a delta needs a state of votes")
         opens = current.server_round
         self._current = current
         self._snapshots[opens], self._trials[opens] = snapshot, current.state.trials
@@ -87,7 +87,7 @@ class Deltas:
         self._trials = {number: trials for number, trials in self._trials.items() if number >= oldest}
 
     def collect(self, client: int, mask: NDArray[np.uint8]) -> None:
-        """Remember that a client's packed mask was counted in the present round."""
+        """Record that a client's packed mask was counted in the current round."""
         self._clients.append(client)
         self._masks[client] = mask
         if len(self._masks) > _SAMPLED:
@@ -104,13 +104,13 @@ class Deltas:
         self._masks, self._clients = {}, []
 
     def revoke(self, server_round: int) -> None:
-        """Record that a closed round has not changed the state after all."""
+        """Record that a closed round did not change the state after all."""
         if server_round in self._rounds:
             self._rounds[server_round] = _Round()
         self._snapshots = {base: coded for base, coded in self._snapshots.items() if base <= server_round}
 
     def payload(self, known: int | None) -> bytes | None:
-        """Return the delta from the state that opened round `known`; None if there is none.
+        """Return the delta from the state that opened round `known`, or None if there is no delta.
 
         `known` is None for a client that was never sent a state.
         """
@@ -128,26 +128,26 @@ class Deltas:
         return len(between) <= _MOST_ROUNDS and all(number in self._rounds for number in between)
 
     def _encoded(self, base: int, current: VersionedState) -> bytes | None:
-        """Return the smaller of a delta by classes and one by coins."""
+        """Encode a delta by classes and one by coins, and return the smaller."""
         known = self._codec.unpack_state(self._snapshots[base])
         found = [self._codec.pack_delta(known, None, current, NO_FLIPS), self._encoded_by_coins(base, known, current)]
         return min((each for each in found if each is not None), key=len, default=None)
 
     def _encoded_by_coins(self, base: int, known: VersionedState, current: VersionedState) -> bytes | None:
-        rounds = self._that_matter(base, current.server_round)
+        rounds = self._relevant_rounds(base, current.server_round)
         if not self._by_coins or sum(len(clients) for _, clients in rounds) > self._most:
             return None
         flips = sum((self._rounds[number].flips for number, clients in rounds if clients), NO_FLIPS)
         try:
             return self._codec.pack_delta(known, rounds, current, flips)
-        except Exception as error:  # noqa: BLE001  # a rule of a user's own may use anything of an update
+        except Exception as error:  # noqa: BLE001  # a user's own rule may use any attribute of an update
             reason = error_line(error)
-            log.warning("deltas do without coins: aggregate fails on masks of clients that did not train (%s)", reason)
+            log.warning("deltas are coded without coins: aggregate fails for clients that did not train (%s)", reason)
             self._by_coins = False
             return None
 
-    def _that_matter(self, base: int, end: int) -> list[CountedRound]:
-        """Return the rounds from a base to the current state; those before the last reset of the votes are left empty."""
+    def _relevant_rounds(self, base: int, end: int) -> list[CountedRound]:
+        """Return the rounds in ``range(base, end)``, without clients in rounds before the last reset of the votes."""
         rounds: list[CountedRound] = [(number, self._rounds[number].clients) for number in range(base, end)]
         resets = [n for n, clients in rounds if clients and self._trials.get(n) and self._trials.get(n + 1) == len(clients)]
         first = max(resets, default=base)

@@ -1,7 +1,7 @@
-"""Mask codec "entropy": range coding with one probability per layer, which reaches the literature's ``H2(density)``.
+"""Mask codec "entropy": range coding with one probability per layer, which achieves ``H2(density)`` bits per gate.
 
-Body: for each layer the frequency of a 1, a byte on the scale of :mod:`fedgates.wire.scale`; then the range code of the gates
-in order.
+Body: the frequency of a 1 in each layer, a byte on the scale of :mod:`fedgates.wire.scale`; then the range code of the gates in
+order.
 """
 
 import numpy as np
@@ -25,7 +25,7 @@ def decode(body: memoryview, context: CodingContext) -> NDArray[np.uint8]:
     Raises
     ------
     WireError
-        The body is not one that :func:`encode` writes.
+        The body was not written by :func:`encode`.
     """
     start = len(context.layers)
     if not start <= len(body) <= start + longest(context.size):

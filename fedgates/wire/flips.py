@@ -1,9 +1,9 @@
-"""Flips of masks against untrained ones, and what coins say about them: which gates may have changed.
+"""Flips: bits of masks that differ from those of untrained masks, and the risk of a flip given a coin.
 
-A coin's bin is that of :mod:`fedgates.wire.side_info` around the gate's share of votes, in 255ths if there are more than 255
-trials, or around a prior where there are none; bins 16 to 31 are coins above it. The rate of a bin is the probability that
-such a coin's bit is not the one of an untrained mask. A gate's risk is the sum of the rates of its coins, above and
-below apart.
+The bin of a coin is that of :mod:`fedgates.wire.side_info`, with respect to the gate's share of votes (in 255ths if there are
+more than 255 trials) or, without trials, to a prior; bins 16 to 31 hold the coins above that probability. The rate of a bin is
+the probability that the bit of such a coin is flipped. The risk of a gate is the sum of the rates of its coins, separately for
+coins above and below the probability.
 """
 
 from collections.abc import Sequence
@@ -21,14 +21,14 @@ from fedgates.wire.scale import FREQUENCIES
 from fedgates.wire.side_info import BINS, COIN_BITS, bins_around
 
 MOST_CLASSES = 255
-"""Largest number of trials of which every number of votes is a class of its own."""
+"""Largest number of trials for which every number of votes is a separate class."""
 _LEAST_PROBABILITY = 66
-"""Probabilities of classes are at least this and at most its complement, in 2^-16: .001."""
+"""Smallest probability of a class in 2^-16, about .001; the largest is its complement."""
 _CHUNK = 1 << 16
 
 
 class Flips(NamedTuple):
-    """Flips of masks against untrained ones: counts of gates by the bin of their coin, ``[32]``."""
+    """Counts of gates, and of flipped gates, by the bin of their coins, ``[32]``."""
 
     gates: NDArray[np.int64]
     flipped: NDArray[np.int64]
@@ -41,7 +41,7 @@ NO_FLIPS = Flips(np.zeros(BINS, dtype=np.int64), np.zeros(BINS, dtype=np.int64))
 
 
 def count_flips(mask: NDArray[np.uint8], context: CodingContext, probability: float) -> Flips:
-    """Return the flips of a client's packed mask; ``context`` is that of its update, `probability` that of a coupling."""
+    """Count the flips of a client's packed mask, given the context of its update and the probability of a coupling."""
     bins = coin_bins(context, probability)
     flipped = unpack(mask, context.size).view(np.bool_) != (bins < BINS // 2)
     every = np.bincount(bins, minlength=BINS)
@@ -49,22 +49,22 @@ def count_flips(mask: NDArray[np.uint8], context: CodingContext, probability: fl
 
 
 def coin_bins(context: CodingContext, probability: float) -> NDArray[np.uint8]:
-    """Return the bin of each of a client's coins, ``[d]``; ``context`` is that of its update."""
+    """Return the bin of each coin of a client, ``[d]``, given the context of its update."""
     return _Bins(context.state, fixed_point(probability)).of(context.coins())
 
 
 def fixed_point(probability: float) -> int:
-    """Return a probability in 2^-16, as an integer below 2^16."""
+    """Convert a probability to an integer below 2^16, in units of 2^-16."""
     return min(round(probability * 2**16), 2**16 - 1)
 
 
 def classes_of(state: Votes) -> NDArray[np.uint32]:
-    """Return the class of each gate, ``[d]``: its votes, or with more than 255 trials the nearest share of them in 255ths."""
+    """Return the class of each gate, ``[d]``: its votes or, with more than 255 trials, its rounded share of votes in 255ths."""
     return state.votes if state.trials <= MOST_CLASSES else rescaled(state, MOST_CLASSES)
 
 
 def rescaled(state: Votes, trials: int) -> NDArray[np.uint32]:
-    """Return the votes ``[d]`` of `trials` with the shares of a state that has trials, rounded to the nearest."""
+    """Scale the votes of a state, which has trials, to another number of trials; round to the nearest integer, ``[d]``."""
     scaled, own = np.empty(state.size, dtype=np.uint32), np.uint64(state.trials)
     for start in range(0, state.size, _CHUNK):
         few = state.votes[start : start + _CHUNK].astype(np.uint64)
@@ -73,11 +73,11 @@ def rescaled(state: Votes, trials: int) -> NDArray[np.uint32]:
 
 
 class _Bins:
-    """The bins of coins around the probabilities that a state represents."""
+    """Bins of coins with respect to the probabilities of a state."""
 
     def __init__(self, state: State | None, prior: int) -> None:
         self._first: NDArray[np.uint32] | np.uint32 = np.uint32(0)
-        """Place of each gate's class in the table, ``[d]``, or of the only one."""
+        """Offset of each gate's class in the table, ``[d]``, or of the only class."""
         if not isinstance(state, Votes) or not state.trials:
             self._table = _table_of((prior,))
             return
@@ -92,7 +92,7 @@ class _Bins:
 
 @lru_cache(8)
 def _table_of(probabilities: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Return the bin of each value of a coin's leading bits, around each probability in 2^-16: ``[n * 4096]``."""
+    """Return the bin for each probability in 2^-16 and each value of a coin's leading bits: ``[n * 4096]``."""
     clipped = np.clip(probabilities, _LEAST_PROBABILITY, (1 << 16) - _LEAST_PROBABILITY)
     return np.concatenate([bins_around(f) for f in clipped.tolist()])
 
@@ -100,7 +100,7 @@ def _table_of(probabilities: tuple[int, ...]) -> NDArray[np.uint8]:
 def risks_of(
     state: Votes, rounds: Sequence[CountedRound], context: CodingContext, table: NDArray[np.uint8], prior: int
 ) -> NDArray[np.uint64]:
-    """Return the expected flips of each gate ``[d]`` in 2^-16: to 1 in the upper 32 bits, to 0 in the lower."""
+    """Return the expected number of flips of each gate, ``[d]``, in 2^-16: to 1 in the upper 32 bits, to 0 in the lower 32."""
     rates = FREQUENCIES[table].astype(np.uint64)
     rates[BINS // 2 :] <<= np.uint64(32)  # coins above the probability: an untrained mask has a 0
     total, bins = np.zeros(context.size, dtype=np.uint64), _Bins(state, prior)

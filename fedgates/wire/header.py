@@ -1,4 +1,4 @@
-"""The header of 36 bytes that opens every payload, and its validation; FORMAT.md has the table."""
+"""The header of 36 bytes at the start of every payload, and its validation; FORMAT.md has the table."""
 
 import struct
 import zlib
@@ -51,19 +51,20 @@ class Header(NamedTuple):
     size: int
     """Number of gates d."""
     server_round: int
-    """For an update or sums, the round that they answer; for a state, a relay or a delta, the round that the state opens."""
+    """For an update or sums, the round of the request; for a state, a relay or a delta, the round that the state opens."""
     digest: bytes
     number: int
-    """Ones of a mask (of an update or sparse weights), trials of votes, base round of a relay or delta, which sums; or 0."""
+    """Number of ones of a mask (of an update or sparse weights), trials of votes, base round of a relay or delta, kind of sums;
+    otherwise 0."""
     check: int
-    """CRC-32 of a mask, or of the state of a snapshot, relay or delta; 0 for an update of values alone, and for sums.
+    """CRC-32 of a mask, or of the state of a snapshot, relay or delta; 0 for an update of values only, and for sums.
 
-    Only this distinguishes an update from a state of weights; a reader knows from the direction which of them to expect.
+    No other field distinguishes an update from a state of weights; a reader knows from the direction which of them to expect.
     """
 
 
 def seal(kind: int, codec: int, value_type: int, context: CodingContext, number: int, check: int, body: bytes) -> bytes:
-    """Return a payload: header, checksum, body."""
+    """Build a payload from header, checksum and body."""
     head = _HEADER.pack(
         MAGIC, VERSION, kind, codec, value_type, context.size, context.server_round, context.digest, number, check
     )
@@ -71,7 +72,7 @@ def seal(kind: int, codec: int, value_type: int, context: CodingContext, number:
 
 
 def peek(data: bytes) -> Header:
-    """Return the header of a payload, checking its length, magic and version only.
+    """Read the header of a payload; only its length, magic and version are checked.
 
     Raises
     ------
@@ -89,7 +90,7 @@ def peek(data: bytes) -> Header:
 
 
 def unseal(data: bytes, context: CodingContext, expected: tuple[tuple[int, int, int], ...]) -> tuple[Header, memoryview]:
-    """Return header and body of a payload for this network with one of the `expected` (kind, codec, value type).
+    """Check a payload and return its header and body; `expected` are the accepted (kind, codec, value type).
 
     Raises
     ------
@@ -112,13 +113,13 @@ def unseal(data: bytes, context: CodingContext, expected: tuple[tuple[int, int, 
 
 
 def describe(data: bytes) -> str:
-    """Return a payload's kind, codec and value type in words, such as "mask, side-info", for a log."""
+    """Describe a payload by its kind, codec and value type, such as "mask, side-info", for logs."""
     header = peek(data)
     return _named(header.kind, header.codec, header.value_type)
 
 
 def expect_length(body: memoryview, expected: int) -> None:
-    """Raise :class:`WireError` unless a body has `expected` bytes."""
+    """Raise a :class:`WireError` unless a body has `expected` bytes."""
     if len(body) != expected:
         raise WireError(f"a body of {len(body)} bytes, expected {expected}")
 

@@ -1,9 +1,9 @@
-"""Integers as range-coded decisions: is it 0, is it above 0, and is its distance from 0 more than 1, 2, and so on.
+"""Integers as range-coded binary decisions: is it nonzero, is it positive, is its absolute value above 1, 2, and so on.
 
-Each decision is a bit whose frequency depends on its context, a small integer that both ends know. A stage codes one decision
-for all integers that come to it: first the table, a frequency byte (:mod:`fedgates.wire.scale`) for each context that has bits,
-ascending, as eight fair bits, lowest first; then the bits in ascending order of contexts, and within one in the order of the
-integers. Stages follow one another in one range code.
+Each decision is a bit whose frequency depends on its context, a small integer that encoder and decoder know. A stage codes one
+decision for all integers that reach it. First comes a table with a frequency byte (:mod:`fedgates.wire.scale`) for each context
+that has bits, ascending, as eight fair bits, lowest first; then come the bits in ascending order of contexts, and within a
+context in the order of the integers. All stages are in one range code.
 """
 
 from typing import NamedTuple, Protocol
@@ -16,33 +16,33 @@ from fedgates.wire.range_coder import BIT_SCALE, BitReader, BitWriter, read_tabl
 from fedgates.wire.scale import FREQUENCIES, group_frequencies
 
 LARGEST = 255
-"""Largest distance from 0."""
+"""Largest absolute value."""
 _STEPS = 3
-"""Decisions "more than j" have contexts of their own for j below this, and share the last beyond."""
+"""Number of decisions "above j" with different contexts; later decisions share those of the last."""
 _SIDES = 32
-"""Upper bound of the contexts of a distance."""
+"""Upper bound of the contexts of a side."""
 _CHUNK = 1 << 16
 _LEAN = 4
-"""Largest difference of the contexts of the two sides that counts."""
+"""Largest difference between the contexts of the two sides; larger differences are clipped."""
 
 
 class Contexts(NamedTuple):
-    """The context of each decision about each of n integers, ``[n]``."""
+    """Contexts of the decisions about n integers, ``[n]`` each."""
 
     zero: NDArray[np.unsignedinteger]
-    """Of "is it 0", below 2^16."""
+    """Context of "is it nonzero", below 2^16."""
     above: NDArray[np.uint8]
-    """Of the distance of an integer above 0, below 32: the larger, the farther it is expected to be."""
+    """Context of the absolute value of a positive integer, below 32; larger contexts are for larger expected values."""
     below: NDArray[np.uint8]
-    """Of the distance of an integer below 0, as well. The context of "is it above 0" is the difference of the two, from -4 to
-    4."""
+    """Context of the absolute value of a negative integer, below 32. The context of "is it positive" is ``above - below``,
+    clipped to -4..4."""
 
 
 class _Stages(Protocol):
-    """Codes stages in one direction."""
+    """Writer or reader of stages."""
 
     def decide(self, context: NDArray[np.integer], bits: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
-        """Code one stage and return its bits; a reader is given none."""
+        """Write or read one stage and return its bits; a reader ignores `bits`."""
 
 
 def write_integers(writer: BitWriter, values: NDArray[np.integer], contexts: Contexts) -> None:
@@ -56,13 +56,13 @@ def read_integers(reader: BitReader, contexts: Contexts) -> NDArray[np.int16]:
     Raises
     ------
     WireError
-        The code is damaged, or not one that :func:`write_integers` writes.
+        The code is damaged, or was not written by :func:`write_integers`.
     """
     return _code(_Reader(reader), contexts, None)
 
 
 def _code(stages: _Stages, contexts: Contexts, values: NDArray[np.integer] | None) -> NDArray[np.int16]:
-    """Code the stages of all integers, given their values or not, and return the values."""
+    """Write the stages of all integers, or read them if `values` is None; return the values."""
     nonzero = stages.decide(contexts.zero, None if values is None else values != 0)
     at = np.flatnonzero(nonzero).astype(np.uint32)
     found = np.zeros(len(nonzero), dtype=np.int16)
@@ -118,9 +118,9 @@ _FAIR = np.array([BIT_SCALE // 2])
 
 
 def _groups(context: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the order of the decisions, and how many each context has, at least one."""
+    """Return the order of the decisions by context, and the number of decisions of each context that has any."""
     every = np.zeros(1 << 16, dtype=np.int64)
-    for start in range(0, len(context), _CHUNK):  # bincount makes 64-bit integers of what it counts
+    for start in range(0, len(context), _CHUNK):  # bincount converts its input to 64-bit integers
         few = np.bincount(context[start : start + _CHUNK])
         every[: len(few)] += few
     return np.argsort(context, kind="stable"), every[every > 0]

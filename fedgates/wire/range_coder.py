@@ -1,11 +1,12 @@
 """Range coding by constriction with integer probabilities, so that every machine writes the same words.
 
-A probability is a multiple of 2^-16 (bits) or 2^-15 (symbols), so that constriction's arithmetic on it is exact: of n
-symbols with integer frequencies f summing to 2^b, symbol s owns ``[C_s, C_{s+1})`` of 2^24, with
-``C_s = floor(F_s * (2^24 - n) / 2^b) + s`` and F the running sum of f. Every symbol has some room, so none is impossible.
-A reader encodes the decoded symbols again and refuses a code with other bytes (FORMAT.md states the same rule without an
-encoder). Without constriction, codes are decoded ten times slower (:mod:`fedgates.wire.plain_range_decoder`), and cannot be
-encoded.
+Probabilities are multiples of 2^-16 (bits) or 2^-15 (symbols), so constriction's arithmetic on them is exact. For n symbols
+with integer frequencies f that sum to 2^b, symbol s has the share ``[C_s, C_{s+1})`` of 2^24, with
+``C_s = floor(F_s * (2^24 - n) / 2^b) + s`` and ``F_s = f_0 + ... + f_{s-1}``. No share is empty, so every symbol can be coded.
+
+A reader encodes the decoded symbols again and rejects a code with different bytes (FORMAT.md states an equal rule without an
+encoder). Without constriction, decoding is ten times slower (:mod:`fedgates.wire.plain_range_decoder`), and encoding is not
+possible.
 """
 
 from collections.abc import Sequence
@@ -21,20 +22,20 @@ from fedgates.wire.scale import FREQUENCIES
 
 try:
     import constriction
-except ImportError:  # a program that only loads a model file needs no more than torch and NumPy
+except ImportError:  # loading a model file needs only torch and NumPy
     constriction = None
 
 BIT_SCALE, SYMBOL_SCALE = 1 << 16, 1 << 15
 
 
 def longest(size: int, bits: int = 1) -> int:
-    """Return an upper bound of the bytes in a range code of `size` symbols of at most `bits` bits each."""
+    """Return an upper bound for the bytes of a range code of `size` symbols with at most `bits` bits each."""
     packed = packed_size(size, bits)
     return packed + packed // 256 + 64
 
 
 def read_table(data: memoryview) -> NDArray[np.uint8]:
-    """Return a table of frequency bytes (:data:`fedgates.wire.scale.FREQUENCIES`); any other byte is a :class:`WireError`."""
+    """Read a table of frequency bytes (:data:`fedgates.wire.scale.FREQUENCIES`); any other byte raises :class:`WireError`."""
     table = np.frombuffer(data, dtype=np.uint8)
     if len(table) and int(table.max()) >= len(FREQUENCIES):
         raise WireError(f"a frequency's byte is {int(table.max())}, expected at most {len(FREQUENCIES) - 1}")
@@ -42,40 +43,40 @@ def read_table(data: memoryview) -> NDArray[np.uint8]:
 
 
 class BitWriter:
-    """Encodes bits, group by group, into one range code."""
+    """Encoder of groups of bits as one range code."""
 
     def __init__(self) -> None:
         self._encoder = _encoder()
 
     def write(self, bits: NDArray[np.uint8], sizes: Sequence[int], frequencies: NDArray[np.int64]) -> None:
-        """Encode bits ``[sum of sizes]``, each group with its frequency of a 1."""
+        """Encode bits ``[sum(sizes)]`` of groups, given the frequency of a 1 in each group."""
         start = 0
         for size, frequency in zip(sizes, frequencies.tolist(), strict=True):
             self._encoder.encode(bits[start : start + size].astype(np.int32), _bernoulli(frequency))
             start += size
 
     def finish(self) -> bytes:
-        """Return the code, words of four bytes."""
+        """Return the code, which consists of words of four bytes."""
         return _bytes(self._encoder)
 
 
 class BitReader(Protocol):
-    """Decodes what a :class:`BitWriter` wrote."""
+    """Decoder of the range code of a :class:`BitWriter`."""
 
     def read(self, sizes: Sequence[int], frequencies: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Decode bits ``[sum of sizes]``; raise :class:`WireError` where the code is damaged."""
+        """Decode bits ``[sum(sizes)]``; raise a :class:`WireError` if the code is damaged."""
 
     def finish(self) -> None:
-        """Raise :class:`WireError` unless the code is the one that its bits encode to."""
+        """Raise a :class:`WireError` unless encoding the decoded bits gives this code."""
 
 
 def bit_reader(data: bytes | memoryview) -> BitReader:
-    """Return a reader of a range code of bits; data that are no words raise :class:`WireError`."""
+    """Return a reader for a range code of bits; data that are not whole words raise :class:`WireError`."""
     return plain_range_decoder.BitReader(data) if constriction is None else _BitReader(data)
 
 
 class _BitReader:
-    """Decodes with constriction, and encodes again what it decodes."""
+    """Decoder that uses constriction, and encodes the decoded bits again to validate the code."""
 
     def __init__(self, data: bytes | memoryview) -> None:
         self._data, self._decoder, self._again = data, _decoder(data), _encoder()
@@ -99,7 +100,7 @@ class _BitReader:
 
 
 def encode_bits(bits: NDArray[np.uint8], sizes: Sequence[int], frequencies: NDArray[np.int64]) -> bytes:
-    """Encode bits ``[sum of sizes]``, group by group, each group with its frequency of a 1, as words of four bytes."""
+    """Encode bits ``[sum(sizes)]`` of groups, given the frequency of a 1 in each group, as words of four bytes."""
     writer = BitWriter()
     writer.write(bits, sizes, frequencies)
     return writer.finish()
@@ -114,7 +115,7 @@ def decode_bits(data: bytes | memoryview, sizes: Sequence[int], frequencies: NDA
 
 
 def symbol_frequencies(counts: NDArray[np.int64]) -> NDArray[np.uint16]:
-    """Return frequencies ``[n]`` proportional to counts ``[n]``, with the sum 2^15, at least 1 where a count is above 0."""
+    """Scale counts ``[n]`` to frequencies ``[n]`` that sum to 2^15, at least 1 where a count is above 0."""
     present = counts > 0
     shares = present + counts * (SYMBOL_SCALE - np.count_nonzero(present)) // max(int(counts.sum()), 1)
     shares[np.argmax(shares)] += SYMBOL_SCALE - shares.sum()
@@ -122,7 +123,7 @@ def symbol_frequencies(counts: NDArray[np.int64]) -> NDArray[np.uint16]:
 
 
 def encode_symbols(symbols: NDArray[np.int32], frequencies: NDArray[np.uint16]) -> bytes:
-    """Encode symbols ``[d]`` from 0 to n - 1, n at least 2, as words of four bytes."""
+    """Encode symbols ``[d]`` from 0 to n - 1, for n of at least 2, as words of four bytes."""
     encoder = _encoder()
     encoder.encode(symbols, _categorical(frequencies))
     return _bytes(encoder)

@@ -1,9 +1,9 @@
-"""Relay: the updates between two states, from which a client that knows the older state rebuilds the newer one.
+"""Relay: the updates between two states, from which a client with the older state computes the newer one.
 
-Body: the CRC of the base state, u32. Then for each round from the base round to the one before the payload's: a byte, 1 if the
-round changed the state, and the number of its updates, u32; then each update: client u64, number of examples u32, ones u32,
-check u32, length u32, and as many bytes of body. All updates have the codec and the value type in the relay's header; their
-kind is not in it, as both ends know the kind of the run's updates.
+Body: the CRC of the base state, u32; then, for each round from the base round to the one before the payload's, a byte (1 if the
+round changed the state) and the number of its updates, u32, followed by each update: client u64, number of examples u32, ones
+u32, check u32, length of the body u32, and the body. All updates have the codec and the value type in the relay's header, and
+the kind of the run's updates, which the header does not contain.
 """
 
 import struct
@@ -23,19 +23,19 @@ from fedgates.wire.updates import read_body
 _BASE = struct.Struct("<I")
 _ROUND = struct.Struct("<BI")
 _UPDATE = struct.Struct("<QIIII")
-"""Client, examples, ones, check, length of the body."""
+"""Client, number of examples, number of ones, check, length of the body."""
 Aggregate = Callable[[State, Iterator[Update], int], State]
-"""A method's server rule: from a state, its updates and the round to the next state."""
+"""A method's server rule: maps a state, its updates and the round to the next state."""
 
 
 @dataclass(frozen=True)
 class AcceptedUpdate:
-    """An update that a server has accepted in a round."""
+    """An update that the server accepted in a round."""
 
     client: int
-    """Name of the client that sent it."""
+    """Name of the client that sent the update."""
     num_examples: int
-    """Number of examples that the update was trained on, as the client reported it."""
+    """Number of training examples that the client reported."""
     payload: bytes
     """The payload as received."""
 
@@ -63,10 +63,10 @@ def pack_relay(
     base_round, base_check : int
         Round that the receiver's state opened, and the :func:`~fedgates.wire.states.state_crc` of that state.
     rounds : sequence
-        For each round from the base round on, its accepted updates in the order of the clients' names; None for a round that
-        did not change the state.
+        Accepted updates of each round from the base round on, sorted by client name; None for a round that did not change the
+        state.
     state : State
-        State that the updates lead to; it opens ``context.server_round``.
+        State after the updates; it opens ``context.server_round``.
     context : CodingContext
         Network and round.
     update_type : tuple
@@ -84,7 +84,7 @@ def pack_relay(
 def apply_relay(
     data: bytes, base: VersionedState | None, context: CodingContext, update_type: tuple[int, int, int], aggregate: Aggregate
 ) -> tuple[State, int]:
-    """Rebuild the newer state from the older one with the method's own server rule.
+    """Compute the newer state from the older one with the method's server rule.
 
     Parameters
     ----------
@@ -97,12 +97,12 @@ def apply_relay(
     update_type
         As for :func:`pack_relay`.
     aggregate : callable
-        Function of a state, its validated updates and the round that returns the next state.
+        Function that maps a state, its validated updates and the round to the next state.
 
     Returns
     -------
     tuple
-        The state, equal to the server's bit for bit, and the round that it opens.
+        The new state, equal to the server's bit for bit, and the round that it opens.
 
     Raises
     ------
@@ -111,25 +111,25 @@ def apply_relay(
     """
     header, body = unseal(data, context, ((RELAY, update_type[1], update_type[2]),))
     base = expect_base(base, header, body, "updates since")
-    deque(_entries(header, body), maxlen=0)  # all lengths are checked before anything is decoded
+    deque(_entries(header, body), maxlen=0)  # checks all lengths before anything is decoded
     state = base.state
     for server_round, entries in groupby(_entries(header, body), itemgetter(0)):
         now = replace(context, server_round=server_round, state=state)
         updates = (_read(entry, update_type, now) for entry in entries)
         state = aggregate(state, updates, server_round)
-        deque(updates, maxlen=0)  # a rule may stop reading early; the remaining updates are validated, too
+        deque(updates, maxlen=0)  # a rule may stop reading early, but all updates must be validated
     if state_crc(state) != header.check:
         raise WireError("the updates do not lead to the server's state")
     return state, header.server_round
 
 
 def expect_base(base: VersionedState | None, header: Header, body: memoryview, what: str) -> VersionedState:
-    """Return the state that a client has, if it is the one whose round and CRC a payload begins with.
+    """Return the state that a client has if it is the base of a payload, by round and CRC.
 
     Raises
     ------
     WireError
-        It is another, or there is none; `what` says what the payload has.
+        The client has another state or none; `what` begins the message with the content of the payload.
     """
     if base is None or base.server_round != header.number:
         known = "none" if base is None else f"that of round {base.server_round}"
@@ -140,13 +140,13 @@ def expect_base(base: VersionedState | None, header: Header, body: memoryview, w
 
 
 _Entry = tuple[int, int, int, int, int, memoryview]
-"""Round, client, examples, ones and check of an update; and its body."""
+"""Round, client, number of examples, number of ones, check and body of an update."""
 
 
 def _entries(header: Header, body: memoryview) -> Iterator[_Entry]:
-    """Yield the updates of the rounds in order, one at a time: a hostile relay may claim to have millions.
+    """Yield the updates of the rounds in order, one at a time because a malicious relay may claim to have millions.
 
-    Lengths are checked against the bytes that are there.
+    Lengths are checked against the bytes that are present.
     """
     count = header.server_round - header.number
     if not 0 <= count <= len(body):
@@ -173,7 +173,7 @@ def _available(body: memoryview, start: int, length: int) -> memoryview:
 
 
 def _read(entry: _Entry, update_type: tuple[int, int, int], context: CodingContext) -> Update:
-    """Decode and validate one update of a relay; it has its client's name and number of examples."""
+    """Decode and validate one update of a relay, and set its client and number of examples."""
     _, client, examples, ones, crc, body = entry
     if not 1 <= examples <= MAX_EXAMPLES:
         raise WireError(f"an update of {examples} examples, expected 1 to {MAX_EXAMPLES}")

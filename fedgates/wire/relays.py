@@ -1,4 +1,4 @@
-"""What a server keeps to relay updates: the coded updates of the last rounds."""
+"""Record that a server keeps to relay updates: the coded updates of the last rounds."""
 
 from collections.abc import Iterator
 
@@ -6,28 +6,28 @@ from fedgates.wire.codec import Codec
 from fedgates.wire.relay import AcceptedUpdate, VersionedState
 from fedgates.wire.states import state_crc
 
-_BYTES_A_VALUE = 4
+_BYTES_PER_VALUE = 4
 
 
 class Relays:
-    """Record of the coded updates that lead from each state to the next, and the relays to the current state.
+    """Record of the coded updates that lead from each state to the next, which codes relays to the current state.
 
-    Updates are kept while their total is smaller than a snapshot: beyond that a snapshot is sent anyway. During a round, whose
-    next snapshot does not exist yet, they are kept up to four bytes per gate and per value of the tail.
+    Updates are kept while their total size is below that of a snapshot, because otherwise a snapshot is sent anyway. During a
+    round, when the next snapshot does not exist yet, updates are kept up to four bytes per gate and per value of the tail.
 
     Parameters
     ----------
     codec : Codec
         The run's codec.
     most_updates : int
-        Largest number of updates in a relay: a device decodes every one of them.
+        Largest number of updates in a relay, because a device decodes all of them.
     """
 
     def __init__(self, codec: Codec, most_updates: int) -> None:
         self._codec, self._most = codec, most_updates
         self._current: VersionedState | None = None
         self._accepted: dict[int, list[AcceptedUpdate] | None] = {}
-        """Accepted updates of each remembered round, in order; None for a round that did not change the state."""
+        """Accepted updates of each recorded round, in order; None for a round that did not change the state."""
         self._crcs: dict[int, int] = {}
         """CRC of the state that opened each round."""
         self._collected: list[AcceptedUpdate] = []
@@ -39,7 +39,7 @@ class Relays:
     def open(self, current: VersionedState, snapshot: bytes) -> None:
         """Open a round."""
         self._current, self._relays = current, {}
-        self._collected, self._room = [], _BYTES_A_VALUE * (current.state.size + self._codec.tail)
+        self._collected, self._room = [], _BYTES_PER_VALUE * (current.state.size + self._codec.tail)
         self._crcs[current.server_round] = state_crc(current.state)
         while self._too_much(len(snapshot)):
             del self._accepted[min(self._accepted)]
@@ -47,7 +47,7 @@ class Relays:
         self._crcs = {server_round: crc for server_round, crc in self._crcs.items() if server_round >= oldest}
 
     def collect(self, update: AcceptedUpdate) -> None:
-        """Remember an accepted update of the current round."""
+        """Record an accepted update of the current round."""
         self._room -= len(update.payload)
         if self._room >= 0:
             self._collected.append(update)
@@ -66,13 +66,13 @@ class Relays:
         self._collected = []
 
     def revoke(self, server_round: int) -> None:
-        """Record that a closed round has not changed the state after all."""
+        """Record that a closed round did not change the state after all."""
         if server_round in self._accepted:
             self._accepted[server_round] = None
         self._crcs.pop(server_round + 1, None)
 
     def payload(self, base: int) -> bytes | None:
-        """Return the relay from the state that opened round `base`; None if there is none."""
+        """Return the relay from the state that opened round `base`, or None if there is no relay."""
         if self._current is None or base not in self._crcs:
             return None
         if base not in self._relays:

@@ -1,25 +1,26 @@
-"""Mask codec "sampled": minimal random coding, which sends the index of a sample that both ends can draw.
+"""Mask codec "sampled": minimal random coding, which sends the index of a sample that server and client can draw.
 
-A client that would send one sample of its own probabilities q needs, where both ends have a prior p near q, only about KL(q ||
-p) bits instead of one bit per gate (Havasi et al., ICLR 2019, arXiv 1810.00440; Isik et al., KLMS, arXiv 2306.12625; BiCompFL,
-arXiv 2502.00206). The gates are divided into B blocks. For each block 256 candidates are drawn from p with random numbers that
-both ends can regenerate; the client picks one with probability proportional to ``q(z) / p(z)`` and sends its index, one byte.
-The receiver regenerates that candidate.
+To send one sample of its probabilities q, a client needs only about KL(q || p) bits instead of one bit per gate if server and
+client share a prior p near q (Havasi et al., ICLR 2019, arXiv 1810.00440; Isik et al., KLMS, arXiv 2306.12625; BiCompFL, arXiv
+2502.00206). The gates are divided into B blocks. For each block, 256 candidates z are drawn from p with random numbers that
+both can regenerate. The client picks one with probability proportional to ``q(z) / p(z)`` and sends its index, one byte; the
+server regenerates that candidate.
 
 **Prior.** One probability for each level of the broadcast state (:meth:`CodingContext.levels`): the mean of q over the level,
-which is the constant nearest to q in KL, as u16 in 2^-16 and never 0. Gates that training leaves unchanged, at the clipped
-theta, then cost almost nothing.
+which is the constant nearest to q in KL, as u16 in 2^-16 and never 0. Gates that training leaves unchanged at the clipped theta
+then cost almost nothing.
 
-**Blocks.** Gate i is in block ``i % B``: neighbours, and so layers and votes, are spread evenly, and all blocks have nearly
+**Blocks.** Gate i is in block ``i % B``. This spreads neighbours, and so layers and votes, evenly, so all blocks have nearly
 equal shares of the divergence. ``B = ceil(KL / (8 - extra_bits))`` with KL in bits, so blocks are as large as the divergence
-allows, from tens of gates in a first round to thousands later; never below eight gates, which would cost one bit per gate. A
-block with KL of 8 - t bits has 2^t times the candidates that its KL alone requires: t = ``extra_bits`` trades bits for
-closeness to q. With few of them the sample is biased towards the prior: of the step from p to q, masks of real runs keep 74 %
-at t = 0, 88 % at 4, 93 % at 5 and 98 % at 7 (`benchmarks/results/wire.md`).
+allows, from tens of gates in the first round to thousands later. They have at least eight gates, which cost one bit per gate. A
+block with a KL of 8 - t bits has 2^t times the candidates that its KL requires, so t = ``extra_bits`` trades bits for closeness
+to q. With few extra bits, samples are biased towards the prior: in real runs, masks keep 74 % of the step from p to q at t = 0,
+88 % at 4, 93 % at 5 and 98 % at 7 (`benchmarks/results/wire.md`).
 
-**Candidates.** Row c of block j is a run of ``W = 4 * ceil(ceil(d/B) / 16)`` Philox words from word ``(256 * j + c) * W`` on,
-keyed by (seed, "candidates", round, client); each word is four 16-bit numbers, lowest first, and gate ``r * B + j`` is kept if
-number r is below its frequency. Body: the frequencies of the levels that have gates, ascending; then one byte per block.
+**Candidates.** Candidate c of block j consists of ``W = 4 * ceil(ceil(d/B) / 16)`` Philox words starting at word
+``(256 * j + c) * W``, keyed by (seed, "candidates", round, client). Each word is four 16-bit numbers, lowest first, and gate
+``r * B + j`` is 1 if number r is below its frequency. Body: the frequencies of the levels that have gates, ascending; then one
+byte per block.
 """
 
 import math
@@ -38,7 +39,7 @@ INDEX_BITS = 8
 CANDIDATES = 1 << INDEX_BITS
 MOST_EXTRA_BITS = 7.5
 _STEP_WORDS, _STEP_NUMBERS = 4, 16
-"""64-bit words, and 16-bit numbers, per step of Philox's counter."""
+"""Number of 64-bit words, and of 16-bit numbers, per step of Philox's counter."""
 N = TypeVar("N", np.uint16, np.float32)
 _CHUNK = 1 << 20
 """Number of random numbers in memory at a time."""
@@ -50,7 +51,7 @@ def encode(theta: NDArray[np.float32], context: CodingContext, extra_bits: float
     Returns
     -------
     tuple
-        The gates ``[d]`` of 0 and 1 that the receiver decodes, and the body.
+        The sampled gates ``[d]`` of 0 and 1, and the body that decodes to them.
     """
     q = np.clip(theta.astype(np.float64), 1 / BIT_SCALE, 1 - 1 / BIT_SCALE)
     level, present = context.levels
@@ -93,10 +94,10 @@ def decode(body: memoryview, context: CodingContext) -> NDArray[np.uint8]:
 
 
 def _most_blocks(table: NDArray[np.uint16], counts: NDArray[np.int64]) -> int:
-    """Return the largest number of blocks that an encoder sends with a table of priors and so many gates at each level.
+    """Return the largest number of blocks that an encoder may send, given the priors and the number of gates of each level.
 
     A prior is the mean of q over its level, so the KL of the level is at most ``counts * H2(prior)``; rounding to 2^-16 adds
-    less than 2^-12 bits a gate.
+    less than 2^-12 bits per gate.
     """
     p = table[counts > 0] / BIT_SCALE
     entropy = -(p * np.log2(p) + (1 - p) * np.log2(1 - p))
@@ -105,7 +106,7 @@ def _most_blocks(table: NDArray[np.uint16], counts: NDArray[np.int64]) -> int:
 
 
 def _deal(values: NDArray[N], blocks: int) -> NDArray[N]:
-    """Arrange gates ``[d]`` in blocks ``[B, ceil(d/B)]``, gate i in block ``i % B``; pad blocks with one gate less by zeros."""
+    """Arrange gates ``[d]`` in blocks ``[B, ceil(d/B)]``, gate i in block ``i % B``; pad shorter blocks with a zero."""
     rows = -(-len(values) // blocks)
     padded = np.zeros(rows * blocks, dtype=values.dtype)
     padded[: len(values)] = values
@@ -113,7 +114,7 @@ def _deal(values: NDArray[N], blocks: int) -> NDArray[N]:
 
 
 def _collect(gates: NDArray[np.bool_], size: int) -> NDArray[np.uint8]:
-    """Return gates ``[d]`` of blocks, the inverse of :func:`_deal`."""
+    """Return the gates ``[d]`` of blocks; the inverse of :func:`_deal`."""
     return np.ascontiguousarray(gates.T).reshape(-1)[:size].view(np.uint8)
 
 
@@ -122,14 +123,14 @@ def _philox(context: CodingContext) -> np.random.Philox:
 
 
 def _numbers(generator: np.random.Philox, rows: int, columns: int) -> NDArray[np.uint16]:
-    """Return the next `rows` rows of a stream, 16-bit numbers ``[rows, columns]``; each row takes whole steps."""
+    """Return the next 16-bit numbers ``[rows, columns]`` of a stream; each row takes a whole number of counter steps."""
     steps = -(-columns // _STEP_NUMBERS)
     words = np.asarray(generator.random_raw(rows * steps * _STEP_WORDS), dtype="<u8")
     return words.view("<u2").reshape(rows, steps * _STEP_NUMBERS)[:, :columns]
 
 
 def _regenerate(indices: NDArray[np.uint8], columns: int, context: CodingContext) -> NDArray[np.uint16]:
-    """Return row `indices[j]` of each block j: ``[B, columns]``."""
+    """Regenerate candidate `indices[j]` of each block j: ``[B, columns]``."""
     generator, steps = _philox(context), -(-columns // _STEP_NUMBERS)
     rows = CANDIDATES * np.arange(len(indices), dtype=np.int64) + indices
     skips = (np.diff(rows, prepend=-1) - 1) * steps
@@ -143,7 +144,7 @@ def _regenerate(indices: NDArray[np.uint8], columns: int, context: CodingContext
 def _choose(
     frequencies: NDArray[np.uint16], weights: NDArray[np.float32], context: CodingContext
 ) -> tuple[NDArray[np.bool_], NDArray[np.uint8]]:
-    """Draw all candidates of each block and pick one by its importance weight; return gates ``[B, n]`` and indices ``[B]``."""
+    """Draw all candidates of each block, pick one by importance weights, and return gates ``[B, n]`` and indices ``[B]``."""
     generator, (blocks, columns) = _philox(context), frequencies.shape
     uniform = rng.uniform(blocks, context.seed, "select", server_round=context.server_round, client=context.client)
     indices = np.empty(blocks, dtype=np.uint8)

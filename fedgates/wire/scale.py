@@ -1,6 +1,6 @@
-"""A scale of integers: exact up to 16, then eight steps per doubling.
+"""Logarithmic scale of integers: exact up to 16, then eight steps per doubling, computed by shifts.
 
-Levels of votes and the one-byte frequencies of tables are steps of this scale; its arithmetic is shifts.
+Levels of votes, and the one-byte frequencies of tables, are steps of this scale.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ _EXACT = 16
 
 
 def step(value: int) -> int:
-    """Return the step of an integer: 0 to 15 map to themselves, larger ones by their leading four bits (16 and 17 to 16)."""
+    """Return the step of an integer: 0 to 15 map to themselves, larger integers by their leading four bits (16, 17 to 16)."""
     exponent = max(value.bit_length() - 4, 0)
     return value if value < _EXACT else 8 * exponent + (value >> exponent)
 
@@ -29,23 +29,23 @@ def least(index: int) -> int:
 HALF = 1 << 15
 _LEAST = np.array([least(i) for i in range(step(HALF) + 1)], dtype=np.int64)
 FREQUENCIES = np.concatenate([_LEAST, 2 * HALF - _LEAST[-2::-1]])
-"""Frequency of each byte of a table, in 2^-16: the steps from 0 to one half, and their mirror image; 209 in all."""
+"""Frequency that each byte of a table represents, in 2^-16: the steps from 0 to one half and their mirror image, 209 in all."""
 _MIDDLES = (FREQUENCIES[1:] + FREQUENCIES[:-1] + 1) // 2
 
 
 def frequency_bytes(ones: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Return the byte with the frequency nearest to that of `ones` among `sizes` bits, each ``[groups]``."""
+    """Return the byte of the frequency nearest to ``ones / sizes`` in each group, ``[groups]``."""
     nearest = (ones * 2 * HALF + sizes // 2) // np.maximum(sizes, 1)
     return np.searchsorted(_MIDDLES, nearest, side="right").astype(np.uint8)
 
 
 def group_ones(bits: NDArray[np.uint8], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the number of ones in each group, for bits in the order of groups of `sizes`, each at least 1."""
+    """Count the ones in each group of consecutive bits, for groups of `sizes` of at least 1."""
     if not len(sizes):
         return np.zeros(0, dtype=np.int64)
     return np.add.reduceat(bits, np.cumsum(sizes) - sizes, dtype=np.int64)
 
 
 def group_frequencies(bits: NDArray[np.uint8], sizes: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Return the byte of each group's frequency of a 1; arguments as of :func:`group_ones`."""
+    """Return the byte of the frequency of a 1 in each group; arguments as for :func:`group_ones`."""
     return frequency_bytes(group_ones(bits, sizes), sizes)

@@ -1,28 +1,26 @@
 """Mask codec "side-info": range coding conditioned on the broadcast votes and on the coins that the mask was sampled with.
 
-**Votes.** A round's masks are samples of probabilities that started from the broadcast ones, so gates with similar votes have
-similar probabilities. No model of the votes alone is better than the entropy of the probabilities q that the mask was sampled
-from; the votes come within KL(q || votes) of it, about .01 bits per gate.
+**Votes.** Training starts from the broadcast probabilities, so gates with similar votes have similar probabilities q. No model
+that uses only votes can beat the entropy of q; this one is within KL(q || votes) of it, about .01 bits per gate. Earlier rounds
+are not used, because they add little: the votes of the previous round, or their trend, save .2 to 1.4 % of the code without
+coins, not counting the cost of tables (`benchmarks/results/wire.md`).
 
-Earlier rounds add little: the votes of the previous round, or their trend, save .2 to 1.4 % of the code below, not counting the
-cost of tables (`benchmarks/results/wire.md`), so they are not used.
+**Coins.** The mask is ``u < q``, where the numbers u are a function of (seed, round, client), so the server can regenerate
+them. Where u is far from the broadcast probability p, the bit is almost certain; only a gate whose q moved past u costs many
+bits. The code then contains only the information that training added, at most a sixth of the code with votes only, for the same
+mask. This is coding with subtractive dither, with the broadcast as the reconstruction.
 
-**Coins.** The mask is ``u < q`` with numbers u that are a function of (seed, round, client), so the server can regenerate them.
-Where u is far from the broadcast probability p, the bit is almost certain; only a gate whose q moved across u is a surprise.
-What remains is the information that training added, at most a sixth of the cost with votes alone, for the same mask. This is
-coding with subtractive dither, with the broadcast as the reconstruction.
-
-Body: a byte, 0 for votes alone or 1 for coins; one bit per layer, packed lowest first, 1 if the layer has groups of its own;
+Body: a byte, 0 for votes only or 1 for coins; one bit per layer, packed lowest first, 1 if the layer has its own groups;
 tables; the range code. All frequencies of a 1 are bytes on the scale of :mod:`fedgates.wire.scale`.
 
-*Votes alone*: a gate's group is its level (:meth:`CodingContext.levels`). The table has the frequency of each group that has
-gates: first the groups common to all layers, then those of the layers that have their own, levels ascending.
+*Votes only*: the group of a gate is its level (:meth:`CodingContext.levels`). The table has the frequency of each group that
+has gates: first the groups shared by layers, then those of layers with their own groups, with levels ascending.
 
-*Coins*: first a frequency F for each level that has gates, over all layers (the encoder may choose it freely; the frequencies
-of the groups are checked). A gate's group is its bin, the distance of its coin from F. With U = 2 * (u >> 20) + 1 (of 8192), a
-= U * (65536 - F) and b = F * (8192 - U), where F is clipped to 1 to 65535, the distance is ``x = 64 * (max(a, b) - min(a, b))
-// min(a, b)``, about 64 times the difference of the logits. The bin is the number of edges 2, 4, 6, 8, 12, 16, 24, 32, 48, 64,
-96, 128, 192, 256, 384 that are at most x, plus 16 where a > b. Then follows the table of the groups, as above.
+*Coins*: the first table has a frequency F for each level that has gates, over all layers; the encoder chooses it freely. The
+group of a gate is its bin, the distance of its coin from F. With U = 2 * (u >> 20) + 1 (of 8192), a = U * (65536 - F) and
+b = F * (8192 - U), where F is clipped to 1..65535, the distance is ``x = 64 * (max(a, b) - min(a, b)) // min(a, b)``, about 64
+times the difference of the logits. The bin is the number of edges 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384
+that are at most x, plus 16 if a > b. The second table has the frequencies of the groups, as for votes; a reader checks them.
 
 The range code has the gates group by group in the order of the table, and within a group in the order of the gates.
 """
@@ -42,17 +40,17 @@ from fedgates.wire.range_coder import decode_bits, encode_bits, longest, read_ta
 from fedgates.wire.scale import FREQUENCIES, frequency_bytes, group_frequencies
 
 _EDGES = np.array([2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384])
-"""Two edges per doubling: the scale with the fewest bytes, tables included, of those tried on real runs."""
+"""Two edges per doubling, the scale with the fewest bytes (tables included) among those tried on real runs."""
 _SIDE = len(_EDGES) + 1
-"""Number of bins on either side."""
+"""Number of bins on each side."""
 BINS = 2 * _SIDE
-"""Number of bins; those of the upper half are of coins above the probability."""
+"""Number of bins; the upper half is for coins above the probability."""
 COIN_BITS = 12
-"""Leading bits of a coin that decide its bin."""
+"""Number of leading bits of a coin that determine its bin."""
 _ENTRY_BITS = 8
-"""Bits per entry of a table."""
+"""Number of bits per entry of a table."""
 _PIECE = 1 << 16
-"""Largest number of gates that are sorted at a time: their indices stay in a core's cache."""
+"""Largest number of gates to sort at a time, so that their indices stay in a core's cache."""
 
 
 class _Classes(NamedTuple):
@@ -85,7 +83,7 @@ def decode(body: memoryview, context: CodingContext) -> NDArray[np.uint8]:
     Raises
     ------
     WireError
-        The body is not one that :func:`encode` writes.
+        The body was not written by :func:`encode`.
     """
     groups, at = read_groups(body, context)
     table = _table(body, at, len(groups.sizes))
@@ -99,7 +97,7 @@ def decode(body: memoryview, context: CodingContext) -> NDArray[np.uint8]:
 
 
 def read_groups(body: memoryview, context: CodingContext) -> "tuple[Groups, int]":
-    """Return the groups of a body's gates, and the offset of their table in the body."""
+    """Read the groups of the gates from a body; return them and the offset of their table in the body."""
     layers = len(context.layers)
     at = 1 + packed_size(layers, 1)
     _expect(body, at)
@@ -119,22 +117,22 @@ def read_groups(body: memoryview, context: CodingContext) -> "tuple[Groups, int]
 
 
 class _Piece(NamedTuple):
-    """Neighbouring gates of one layer."""
+    """Consecutive gates of one layer."""
 
     part: slice
     groups: NDArray[np.int64]
-    """The groups that the piece has gates of, ascending."""
+    """Groups with gates in the piece, ascending."""
     sizes: NDArray[np.int64]
-    """Number of its gates in each of them."""
+    """Number of gates of the piece in each of these groups."""
 
 
 class Groups:
-    """The groups of gates: gates are coded group by group, and within a group in ascending order.
+    """Groups of gates; gates are coded group by group, and within a group in ascending order.
 
     Attributes
     ----------
     sizes : numpy.ndarray
-        Number of gates of each group, at least one.
+        Number of gates of each group, at least 1.
     """
 
     def __init__(self, classes: _Classes, own: NDArray[np.bool_], context: CodingContext) -> None:
@@ -148,7 +146,7 @@ class Groups:
         self.sizes = every[every > 0]
 
     def ordered(self, gates: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return gates ``[d]`` in the order in which they are coded."""
+        """Rearrange gates ``[d]`` to the order in which they are coded."""
         ordered = np.empty_like(gates)
         for part, order, places in self._sorted_pieces():
             chosen, start = gates[part][order], 0
@@ -159,18 +157,18 @@ class Groups:
         return ordered
 
     def restored(self, ordered: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return the gates ``[d]`` of those in the order in which they are coded; the inverse of :meth:`ordered`."""
+        """Rearrange gates from the order in which they are coded to their own, ``[d]``; the inverse of :meth:`ordered`."""
         gates = np.empty_like(ordered)
         for part, order, places in self._sorted_pieces():
             gates[part][order] = np.concatenate([ordered[place] for place in places])
         return gates
 
     def frequencies(self, ordered: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return the table of the groups, one byte each, for gates in the order of the groups."""
+        """Return the frequency byte of each group, for gates in the order in which they are coded."""
         return group_frequencies(ordered, self.sizes)
 
     def _sorted_pieces(self) -> Iterator[tuple[slice, NDArray[np.int64] | slice, list[slice]]]:
-        """Yield each piece of the gates, the order of its gates by group, and the places of its groups in the coded order."""
+        """Yield each piece, the order of its gates by group, and the slices of its groups in the coded order."""
         starts, narrow = self._starts.copy(), self._classes.number <= 1 << 8
         for part, groups, sizes in self._pieces:
             begins = starts[groups]
@@ -183,7 +181,7 @@ class Groups:
 
 
 def _pieces(of_gate: NDArray[np.unsignedinteger], layers: Sequence[int], first: Sequence[int]) -> Iterator[_Piece]:
-    """Yield the pieces of each layer, whose groups begin with number `first`."""
+    """Yield the pieces of each layer; `first` has the number of each layer's first group."""
     end = 0
     for size, group in zip(layers, first, strict=True):
         start, end = end, end + size
@@ -195,7 +193,7 @@ def _pieces(of_gate: NDArray[np.unsignedinteger], layers: Sequence[int], first: 
 
 
 def _coin_classes(context: CodingContext, frequencies: NDArray[np.uint8]) -> _Classes:
-    """Return the bin of each gate, given the frequency of each level that is present."""
+    """Return the bins of gates as classes, given the frequency byte of each level that has gates."""
     level, sizes = context.levels
     bins = np.zeros((len(sizes), 1 << COIN_BITS), dtype=np.uint8)
     bins[sizes > 0] = _bins(FREQUENCIES[frequencies])
@@ -210,13 +208,13 @@ def _coin_classes(context: CodingContext, frequencies: NDArray[np.uint8]) -> _Cl
 
 
 def _bins(frequencies: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Return the bin of each value of a coin's leading bits, for each frequency: ``[n, 4096]``."""
+    """Return the bin for each frequency and each value of a coin's leading bits: ``[n, 4096]``."""
     return np.stack([bins_around(f) for f in np.clip(frequencies, 1, (1 << 16) - 1).tolist()])
 
 
 @lru_cache(maxsize=512)
 def bins_around(f: int) -> NDArray[np.uint8]:
-    """Return the bin of each value of a coin's leading bits, ``[4096]``, for a probability f in 2^-16."""
+    """Return the bin for each value of a coin's leading bits, ``[4096]``, given a probability f in 2^-16."""
     u = 2 * np.arange(1 << COIN_BITS, dtype=np.int64) + 1
     above, below = u * ((1 << 16) - f), f * ((2 << COIN_BITS) - u)
     larger, smaller = np.maximum(above, below), np.minimum(above, below)
@@ -225,12 +223,12 @@ def bins_around(f: int) -> NDArray[np.uint8]:
 
 
 def _own_groups(gates: NDArray[np.uint8], classes: _Classes, context: CodingContext) -> tuple[NDArray[np.bool_], float]:
-    """Return which layers' own tables save more bits than they cost, bool ``[layers]``, and the total cost in bits.
+    """Return the layers whose own tables save more bits than they cost, bool ``[layers]``, and the total cost in bits.
 
-    Only the encoder decides this, so it may use floats.
+    Only the encoder decides this, so floats are allowed.
     """
     count, layers = classes.number, context.layers
-    split = (classes.of_gate << np.uint16(1)) | gates  # 16 bits where classes are 8, too
+    split = (classes.of_gate << np.uint16(1)) | gates  # 16 bits, even if classes have 8
     both, start = np.empty((len(layers), 2 * count), dtype=np.int64), 0
     for i, size in enumerate(layers):
         both[i] = np.bincount(split[start : start + size], minlength=2 * count)
@@ -246,7 +244,7 @@ def _own_groups(gates: NDArray[np.uint8], classes: _Classes, context: CodingCont
 
 
 def _bits(zeros: NDArray[np.int64], ones: NDArray[np.int64], p: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
-    """Return the cost of each group in bits when a 1 has probability p, by default the group's own share of ones."""
+    """Return the cost of each group in bits if a 1 has probability p, by default the group's own share of ones."""
     p = ones / np.maximum(zeros + ones, 1) if p is None else p
     p = np.clip(p, 2.0**-24, 1 - 2.0**-24)
     return -(ones * np.log2(p) + zeros * np.log2(1 - p))

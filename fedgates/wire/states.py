@@ -1,4 +1,4 @@
-"""A server's state as a payload (a snapshot), and back, checked in full."""
+"""Encoding of a server's state as a payload (a snapshot), and validated decoding."""
 
 import zlib
 
@@ -31,7 +31,7 @@ _SCALAR, _VALUE = 8, 4
 
 
 def state_crc(state: State) -> int:
-    """Return the CRC-32 of a state: of its trials as u32 (0 for weights), scalars, tail and array, little-endian."""
+    """Return the CRC-32 of a state, over trials as u32 (0 for weights), scalars, tail and array, all little-endian."""
     trials = state.trials if isinstance(state, Votes) else 0
     array = state.votes.astype("<u4", copy=False) if isinstance(state, Votes) else state.values.astype("<f4", copy=False)
     return zlib.crc32(array.data, zlib.crc32(scalars_and_tail(state), zlib.crc32(trials.to_bytes(4, "little"))))
@@ -41,13 +41,13 @@ def pack_state(state: State, context: CodingContext, downlink: str = "votes") ->
     """Encode a server's state for the clients of round ``context.server_round``.
 
     Scalars come first, then the tail. `downlink` is the codec of votes: "float32", or any other value for range-coded votes.
-    Weights are float32, behind a mask of the nonzero ones where that is smaller.
+    Weights are float32, either all of them or, if that is smaller, a mask and the nonzero weights.
 
     Raises
     ------
     ValueError
-        The number of scalars is not ``context.scalars``, or that of the tail's values not ``context.tail``; or one of them is
-        not finite.
+        The number of scalars is not ``context.scalars``, the number of values of the tail is not ``context.tail``, or a scalar
+        or a value of the tail is not finite.
     """
     first, tail = scalars_and_tail(state), _tail(state)
     if len(state.scalars) != context.scalars or not np.isfinite(state.scalars).all():
@@ -78,7 +78,7 @@ def unpack_state(data: bytes, context: CodingContext, downlink: str = "votes") -
     data : bytes
         A complete payload.
     context : CodingContext
-        Digest and layers of the reader's own network, and the numbers of scalars and tail values of the method's states.
+        Digest and layers of the reader's own network, and the number of scalars and of tail values in the method's states.
     downlink : str
         Codec of votes.
 
@@ -123,12 +123,12 @@ def unpack_state(data: bytes, context: CodingContext, downlink: str = "votes") -
 def read_scalars_and_tail(
     body: memoryview, start: int, context: CodingContext
 ) -> tuple[tuple[float, ...], NDArray[np.float32], int]:
-    """Return scalars and tail that begin at `start` of a body, and where they end.
+    """Read the scalars and the tail at offset `start` of a body; return them and the offset of their end.
 
     Raises
     ------
     WireError
-        The body ends before, or one of them is not finite.
+        The body is too short, or a number is not finite.
     """
     split = start + _SCALAR * context.scalars
     end = split + _VALUE * context.tail
@@ -146,5 +146,5 @@ def _tail(state: State) -> NDArray[np.float32]:
 
 
 def scalars_and_tail(state: State) -> bytes:
-    """Return the scalars and the tail of a state as bytes: what the body of a snapshot begins with."""
+    """Return the scalars and the tail of a state as bytes, which begin the body of a snapshot."""
     return np.array(state.scalars, dtype="<f8").tobytes() + _tail(state).astype("<f4", copy=False).tobytes()

@@ -1,6 +1,6 @@
-"""Sums over a client's examples, float64 ``[m]``, by which it answers a final pass; both ends know m.
+"""Coding of a client's reply to a final pass: sums over its examples, float64 ``[m]``, where server and client know m.
 
-Two sorts of them exist: those of batch-norm statistics, and those of features by class.
+There are two kinds of sums: for batch-norm statistics, and of features by class.
 """
 
 import numpy as np
@@ -23,7 +23,7 @@ def pack_sums(sums: NDArray[np.float64], context: CodingContext, which: int) -> 
     sums : ndarray
         Finite float64.
     context : CodingContext
-        Network, and the round that the sums answer.
+        Network, and the round of the request.
     which : int
         :data:`BATCH_NORM` or :data:`CLASS_FEATURES`.
 
@@ -52,7 +52,7 @@ def unpack_sums(data: bytes, context: CodingContext, which: int, count: int) -> 
     Raises
     ------
     WireError
-        The payload is not `count` finite sums of this kind, for that network and that round.
+        The payload is not `count` finite sums of the kind `which` for this network and round.
     """
     header, body = unseal(data, context, ((SUMS, NONE, VALUES_FLOAT64),))
     if header.server_round != context.server_round:

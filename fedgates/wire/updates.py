@@ -1,4 +1,4 @@
-"""Encode a client's update as a payload; decode and validate one."""
+"""Encoding of a client's update as a payload, and validated decoding."""
 
 import zlib
 from collections.abc import Callable
@@ -54,22 +54,22 @@ def pack_update(
     Parameters
     ----------
     update : Update
-        A mask, values, a mask and values, or a mask and a tail of ``context.tail`` values. The codec ``sampled`` sends a fresh
-        sample of its ``theta`` in place of its mask.
+        A mask, values, a mask and values, or a mask and a tail of ``context.tail`` values. The codec ``sampled`` sends a new
+        sample of its ``theta`` instead of its mask.
     context : CodingContext
-        What the server also knows about the round that the update answers.
+        Knowledge about the round that the server shares.
     uplink : str
         Codec of the mask: packed, entropy, side-info or sampled.
     value_type : str
         Type of the values or the tail: float32 or float16.
     extra_bits : float
-        For ``sampled``: bits per block beyond its KL divergence, from 0 to below 8.
+        For ``sampled``: bits per block beyond its KL divergence, in [0, 8).
 
     Raises
     ------
     ValueError
-        The update has neither a mask nor values, their shapes do not fit the network, or the codec does not apply to it. Or it
-        has another tail than ``context.tail`` values, or a tail and values.
+        The update has neither a mask nor values, their shapes do not fit the network, the codec does not support the update,
+        the tail does not have ``context.tail`` values, or there are both a tail and values.
     """
     size, number = context.size, VALUE_TYPES[value_type]
     _expect_tail(update, context.tail)
@@ -118,9 +118,9 @@ def unpack_update(
     Raises
     ------
     WireError
-        The payload is not a complete, valid update of that network, for that round, of that kind.
+        The payload is not a complete, valid update of this kind for the network and the round of `context`.
     ValueError
-        `kind` is "mask and tail" and ``context.tail`` 0, or `kind` another and ``context.tail`` not 0.
+        `kind` is "mask and tail" and ``context.tail`` is 0, or `kind` is another and ``context.tail`` is not 0.
     """
     expect_tail_of_kind(kind, context.tail)
     header, body = unseal(data, context, (payload_type(kind, uplink, value_type),))
@@ -131,10 +131,10 @@ def unpack_update(
 
 @dataclass(frozen=True)
 class UpdateReader:
-    """Decodes the updates to one state; what is the same for all clients is computed once."""
+    """Decoder of the updates for one state; values that are equal for all clients are computed once."""
 
     context: CodingContext
-    """What both ends know of the round; its client does not matter."""
+    """Shared knowledge about the round; its client is ignored."""
     uplink: str
     kind: UpdateKind
     value_type: str
@@ -158,7 +158,7 @@ class UpdateReader:
 
 
 def payload_type(kind: UpdateKind, uplink: str, value_type: str) -> tuple[int, int, int]:
-    """Return kind, codec and value type of a method's updates, as the numbers that a header has for them.
+    """Return kind, codec and value type of a method's updates, as the numbers in a header.
 
     Raises
     ------
@@ -173,7 +173,7 @@ def payload_type(kind: UpdateKind, uplink: str, value_type: str) -> tuple[int, i
 
 
 def expect_tail_of_kind(kind: UpdateKind, tail: int) -> None:
-    """Raise :class:`ValueError` unless updates of this kind can have a tail of `tail` values."""
+    """Raise a ValueError unless updates of this kind can have a tail of `tail` values."""
     if (kind == "mask and tail") != (tail > 0):
         wanted = "at least 1" if kind == "mask and tail" else '0, or the kind "mask and tail"'
         raise ValueError(f'a tail of {tail} values in updates of kind "{kind}", expected {wanted}')

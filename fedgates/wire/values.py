@@ -1,4 +1,4 @@
-"""Codec of values: float32, or float16 in half the bytes."""
+"""Codec of values, as float32 or float16."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,7 +7,7 @@ from fedgates.errors import WireError
 from fedgates.wire.header import VALUES_FLOAT16, VALUES_FLOAT32, expect_length
 
 VALUE_TYPES = {"float32": VALUES_FLOAT32, "float16": VALUES_FLOAT16}
-"""Name of each value type of updates to its number in a header."""
+"""Names of the value types of updates to their numbers in a header."""
 _DTYPES: dict[int, np.dtype[np.float32] | np.dtype[np.float16]] = {
     VALUES_FLOAT32: np.dtype("<f4"),
     VALUES_FLOAT16: np.dtype("<f2"),
@@ -16,7 +16,7 @@ _LARGEST = float(np.finfo(np.float16).max)
 
 
 def encode(values: NDArray[np.float32], value_type: int) -> bytes:
-    """Encode values ``[n]``; float16 rounds to nearest and clips to its largest finite value, 65504."""
+    """Encode values ``[n]``; float16 rounds to nearest and clips to +-65504, its largest finite value."""
     if value_type == VALUES_FLOAT16:
         values = np.clip(values, -_LARGEST, _LARGEST)
     return values.astype(_DTYPES[value_type]).tobytes()

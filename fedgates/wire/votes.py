@@ -1,9 +1,11 @@
-"""Codecs of a server's votes: integers, range-coded by the frequency of each count; or float32.
+"""Codecs of a server's votes: range-coded integers, or float32.
 
-Body of codec "votes": with ``s = max(0, bit_length(trials) - 12)``, the frequencies, u16 in 2^-15, of the symbols 0 to
-``trials >> s``; then ``s`` planes with the low bits of all votes (:mod:`fedgates.wire.bits`); then the range code of
-``votes >> s``. The body is empty if trials is 0. Body of codec "float32": ``votes / trials`` as d float32, which is what the
-literature broadcasts; votes are the integers nearest to ``trials`` times it.
+Body of the codec "votes", with ``s = max(0, bit_length(trials) - 12)``: the frequencies of the symbols 0 to ``trials >> s``,
+u16 in 2^-15; ``s`` planes with the low bits of all votes (:mod:`fedgates.wire.bits`); the range code of ``votes >> s``. The
+body is empty if trials is 0.
+
+Body of the codec "float32": ``votes / trials`` as d float32, as in the literature. A reader rounds ``trials`` times each number
+to the nearest integer.
 """
 
 import numpy as np
@@ -16,11 +18,11 @@ from fedgates.wire.range_coder import SYMBOL_SCALE, decode_symbols, encode_symbo
 
 _SYMBOL_BITS = 12
 _MOST_FLOAT_TRIALS = 1 << 23
-"""Largest number of trials of which any two different shares are different float32."""
+"""Largest number of trials for which different shares are always different in float32."""
 
 
 def encode(votes: NDArray[np.uint32], trials: int) -> bytes:
-    """Encode votes ``[d]``, each at most `trials`: a table, low bits and a range code."""
+    """Encode votes ``[d]``, each at most `trials`, as a table, low bits and a range code."""
     if not trials:
         return b""
     low = _low_bits(trials)
@@ -35,7 +37,7 @@ def decode(body: memoryview, size: int, trials: int) -> NDArray[np.uint32]:
     Raises
     ------
     WireError
-        The body is not one that :func:`encode` writes.
+        The body was not written by :func:`encode`.
     """
     if not trials:
         expect_length(body, 0)
@@ -66,7 +68,7 @@ def encode_float32(votes: NDArray[np.uint32], trials: int) -> bytes:
     Raises
     ------
     ValueError
-        There are more than 2^23 trials, so that different shares may be the same float32.
+        There are more than 2^23 trials, for which different shares may be equal in float32.
     """
     if trials > _MOST_FLOAT_TRIALS:
         raise ValueError(f"{trials} trials, expected at most {_MOST_FLOAT_TRIALS} for float32")
@@ -79,14 +81,14 @@ def decode_float32(body: memoryview, size: int, trials: int) -> NDArray[np.uint3
     Raises
     ------
     WireError
-        The body is not one that :func:`encode_float32` writes.
+        The body was not written by :func:`encode_float32`.
     """
     expect_length(body, 4 * size)
     if trials > _MOST_FLOAT_TRIALS:
         raise WireError(f"{trials} trials, expected at most {_MOST_FLOAT_TRIALS} for float32")
     shares = np.frombuffer(body, dtype="<f4").astype(np.float32)
     if not ((shares >= 0) & (shares <= 1)).all():
-        raise WireError("a share is not in 0 to 1")
+        raise WireError("a share outside 0 to 1")
     votes = np.rint(shares.astype(np.float64) * trials).astype(np.uint32)
     if (_shares(votes, trials).view(np.uint32) != shares.view(np.uint32)).any():
         raise WireError(f"a share is not a whole number of votes of {trials} trials")

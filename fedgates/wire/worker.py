@@ -1,9 +1,9 @@
-"""A process that decodes updates: ``python -m fedgates.wire.worker``.
+"""Worker process that decodes updates: ``python -m fedgates.wire.worker``.
 
-It reads messages from its standard input and answers on its standard output, until the input ends. A message is an object of
-JSON and blocks of bytes: the number of blocks with the JSON, u32; the length of each, u64; the blocks. The first message, and
-each that has no ``client``, is a round: what both ends know of it, with the levels of its state. Any other is an update; the
-answer has its arrays, or an ``error``.
+It reads messages from standard input and writes replies to standard output until the input ends. A message is a JSON object and
+blocks of bytes, in the form: number of blocks including the JSON, u32; length of each block, u64; the blocks. A message without
+``client``, such as the first, describes a round: its coding context and the levels of its state. Any other message is an
+update; the reply has its arrays, or an ``error``.
 """
 
 import json
@@ -40,7 +40,7 @@ def receive(stream: BinaryIO) -> Message:
     Raises
     ------
     EOFError
-        The stream ends before the message does.
+        The stream ends within the message, or before it.
     """
     (count,) = _COUNT.unpack(_exactly(stream, _COUNT.size))
     lengths = [_LENGTH.unpack(_exactly(stream, _LENGTH.size))[0] for _ in range(count)]
@@ -49,7 +49,7 @@ def receive(stream: BinaryIO) -> Message:
 
 
 def round_message(reader: UpdateReader) -> Message:
-    """Return what a process needs to decode as `reader` does."""
+    """Return the message from which a worker creates a reader equal to `reader`."""
     context, levels = reader.context, reader.context.levels
     known = {
         "digest": context.digest.hex(),
@@ -63,7 +63,7 @@ def round_message(reader: UpdateReader) -> Message:
 
 
 def read_round(message: Message) -> UpdateReader:
-    """Return the reader of a :func:`round_message`."""
+    """Create the reader that a :func:`round_message` describes."""
     head, (of_gate, sizes) = message
     levels = Levels(np.frombuffer(of_gate, np.uint16), np.frombuffer(sizes, np.int64))
     known = head.pop("context")
@@ -72,27 +72,27 @@ def read_round(message: Message) -> UpdateReader:
 
 
 def update_message(found: Update | WireError) -> Message:
-    """Return a decoded update, or why it cannot be decoded, as an answer."""
+    """Return the reply with a decoded update, or with the error that decoding raised."""
     if isinstance(found, WireError):
         return {"error": str(found)}, []
     arrays = {"mask": found.mask, "values": found.values, "tail": found.tail}
-    there = {name: array.data for name, array in arrays.items() if array is not None}
-    return {"arrays": list(there)}, list(there.values())
+    present = {name: array.data for name, array in arrays.items() if array is not None}
+    return {"arrays": list(present)}, list(present.values())
 
 
 def read_update(message: Message) -> Update | WireError:
-    """Return what an :func:`update_message` has."""
+    """Return the update or the error in an :func:`update_message`."""
     head, blocks = message
     if "error" in head:
         return WireError(head["error"])
-    there = dict(zip(head["arrays"], blocks, strict=True))
-    mask = np.frombuffer(there["mask"], np.uint8) if "mask" in there else None
-    values, tail = (np.frombuffer(there[name], np.float32) if name in there else None for name in ("values", "tail"))
+    present = dict(zip(head["arrays"], blocks, strict=True))
+    mask = np.frombuffer(present["mask"], np.uint8) if "mask" in present else None
+    values, tail = (np.frombuffer(present[name], np.float32) if name in present else None for name in ("values", "tail"))
     return Update(mask, values, tail)
 
 
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:
-    """Answer messages until there are no more."""
+    """Reply to messages until the input ends."""
     reader = None
     with suppress(EOFError, BrokenPipeError):
         while True:
@@ -107,10 +107,10 @@ def _exactly(stream: BinaryIO, length: int) -> bytearray:
     data = stream.read(length)
     if len(data) < length:
         raise EOFError
-    return bytearray(data)  # arrays over it can be written to, as those that this process decodes
+    return bytearray(data)  # so that arrays over it are writable
 
 
 if __name__ == "__main__":
     with os.fdopen(os.dup(1), "wb") as answers:
-        os.dup2(2, 1)  # what a library prints is no answer
+        os.dup2(2, 1)  # libraries that print must not corrupt the replies
         serve(sys.stdin.buffer, answers)

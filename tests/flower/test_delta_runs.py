@@ -126,7 +126,7 @@ class NeedsLoss(FedPM):
 def test_a_rule_that_fails_on_masks_that_nobody_trained_gets_deltas_by_classes(raw, caplog):
     grid, folder = noted(raw, 3, strategy="test_delta_runs:NeedsLoss", num_server_rounds=4)
     assert CHANGE in sorts(grid.states).values()
-    assert caplog.text.count("deltas do without coins: aggregate fails on masks of clients that did not train") == 1
+    assert caplog.text.count("deltas are coded without coins: aggregate fails for clients that did not train") == 1
     assert [line["clients_counted"] for line in folder.round_log.read()] == [3] * 4
 
 

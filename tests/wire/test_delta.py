@@ -101,7 +101,7 @@ def test_by_classes_shares_carry_over_to_other_trials():
 
 
 def test_a_delta_by_coins_is_refused_where_masks_do_not_depend_on_them():
-    with pytest.raises(WireError, match="a change given coins, in a run whose masks do not depend on them"):
+    with pytest.raises(WireError, match="a delta by coins, but the masks of this run do not depend on coins"):
         apply_delta(CASE.payload, CASE.base, CASE.context, None)
     with pytest.raises(ValueError, match="do not depend on coins"):
         pack_delta(CASE.base, [], CASE.base.state, CONTEXT, NO_FLIPS, COUPLING._replace(expect=None))
@@ -207,7 +207,7 @@ def test_a_body_by_classes_has_no_prior():
 
 
 def test_a_body_that_ends_in_its_clients_is_refused():
-    with pytest.raises(WireError, match="ends in its list of clients"):
+    with pytest.raises(WireError, match="ends within its list of clients"):
         CASE.read(resealed(CASE.payload[: HEADER_SIZE + NAMES + 1]))
     with pytest.raises(WireError, match="a body of 42 bytes, expected at least 43"):
         CASE.read(resealed(CASE.payload[: HEADER_SIZE + 42]))

@@ -300,5 +300,5 @@ def test_without_a_state_of_votes_there_are_no_deltas():
     server.heard(1)
     server.close(1, 2)
     assert server.downlink.payload(1) == server.snapshot
-    with pytest.raises(ValueError, match="a run without deltas"):
+    with pytest.raises(ValueError, match="deltas need a state of votes"):
         server.codec.apply_delta(server.snapshot, server.known)
