@@ -2,7 +2,7 @@
 
 **Votes.** Training starts from the broadcast probabilities, so gates with similar votes have similar probabilities q. No model
 that uses only votes can beat the entropy of q; this one is within KL(q || votes) of it, about .01 bits per gate. Earlier rounds
-are not used, because they add little: the votes of the previous round, or their trend, save .2 to 1.4 % of the code without
+are not used, because they add little: the votes of the previous round, or their trend, save .2 to 1.4 % of the code with
 coins, not counting the cost of tables (`benchmarks/results/wire.md`).
 
 **Coins.** The mask is ``u < q``, where the numbers u are a function of (seed, round, client), so the server can regenerate
