@@ -213,7 +213,7 @@ def read_body(header: Header, body: memoryview, context: CodingContext) -> Updat
 
 def _expect_tail(update: Update, expected: int) -> None:
     if update.tail is not None and (update.mask is None or update.values is not None):
-        raise ValueError("a tail beside values, expected a tail beside a mask alone")
+        raise ValueError("a tail and values, expected a tail and a mask only")
     if update.tail is None and expected:
         raise ValueError(f"an update without a tail, expected one of {expected} values")
     if update.tail is not None and (not expected or len(update.tail) != expected):
