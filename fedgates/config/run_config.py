@@ -155,8 +155,8 @@ class RunConfig(Keys):
     )
     uplink: Literal["packed", "entropy", "side-info", "sampled"] = key(
         "side-info",
-        "Codec of masks: packed (one bit per gate), entropy (coded by density), side-info (coded given the state and shared random"
-        " numbers) or sampled (an index among shared samples).",
+        "Codec of masks: packed (one bit per gate), entropy (coded by density), side-info (coded given the state and shared"
+        " random numbers) or sampled (an index among shared samples).",
     )
     downlink: Literal["votes", "float32", "delta", "relay"] = key(
         "delta",
