@@ -103,9 +103,9 @@ def test_python_builds_them_by_field_names_and_refuses_others():
     ("annotation", "default", "reason"),
     [
         (int, 3, "no default or no description"),
-        (list, key(1, "A list."), "expected bool, int, float, str, a Literal of texts, or a Table"),
-        (Literal[1, 2], key(1, "A number."), "expected bool, int, float, str, a Literal of texts, or a Table"),
-        (int | None, key(1, "A number."), "expected bool, int, float, str, a Literal of texts, or a Table"),
+        (list, key(1, "A list."), "expected bool, int, float, str, a Literal of strings, or a Table"),
+        (Literal[1, 2], key(1, "A number."), "expected bool, int, float, str, a Literal of strings, or a Table"),
+        (int | None, key(1, "A number."), "expected bool, int, float, str, a Literal of strings, or a Table"),
     ],
 )
 def test_an_incomplete_declaration_is_refused(annotation, default, reason):

@@ -164,7 +164,7 @@ def test_a_devices_data_that_do_not_fit_are_one_line(tmp_path, arrays, dataset, 
 def test_a_partition_by_classes_needs_one_class_for_each_example(tmp_path):
     dataset = written(tmp_path, x=np.ones((6, 4)), y=np.ones((6, 2), bool))
     config = parse(RunConfig, {"dataset": dataset, "partition": "dirichlet"})
-    with pytest.raises(ConfigError, match=r"^partition = 'dirichlet': expected iid: the task is multi-label"):
+    with pytest.raises(ConfigError, match=r"^partition = 'dirichlet': expected iid, because the task multi-label"):
         shares(load(config), config, 2)
 
 

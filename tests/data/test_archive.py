@@ -17,7 +17,7 @@ from fedgates.types import Problem
 
 X = np.random.default_rng(1).integers(0, 256, (40, 8, 8), dtype=np.uint8)
 Y = np.arange(40) % 4
-GAP = "a training example of each class (labels from 0 without gaps), and"
+GAP = "a training example of each class (labels from 0 without gaps), but"
 
 
 def read(path, **arrays):
@@ -142,7 +142,7 @@ def test_a_bomb_is_refused_by_its_header(tmp_path):
     with zipfile.ZipFile(name) as stored, zipfile.ZipFile(tmp_path / "train.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         for key in ("x_train", "y_train", "x_test", "y_test"):
             archive.writestr(f"{key}.npy", stored.read("x.npy")[:1000])
-    assert refusal(f"npz:{tmp_path}/train.npz").startswith("arrays at most 100 times as large as in the file, and x_train,")
+    assert refusal(f"npz:{tmp_path}/train.npz").startswith("arrays at most 100 times as large as in the file, but x_train,")
     assert tracemalloc.get_traced_memory()[1] < 20_000_000
     tracemalloc.stop()
 

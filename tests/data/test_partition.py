@@ -149,9 +149,9 @@ def test_samples_per_client_is_an_upper_bound_for_dirichlet():
 @pytest.mark.parametrize(
     ("clients", "base", "message"),
     [
-        (0, config(), r"^clients = 0: expected 1 to 300, which is"),
-        (301, config(), r"^clients = 301: expected 1 to 300, which is"),
-        (301, config("classes"), "^clients = 301: expected 1 to 300, which is"),
+        (0, config(), r"^clients = 0: expected 1 to 300, the number of"),
+        (301, config(), r"^clients = 301: expected 1 to 300, the number of"),
+        (301, config("classes"), "^clients = 301: expected 1 to 300, the number of"),
         (7, config(samples_per_client=43), "^data.samples-per-client = 43: expected at most 42: .* iid and 7 clients"),
         (
             10,
@@ -197,7 +197,7 @@ def test_a_class_without_examples_is_no_class():
     labels = np.array([0, 2] * 10)
     parts = partition(labels, 2, config("classes", classes_per_client=2))
     assert [sorted(set(labels[part].tolist())) for part in parts] == [[0, 2], [0, 2]]
-    with pytest.raises(ConfigError, match="at most the 2 classes"):
+    with pytest.raises(ConfigError, match="at most 2, the number of classes"):
         partition(labels, 2, config("classes", classes_per_client=3))
 
 

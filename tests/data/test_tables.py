@@ -157,7 +157,7 @@ BAD = {
     "nothing beside": (
         {each: None for each in ROWS if each != "kind"},
         {"label": "kind"},
-        r"and there is none \(no column\)",
+        r"but there is none \(no column\)",
     ),
     "empty cells": (
         {"price": [1.0, None, 2.0, None, 3.0, 4.0], "note": ["p", "q", None, "s", "t", "u"]},
@@ -172,7 +172,7 @@ BAD = {
     "beyond float32": (
         {"price": [1e300] * 6},
         {"label": "kind"},
-        "finite float32 numbers in the features, and 6 of 42 are not",
+        "finite float32 numbers in the features, but 6 of 42 are not",
     ),
     "text of a regression": (
         {},
