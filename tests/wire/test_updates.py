@@ -238,7 +238,7 @@ def test_updates_that_do_not_fit_are_not_sent(update, uplink, message):
         (Update(mask=MASK, tail=floats([1])), 0, "a tail of 1 values, expected no tail"),
         (Update(mask=MASK, tail=floats([])), 0, "a tail of 0 values, expected no tail"),
         (Update(mask=MASK, values=floats([1] * 4), tail=floats([1, 2])), 2, "a tail and values"),
-        (Update(mask=None, tail=floats([1, 2])), 2, "expected a tail beside a mask alone"),
+        (Update(mask=None, tail=floats([1, 2])), 2, "expected a tail and a mask only"),
     ],
 )
 def test_tails_that_do_not_fit_are_not_sent(update, tail, message):
