@@ -101,7 +101,7 @@ def test_data_of_other_tasks(capsys, tmp_path):
         ),
         ('partitoin="classes"', "partitoin = 'classes': expected a known key; did you mean partition?"),
         ('partition="shards"', "partition = 'shards': expected one of iid, dirichlet, classes"),
-        ('dataset="devices:8x8x1:10"', "dataset = 'devices:8x8x1:10': expected a data set that is here"),
+        ('dataset="devices:8x8x1:10"', "dataset = 'devices:8x8x1:10': expected a data set on this machine"),
     ],
 )
 def test_data_that_cannot_be_divided_so(capsys, config, reason):
