@@ -110,7 +110,7 @@ class Keys(BaseModel):
 
 
 def is_table(field: FieldInfo) -> bool:
-    """Whether a field is a table of keys."""
+    """Return whether a field is a table of keys."""
     return isinstance(field.annotation, type) and issubclass(field.annotation, Keys)
 
 

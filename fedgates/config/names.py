@@ -29,7 +29,7 @@ LIMITS = ("limits.max-gates", "limits.max-payload-mb", "limits.max-decode-mb", "
 
 
 def is_reference(value: str) -> bool:
-    """Whether a value has the form "module:name"."""
+    """Return whether a value has the form "module:name"."""
     module, colon, name = value.partition(":")
     return bool(colon) and name.isidentifier() and all(part.isidentifier() for part in module.split("."))
 

@@ -10,6 +10,6 @@ def middle(values: Sequence[float]) -> float:
 
 
 def capped(counts: Sequence[int], ratio: float) -> list[int]:
-    """Cap counts at `ratio` times their :func:`middle`, or at 1 if that is smaller."""
+    """Cap counts at `ratio` times their :func:`middle`; the cap is at least 1."""
     most = max(1.0, ratio * middle(counts)) if counts else 0.0
     return [int(min(count, most)) for count in counts]

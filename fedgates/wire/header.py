@@ -113,7 +113,13 @@ def unseal(data: bytes, context: CodingContext, expected: tuple[tuple[int, int, 
 
 
 def describe(data: bytes) -> str:
-    """Describe a payload by its kind, codec and value type, such as "mask, side-info", for logs."""
+    """Describe a payload by its kind, codec and value type, such as "mask, side-info", for logs.
+
+    Raises
+    ------
+    WireError
+        The payload is too short, or has another magic or version.
+    """
     header = peek(data)
     return _named(header.kind, header.codec, header.value_type)
 

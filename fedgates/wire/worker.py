@@ -26,7 +26,7 @@ _COUNT, _LENGTH = struct.Struct("<I"), struct.Struct("<Q")
 
 
 def send(stream: BinaryIO, message: Message) -> None:
-    """Write a message."""
+    """Write a message to a stream."""
     blocks = [json.dumps(message[0]).encode(), *message[1]]
     views = [memoryview(block).cast("B") for block in blocks]
     stream.write(_COUNT.pack(len(views)) + b"".join(_LENGTH.pack(len(view)) for view in views))
@@ -35,7 +35,7 @@ def send(stream: BinaryIO, message: Message) -> None:
 
 
 def receive(stream: BinaryIO) -> Message:
-    """Read a message.
+    """Read a message from a stream.
 
     Raises
     ------
