@@ -54,7 +54,7 @@ BAD = {
         {"y_train": None},
         r"an array y_train in the file, which has x_train: uint8 \[4, 2, 3\], x_test: uint8 \[2, 2, 3\], y_test: int64 \[2\]$",
     ),
-    "floats in one part": ({"x_train": X.astype(np.float32)}, r"the same shape, not float32 \[2, 3\] and uint8 \[2, 3, 1\] \(x\)"),
+    "floats in one part": ({"x_train": X.astype(np.float32)}, r"same shape, not float32 \[2, 3\] and uint8 \[2, 3, 1\] \(x\)"),
     "text": ({"x_train": np.array(["a"] * 4)}, r"integers or floats .* in x_train, images \[n, H, W, C\], not <U1 \[4\]"),
     "complex": ({"x_train": X + 1j}, "integers or floats .* in x_train"),
     "one image": ({"x_test": X[0]}, "the same shape, not"),

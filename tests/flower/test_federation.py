@@ -242,7 +242,7 @@ BAD = [
         r"uplink = 'sampled': expected one of packed, entropy, side-info: the masks of strategy top_share:TopShare are not",
     ),
     ({"uplink": "votes"}, r"uplink = 'votes': expected one of packed, entropy, side-info, sampled"),
-    ({"partition": "classes", "classes_per_client": 11}, r"classes-per-client = 11: expected at most 10, the number of classes"),
+    ({"partition": "classes", "classes_per_client": 11}, r"classes-per-client = 11: expected at most 10, the number"),
     ({"samples_per_client": 1000}, r"samples-per-client = 1000: expected at most"),
     ({"partition": "dirichlet", "dirichlet_alpha": 1e-4}, r"dirichlet-alpha = 0.0001: expected"),
     ({"resume": "/absent/run"}, r"resume = '/absent/run': expected the folder of a run"),
