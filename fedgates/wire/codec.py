@@ -35,7 +35,7 @@ class WireOptions:
     value_type: str = "float32"
     """Type of the values, or of the tail, in an update: "float32" or "float16"."""
     sampled_extra_bits: float = 5.0
-    """Bits per block that the uplink "sampled" spends beyond the KL divergence, in [0, 8)."""
+    """Bits per block that the uplink "sampled" spends beyond the KL divergence, from 0 to 7.5."""
     seed: int = 0
     """Seed of the random numbers that server and clients regenerate."""
 

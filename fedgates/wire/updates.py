@@ -63,7 +63,7 @@ def pack_update(
     value_type : str
         Type of the values or the tail: float32 or float16.
     extra_bits : float
-        For ``sampled``: bits per block beyond its KL divergence, in [0, 8).
+        For ``sampled``: bits per block beyond its KL divergence, from 0 to 7.5.
 
     Raises
     ------
