@@ -1,4 +1,4 @@
-"""Names and values that keys had before version 0.2; they are accepted until version 1.0."""
+"""Old names and values of keys, which are accepted until version 1.0."""
 
 from collections.abc import Collection, Mapping
 from typing import TypeVar

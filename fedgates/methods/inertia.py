@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fedgates.nn.network import ParameterSlice
+from fedgates.nn.flat_parameters import ParameterSlice
 
 
 def inertia(slices: Sequence[ParameterSlice], before: NDArray[np.float32], after: NDArray[np.float32]) -> dict[str, float]:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fedgates.nn.dead_units import remove_dead_units
+    from fedgates.nn.flat_parameters import ParameterSlice
     from fedgates.nn.gates import Gates
-    from fedgates.nn.network import Network, ParameterSlice
+    from fedgates.nn.network import Network
 
 __all__ = ["Gates", "Network", "ParameterSlice", "remove_dead_units"]
-_MODULES = {"Gates": "gates", "Network": "network", "ParameterSlice": "network", "remove_dead_units": "dead_units"}
+_MODULES = {"Gates": "gates", "Network": "network", "ParameterSlice": "flat_parameters", "remove_dead_units": "dead_units"}
 
 
 def __getattr__(name: str) -> object:

@@ -8,9 +8,8 @@ another (``gradient``). Parameters that are sent as values, and personal paramet
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -21,57 +20,9 @@ from fedgates.models.modes import parts_in_evaluation_mode, set_mode
 from fedgates.models.probe import run
 from fedgates.nn.channels_last import Kernel, channels_last, kernels, refresh
 from fedgates.nn.copies import GroupedLinear, grouped, linear_layers
+from fedgates.nn.flat_parameters import FlatParameters, ParameterSlice
 from fedgates.nn.roles import Role, fan_in, layers_of, roles_of
 from fedgates.types import TaskKind
-
-
-@dataclass(frozen=True)
-class ParameterSlice:
-    """Position of one parameter in a flat vector: elements ``offset`` to ``offset + size``."""
-
-    name: str
-    shape: tuple[int, ...]
-    offset: int
-    size: int
-    fan_in: int
-    """Number of inputs that an output of the layer sums over (:func:`fedgates.nn.roles.fan_in`); 0 if it does not sum."""
-
-    @property
-    def part(self) -> slice:
-        """Slice of the vector with the elements of this parameter."""
-        return slice(self.offset, self.offset + self.size)
-
-    @property
-    def is_matrix(self) -> bool:
-        """Whether this is a matrix or kernel with a fan-in, such as the weight of a linear layer or a convolution."""
-        return self.fan_in > 0 and len(self.shape) > 1
-
-
-class Flat:
-    """A flat vector of which parameters are views.
-
-    Attributes
-    ----------
-    slices : tuple of ParameterSlice
-        Positions of the parameters, in order.
-    values, gradient : Tensor
-        Shape ``[size]``, float32: the values that the module runs with, and the sum of the gradients from backward.
-    initial : Tensor
-        Shape ``[size]``: a copy of the module's initial values.
-    """
-
-    def __init__(self, parameters: Mapping[str, nn.Parameter], slices: Sequence[ParameterSlice], device: torch.device) -> None:
-        self.slices = tuple(slices)
-        values = [parameters[each.name].detach().reshape(-1) for each in slices]
-        self.values = torch.cat(values) if values else torch.empty(0, device=device)
-        self.gradient = torch.zeros_like(self.values)
-        for each in slices:
-            parameters[each.name].data = self.values[each.part].view(each.shape)
-            parameters[each.name].grad = self.gradient[each.part].view(each.shape)
-        self.initial = self.values.clone()
-
-    def __len__(self) -> int:
-        return len(self.values)
 
 
 class Network:
@@ -98,9 +49,9 @@ class Network:
         Positions of the parameters in ``weights``, in order.
     size : int
         Number of parameters d in ``weights``.
-    tail : Flat
+    tail : FlatParameters
         The t parameters that are sent as values.
-    head : Flat
+    head : FlatParameters
         The h personal parameters.
     fixed : tuple of str
         Names of the parameters that are never trained.
@@ -139,7 +90,7 @@ class Network:
             raise NetworkError(_nothing_to_train(roles))
         fans = _fans(module)
         self._weights, self.tail, self.head = (
-            Flat(parameters, _slices(parameters, fans, [name for name in parameters if roles[name] == role]), self.device)
+            FlatParameters({name: p for name, p in parameters.items() if roles[name] == role}, fans, self.device)
             for role in ("gated", "sent", "personal")
         )
         self.weights, self.gradient, self.slices = self._weights.values, self._weights.gradient, self._weights.slices
@@ -296,12 +247,3 @@ def _nothing_to_train(roles: Mapping[str, Role]) -> str:
 
 def _fans(module: nn.Module) -> dict[str, int]:
     return {name: max(fan_in(layer, own) for layer, own in owners) for name, owners in layers_of(module).items()}
-
-
-def _slices(parameters: Mapping[str, nn.Parameter], fans: Mapping[str, int], names: Sequence[str]) -> list[ParameterSlice]:
-    slices, offset = list[ParameterSlice](), 0
-    for name in names:
-        parameter = parameters[name]
-        slices.append(ParameterSlice(name, tuple(parameter.shape), offset, parameter.numel(), fans[name]))
-        offset += parameter.numel()
-    return slices

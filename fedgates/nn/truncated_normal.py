@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from fedgates import rng
-from fedgates.nn.network import ParameterSlice
+from fedgates.nn.flat_parameters import ParameterSlice
 
 _DEVIATION = 0.8796
 """Standard deviation of a standard normal distribution truncated at -2 and 2."""
