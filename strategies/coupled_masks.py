@@ -61,6 +61,7 @@ class CoupledMasksTable(Table):
         ge=0,
         le=1_000_000,
         method_default=0,
+        example=4,
     )
     score_learning_rate: float = key(1000.0, "Step size rho of SGD on the scores.", gt=0)
     max_step: float = key(0.5, "Largest change of a score in a step of SGD; larger ones are clipped.", gt=0)

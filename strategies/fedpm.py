@@ -58,6 +58,7 @@ class FedPMTable(Table):
         ge=0,
         le=1_000_000_000,
         method_default=0,
+        example=1,
     )
     score_init: Literal["half", "normal"] = key("half", "Start: theta is 0.5 everywhere, or scores are drawn from N(0, 1).")
 

@@ -92,6 +92,7 @@ class SparsyFedTable(Table):
         ge=-1,
         le=1_000_000,
         method_default=-1,
+        example=5,
     )
     density_rounds: int = key(
         -1,
@@ -100,6 +101,7 @@ class SparsyFedTable(Table):
         ge=-1,
         le=1_000_000,
         method_default=-1,
+        example=10,
     )
     prune_activations: bool = key(
         default=True, description="Whether the weights' gradient is computed from the largest activations alone."

@@ -30,6 +30,7 @@ def key(
     lt: float | None = None,
     check: str | None = None,
     method_default: Value | None = None,
+    example: Value | None = None,
 ) -> Any:  # noqa: ANN401  # like pydantic's Field, it is assigned to fields of any type
     """Declare a key.
 
@@ -45,6 +46,8 @@ def key(
         Name of a check for a string, one of :data:`fedgates.config.checks.CHECKS`.
     method_default : bool, int, float or str, optional
         Value that selects the method's own default.
+    example : bool, int, float or str, optional
+        Value that documentation shows, for a key whose default switches something off.
 
     Raises
     ------
@@ -60,7 +63,10 @@ def key(
         extra[_CHECK] = check
     if method_default is not None:
         extra[_METHOD_DEFAULT] = method_default
-    return Field(default, description=description, ge=ge, gt=gt, le=le, lt=lt, json_schema_extra=extra or None)
+    examples = None if example is None else [example]
+    return Field(
+        default, description=description, ge=ge, gt=gt, le=le, lt=lt, examples=examples, json_schema_extra=extra or None
+    )
 
 
 def kebab(name: str) -> str:

@@ -40,6 +40,14 @@ class Key:
         return float(value) if self.kind is float else value
 
     @property
+    def example(self) -> Value:
+        """A value to show: the declared example, else one other than the default where the values are few."""
+        if self.field.examples:
+            return self.field.examples[0]  # type: ignore[no-any-return]
+        others = [value for value in (*self.choices, *((False, True) if self.kind is bool else ())) if value != self.default]
+        return others[0] if others else self.default
+
+    @property
     def description(self) -> str:
         """Meaning of the key, in one sentence."""
         return self.field.description or ""

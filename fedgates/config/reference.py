@@ -87,7 +87,7 @@ def explanation(key: Key, configs: Configs, method: str | None = None, width: in
     if key.name in OLD_NAMES:
         rows.append(("old name", OLD_NAMES[key.name]))
     rows += [("old value", f"{old}, now {new}") for old, new in VALUE_ALIASES.get(key.name, {}).items()]
-    rows.append(("example", f"flwr run . --run-config '{key.name}={_toml(key.default)}'"))
+    rows.append(("example", f"flwr run . --run-config '{key.name}={_toml(key.example)}'"))
     text = [key.name, *textwrap.wrap(key.description, width, initial_indent="  ", subsequent_indent="  ", **_WRAP)]
     for name, value in rows:
         text += textwrap.wrap(f"  {name + ':':<10} {value}", width, subsequent_indent=" " * 13, **_WRAP)
@@ -198,6 +198,7 @@ def as_values(keys: Iterable[Key], configs: Configs, method: str | None = None) 
             "default": default_of(key, configs, method),
             "accepts": accepted(key, configs),
             "choices": list(key.choices),
+            "example": key.example,
             "description": key.description,
             "used_by": users(key, configs),
             "old_name": OLD_NAMES.get(key.name),

@@ -62,16 +62,17 @@ class RunConfig(Keys):
         'The data set: a name, "npz:/abs/file.npz" or "folder:/abs/dir" of your own, or "devices:28x28x1:10" where only devices'
         " have data (height, width, channels, classes; docs/guides/own_data.md has the form for other data).",
         check="dataset",
+        example="npz:/abs/file.npz",
     )
     data_dir: str = key("~/fedgates/data", "Folder to which torchvision's data sets are downloaded.", check="path")
-    model: str = key("mlp", 'The network: a name, or "module:function" of your own.', check="model")
+    model: str = key("mlp", 'The network: a name, or "module:function" of your own.', check="model", example="cnn")
     partition: Literal["iid", "dirichlet", "classes"] = key(
         "iid",
         "Division of the training examples among simulated clients: even, by Dirichlet shares of each class, or a few classes"
         " per client.",
     )
     num_server_rounds: int = key(
-        30, "Number of rounds, including those before a resume; schedules end at the last one.", ge=1, le=1_000_000
+        30, "Number of rounds, including those before a resume; schedules end at the last one.", ge=1, le=1_000_000, example=100
     )
     stop_accuracy: float = key(
         0.0,
@@ -79,6 +80,7 @@ class RunConfig(Keys):
         " examples; 0 is off.",
         ge=0,
         le=1,
+        example=0.95,
     )
     stop_patience: int = key(
         0,
@@ -86,30 +88,39 @@ class RunConfig(Keys):
         " run stops; 0 is off.",
         ge=0,
         le=1_000_000,
+        example=5,
     )
     keep_best: bool = key(default=False, description="Whether to also keep the checkpoint and the model of the best round.")
-    evaluate_every: int = key(1, "Rounds between evaluations; the last round is always evaluated.", ge=1, le=1_000_000)
-    fraction_train: float = key(1.0, "Share of the clients that train each round.", gt=0, le=1)
+    evaluate_every: int = key(
+        1, "Rounds between evaluations; the last round is always evaluated.", ge=1, le=1_000_000, example=10
+    )
+    fraction_train: float = key(1.0, "Share of the clients that train each round.", gt=0, le=1, example=0.2)
     dropout: float = key(
         0.0,
         "Probability that a client sampled for training does not reply, decided by (seed, round, attempt, client); simulations"
         " only.",
         ge=0,
         le=0.99,
+        example=0.1,
     )
     fraction_evaluate: float = key(
-        0.0, "Share of the clients that evaluate the new state on their own test examples, or on a held-out fifth.", ge=0, le=1
+        0.0,
+        "Share of the clients that evaluate the new state on their own test examples, or on a held-out fifth.",
+        ge=0,
+        le=1,
+        example=0.2,
     )
-    local_epochs: int = key(3, "Number of passes over a client's own examples in each round.", ge=1, le=1_000_000)
-    batch_size: int = key(16, "Number of examples in a training step.", ge=1, le=1_000_000)
+    local_epochs: int = key(3, "Number of passes over a client's own examples in each round.", ge=1, le=1_000_000, example=1)
+    batch_size: int = key(16, "Number of examples in a training step.", ge=1, le=1_000_000, example=32)
     learning_rate: float = key(
         0.0,
         "Step size of local training: Adam on the scores for mask methods, SGD on the weights for the others.",
         ge=0,
         method_default=0.0,
+        example=0.05,
     )
     learning_rate_final: float = key(
-        0.0, "Learning rate of the last round, reached exponentially; 0 keeps the rate constant.", ge=0
+        0.0, "Learning rate of the last round, reached exponentially; 0 keeps the rate constant.", ge=0, example=0.01
     )
     logit_adjustment: float = key(
         0.0,
@@ -117,32 +128,41 @@ class RunConfig(Keys):
         " logit of each of the C classes, where n_c of its n examples have that class; 0 is off.",
         ge=0,
         le=1_000_000,
+        example=0.5,
     )
     loss: str = key(
         "",
         'Training loss of your own, "module:function" of (outputs, y) that returns a scalar tensor (docs/guides/own_loss.md);'
         " empty uses the task's loss.",
         check="reference_or_empty",
+        example="my_functions:loss",
     )
     metric: str = key(
         "",
         'Further metrics of evaluations, "module:function" of (predictions, y) that returns a number or a dictionary of numbers'
         " (docs/guides/own_loss.md); empty adds none.",
         check="reference_or_empty",
+        example="my_functions:top_3",
     )
     weights: str = key(
         "",
         "A safetensors file with the network's initial weights, of which each device needs a copy (weights-path in its node"
         " config); empty keeps the weights that the network's function returns.",
         check="weights",
+        example="/abs/weights.safetensors",
     )
     fresh: str = key(
         "",
         'Parameters excluded from weights and from gates.frozen = "given": names of parameters or modules, with wildcards and'
         ' commas, or "last".',
+        example="last",
     )
     personal_epochs: int = key(
-        3, "Number of passes over a client's own examples that train a personal layer before use.", ge=1, le=1_000_000
+        3,
+        "Number of passes over a client's own examples that train a personal layer before use.",
+        ge=1,
+        le=1_000_000,
+        example=1,
     )
     precision: Literal["float32", "bfloat16"] = key(
         "float32", "Precision of training; bfloat16 uses autocast and the channels-last memory format."
@@ -152,6 +172,7 @@ class RunConfig(Keys):
         "Seed of all randomness, which is a function of (seed, purpose, round, client); data.seed seeds the data.",
         ge=0,
         le=2**63 - 1,
+        example=2,
     )
     uplink: Literal["packed", "entropy", "side-info", "sampled"] = key(
         "side-info",
@@ -169,8 +190,11 @@ class RunConfig(Keys):
         "Trackers to log each round to: tensorboard, wandb or wandb=entity/project, mlflow or mlflow=URI,"
         ' "module:Class"; separate several with commas (docs/guides/trackers.md).',
         check="trackers",
+        example="tensorboard",
     )
-    resume: str = key("", "Folder of a stopped run to continue; empty starts a new run.", check="resume")
+    resume: str = key(
+        "", "Folder of a stopped run to continue; empty starts a new run.", check="resume", example="~/fedgates/runs/RUN"
+    )
 
     gates: RolesTable = RolesTable()
     data: DataTable = DataTable()

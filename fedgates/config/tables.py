@@ -24,12 +24,20 @@ class DataTable(Table):
         " seed.",
         ge=-1,
         le=2**63 - 1,
+        example=7,
     )
     dirichlet_alpha: float = key(
-        0.5, 'Concentration of partition = "dirichlet": small values give uneven clients, large values even ones.', gt=0
+        0.5,
+        'Concentration of partition = "dirichlet": small values give uneven clients, large values even ones.',
+        gt=0,
+        example=0.1,
     )
-    classes_per_client: int = key(2, 'Number of classes that each client holds with partition = "classes".', ge=1, le=1_000_000)
-    samples_per_client: int = key(0, "Largest number of training examples per client; 0 is no limit.", ge=0, le=1_000_000_000)
+    classes_per_client: int = key(
+        2, 'Number of classes that each client holds with partition = "classes".', ge=1, le=1_000_000, example=1
+    )
+    samples_per_client: int = key(
+        0, "Largest number of training examples per client; 0 is no limit.", ge=0, le=1_000_000_000, example=60
+    )
     task: Literal["auto", "classes", "regression", "multi-label", "positions"] = key(
         "auto",
         "What to predict for an example of your own data; auto decides by dtype and shape of the labels"
@@ -40,21 +48,27 @@ class DataTable(Table):
         description="Whether to standardise float32 inputs by the mean and standard deviation of each feature (channel) over"
         " the server's training examples.",
     )
-    label: str = key("", "Column of a table to predict; separate several with commas.")
+    label: str = key("", "Column of a table to predict; separate several with commas.", example="target")
     features: str = key(
-        "", "Columns of a table that are inputs, separated by commas; empty uses all other numeric columns, sorted by name."
+        "",
+        "Columns of a table that are inputs, separated by commas; empty uses all other numeric columns, sorted by name.",
+        example="age,height",
     )
     test_fraction: float = key(
         0.2, "Share of a table's rows, equal for each class, that become test examples, chosen by data.seed.", gt=0, le=0.9
     )
     resize: str = key(
-        "", 'Height and width to which images are scaled when read, such as "32x32"; empty keeps their size.', check="size"
+        "",
+        'Height and width to which images are scaled when read, such as "32x32"; empty keeps their size.',
+        check="size",
+        example="32x32",
     )
     augment: str = key(
         "",
         "Random augmentations of each training image, separated by commas and applied in this order: flip (left to right), crop"
         " (after padding by an eighth), rotate (by up to 10 degrees), trivial (TrivialAugmentWide), erase (a rectangle).",
         check="augmentations",
+        example="flip,crop",
     )
 
 
@@ -103,12 +117,14 @@ class ServerTable(Table):
         " trimmed votes, or a trimmed mean of weights.",
         ge=0,
         le=0.49,
+        example=0.3,
     )
     max_norm: float = key(
         0.0,
         "Largest L2 norm of the change that a client sends, as a multiple (at least 1) of the round's median; updates above it"
         " are rejected. 0 sets no limit, and there is no limit if the median is 0.",
         ge=0,
+        example=4.0,
     )
     max_examples: float = key(
         10.0,
@@ -122,6 +138,7 @@ class ServerTable(Table):
         " core, at most 8, but in simulations 1, which is the server's own process.",
         ge=0,
         le=1024,
+        example=2,
     )
 
 
@@ -135,6 +152,7 @@ class ClientTable(Table):
         " the network has only linear layers; with 2 or more, sums of floats differ in their last bits.",
         ge=1,
         le=1024,
+        example=10,
     )
 
 
@@ -142,19 +160,30 @@ class DensityTable(Table):
     """Density of masks: a penalty, or a target that a method maintains."""
 
     target: float = key(
-        0.0, "Density that the method maintains, or to which fedavg prunes the evaluated model; 0 is no target.", ge=0, le=1
+        0.0,
+        "Density that the method maintains, or to which fedavg prunes the evaluated model; 0 is no target.",
+        ge=0,
+        le=1,
+        example=0.1,
     )
-    penalty: float = key(0.0, "Factor lambda of the term lambda * mean(theta) in a client's loss (arXiv 2309.10834).", ge=0)
+    penalty: float = key(
+        0.0, "Factor lambda of the term lambda * mean(theta) in a client's loss (arXiv 2309.10834).", ge=0, example=1.0
+    )
     entropy_bonus: float = key(
-        0.0, "Factor tau of the gates' entropy in the first round: above 0 gates stay undecided, below 0 they commit."
+        0.0,
+        "Factor tau of the gates' entropy in the first round: above 0 gates stay undecided, below 0 they commit.",
+        example=0.1,
     )
-    entropy_bonus_final: float = key(0.0, "Factor tau in the last round; between the first and the last it changes linearly.")
+    entropy_bonus_final: float = key(
+        0.0, "Factor tau in the last round; between the first and the last it changes linearly.", example=-0.1
+    )
     dual_learning_rate: float = key(
         0.0,
         "Step size eta of the multiplier lambda per round; the method's default is 0.25 / density.target for entropy-gates and"
         " 20 for one-bit-gates.",
         ge=0,
         method_default=0.0,
+        example=2.0,
     )
     dual_restart: bool = key(
         default=True, description="Whether to reset the multiplier to 0 when the density is at most the target."
@@ -182,6 +211,7 @@ class PrivacyTable(Table):
         "Probability that a client flips a bit of the mask that it sends (docs/explanation/privacy.md).",
         ge=0,
         le=0.49,
+        example=0.1,
     )
 
 
@@ -212,20 +242,26 @@ class RolesTable(Table):
     fixed: str = key(
         "",
         'Parameters that keep their initial values: names of parameters or modules, with wildcards and commas, or "last".',
+        example="*norm*",
     )
     personal: str = key(
         "",
         "Parameters that each client trains before use and never sends (docs/guides/personal.md), in the form of gates.fixed:"
         ' "last" for the last layer.',
+        example="last",
     )
 
 
 class GatesTable(RolesTable):
     """Which parameters have gates, the frozen weights, and how masks over them are evaluated."""
 
-    sent: str = key("", "Parameters whose values are trained and sent beside the mask, in the form of gates.fixed.")
+    sent: str = key(
+        "", "Parameters whose values are trained and sent beside the mask, in the form of gates.fixed.", example="last"
+    )
     gated: str = key(
-        "", "Parameters that have gates in addition to those that have them by default, in the form of gates.fixed."
+        "",
+        "Parameters that have gates in addition to those that have them by default, in the form of gates.fixed.",
+        example="*bias",
     )
     frozen: Literal["random", "given"] = key(
         "random",
@@ -256,5 +292,5 @@ class GatesTable(RolesTable):
 class SGDTable(Table):
     """Local SGD of methods that train weights."""
 
-    momentum: float = key(0.0, "Momentum of a client's SGD.", ge=0, le=0.9999)
-    weight_decay: float = key(0.0, "L2 penalty: this multiple of each weight is added to its gradient.", ge=0)
+    momentum: float = key(0.0, "Momentum of a client's SGD.", ge=0, le=0.9999, example=0.9)
+    weight_decay: float = key(0.0, "L2 penalty: this multiple of each weight is added to its gradient.", ge=0, example=0.0001)

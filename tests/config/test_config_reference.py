@@ -99,8 +99,14 @@ def test_an_explanation(configs):
         "  used by:   fedpm, fedmask, one-bit-gates",
         "  old name:  straight-through",
         "  old value: released, now authors-code",
-        "  example:   flwr run . --run-config 'fedpm.straight-through=\"identity\"'",
+        "  example:   flwr run . --run-config 'fedpm.straight-through=\"authors-code\"'",
     ]
+
+
+def test_each_example_is_accepted_and_changes_a_key_that_is_off(configs):
+    for name, key in all_keys(configs.values()).items():
+        assert key.problem(key.example) is None, name
+        assert key.example != key.default or key.default not in {0, -1, "", False}, name
 
 
 def test_a_listing_is_as_wide_as_it_may_be_and_has_every_key(configs):
@@ -130,6 +136,7 @@ def test_values_for_scripts(configs):
         "default": 0.3,
         "accepts": "a number of at least 0; 0 is the method's own default",
         "choices": [],
+        "example": 0.05,
         "description": found["description"],
         "used_by": [name for name in configs if name != "coupled-masks"],
         "old_name": None,
