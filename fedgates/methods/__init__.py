@@ -1,4 +1,4 @@
-"""What the papers' methods share, and what a method of one's own derives from."""
+"""Base classes and helper functions of the methods, for the published ones and for your own."""
 
 from fedgates.methods.base import Method, Spec
 from fedgates.methods.masks import MaskMethod, add_votes, threshold

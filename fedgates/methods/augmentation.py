@@ -1,4 +1,4 @@
-"""Random changes of training images (key `data.augment`), by torchvision's transforms."""
+"""Data augmentation of training images with torchvision's transforms (key `data.augment`)."""
 
 from functools import lru_cache
 from typing import Any
@@ -17,44 +17,45 @@ _KEY = "data.augment"
 
 
 def augmented(x: Any, names: str) -> Any:  # noqa: ANN401  # a tensor, or several by name
-    """Return inputs with each image changed by a draw of its own; other inputs as they are.
+    """Return inputs with a random transform applied to each image; inputs that are not images are returned unchanged.
 
     Parameters
     ----------
     x : Tensor or mapping
         Images ``[n, C, H, W]``, uint8 or float32, before they are normalised; or several inputs by name.
     names : str
-        The value of `data.augment`; the changes are made in its order. Empty: none.
+        The value of `data.augment`: names of transforms, applied in this order. Empty for none.
 
     Notes
     -----
-    Random numbers come from torch's global CPU generator, which a client seeds (:func:`fedgates.methods.training.seeded_rng`),
-    so a run repeats. A training step of resnet8 on 16 images of 32x32 takes 1.04 times as long with "flip,crop", and 1.33 times
-    with all five (one CPU thread).
+    Random numbers come from torch's global CPU generator, which each client seeds
+    (:func:`fedgates.methods.training.seeded_rng`), so runs are reproducible. A training step of resnet8 on 16 images of 32x32
+    takes 1.04 times as long with "flip,crop", and 1.33 times with all five (one CPU thread).
     """
     return mapped(x, lambda each: _each_augmented(each, names)) if names else x
 
 
 def check_augmentation(config: RunConfig, problem: Problem) -> None:
-    """Check that images can be augmented as `data.augment` says.
+    """Check that the inputs can be augmented with the transforms in `data.augment`.
 
     Raises
     ------
     ConfigError
-        There are no images, their labels belong to positions, or "trivial" cannot be used with them.
+        No input is an image, each position has a label of its own, or an image has a shape or dtype that "trivial" does not
+        support.
     """
     value, images = config.data.augment, [spec for spec in problem.inputs if spec.is_image]
     if not value:
         return
     if not images:
         found = ", ".join(spec.kind for spec in problem.inputs)
-        raise ConfigError(_KEY, value, f"empty: only images can be augmented, and the inputs are {found}")
+        raise ConfigError(_KEY, value, f"empty: only images can be augmented, not {found}")
     if problem.task == "positions":
-        raise ConfigError(_KEY, value, "empty: the labels belong to positions, which would move")
+        raise ConfigError(_KEY, value, "empty: transforms would move positions away from their labels")
     unfit = [spec for spec in images if not _fits_trivial(spec)]
     if unfit and "trivial" in split_names(value):
         raise ConfigError(
-            _KEY, value, f"names without trivial, which needs uint8 images of 1 or 3 channels, not {unfit[0].kind}"
+            _KEY, value, f"transforms other than trivial, which needs uint8 images of 1 or 3 channels, not {unfit[0].kind}"
         )
 
 
@@ -71,8 +72,8 @@ def _each_augmented(x: Tensor, names: str) -> Tensor:
 
 @lru_cache(maxsize=8)
 def _transform(names: str, height: int, width: int) -> Any:  # noqa: ANN401  # torchvision has no types
-    """Return the transform of one image ``[C, H, W]``, which keeps its shape and dtype."""
-    from torchvision.transforms import v2  # noqa: PLC0415  # most runs have no use for it
+    """Return a transform of one image ``[C, H, W]`` that keeps its shape and dtype."""
+    from torchvision.transforms import v2  # noqa: PLC0415  # slow to import, and most runs do not need it
 
     made = {
         "flip": v2.RandomHorizontalFlip,

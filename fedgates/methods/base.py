@@ -1,7 +1,7 @@
-"""The interface of a method: what travels, the client's rule, the server's rule, and what is measured.
+"""The interface of a method: local training, aggregation, evaluation, and a specification of its updates and states.
 
-A method is a pure object: NumPy, torch and a network, nothing of messages, rounds or folders. A
-:class:`~fedgates.federation.Server` and a :class:`~fedgates.federation.Client` run it.
+A method works on NumPy arrays, torch tensors and a network, and knows nothing of messages, rounds or folders. A
+:class:`~fedgates.federation.Server` and a :class:`~fedgates.federation.Client` call it.
 """
 
 from abc import ABC, abstractmethod
@@ -33,31 +33,31 @@ S = TypeVar("S", bound=State)
 
 @dataclass(frozen=True)
 class Spec:
-    """What a method sends, and what its server and its clients keep between rounds."""
+    """Specification of a method's updates and states, and of what server and clients keep between rounds."""
 
     update: UpdateKind = "mask"
-    """Kind of update: "mask", "values" or "mask and values"; the server rejects any other. The masks of a run in which some
-    parameters are sent as values are "mask and tail".
+    """Kind of update: "mask", "values" or "mask and values"; the server rejects updates of any other kind. Mask methods use
+    "mask and tail" in runs that send some parameters as values (`gates.sent`).
 
-    The server aggregates masks as they arrive, in memory that does not grow with the number of clients. It reads updates with
-    values in the order of the clients' names, so that float sums repeat, and holds those of a round to do so.
+    The server aggregates masks as they arrive, so its memory does not grow with the number of clients. Updates with values are
+    held until the round ends and aggregated in the order of the clients' names, so that float sums are reproducible.
     """
     samples: bool = False
     """Whether masks are samples of the update's ``theta``, so that `uplink` "sampled" may send another sample."""
     arrays: tuple[str, ...] = ("votes",)
-    """Names of the vectors ``[d]`` that the state's array consists of, in order; an update has as many."""
+    """Names of the vectors ``[d]`` that are concatenated to the state's array, in order; an update has as many."""
     scalars: tuple[str, ...] = ()
-    """Names of the float64 numbers that the state has beside its array."""
+    """Names of the float64 scalars in the state."""
     memory: tuple[str, ...] = ()
     """Names of the arrays that a client keeps from round to round; a resumed run starts without them."""
     server_memory: tuple[str, ...] = ()
-    """Names of the arrays of a state that only the server has, such as an optimizer's moments: checkpoints have them, payloads
-    do not. Clients cannot apply the server's rule without them, so every state is sent as a snapshot.
+    """Names of the state's arrays that stay on the server, such as an optimizer's moments. They are saved in checkpoints but
+    not sent. Clients cannot aggregate without them, so every state is sent as a snapshot, never as a delta.
     """
 
 
 class Method(ABC, Generic[Cfg, S]):
-    """A method of communication-efficient federated learning. The same class serves clients and server.
+    """Base class of methods for communication-efficient federated learning, used by clients and server alike.
 
     Parameters
     ----------
@@ -71,12 +71,13 @@ class Method(ABC, Generic[Cfg, S]):
     Config : type
         The method's configuration: :class:`~fedgates.config.RunConfig` or a subclass with the method's own keys.
     spec : Spec
-        What travels and what is kept.
+        The kind of the updates, the arrays of the state, and what is kept between rounds.
     digest : bytes
-        Eight bytes that identify the network; server and clients compare them. A method that adds something of its own that
-        both must hold, such as frozen weights, sets another.
+        Eight bytes that identify the network; server and clients compare them. A method sets a digest of its own if server and
+        clients must share more than the network, such as frozen weights.
     support : numpy.ndarray, optional
-        Which weights are truly nonzero, bool ``[d]``, where the data set knows it. Set on the server.
+        True support, bool ``[d]``: which weights are nonzero in the model that generated the data. Set on the server, for data
+        sets that know it.
     metric_names : tuple of str
         Names of the metrics that `metric` adds; set by :func:`fedgates.methods.registry.build`.
     """
@@ -93,12 +94,12 @@ class Method(ABC, Generic[Cfg, S]):
 
     @classmethod
     def roles(cls, config: RunConfig, module: nn.Module) -> dict[str, Role]:
-        """Return the role of each parameter of a network, by its name; by default all that require a gradient are trained.
+        """Return the role of each parameter by name; by default, every parameter that requires a gradient is trained.
 
         Raises
         ------
         ConfigError
-            A pattern in the config matches no parameter, or one that cannot have that role.
+            A pattern in the config matches no parameter, or a parameter that cannot have that role.
         """
         return roles_of(module, patterns_of(config))
 
@@ -108,64 +109,65 @@ class Method(ABC, Generic[Cfg, S]):
 
     @abstractmethod
     def local_update(self, state: S, task: Task) -> Update:
-        """Train on the client's examples, starting from `state`, and return the update (the client's rule).
+        """Train on the client's examples, starting from `state`, and return the update.
 
-        A function of its arguments and the config; it does not change `state`.
+        The result depends on the arguments and the config alone; `state` is not modified.
         """
 
     @abstractmethod
     def aggregate(self, state: S, updates: Iterable[Update], server_round: int) -> S:
-        """Return the state after a round (the server's rule); it does not change `state`.
+        """Return the state after a round; `state` is not modified.
 
         Parameters
         ----------
         state
-            The state that opened the round.
+            The state at the start of the round.
         updates : iterable of Update
-            Accepted updates, each with its ``client``; read once, one by one. Masks come in any order, which must not matter;
-            updates with values come in the order of the clients' names.
+            Accepted updates, each with its ``client``; may be iterated only once. Masks come in arbitrary order, and the result
+            must not depend on it; updates with values come in the order of the clients' names.
         server_round : int
             Number of the round, from 1.
 
         Notes
         -----
-        With `downlink` "delta" or "relay" clients apply it, too, to states and updates that they made or were sent, unless the
-        method has ``Spec.server_memory``: it depends on its arguments alone, and of an update on its client, mask, values and
-        ``num_examples`` alone.
+        With `downlink` "delta" or "relay", and without ``Spec.server_memory``, clients also call this function, on states and
+        updates that they received or reconstructed. The result must therefore depend on the arguments alone, and use no other
+        fields of an update than its client, mask, values and ``num_examples``.
         """
 
     def next_state(self, state: S, updates: Iterable[Update], server_round: int) -> S:
-        """Return the state after a round, values that are sent beside masks included; a method implements ``aggregate``."""
+        """Return the state after a round, including values that were sent beside masks; override ``aggregate``, not this."""
         return self.aggregate(state, updates, server_round)
 
     @property
     def coupling(self) -> Coupling | None:
-        """What a client knows of votes beforehand, so that they may be sent as deltas; None for a method without votes."""
+        """What clients can compute of future votes, so that votes can be sent as deltas; None for a method without votes."""
         return None
 
     def load_tail(self, state: S) -> None:
-        """Load the values that a state has beside its votes into ``network.tail``; there are none without the role "sent"."""
+        """Copy the state's values of parameters with the role "sent" to ``network.tail``; does nothing without such a role."""
 
     def change(self, state: S, update: Update) -> NDArray[np.float32]:
-        """Return the change of the state that an update with values asks for; `server.max-norm` limits its L2 norm."""
+        """Return the change of the state that an update with values encodes; `server.max-norm` limits its L2 norm."""
         return update.dense(state.size)
 
     @abstractmethod
     def weights(self, state: S) -> Tensor:
-        """Return the weights ``[d]``, float32, of the network that a state represents; those that it drops are zero."""
+        """Return the weights of the network that a state represents, ``[d]`` float32, with zeros for dropped weights."""
 
     def evaluate(self, state: S, task: Task) -> dict[str, float]:
-        """Return metrics of a state on ``task``'s examples; a method may add to them.
+        """Return metrics of a state on ``task``'s examples; a subclass may add metrics.
 
-        On a client ``task.memory`` is what the client keeps, and a personal last layer is the client's own; on the server
-        the memory is empty.
+        On a client, ``task.memory`` holds the client's arrays and the network has the client's personal last layer; on the
+        server, ``task.memory`` is empty.
 
         Returns
         -------
         dict
-            Those of :func:`fedgates.methods.evaluation.score`: ``accuracy`` and ``loss``, for regression ``r2`` and ``loss``;
-            with ``task.own_classes`` also ``own_class_accuracy``, of predictions limited to them;
-            ``model_density``, the share of nonzero weights; where the true support is known, its precision, recall and F1.
+            The metrics of :func:`fedgates.methods.evaluation.score`: ``accuracy`` and ``loss``, or ``r2`` and ``loss`` for
+            regression; with ``task.own_classes`` also ``own_class_accuracy``, the accuracy of predictions limited to these
+            classes; ``model_density``, the share of nonzero weights; and precision, recall and F1 of the support, where the
+            true support is known.
         """
         weights = self.weights(state)
         metrics = {
@@ -175,24 +177,24 @@ class Method(ABC, Generic[Cfg, S]):
         return metrics if self.support is None else metrics | support_scores((weights != 0).cpu().numpy(), self.support)
 
     def round_metrics(self, before: S, after: S, masks: MaskCounts) -> dict[str, float]:  # noqa: ARG002
-        """Return metrics of a round that changed the state from `before` to `after`; a method may add to them.
+        """Return metrics of a round that changed the state from `before` to `after`; a subclass may add metrics.
 
-        ``mask_consensus``: agreement of the clients' masks, where there are two or more.
+        ``mask_consensus`` is the agreement of the clients' masks, present if there are at least two.
         """
         return {"mask_consensus": consensus(masks)} if masks.masks > 1 else {}
 
     def histogram(self, state: S) -> list[int]:  # noqa: ARG002
-        """Return how many gates have a probability in each of some equal parts of [0, 1]; empty for a method without gates."""
+        """Return a histogram of the gates' probabilities over equal bins of [0, 1]; empty for a method without gates."""
         return []
 
     def score(
         self, weights: Tensor, x: Inputs, y: Tensor, own_classes: Sequence[int] = (), confusion: Tensor | None = None
     ) -> dict[str, float]:
-        """Return accuracy (or r2) and loss of the network with weights ``[d]``, which it holds afterwards.
+        """Return accuracy (or r2) and loss of the network with weights ``[d]``; the network keeps these weights.
 
-        With `own_classes` also ``own_class_accuracy`` (:func:`fedgates.methods.evaluation.score`). With a `loss` of the user's
-        own the loss is that of all outputs at once; the metrics of `metric` are added. The confusion matrix is written to
-        `confusion`, if given.
+        With `own_classes`, ``own_class_accuracy`` is included (:func:`fedgates.methods.evaluation.score`). A user-defined
+        `loss` is called once, on the outputs of all examples; the metrics of a user-defined `metric` are added. The confusion
+        matrix is written to `confusion`, if given.
         """
         self.network.weights.copy_(weights)
         with inference_mode():
@@ -229,7 +231,7 @@ class Method(ABC, Generic[Cfg, S]):
 
 
 def patterns_of(config: RunConfig) -> Patterns:
-    """Return the patterns of roles in a configuration."""
+    """Return a configuration's name patterns of parameters with special roles."""
     gates = config.gates
     if not isinstance(config, MaskConfig):
         return Patterns(gates.fixed, gates.personal)

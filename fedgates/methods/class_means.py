@@ -1,7 +1,7 @@
-"""The start of a last layer from class means: one upload of feature sums, before the first round.
+"""Initialisation of the last layer from class means: clients upload sums of features once, before the first round.
 
-The inputs f of the layer are taken as Gaussian in each class c, with the mean mu_c over all clients and one variance v for all
-classes and features. The logits are then ``mu_c f / v - |mu_c|^2 / (2 v)``, a linear layer that finds the nearest class mean
+The layer's inputs f are modelled as Gaussian within each class c, with mean mu_c over all clients and one variance v for all
+classes and features. The logits are then ``mu_c f / v - |mu_c|^2 / (2 v)``, a linear layer that selects the nearest class mean
 (Legate et al.: Guiding The Last Layer in Federated Learning with Pre-Trained Models, NeurIPS 2023, arXiv 2306.03937).
 """
 
@@ -24,36 +24,36 @@ KEY = "gates.sent-start"
 
 
 def check_class_means(network: Network, config: MaskConfig, problem: Problem) -> None:
-    """Check that the last layer can start from class means, with a trial of the network.
+    """Check that the last layer can start from class means, by running the network on random inputs.
 
     Raises
     ------
     ConfigError
-        The layer that is defined last is not a linear one with a bias that is sent, or its outputs for features ``[n, F]`` are
-        not those of the network; names `gates.sent-start`.
+        Key `gates.sent-start`: the last layer is not a linear layer with a bias and the role "sent", or its outputs for
+        features ``[n, F]`` are not the network's outputs.
     """
     name = last_layer(network.module)
     layer = network.module.get_submodule(name)
     sent = {each.name for each in network.tail.slices}
     own = {f"{name}.{key}" for key, _ in layer.named_parameters(recurse=False)}
     if config.gates.frozen != "given":
-        expected = "initial, or gates.frozen = given: random weights at theta 0.5 have no features yet"
+        expected = "initial, or gates.frozen = given: a random network has not learned any features yet"
         raise ConfigError(KEY, config.gates.sent_start, expected)
     if network.task != "classes":
-        raise ConfigError(KEY, config.gates.sent_start, f"initial: the task is {network.task}, and only classes have means")
+        raise ConfigError(KEY, config.gates.sent_start, f"initial: class means need a classification task, not {network.task}")
     shared = own - {key for key, _ in network.module.named_parameters()}
     if shared:
-        raise ConfigError(KEY, config.gates.sent_start, f"initial: an earlier layer has the last layer's {min(shared)!r}, too")
+        raise ConfigError(KEY, config.gates.sent_start, f"initial: the last layer shares {min(shared)!r} with an earlier layer")
     if not isinstance(layer, nn.Linear) or not own <= sent:
-        expected = f"initial: the last layer, {name!r} ({type(layer).__name__}), is not a linear one that is sent (gates.sent)"
+        expected = f"initial: the last layer, {name!r} ({type(layer).__name__}), is not a linear layer matched by gates.sent"
         raise ConfigError(KEY, config.gates.sent_start, expected)
     if layer.bias is None or not _gives_the_output(network, layer, problem):
-        what = "has no bias" if layer.bias is None else "does not give the network's output, from one vector an example"
-        raise ConfigError(KEY, config.gates.sent_start, f"initial: the layer that is defined last, {name!r}, {what}")
+        what = "has no bias" if layer.bias is None else "does not compute the network's output from one vector per example"
+        raise ConfigError(KEY, config.gates.sent_start, f"initial: the last layer, {name!r}, {what}")
 
 
 def _gives_the_output(network: Network, layer: nn.Linear, problem: Problem) -> bool:
-    """Return whether a layer is called once, on ``[n, F]``, and what it returns is the output of the network."""
+    """Return whether a layer is called once, on ``[n, F]``, and returns the network's output."""
     calls: list[tuple[Tensor, Tensor]] = []
     handle = layer.register_forward_hook(lambda _, inputs, output: calls.append((inputs[0], output)))
     try:
@@ -66,13 +66,13 @@ def _gives_the_output(network: Network, layer: nn.Linear, problem: Problem) -> b
 
 
 def feature_sums(network: Network, task: Task, precision: str) -> NDArray[np.float64]:
-    """Return sums of the last layer's inputs over a client's examples with the network's present weights.
+    """Return sums of the last layer's inputs over a client's examples, with the network's current weights.
 
     Returns
     -------
     numpy.ndarray
-        Float64 ``[C + C F + 1]``: examples of each of C classes, sums of each of F features by class, and the sum of the
-        squares of all.
+        Float64 ``[C + C F + 1]``: number of examples of each of C classes, sum of each of F features by class, and sum of the
+        squares of all features.
     """
     layer = network.module.get_submodule(last_layer(network.module))
     classes, features = _shape(network)
@@ -92,28 +92,31 @@ def feature_sums(network: Network, task: Task, precision: str) -> NDArray[np.flo
 
 
 def feature_sums_size(network: Network) -> int:
-    """Return how many numbers :func:`feature_sums` are."""
+    """Return the length of the array that :func:`feature_sums` returns."""
     classes, features = _shape(network)
     return classes * (1 + features) + 1
 
 
 def feature_counts(network: Network, sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the number of examples that each sum is over, the same ``[m]`` times."""
+    """Return the number of examples behind each sum, ``[m]``, the same for all."""
     return np.full(len(sums), _split(network, sums)[0].sum())
 
 
 def check_feature_sums(network: Network, sums: NDArray[np.float64]) -> str:
-    """Return why numbers are no sums of features; empty if they are."""
+    """Return the reason why `sums` cannot be sums of features, or an empty string if they can."""
     counts, first, squares = _split(network, sums)
     if (counts < 0).any() or (counts != np.rint(counts)).any() or not counts.sum():
-        return "numbers of examples that are no whole numbers, or all 0"
+        return "numbers of examples that are negative, fractional, or all 0"
     if (first[counts == 0] != 0).any() or np.square(first).sum(1) @ (1 / np.maximum(counts, 1)) > squares * (1 + 1e-6) + 1e-6:
-        return "sums of features that no examples have"
+        return "sums of features that no set of examples can have"
     return ""
 
 
 def class_means_layer(network: Network, sums: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the weight ``[C, F]`` and the bias ``[C]`` of the nearest class mean; those of a class without examples are 0."""
+    """Return weight ``[C, F]`` and bias ``[C]`` of the nearest-class-mean layer.
+
+    A class without examples has zero weights and the lowest bias of the other classes.
+    """
     counts, first, squares = _split(network, sums)
     means = first / np.maximum(counts, 1)[:, None]
     within = squares - counts @ np.square(means).sum(1)

@@ -1,4 +1,4 @@
-"""Predictions of a network, and their score."""
+"""Predictions of a network, and metrics of predictions."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -19,12 +19,12 @@ _EVALUATION_BATCH, _CONVOLUTION_BATCH = 500, 64
 
 @torch.inference_mode()
 def predict(network: Network, x: Inputs, precision: str = "float32") -> Tensor:
-    """Return the network's predictions with its present weights.
+    """Return the network's predictions with its current weights.
 
     Parameters
     ----------
     network : Network
-        Its `task` says what its outputs are.
+        The network; its `task` determines how outputs become predictions.
     x : Tensor or mapping
         Inputs ``[n, ...]``, as :func:`fedgates.data.to_tensors` returns them.
     precision : str
@@ -33,8 +33,8 @@ def predict(network: Network, x: Inputs, precision: str = "float32") -> Tensor:
     Returns
     -------
     Tensor
-        Float32, in the order of `x`: probabilities of classes ``[n, classes, *positions]``, probabilities of labels
-        ``[n, labels]``, or the numbers ``[n, outputs]`` of a regression.
+        Float32, in the order of `x`: class probabilities ``[n, classes, *positions]``, label probabilities ``[n, labels]``, or
+        the predicted values of a regression ``[n, outputs]``.
     """
     return as_predictions(all_outputs(network, x, precision), network.task)
 
@@ -50,12 +50,12 @@ def all_outputs(network: Network, x: Inputs, precision: str = "float32") -> Tens
 
 
 def outputs_of(network: Network, x: Inputs, precision: str = "float32") -> Iterator[tuple[Tensor, Tensor]]:
-    """Run the network on all examples with its present weights, a batch at a time; yield the indices and outputs of each.
+    """Run the network on all examples in batches, with its current weights; yield the indices and outputs of each batch.
 
-    Batches have at most 500 examples, are equal in size but for one, and are drawn at random, always in the same way. That
-    matters to a network that normalises by batch statistics: no batch is a small remainder, and every batch has the classes in
-    about the shares of the whole, whether a test set is sorted by class or repeats them in turn. Plain convolutional networks
-    on a CPU, whose outputs depend on no other example, run 64 at a time: the activations then fit the cache.
+    Batches have at most 500 examples and differ in size by at most one. They are drawn at random with a fixed seed. This
+    matters to networks that normalise by batch statistics: no batch is a small remainder, and every batch has about the class
+    proportions of the whole set, whatever its order. Convolutional networks on a CPU whose examples do not affect each other
+    run 64 examples at a time, so that the activations fit into the cache.
     """
     network.eval()
     examples = count(x)
@@ -70,7 +70,7 @@ def outputs_of(network: Network, x: Inputs, precision: str = "float32") -> Itera
 
 
 def _evaluation_batch(network: Network) -> int:
-    """Return the largest batch of an evaluation; small where it is faster, and torch's own layers keep the examples apart."""
+    """Return the largest batch size for evaluation; small where that is faster and cannot change the outputs."""
     layers = list(network.module.modules())
     apart = all(type(each).__module__.startswith("torch.nn.") and not isinstance(each, _BatchNorm) for each in layers)
     convolutional = any(isinstance(each, _ConvNd) for each in layers)
@@ -78,30 +78,35 @@ def _evaluation_batch(network: Network) -> int:
 
 
 def score(predictions: Tensor, y: Tensor, own_classes: Sequence[int] = ()) -> dict[str, float]:
-    """Return metrics of predictions; every number is finite, whatever the weights.
+    """Return metrics of predictions; all values are finite, even if predictions are not.
 
     Parameters
     ----------
     predictions : Tensor
         As :func:`predict` returns them.
     y : Tensor
-        As of :class:`fedgates.data.Examples`.
+        Labels or targets, as in :class:`fedgates.data.Examples`.
     own_classes : sequence of int
-        For labels: the classes to which the predictions are limited for ``own_class_accuracy``; without any there is no such
-        metric.
+        For classification: the classes to which predictions are limited for ``own_class_accuracy``. Empty: the metric is left
+        out.
 
     Returns
     -------
     dict
-        For labels ``accuracy``, a share in 0 to 1, and ``loss``, the mean cross-entropy in nats, where a probability counts as
-        at least 1e-12. A row that is not finite, as weights that overflow give it, is a wrong prediction of probability 0.
-        With `own_classes` also ``own_class_accuracy``, of the likeliest among them, where a label of another class is wrong.
-        For labels of positions the same, over the positions that are not labelled -100.
-        For targets ``r2 = 1 - SSE / SST``, the mean over the outputs, and ``loss``, the mean squared error. A prediction that
-        is not finite counts as the largest float32, so it is worse than any other; r2 of targets that are all the same is 0.
-        For several labels ``accuracy``, the share of labels predicted right, ``f1``, that of all labels together (micro), and
-        ``loss``, the mean binary cross-entropy; a label is predicted where its probability is above .5.
-        Where predictions are not finite, also ``not_finite``, the share of examples with one.
+        Metrics by name.
+
+    Notes
+    -----
+    - Classification: ``accuracy``, in [0, 1], and ``loss``, the mean cross-entropy in nats, with probabilities clipped to at
+      least 1e-12. A row that is not finite counts as a wrong prediction with probability 0. With `own_classes` also
+      ``own_class_accuracy``, the accuracy of the most probable of these classes; examples of other classes count as wrong.
+    - Classification of positions: the same metrics over all positions that are not labelled -100.
+    - Regression: ``r2 = 1 - SSE / SST``, averaged over the outputs, and ``loss``, the mean squared error. A prediction that is
+      not finite counts as the largest float32; r2 is 0 for constant targets.
+    - Multi-label classification: ``accuracy``, the share of correct labels, ``f1``, micro-averaged, and ``loss``, the mean
+      binary cross-entropy; a label is predicted if its probability is above .5.
+
+    If some predictions are not finite, ``not_finite`` is the share of examples with such a prediction.
     """
     finite = predictions.isfinite().flatten(1).all(1)
     overflow = {} if finite.all() else {"not_finite": float((~finite).double().mean())}
@@ -125,7 +130,7 @@ def score(predictions: Tensor, y: Tensor, own_classes: Sequence[int] = ()) -> di
 
 
 def confusion_matrix(predictions: Tensor, y: Tensor) -> Tensor:
-    """Return how many examples of each class are predicted as each class, int64 ``[C, C]``; row i is true class i.
+    """Return the confusion matrix, int64 ``[C, C]``: entry (i, j) is the number of examples of class i predicted as class j.
 
     Parameters
     ----------
@@ -142,7 +147,7 @@ def _score_regression(predictions: Tensor, y: Tensor) -> dict[str, float]:
     largest = torch.finfo(torch.float32).max
     errors = predictions.double().nan_to_num(nan=largest, posinf=largest, neginf=-largest) - y
     losses = errors.square().mean(0)
-    # not by the variance, which rounding keeps from being 0
+    # the variance of constant targets may differ from 0 by rounding
     varies = (y != y[:1]).any(0)
     r2 = (1 - losses / y.var(0, correction=0)).where(varies, 0)
     return {"r2": float(r2.mean()), "loss": float(losses.mean())}

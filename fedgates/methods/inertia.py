@@ -1,6 +1,6 @@
-"""How far a round moves each layer: the layer-wise inertia of training on clients that differ.
+"""Layer-wise inertia: how far a round moves the weights of each layer.
 
-Xiao et al., arXiv 2506.00932: where clients' data differ, their updates of middle layers cancel, and those layers stall.
+Xiao et al., arXiv 2506.00932: if clients' data differ, their updates of the middle layers cancel, and these layers stall.
 """
 
 import math
@@ -13,7 +13,7 @@ from fedgates.nn.flat_parameters import ParameterSlice
 
 
 def inertia(slices: Sequence[ParameterSlice], before: NDArray[np.float32], after: NDArray[np.float32]) -> dict[str, float]:
-    """Return the norm of the global update of each matrix and kernel, and its root mean square, comparable across sizes.
+    """Return the norm and the root mean square of the global update of each matrix and kernel.
 
     Parameters
     ----------
@@ -25,7 +25,8 @@ def inertia(slices: Sequence[ParameterSlice], before: NDArray[np.float32], after
     Returns
     -------
     dict
-        ``inertia_<parameter>`` and ``rms_inertia_<parameter>`` of each; the latter is the norm over sqrt(size).
+        ``inertia_<parameter>``, the L2 norm, and ``rms_inertia_<parameter>``, the norm divided by sqrt(size), which is
+        comparable across layers of different sizes.
     """
     found = {}
     for slot in (slot for slot in slices if slot.is_matrix):

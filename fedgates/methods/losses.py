@@ -1,4 +1,4 @@
-"""The training loss: that of the task by its labels, or a function of the user's own (key `loss`)."""
+"""The training loss: the task's standard loss, or a user-defined function (key `loss`)."""
 
 from collections.abc import Callable
 
@@ -15,19 +15,19 @@ from fedgates.types import MAX_METRIC, Problem
 from fedgates.util.text import error_line
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-"""From outputs ``[n, ...]`` and labels or targets ``[n, ...]`` to the mean loss, a scalar."""
+"""Function of outputs ``[n, ...]`` and labels or targets ``[n, ...]`` that returns the mean loss, a scalar."""
 
 
 def loss_of(output: Tensor, y: Tensor) -> Tensor:
-    """Return the mean loss of outputs, by the kind of labels.
+    """Return the mean of the standard loss for the kind of labels.
 
     Parameters
     ----------
     output : Tensor
         ``[n, outputs]``, or ``[n, classes, *positions]``.
     y : Tensor
-        As of :class:`fedgates.data.Examples`. Float32 targets: mean squared error. Uint8 labels: binary cross-entropy of
-        logits. Int64 labels: cross-entropy of logits, of positions without those labelled -100; 0 where all are.
+        Labels or targets, as in :class:`fedgates.data.Examples`. Float32: mean squared error. Uint8: binary cross-entropy of
+        logits. Int64: cross-entropy of logits; positions labelled -100 are ignored, and the loss is 0 if there are no others.
     """
     if y.is_floating_point():
         return F.mse_loss(output.reshape(y.shape), y)
@@ -39,15 +39,15 @@ def loss_of(output: Tensor, y: Tensor) -> Tensor:
 
 
 def loss_function(config: RunConfig) -> Loss:
-    """Return the function that computes the loss: the user's own, or :func:`loss_of`.
+    """Return the function that computes the loss: the user's, or :func:`loss_of`.
 
-    The user's function gets the network's outputs as they are, float32, and the labels; float32 targets have the shape of the
-    outputs, ``[n, k]``.
+    A user-defined function is called with the network's outputs, float32, and the labels; float32 targets are reshaped to the
+    shape of the outputs, ``[n, k]``.
 
     Raises
     ------
     ConfigError
-        There is no such function.
+        The key `loss` names no function.
     """
     if not config.loss:
         return loss_of
@@ -56,24 +56,24 @@ def loss_function(config: RunConfig) -> Loss:
 
 
 def like_outputs(y: Tensor, output: Tensor) -> Tensor:
-    """Return targets in the shape of the outputs, ``[n, k]``, so that a difference does not broadcast; labels as they are."""
+    """Reshape targets to the shape of the outputs, ``[n, k]``, so that differences do not broadcast; keep labels unchanged."""
     return y.reshape(output.shape) if y.is_floating_point() else y
 
 
 def evaluated_loss(config: RunConfig, output: Tensor, y: Tensor) -> float:
-    """Return the user's own loss of outputs without a gradient, at most 1e9 in size; one that is not a number counts as 1e9."""
+    """Return the user-defined loss of outputs without a gradient, clipped to +-1e9; NaN becomes 1e9."""
     found = loss_function(config)(output.clone(), y.clone())
     return float(found.double().nan_to_num(nan=MAX_METRIC).clamp(-MAX_METRIC, MAX_METRIC))
 
 
 def check_loss(config: RunConfig, problem: Problem) -> None:
-    """Try the user's own loss, if there is one, on random outputs and labels: of 64 examples, and of one.
+    """Call the user-defined loss, if there is one, on random outputs and labels of 64 examples and of one example.
 
     Raises
     ------
     ConfigError
-        There is no such function, it raises, or it does not return a finite scalar tensor on which the outputs have a finite
-        gradient. Names `loss`.
+        Key `loss`: there is no such function, it raises, or it does not return a finite scalar tensor with a finite gradient
+        with respect to the outputs.
     """
     if not config.loss:
         return
@@ -94,7 +94,7 @@ def _find(reference: str) -> Loss:
 
 
 def _failure(loss: Loss, output: Tensor, y: Tensor) -> str:
-    """Return what is wrong with a loss and its gradient; empty if nothing is."""
+    """Return a description of the error in a loss or its gradient, or an empty string."""
     with torch.random.fork_rng(devices=[]):
         try:
             found = loss(output, y)

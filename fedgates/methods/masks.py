@@ -1,4 +1,4 @@
-"""The base of methods whose clients send masks over frozen weights and whose server counts votes."""
+"""Base class of methods whose clients send masks over frozen weights and whose server counts votes."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -33,15 +33,16 @@ MaskCfg = TypeVar("MaskCfg", bound=MaskConfig)
 
 
 class MaskMethod(Method[MaskCfg, Votes], Generic[MaskCfg]):
-    """Base of methods whose clients send masks over frozen weights; a method adds ``local_update`` and ``aggregate``.
+    """Base class of methods whose clients send masks over frozen weights.
 
-    A method may also override :meth:`theta`. Parameters with the role "sent" are trained by Adam in every step
-    (:func:`fedgates.methods.training.train_epochs`), and their mean over clients is part of the state, whatever the method.
+    A subclass implements ``local_update`` and ``aggregate``, and may override :meth:`theta`. Parameters with the role "sent"
+    are trained by Adam in every step (:func:`fedgates.methods.training.train_epochs`), and their mean over clients is part of
+    the state in every method.
 
     Attributes
     ----------
     gates : Gates
-        The frozen weights, and how a mask or scores are applied to them.
+        The frozen weights, with functions that apply masks or scores to them.
     """
 
     Config = MaskConfig
@@ -56,14 +57,14 @@ class MaskMethod(Method[MaskCfg, Votes], Generic[MaskCfg]):
         if len(network.tail):
             self.spec = replace(self.spec, update="mask and tail")
             if config.privacy.flip_probability:
-                expected = "0 with gates.sent: values that are sent are not protected"
+                expected = "0 with gates.sent: values sent beside masks are not protected by flips"
                 raise ConfigError("privacy.flip-probability", config.privacy.flip_probability, expected)
 
     @classmethod
     def roles(cls, config: RunConfig, module: nn.Module) -> dict[str, Role]:
-        """Return the role of each parameter: gated by the default of mask methods (:func:`fedgates.nn.roles.roles_of`).
+        """Return the role of each parameter by name; "gated" by default (:func:`fedgates.nn.roles.roles_of`).
 
-        A vector of zeros among given weights, as of a bias, is fixed: gates on it would change nothing.
+        With `gates.frozen` "given", a vector of zeros, such as an initial bias, is fixed: gates on it would have no effect.
         """
         roles = roles_of(module, patterns_of(config), gates=True)
         if isinstance(config, MaskConfig) and config.gates.frozen == "given":
@@ -74,17 +75,17 @@ class MaskMethod(Method[MaskCfg, Votes], Generic[MaskCfg]):
         return roles
 
     def initial_state(self) -> Votes:
-        """Return votes of no trial, and the values that the network came with of what is sent."""
+        """Return a state without votes, with the network's initial values of the parameters with the role "sent"."""
         tail = self.network.tail.initial.cpu().numpy()
         return Votes(np.zeros(self.network.size, dtype=np.uint32), trials=0, tail=tail)
 
     def initial_theta(self) -> Tensor:
-        """Return theta before the first round, ``[d]``: `gates.initial-theta` on given weights, .5 on random ones."""
+        """Return theta before the first round, ``[d]``: `gates.initial-theta` for given weights, .5 for random weights."""
         theta = torch.full((self.network.size,), 0.5, device=self.network.device)
         return theta.masked_fill_(self.gates.given, self.config.gates.initial_theta)
 
     def start_at_class_means(self, state: Votes, sums: NDArray[np.float64]) -> Votes:
-        """Return a state whose last layer is that of the nearest class mean (:mod:`fedgates.methods.class_means`)."""
+        """Return the state with a nearest-class-mean last layer (:mod:`fedgates.methods.class_means`)."""
         tail, layer = state.tail.copy(), last_layer(self.network.module)
         start = dict(zip((f"{layer}.weight", f"{layer}.bias"), class_means_layer(self.network, sums), strict=True))
         for each in self.network.tail.slices:
@@ -93,11 +94,11 @@ class MaskMethod(Method[MaskCfg, Votes], Generic[MaskCfg]):
         return replace(state, tail=tail)
 
     def load_tail(self, state: Votes) -> None:
-        """Load the values that are sent into the network."""
+        """Copy the state's values of parameters with the role "sent" to the network."""
         self.network.tail.values.copy_(torch.tensor(state.tail, device=self.network.device))
 
     def next_state(self, state: Votes, updates: Iterable[Update], server_round: int) -> Votes:
-        """Return the state after a round: the method's ``aggregate``, and the mean of the values that were sent."""
+        """Return the state after a round: the result of ``aggregate``, with the mean of the values sent beside masks."""
         if not len(self.network.tail):
             return self.aggregate(state, updates, server_round)
         tails = list[Update]()
@@ -107,17 +108,25 @@ class MaskMethod(Method[MaskCfg, Votes], Generic[MaskCfg]):
 
     @property
     def coupling(self) -> Coupling:
-        """The initial state, and how votes follow from coins where masks are sampled with them."""
+        """The initial state, and the expected votes if masks are sampled with coins."""
         expect = self.expected_state if self.draws_coins else None
         return Coupling(self.initial_state(), float(self.initial_theta().median()), expect)
 
     @property
     def draws_coins(self) -> bool:
-        """Whether masks are sampled with the coins of round and client; those of `uplink` "sampled" are not."""
+        """Whether masks are sampled with coins that are a function of round and client; not with `uplink` "sampled"."""
         return self.spec.samples and self.config.uplink != "sampled"
 
     def expected_state(self, state: Votes, rounds: Sequence[tuple[int, Sequence[int]]]) -> Votes:
-        """Return the votes after rounds of masks that are samples of the state's own probabilities, drawn with their coins."""
+        """Return the votes after some rounds if no client trained: masks are samples of the state's own probabilities.
+
+        Parameters
+        ----------
+        state : Votes
+            The state before the first of the rounds.
+        rounds : sequence of (int, sequence of int)
+            Number of each round, and the names of its clients, whose coins the masks are sampled with.
+        """
         theta = self.start_theta(state, rounds[0][0]) if rounds else self.theta(state)
         for server_round, clients in rounds:
             state = self.aggregate(state, self._untrained(theta, server_round, clients), server_round)
@@ -129,46 +138,46 @@ class MaskMethod(Method[MaskCfg, Votes], Generic[MaskCfg]):
             yield Update(mask=pack(sample_with(theta, coins)), client=client)
 
     def start_theta(self, state: Votes, server_round: int) -> Tensor:  # noqa: ARG002
-        """Return the probabilities that clients start from, ``[d]``; a method that clips theta overrides it."""
+        """Return the probabilities at which local training starts, ``[d]``; a method that clips theta overrides this."""
         return self.theta(state)
 
     def change(self, state: Votes, update: Update) -> NDArray[np.float32]:
-        """Return the change of the values that are sent."""
+        """Return the change of the values sent beside the mask, ``[t]`` for t such values."""
         return (state.tail if update.tail is None else update.tail) - state.tail
 
     def theta(self, state: Votes) -> Tensor:
-        """Return the probability mask, ``[d]`` float32: the share of the trials that voted for each gate."""
+        """Return the probability mask, ``[d]`` float32: the share of trials that voted for each gate."""
         if state.trials == 0:
             return self.initial_theta()
         return torch.from_numpy(self.estimated_votes(state) / np.float32(state.trials)).to(self.network.device)
 
     def estimated_votes(self, state: Votes) -> NDArray[np.float32]:
-        """Return each gate's votes, ``[d]``; with `privacy.flip-probability` an unbiased estimate of those before the flips."""
+        """Return each gate's votes, ``[d]``; with `privacy.flip-probability`, an estimate of the votes before the flips."""
         votes = state.votes.astype(np.float32)
         p = self.config.privacy.flip_probability
         return restored(votes, state.trials, p) if p else votes
 
     def weights(self, state: Votes) -> Tensor:
-        """Return the frozen weights under the thresholded mask, ``[d]``."""
+        """Return the frozen weights times the thresholded mask, ``[d]``."""
         return self.gates.frozen * threshold(self.theta(state))
 
     def histogram(self, state: Votes) -> list[int]:
-        """Return how many gates have theta in each twentieth of [0, 1]."""
+        """Return the histogram of theta over 20 equal bins of [0, 1]."""
         theta = self.theta(state).cpu().numpy()
         return [int(n) for n in np.histogram(theta, _BINS, range=(0.0, 1.0))[0]]
 
     def sample_update(self, theta: Tensor, task: Task, loss: float) -> Update:
-        """Return the update that sends one sample of ``theta [d]``, drawn with numbers that the server can regenerate."""
+        """Return an update with one sample of ``theta [d]``, drawn with random numbers that the server can regenerate."""
         size, seed = self.network.size, self.config.seed
         coins = rng.cached_coins(size, seed, server_round=task.server_round, client=task.client)
         mask = pack(sample_with(theta, coins))
         return Update(mask=mask, theta=theta.cpu().numpy(), num_examples=len(task.y), metrics={"loss": loss})
 
     def evaluate(self, state: Votes, task: Task) -> dict[str, float]:
-        """Return the base's metrics of the thresholded mask, and the headline metric of the other evaluations in the config.
+        """Return all metrics for the thresholded mask, and accuracy (or r2) for the variants in `gates.evaluations`.
 
-        ``accuracy_sample`` (or ``r2_sample``) is of one sampled mask, ``accuracy_mean`` of the mean network ``w * theta``,
-        ``accuracy_ensemble`` of the mean prediction of `gates.ensemble-size` sampled masks.
+        ``accuracy_sample`` (or ``r2_sample``) is the accuracy of one sampled mask, ``accuracy_mean`` that of the mean network
+        ``w * theta``, and ``accuracy_ensemble`` that of the mean prediction of `gates.ensemble-size` sampled masks.
         """
         metrics = super().evaluate(state, task)
         theta, names = self.theta(state), self.config.gates.evaluations.split(",")
@@ -192,7 +201,7 @@ class MaskMethod(Method[MaskCfg, Votes], Generic[MaskCfg]):
 
 
 def threshold(theta: Tensor) -> Tensor:
-    """Return the mask of the gates that are more likely kept than dropped: ``theta > .5``, bool ``[d]``.
+    """Return the thresholded mask ``theta > .5``, bool ``[d]``.
 
     Examples
     --------
@@ -203,25 +212,25 @@ def threshold(theta: Tensor) -> Tensor:
 
 
 def _kept(updates: Iterable[Update], tails: list[Update]) -> Iterator[Update]:
-    """Yield updates, and keep the values of each that were sent beside its mask."""
+    """Yield the updates unchanged, and append the values sent beside each mask to `tails`."""
     for update in updates:
         tails.append(Update(None, update.tail, num_examples=update.num_examples))
         yield update
 
 
 def add_votes(state: Votes, updates: Iterable[Update], *, fresh: bool = False, trim: float = 0.0) -> Votes:
-    """Return the state with the votes of updates' masks added, bit by bit as they come.
+    """Return the state with the votes of the updates' masks added, one mask at a time.
 
     Parameters
     ----------
     state : Votes
-        The votes to add to; it is not changed.
+        The votes to add to; not modified.
     updates : iterable of Update
         Updates with masks ``[d]``.
     fresh : bool
-        Whether to drop the votes that the state has.
+        Whether to discard the votes in `state` first.
     trim : float
-        Share of this round's votes to drop on either side of each gate (:func:`fedgates.methods.trimming.trimmed`).
+        Share of this round's votes to drop at either end, for each gate (:func:`fedgates.methods.trimming.trimmed`).
 
     Examples
     --------

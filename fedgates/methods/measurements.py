@@ -1,4 +1,4 @@
-"""What clients measure in one pass over their examples, and answer with sums: "norms" or "features"."""
+"""Measurements that clients make in one pass over their examples and upload as sums: "norms" and "features"."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,18 +18,18 @@ Sums = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Measure:
-    """One measurement."""
+    """The functions of one measurement."""
 
     number: int
-    """Its number on the wire."""
+    """Identifier of the measurement in messages."""
     size: Callable[[Network], int]
-    """From a network to the number of sums m."""
+    """Return the number m of sums for a network."""
     sums: Callable[[Network, Task, str], Sums]
-    """From a network, a client's examples and the precision to its sums, ``[m]``."""
+    """Return the sums ``[m]`` of a network, a client's examples and a precision."""
     counts: Callable[[Network, Sums], Sums]
-    """From a network and sums to the number of values that each was summed over, ``[m]``."""
+    """Return the number of values that each sum was taken over, ``[m]``, given the network and the sums."""
     problem: Callable[[Network, Sums], str]
-    """From a network and sums to the reason why they cannot be those of examples; empty if they can."""
+    """Return the reason why sums cannot come from any examples, or an empty string if they can."""
 
 
 def _norm_sums(network: Network, task: Task, precision: str) -> Sums:
@@ -48,4 +48,4 @@ MEASURES = {
     ),
     "features": Measure(CLASS_FEATURES, feature_sums_size, feature_sums, feature_counts, check_feature_sums),
 }
-"""The measurements by name: of the inputs of batch norms by channel, and of the last layer's inputs by class."""
+"""Measurements by name: "norms", inputs of the batch norms per channel; "features", inputs of the last layer per class."""

@@ -1,4 +1,4 @@
-"""Metrics of a round's masks and of a model's support, from counts alone."""
+"""Metrics of a round's masks and of a model's support, computed from counts."""
 
 from collections.abc import Iterable, Iterator
 
@@ -9,14 +9,14 @@ from fedgates.types import Update
 
 
 class MaskCounts:
-    """Number of ones of each gate in the masks of a round.
+    """Number of ones at each gate over the masks of a round.
 
     Attributes
     ----------
     ones : numpy.ndarray
-        Shape ``[d]``, uint32.
+        Number of ones at each gate, ``[d]`` uint32.
     masks : int
-        Number of masks counted; updates of values alone have none.
+        Number of masks counted; updates without a mask are not counted.
     """
 
     def __init__(self, size: int) -> None:
@@ -24,7 +24,7 @@ class MaskCounts:
         self.masks = 0
 
     def watch(self, updates: Iterable[Update]) -> Iterator[Update]:
-        """Yield the same updates, each counted first."""
+        """Yield the updates unchanged, counting the mask of each."""
         for update in updates:
             if update.mask is not None:
                 self.ones += update.gates(len(self.ones))
@@ -32,14 +32,14 @@ class MaskCounts:
             yield update
 
     def among(self, part: NDArray[np.bool_]) -> "MaskCounts":
-        """Return the counts of the gates in ``part [d]`` alone."""
+        """Return the counts restricted to the gates in ``part``, bool ``[d]``."""
         counts = MaskCounts(0)
         counts.ones, counts.masks = self.ones[part], self.masks
         return counts
 
 
 def consensus(counts: MaskCounts) -> float:
-    """Return the agreement of clients' masks: intersection over union, both summed over all pairs; 1 where all are equal.
+    """Return the agreement of clients' masks: intersection over union, both summed over all pairs; 1 if all are equal.
 
     With n_i ones at gate i in K masks, ``I = sum n_i (n_i - 1) / 2`` and ``U = (K - 1) sum n_i - I``.
     """
@@ -50,19 +50,19 @@ def consensus(counts: MaskCounts) -> float:
 
 
 def regrown_share_of_ones(before: NDArray[np.float32], counts: MaskCounts) -> float:
-    """Return the share of the ones in clients' masks at which the broadcast weights ``before [d]`` were zero."""
+    """Return the share of ones in clients' masks at positions where the broadcast weights ``before [d]`` were zero."""
     total = int(counts.ones.sum(dtype=np.int64))
     return int(counts.ones[before == 0].sum(dtype=np.int64)) / total if total else 0.0
 
 
 def regrown_share_of_gates(before: NDArray[np.float32], counts: MaskCounts) -> float:
-    """Return the share of all gates of all masks that are 1 where the broadcast weights ``before [d]`` were zero."""
+    """Return the share of all mask bits that are 1 at positions where the broadcast weights ``before [d]`` were zero."""
     total = counts.masks * len(counts.ones)
     return int(counts.ones[before == 0].sum(dtype=np.int64)) / total if total else 0.0
 
 
 def support_scores(kept: NDArray[np.bool_], truth: NDArray[np.bool_]) -> dict[str, float]:
-    """Return precision, recall and F1 of a support ``kept [d]`` against the true one ``[d]``; 0 where they do not meet.
+    """Return precision, recall and F1 of a support ``kept [d]`` against the true support ``[d]``; 0 if they are disjoint.
 
     Examples
     --------

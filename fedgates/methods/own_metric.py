@@ -1,4 +1,4 @@
-"""Metrics of a user's own function, beside those of the task (key `metric`)."""
+"""User-defined metrics, in addition to those of the task (key `metric`)."""
 
 import math
 import re
@@ -20,23 +20,24 @@ from fedgates.types import Problem
 from fedgates.util.text import error_line, one_line
 
 MOST = 16
-"""Largest number of metrics of one function."""
+"""Largest number of metrics that the function may return."""
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
 _TAKEN = ("examples", "not_finite")
-"""Names that fedgates uses beside those of the schema and of the task's own metrics."""
+"""Names that are reserved in addition to those in the schema and of the task's metrics."""
 
 
 def own_metrics(config: RunConfig, predictions: Tensor, y: Tensor) -> dict[str, float]:
-    """Return what the user's function measures; empty without one. A value may be infinite or NaN.
+    """Return the user-defined metrics by name; empty if `metric` is not set. Values may be infinite or NaN.
 
     Parameters
     ----------
     config : RunConfig
-        `metric`.
+        The run's configuration, with the key `metric`.
     predictions : Tensor
         As :func:`fedgates.methods.evaluation.predict` returns them.
     y : Tensor
-        As of :class:`fedgates.data.Examples`; float32 targets in the shape of the predictions, ``[n, k]``.
+        Labels or targets, as in :class:`fedgates.data.Examples`; float32 targets are reshaped to the shape of the predictions,
+        ``[n, k]``.
 
     Raises
     ------
@@ -63,12 +64,12 @@ def own_metrics(config: RunConfig, predictions: Tensor, y: Tensor) -> dict[str, 
 
 
 def check_metric(config: RunConfig, problem: Problem) -> tuple[str, ...]:
-    """Try the user's own function, if there is one, on random predictions and labels of 64 examples; return its metrics' names.
+    """Call the user-defined function, if any, on random predictions and labels of 64 examples; return its metrics' names.
 
     Raises
     ------
     ConfigError
-        As :func:`own_metrics`; or a number is not finite, or a name is not one that a metric may have. Names `metric`.
+        Key `metric`: as for :func:`own_metrics`; or a value is not finite, or a name is malformed or reserved.
     """
     predictions, y = as_predictions(random_outputs(problem, TRIED), problem.task), random_labels(problem, TRIED)
     with torch.random.fork_rng(devices=[]):
@@ -81,10 +82,10 @@ def check_metric(config: RunConfig, problem: Problem) -> tuple[str, ...]:
             raise ConfigError(
                 "metric",
                 config.metric,
-                f"names of at most 40 letters, digits and _, a letter first, not {one_line(name, 40)!r}",
+                f"names of at most 40 letters, digits and _ that start with a letter, not {one_line(name, 40)!r}",
             )
         if name in taken or any(map(key_of, (name, f"client_{name}", f"client_{name}_macro"))):
-            raise ConfigError("metric", config.metric, f"other names than those of fedgates' own metrics, such as {name}")
+            raise ConfigError("metric", config.metric, f"names other than those of the built-in metrics, such as {name}")
     return tuple(found)
 
 

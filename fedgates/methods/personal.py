@@ -1,11 +1,11 @@
-"""A personal last layer: trained on each client before it is used, and never sent.
+"""Personal last layer (head): trained by each client before use, and never sent.
 
 Arivazhagan, Aggarwal, Singh, Choudhary: Federated Learning with Personalization Layers (FedPer), arXiv 1912.00818. Collins,
 Hassani, Mokhtari, Shakkottai: Exploiting Shared Representations for Personalized Federated Learning (FedRep), ICML 2021, arXiv
 2102.07078.
 
-As in FedRep, a client that gets a state first trains its head, on the weights that the state represents, and then the shared
-part, with the head as it is. The head is dense whatever the method: nothing is gained by masking what does not travel.
+As in FedRep, a client that receives a state first trains its head, with the shared weights fixed, and then trains the shared
+weights, with the head fixed. The head is dense in every method, because masking it would save no traffic.
 """
 
 import numpy as np
@@ -19,24 +19,25 @@ from fedgates.nn.network import Network
 from fedgates.nn.optimizers import Adam
 
 LEARNING_RATE = 0.003
-"""Step size of Adam on the head."""
+"""Learning rate of Adam on the head."""
 
 
 def train_head(network: Network, weights: Tensor, kept: NDArray[np.float32] | None, task: Task, config: RunConfig) -> None:
-    """Load the shared weights and a client's head, and train the head for `personal-epochs`.
+    """Load the shared weights and a client's head into the network, and train the head for `personal-epochs`.
 
     Parameters
     ----------
     network : Network
-        It has a personal last layer; it holds `weights` and the trained head afterwards.
+        Network with a personal last layer; afterwards it holds `weights` and the trained head.
     weights : Tensor
-        Shape ``[d]``.
+        Shared weights, ``[d]``.
     kept : numpy.ndarray, optional
-        The head that the client keeps, ``[h]`` float32. None, and what is no such head, counts as the initial one.
+        The head that the client kept, ``[h]`` float32. None, an array of another shape or dtype, and values that are not finite
+        are replaced by the initial head.
     task : Task
-        The client's own training examples.
+        The client's training examples.
     config : RunConfig
-        `personal-epochs`, `batch-size`, `precision`, `loss`, `data.augment` and `seed`.
+        The keys `personal-epochs`, `batch-size`, `precision`, `loss`, `data.augment` and `seed` are used.
     """
     network.weights.copy_(weights)
     network.head.values.copy_(_head(network, kept))

@@ -1,8 +1,8 @@
-"""Randomized response on the bits of a mask, and the estimate of the counts before it.
+"""Randomized response on the bits of a mask, and an estimate of the counts before it.
 
-Warner: Randomized Response, JASA 1965. A device flips each bit with probability p before it sends it. The likelihood ratio of
-the two true values of a bit is then at most ``(1 - p) / p``: local differential privacy with ``epsilon = ln((1 - p) / p)`` a
-bit and round. docs/explanation/privacy.md explains what that covers.
+Warner: Randomized Response, JASA 1965. A device flips each bit with probability p before sending it. The likelihood ratio of
+the two true values of a bit is then at most ``(1 - p) / p``: local differential privacy with ``epsilon = ln((1 - p) / p)`` per
+bit and round. docs/explanation/privacy.md explains what this protects.
 """
 
 import math
@@ -14,14 +14,23 @@ from numpy.typing import NDArray
 from fedgates.types import Update, pack
 
 Lots = NDArray[np.uint32]
-"""Uniform numbers from 0 to 2^32 - 1, one a gate ``[d]``."""
+"""Uniform integers from 0 to 2^32 - 1, one per gate, ``[d]``."""
 
 
 def flipped(update: Update, lots: Lots, probability: float) -> Update:
-    """Return the update with the bits of its mask flipped whose lot is below `probability`, and nothing else.
+    """Return an update with each bit of the mask flipped with `probability`, and without metrics.
 
-    What accompanies a mask (number of examples, loss, accuracy, the probabilities it was drawn from) is an exact function of
-    the device's data and would reveal more than its bits, so the update counts as one example and has no metrics.
+    The other fields of an update (number of examples, loss, accuracy, probabilities) are exact functions of the device's data
+    and would reveal more than the flipped bits. The returned update counts as one example and has neither theta nor metrics.
+
+    Parameters
+    ----------
+    update : Update
+        An update with a mask ``[d]``.
+    lots : numpy.ndarray
+        Uniform integers, ``[d]`` uint32; a bit is flipped if its number is below ``2^32 * probability``.
+    probability : float
+        Flip probability p, below .5.
     """
     mask = pack(update.gates(len(lots)).view(np.bool_))
     turned = pack(lots < np.uint32(round(probability * 2**32)))
@@ -29,7 +38,7 @@ def flipped(update: Update, lots: Lots, probability: float) -> Update:
 
 
 def epsilon(probability: float) -> float:
-    """Return the local differential privacy of one bit that is flipped with `probability`, in nats; infinite for 0.
+    """Return epsilon of the local differential privacy of one bit flipped with `probability`, in nats; infinite for 0.
 
     Examples
     --------
@@ -40,9 +49,9 @@ def epsilon(probability: float) -> float:
 
 
 def restored(ones: NDArray[np.float32], trials: int, probability: float) -> NDArray[np.float32]:
-    """Return an estimate of the ones before bits were flipped, ``[d]``.
+    """Return an estimate of the number of ones before the flips, ``[d]``.
 
-    ``(ones - p * trials) / (1 - 2 p)``, which is unbiased, clipped to [0, trials].
+    This is the unbiased estimate ``(ones - p * trials) / (1 - 2 p)``, clipped to [0, trials].
     """
     estimate: NDArray[np.float32] = (ones - np.float32(probability * trials)) / np.float32(1 - 2 * probability)
     return np.clip(estimate, 0, np.float32(trials))

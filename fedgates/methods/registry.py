@@ -1,4 +1,4 @@
-"""The methods by name: from a run's settings to a checked configuration and the method that it asks for."""
+"""Registry of methods: find a method by name, check its configuration, and build it."""
 
 import logging
 import math
@@ -29,7 +29,7 @@ from fedgates.wire.codec import DECODE_BYTES_A_GATE
 log = logging.getLogger("fedgates")
 AnyMethod = Method[Any, Any]
 Methods = Mapping[str, str]
-"""Name of a method to "module:Class"."""
+"""Mapping from the name of a method to "module:Class"."""
 BUILT_IN: Methods = {
     "coupled-masks": "fedgates.strategies.coupled_masks:CoupledMasks",
     "fedpm": "fedgates.strategies.fedpm:FedPM",
@@ -44,13 +44,13 @@ BUILT_IN: Methods = {
     "fedavg": "fedgates.strategies.fedavg:FedAvg",
 }
 ENTRY_POINTS = "fedgates.methods"
-"""Group of entry points by which an installed package gives its methods names."""
+"""Group of entry points with which an installed package registers its methods."""
 
 
 def method_names(own: Methods | None = None) -> Methods:
-    """Return the methods that have a name: the built-in ones, those of installed packages, and an app's `own`.
+    """Return all registered methods: built-in methods, methods of installed packages, and an app's `own` methods.
 
-    A name of the latter hides the same name of the former.
+    A name in `own` takes precedence over the same name elsewhere, and a built-in name over that of an installed package.
     """
     installed = {point.name: point.value for point in entry_points(group=ENTRY_POINTS)}
     return {**BUILT_IN, **{name: value for name, value in installed.items() if name not in BUILT_IN}, **(own or {})}
@@ -77,7 +77,7 @@ def method_class(name: object, own: Methods | None = None) -> type[AnyMethod]:
 
 
 def config_classes(own: Methods | None = None) -> dict[str, type[RunConfig]]:
-    """Return the configuration class of every method that has a name; a package that cannot be imported is left out."""
+    """Return the configuration class of every registered method; packages that cannot be imported are skipped."""
     classes = {}
     for name in method_names(own):
         try:
@@ -90,14 +90,14 @@ def config_classes(own: Methods | None = None) -> dict[str, type[RunConfig]]:
 
 
 def configure(raw: Mapping[str, Value], own: Methods | None = None) -> tuple[type[AnyMethod], RunConfig]:
-    """Return the method's class that `raw` names, and the checked configuration.
+    """Return the class of the method that `raw` names, and the validated configuration.
 
     Parameters
     ----------
     raw : mapping
-        Settings: key to value.
+        Settings, from key to value.
     own : mapping, optional
-        Further methods known by name.
+        Additional methods by name.
 
     Raises
     ------
@@ -117,7 +117,7 @@ def configure(raw: Mapping[str, Value], own: Methods | None = None) -> tuple[typ
         possible = ", ".join(name for name in UPLINKS if name != "sampled")
         raise ConfigError("uplink", "sampled", f"one of {possible}: the masks of strategy {config.strategy} are not samples")
     if config.privacy.flip_probability and (spec.update != "mask" or config.uplink == "sampled"):
-        why = "its updates have values" if spec.update != "mask" else "uplink sampled does not carry a mask's own bits"
+        why = "its updates have values" if spec.update != "mask" else "uplink sampled does not send the mask's own bits"
         raise ConfigError(
             "privacy.flip-probability", config.privacy.flip_probability, f"0 with strategy {config.strategy}: {why}"
         )
@@ -134,18 +134,18 @@ def configure(raw: Mapping[str, Value], own: Methods | None = None) -> tuple[typ
 
 
 _OF_VALUES = ("wire.value-type", "server.max-norm", "gates.sent-learning-rate", "gates.sent-start")
-"""Keys of values that are sent."""
+"""Keys that have an effect only if values are sent."""
 _OF_PRIORS = ("logit-adjustment", "coupled-masks.class-prior")
 """Keys of logit adjustment."""
 
 
 def _expect_used(config: RunConfig) -> None:
-    """Check that no key is set that another one makes useless.
+    """Check that no key is set that has no effect because of another key.
 
     Raises
     ------
     ConfigError
-        One is.
+        A key without effect differs from its default.
     """
     values, defaults = to_dict(config), to_dict(type(config)())
     useless = dict[str, str]()
@@ -157,19 +157,21 @@ def _expect_used(config: RunConfig) -> None:
     if not config.weights and not given:
         useless["fresh"] = "all parameters are fresh without weights and without gates.frozen = given"
     if config.loss:
-        useless |= {name: "a loss of your own gets logits without adjustment" for name in _OF_PRIORS if name in values}
+        useless |= {name: "a user-defined loss gets logits without adjustment" for name in _OF_PRIORS if name in values}
     for name, why in useless.items():
         if values[name] != defaults[name]:
             raise ConfigError(name, values[name], f"{defaults[name]!r}: {why}")
 
 
 def build(method: type[AnyMethod], config: RunConfig, problem: Problem) -> AnyMethod:
-    """Return the method for the network that the config names, the same on both ends; on a GPU if the process has one.
+    """Build the method and the network that a configuration names, on a GPU if there is one.
+
+    Server and clients build identical networks from the same configuration.
 
     Raises
     ------
     ConfigError, NetworkError
-        There is no such network, it cannot be federated, or it is beyond the limits of this end.
+        There is no such network, it cannot be federated, or it exceeds the limits in the config.
     """
     if config.logit_adjustment and not problem.num_classes:
         raise ConfigError("logit-adjustment", config.logit_adjustment, f"0: the task is {problem.task}, not classes")
@@ -178,7 +180,7 @@ def build(method: type[AnyMethod], config: RunConfig, problem: Problem) -> AnyMe
     metric_names = check_metric(config, problem)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     size = models.count(config.model, problem)
-    if size is not None:  # before it takes any memory
+    if size is not None:  # checked before the network is allocated
         _expect_size(size, method, config)
     module = models.build(config.model, problem, seed=config.seed)
     drop_running_statistics(module)
@@ -193,10 +195,10 @@ def build(method: type[AnyMethod], config: RunConfig, problem: Problem) -> AnyMe
         built = method(config, network)
     except (ConfigError, NetworkError):
         raise
-    except Exception as error:  # the user's code may raise anything, and may leave out a rule
+    except Exception as error:  # user code may raise anything, and an abstract method may be missing
         if not is_reference(config.strategy):
             raise
-        expected = f"a class that is built from (config, network); {error_line(error)}"
+        expected = f"a class with the constructor arguments (config, network); {error_line(error)}"
         raise ConfigError("strategy", config.strategy, expected) from error
     if isinstance(config, MaskConfig) and config.gates.sent_start == "class-means":
         check_class_means(network, config, problem)
@@ -206,8 +208,8 @@ def build(method: type[AnyMethod], config: RunConfig, problem: Problem) -> AnyMe
 
 def _expect_size(size: int, method: type[AnyMethod], config: RunConfig) -> None:
     if size > config.limits.max_gates:
-        raise ConfigError("limits.max-gates", config.limits.max_gates, f"at least {size:,}, which model {config.model} has")
+        raise ConfigError("limits.max-gates", config.limits.max_gates, f"at least {size:,}, the size of model {config.model}")
     needed = DECODE_BYTES_A_GATE * size * len(method.spec.arrays) / 1e6
     if needed > config.limits.max_decode_mb:
-        expected = f"at least {math.ceil(100 * needed) / 100:g}, to decode messages of {size:,} parameters in"
+        expected = f"at least {math.ceil(100 * needed) / 100:g}, the memory needed to decode messages of {size:,} parameters"
         raise ConfigError("limits.max-decode-mb", config.limits.max_decode_mb, expected)

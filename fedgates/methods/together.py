@@ -1,9 +1,8 @@
-"""Clients that train together: a client's rule that is written once, for one client or for several side by side.
+"""Batched training of several clients: local training is written once, for one client or for a batch of clients.
 
-A method with such a rule derives from :class:`Together` and trains vectors ``[copies, d]``, a row for each client. Random
-numbers are each client's own, so a client that trains with others differs from one that trains alone only in the order in
-which floats are summed. Networks whose copies cannot run side by side, and all else that is not proved to give the same, train
-one client after the other.
+A method derives from :class:`Together` and trains tensors ``[copies, d]``, one row per client. Each client has its own random
+numbers, so the result differs from training the client alone only by float rounding. Clients are trained one after the other if
+copies of the network cannot run in one pass, or if a trial shows different results.
 """
 
 from abc import abstractmethod
@@ -24,32 +23,35 @@ from fedgates.nn.network import Network
 from fedgates.types import Update
 
 _SPREAD, _TOLERANCE = 0.1, 1e-3
-"""Standard deviation of the weights of a trial, and the largest difference, relative to the largest gradient."""
+"""In the trial: standard deviation of the noise on the weights, and tolerance relative to the largest gradient."""
 
 
 class Together(Method[Cfg, S], Generic[Cfg, S]):
-    """Base of methods whose clients can train together; a method adds :meth:`train_clients` and :meth:`client_update`.
+    """Base class of methods that can train several clients in one pass.
 
-    A class that overrides ``local_update`` instead trains its clients one after the other.
+    A subclass implements :meth:`train_clients` and :meth:`client_update`. If it overrides ``local_update`` instead, clients are
+    trained one after the other.
     """
 
     _proved: bool | None = None
 
     @abstractmethod
     def train_clients(self, state: S, tasks: Sequence[Task]) -> tuple[Tensor, list[float]]:
-        """Train clients from a state, with ``weights`` and ``gradient`` of the network ``[copies, d]``, a row for each task.
+        """Train one copy of the network per task, starting from `state`.
+
+        The network's ``weights`` and ``gradient`` have the shape ``[copies, d]``, one row per task.
 
         Returns
         -------
         Tensor
-            What was trained, ``[copies, d]``; rows never depend on each other.
+            The trained parameters, ``[copies, d]``; rows must not depend on each other.
         list of float
             The mean loss of each client.
         """
 
     @abstractmethod
     def client_update(self, state: S, trained: Tensor, task: Task, loss: float) -> Update:
-        """Return the update of one client: its row of what was trained, ``[d]``, and its mean loss.
+        """Return the update of one client, given its row of the trained parameters, ``[d]``, and its mean loss.
 
         Raises
         ------
@@ -58,21 +60,22 @@ class Together(Method[Cfg, S], Generic[Cfg, S]):
         """
 
     def local_update(self, state: S, task: Task) -> Update:
-        """Train one client, and return its update."""
+        """Train one client and return its update."""
         with self.network.copies(1):
             trained, losses = self.train_clients(state, [task])
         return self.client_update(state, trained[0], task, losses[0])
 
     def local_updates(self, state: S, tasks: Sequence[Task]) -> list[Callable[[], Update]]:
-        """Train several clients together; return a function for each that returns the client's update, or raises."""
+        """Train several clients in one pass; return a function for each client that returns its update or raises."""
         with self.network.copies(len(tasks)):
             trained, losses = self.train_clients(state, tasks)
         return [partial(self.client_update, state, *each) for each in zip(trained, tasks, losses, strict=True)]
 
     def trains_together(self, tasks: Sequence[Task]) -> bool:
-        """Return whether clients with these tasks may train together: their training differs from that alone in rounding.
+        """Return whether these tasks can be trained in one pass with the same results, up to rounding, as one by one.
 
-        They have as many mini-batches. The rest depends on method, network and config, and is tried with the first two tasks.
+        All tasks must have the same number of mini-batches. Whether method, network and config allow it is tested once, with
+        the first two tasks.
         """
         if len({steps_an_epoch(len(task.y), self.config) for task in tasks}) > 1 or len(tasks) < 2:
             return False
@@ -85,7 +88,7 @@ class Together(Method[Cfg, S], Generic[Cfg, S]):
 
 
 def steps_an_epoch(examples: int, config: RunConfig) -> int:
-    """Return the number of a client's mini-batches in an epoch."""
+    """Return the number of mini-batches in an epoch of a client."""
     return -(-examples // config.batch_size)
 
 
@@ -99,9 +102,9 @@ def train_together(
     after_backward: Callable[[], None] | None = None,
     after_step: Callable[[], None] | None = None,
 ) -> list[float]:
-    """Train a copy of the network for each task; return the mean losses.
+    """Train one copy of the network per task and return the mean losses.
 
-    The arguments are those of :func:`~fedgates.methods.training.train_epochs`.
+    The other parameters are those of :func:`~fedgates.methods.training.train_epochs`.
     """
     one = len(tasks) == 1
     steps = alone(network, tasks[0], config) if one else _Group(network, tasks, config).steps()
@@ -110,9 +113,9 @@ def train_together(
 
 
 class _Group:
-    """The mini-batches of several clients side by side, and one backward pass for all of them.
+    """Mini-batches of several clients, with one backward pass for all of them.
 
-    A batch that is smaller than that of another client is filled up with its first example, which counts nothing.
+    Smaller batches are padded with copies of their first example, which do not count in the loss.
     """
 
     def __init__(self, network: Network, tasks: Sequence[Task], config: RunConfig) -> None:
@@ -125,12 +128,12 @@ class _Group:
         self._first = sizes.cumsum(0)[:, None]
 
     def steps(self) -> Iterator[Callable[[], Tensor]]:
-        """Yield for each step the function that computes the gradient and returns the clients' losses, ``[copies]``."""
+        """Yield a function for each step that computes the gradients and returns the clients' losses, ``[copies]``."""
         for parts in zip(*(batches(task, self._config) for task in self._tasks), strict=True):
             yield partial(self.backward, parts)
 
     def backward(self, parts: Sequence[Tensor]) -> Tensor:
-        """Compute the losses ``[copies]`` of a batch of each client, its indices ``[n]``, and the gradient of each."""
+        """Compute the gradients and return the losses ``[copies]`` of one batch per client, given as indices ``[n]`` each."""
         network, sizes = self._network, [len(part) for part in parts]
         longest = max(sizes)
         index = torch.stack([torch.cat([part, part[:1].expand(longest - len(part))]) for part in parts]) + self._first
@@ -145,8 +148,8 @@ class _Group:
         return losses.detach()
 
     def _losses(self, output: Tensor, y: Tensor, sizes: Sequence[int]) -> Tensor:
-        """Return the mean loss of each client's own examples, ``[copies]``."""
-        if self._config.loss or y.ndim > 2 or y.dtype != torch.int64:  # not classes of examples, [copies, n]
+        """Return each client's mean loss without the padding, ``[copies]``."""
+        if self._config.loss or y.ndim > 2 or y.dtype != torch.int64:  # labels are not classes [copies, n]
             loss = loss_function(self._config)
             return torch.stack([loss(own[:n], labels[:n]) for own, labels, n in zip(output, y, sizes, strict=True)])
         each = F.cross_entropy(output.flatten(0, 1), y.flatten(), reduction="none").view(y.shape)
@@ -157,7 +160,10 @@ class _Group:
 
 
 def _agree(network: Network, tasks: Sequence[Task], config: RunConfig) -> bool:
-    """Return whether two copies have the losses and gradients that they have alone: of random weights and unequal batches."""
+    """Return whether losses and gradients of two copies in one pass match those of single passes.
+
+    The copies have random weights and batches of unequal sizes.
+    """
     draw = torch.Generator().manual_seed(0)
     weights = network.initial + _SPREAD * torch.randn(2, network.size, generator=draw).to(network.device)
     parts = [next(batches(task, config)) for task in tasks]
@@ -174,10 +180,10 @@ def _agree(network: Network, tasks: Sequence[Task], config: RunConfig) -> bool:
                 losses = _Group(network, tasks, config).backward(parts)
                 together = zip(losses, network.gradient, strict=True)
                 return all(_close(*pair) for both in zip(apart, together, strict=True) for pair in zip(*both, strict=True))
-    except Exception:  # noqa: BLE001  # a user's own network may raise anything where it gets more examples than it expects
+    except Exception:  # noqa: BLE001  # a user-defined network may raise anything if it does not expect this batch size
         return False
 
 
 def _close(one: Tensor, other: Tensor) -> bool:
-    """Return whether two tensors are equal but for rounding; a difference in kind is as large as their values."""
+    """Return whether two tensors are equal up to rounding."""
     return bool((one - other).abs().max() <= _TOLERANCE * one.abs().max())

@@ -21,11 +21,11 @@ from fedgates.nn.optimizers import Adam
 from fedgates.rng import generator
 
 Inputs = Tensor | Mapping[str, Tensor]
-"""The only input of a network, or several by name."""
+"""A network's single input, or several inputs by name."""
 
 
 class Optimizer(Protocol):
-    """What takes a step after each backward pass (:mod:`fedgates.nn.optimizers`)."""
+    """Interface of an optimizer (:mod:`fedgates.nn.optimizers`)."""
 
     def step(self) -> None:
         """Update the parameters once."""
@@ -33,10 +33,10 @@ class Optimizer(Protocol):
 
 @dataclass(frozen=True)
 class Task:
-    """A client's examples, and the round in which they are used.
+    """A client's examples in one round, with what the client remembers of earlier rounds.
 
-    ``x`` is a tensor ``[n, ...]``, such as uint8 images ``[n, C, H, W]``, or several by name; ``y`` is that of
-    :class:`fedgates.data.Examples`: labels or targets. Both are on the network's device.
+    ``x`` is a tensor ``[n, ...]``, such as uint8 images ``[n, C, H, W]``, or a mapping from names to tensors. ``y`` has labels
+    or targets, as in :class:`fedgates.data.Examples`. Both are on the network's device.
     """
 
     x: Inputs
@@ -45,21 +45,21 @@ class Task:
     client: int = -1
     """Name of the client; -1 on the server."""
     memory: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
-    """What the client's last update in this run had as ``Update.memory``; empty where there was none, or it is lost."""
+    """``Update.memory`` of the client's previous update in this run; empty if there was none or it was lost."""
     held_out: tuple[Inputs, Tensor] | None = None
-    """The client's held-out examples and labels, where clients evaluate."""
+    """The client's held-out examples and labels; None if clients do not evaluate."""
     own_classes: tuple[int, ...] = ()
-    """Classes of the client's training examples, where a client with classes evaluates."""
+    """Classes of the client's training examples, for its evaluation; empty unless the task is classification."""
     confusion: Tensor | None = None
-    """Where :meth:`Method.evaluate` is to write the confusion matrix, int64 ``[C, C]``; None for no matrix."""
+    """Output tensor of :meth:`Method.evaluate` for the confusion matrix, int64 ``[C, C]``; None for no matrix."""
     _log_priors: dict[tuple[int, float], Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def generator(self, seed: int, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
-        """Return the generator of this client, in this round, for one purpose."""
+        """Return a random generator that depends on seed, purpose, client and round."""
         return generator(seed, purpose, server_round=self.server_round, client=self.client, device=device)
 
     def log_prior(self, classes: int, pseudo_count: float) -> Tensor:
-        """Return :func:`log_prior` of the task's labels, computed once: every step of the training adds it."""
+        """Return :func:`log_prior` of the task's labels, cached because every training step needs it."""
         key = classes, pseudo_count
         if key not in self._log_priors:
             self._log_priors[key] = log_prior(self.y, classes, pseudo_count)
@@ -67,7 +67,10 @@ class Task:
 
 
 def batches(task: Task, config: RunConfig, epochs: int = 0, purpose: str = "batches") -> Iterator[Tensor]:
-    """Yield the indices of each mini-batch of so many epochs (0: local-epochs), reshuffled each; the last may be smaller."""
+    """Yield the indices of each mini-batch, reshuffled every epoch; the last of an epoch may be smaller.
+
+    With `epochs` 0 the number of epochs is `local-epochs`.
+    """
     order = task.generator(config.seed, purpose)
     for _ in range(epochs or config.local_epochs):
         shuffled = torch.randperm(len(task.y), generator=order).to(task.y.device)
@@ -84,36 +87,38 @@ def train_epochs(
     after_backward: Callable[[], None] | None = None,
     after_step: Callable[[], None] | None = None,
 ) -> float:
-    """Train for the local epochs, one optimizer step for each mini-batch; beside it, Adam on what is sent as values.
+    """Train for `local-epochs`, one optimizer step per mini-batch, and return the mean loss.
+
+    Parameters with the role "sent" are trained by Adam in the same steps.
 
     Parameters
     ----------
     network : Network
-        Its ``weights`` are those of the forward pass, its ``gradient`` receives that of the backward pass.
+        The forward pass uses its ``weights``; the backward pass writes to its ``gradient``.
     task : Task
         The examples.
     config : RunConfig
-        `local-epochs`, `batch-size`, `precision`, `logit-adjustment`, `loss`, `data.augment` and `seed`.
+        The keys `local-epochs`, `batch-size`, `precision`, `logit-adjustment`, `loss`, `data.augment` and `seed` are used.
     optimizer : Optimizer
         Takes a step after each backward pass.
     before_forward : callable, optional
-        Called before each forward pass, to compute the network's weights from what is trained.
+        Called before each forward pass, to compute the network's weights from the trained parameters.
     after_backward : callable, optional
-        Called after each backward pass, to turn the gradient of the weights into that of what is trained.
+        Called after each backward pass, to convert the gradient of the weights to that of the trained parameters.
     after_step : callable, optional
         Called after each step.
 
     Returns
     -------
     float
-        Mean over mini-batches of the loss before each step.
+        Mean of the mini-batches' losses, each before its step.
     """
     steps = alone(network, task, config)
     return float(take_steps(network, config, optimizer, steps, before_forward, after_backward, after_step).mean())
 
 
 def alone(network: Network, task: Task, config: RunConfig) -> Iterator[Callable[[], Tensor]]:
-    """Yield for each mini-batch of one client the function that computes the gradient and returns the loss."""
+    """Yield a function for each mini-batch of one client that computes the gradient and returns the loss."""
     for batch in batches(task, config):
         yield partial(train_backward, network, task, batch, config, config.class_prior)
 
@@ -127,7 +132,7 @@ def take_steps(
     after_backward: Callable[[], None] | None = None,
     after_step: Callable[[], None] | None = None,
 ) -> Tensor:
-    """Take an optimizer step after each of `steps`, which computes a gradient and returns the loss; return the losses."""
+    """Compute the gradient of each of `steps`, take an optimizer step after each, and return the losses, ``[steps, ...]``."""
     losses = []
     rate = config.gates.sent_learning_rate if isinstance(config, MaskConfig) else 0.0
     tail = Adam(network.tail.values, network.tail.gradient, learning_rate=rate) if len(network.tail) else None
@@ -147,7 +152,7 @@ def take_steps(
 
 
 def train_backward(network: Network, task: Task, batch: Tensor, config: RunConfig, class_prior: float = 0.0) -> Tensor:
-    """Run :func:`backward` with a run's `precision`, `loss` and `data.augment`."""
+    """Call :func:`backward` with `precision`, `loss` and `data.augment` from the config."""
     loss, augment = loss_function(config), config.data.augment
     return backward(network, task, batch, config.precision, class_prior, loss=loss, augment=augment)
 
@@ -162,18 +167,18 @@ def backward(
     loss: Loss = loss_of,
     augment: str = "",
 ) -> Tensor:
-    """Compute the loss of one batch with the network's present weights, and its gradient in ``network.gradient``.
+    """Compute the loss of one batch with the network's current weights, and write its gradient to ``network.gradient``.
 
-    The gradients of what is sent as values and of what is personal go to ``network.tail.gradient`` and
+    The gradients of parameters with the roles "sent" and "personal" are written to ``network.tail.gradient`` and
     ``network.head.gradient``.
 
-    Images are changed as `augment` says (:func:`fedgates.methods.augmentation.augmented`). With a `class_prior` above 0 the
-    logits of classes are adjusted to the client's own classes (:func:`log_prior`).
+    Images are augmented with the transforms in `augment` (:func:`fedgates.methods.augmentation.augmented`). With `class_prior`
+    above 0, logits are adjusted to the client's class distribution (:func:`log_prior`).
 
     Returns
     -------
     Tensor
-        The batch's mean loss, detached.
+        The batch's mean loss, a detached scalar.
     """
     network.zero_gradients()
     network.train()
@@ -188,11 +193,12 @@ def backward(
 
 
 def log_prior(labels: Tensor, classes: int, pseudo_count: float) -> Tensor:
-    """Return what logit adjustment adds to the logits in training: the log of the client's class distribution.
+    """Return the log of the client's class distribution, which logit adjustment adds to the logits in training.
 
-    ``log((n_c + p) / (n + C p))``, with ``n_c`` of the client's n examples in class c of C, and pseudo-count p (Menon et al.:
-    Long-Tail Learning via Logit Adjustment, ICLR 2021, arXiv 2007.07314, equation 10). A network that is trained with it need
-    not lower the logits of the classes that a client lacks, so it predicts without it as if all classes were equally frequent.
+    The value for class c is ``log((n_c + p) / (n + C p))``, where ``n_c`` of the client's n examples are in class c of C, and p
+    is the pseudo-count (Menon et al.: Long-Tail Learning via Logit Adjustment, ICLR 2021, arXiv 2007.07314, equation 10). With
+    the adjustment, training has no need to lower the logits of classes that a client lacks; predictions are made without it, as
+    if all classes were equally frequent.
 
     Parameters
     ----------
@@ -201,7 +207,7 @@ def log_prior(labels: Tensor, classes: int, pseudo_count: float) -> Tensor:
     classes : int
         Number of classes C.
     pseudo_count : float
-        p, above 0.
+        Pseudo-count p, above 0.
 
     Returns
     -------
@@ -220,7 +226,7 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
 
 
 def prepared(x: Inputs, precision: str) -> Inputs:
-    """Return inputs as a network takes them: normalised, and in bfloat16 images with the channels last in memory."""
+    """Return normalised inputs; with bfloat16, images are in the channels-last memory format."""
     found: Inputs = normalise(x)
     return found if precision == "float32" else mapped(found, _channels_last)
 
@@ -231,9 +237,10 @@ def _channels_last(x: Tensor) -> Tensor:
 
 @contextmanager
 def seeded_rng(seed_from: torch.Generator, threads: int) -> Iterator[None]:
-    """Run with torch's global generators seeded and `threads` CPU threads (0: no change), then restore both.
+    """Context manager that seeds torch's global generators and sets the number of CPU threads (0: no change).
 
-    A user's network may draw from the global generator, as dropout does, and sums depend on the number of threads.
+    Both are restored on exit. Networks may use the global generator, for example in dropout, and float sums depend on the
+    number of threads.
     """
     before, devices = torch.get_num_threads(), list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     with torch.random.fork_rng(devices=devices):

@@ -1,4 +1,4 @@
-"""Random outputs and labels, on which a user's own functions are tried before a run starts."""
+"""Random outputs and labels for trial calls of user-defined functions before a run starts."""
 
 import torch
 from torch import Tensor
@@ -6,19 +6,19 @@ from torch import Tensor
 from fedgates.types import Problem
 
 TRIED = 64
-"""Number of examples."""
+"""Number of examples in a trial call."""
 
 
 def random_outputs(problem: Problem, examples: int) -> Tensor:
-    """Return normal numbers in the shape of a network's outputs, ``[examples, *output_shape]`` float32; the same each time."""
+    """Return normal random numbers in the shape of a network's outputs, ``[examples, *output_shape]`` float32; fixed seed."""
     return torch.randn(examples, *problem.output_shape, generator=torch.Generator().manual_seed(0))
 
 
 def random_labels(problem: Problem, examples: int) -> Tensor:
-    """Return labels or targets as of :class:`fedgates.data.Examples`.
+    """Return labels or targets of the kind in :class:`fedgates.data.Examples`.
 
-    Classes take turns, so that all occur if there are enough examples, and so does each label that is on or off. Targets are
-    ``[n]`` where there is one for each example.
+    Classes are repeated in turn, so that all occur if there are enough examples; multi-label columns alternate between 0 and 1.
+    Targets have the shape ``[n]`` if there is one per example.
     """
     if problem.task == "regression":
         targets = torch.randn(examples, problem.outputs, generator=torch.Generator().manual_seed(1))

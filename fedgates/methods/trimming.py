@@ -1,4 +1,4 @@
-"""Trimmed votes and trimmed means: a round's updates without the extremes on either side.
+"""Trimmed vote counts and trimmed means, which drop the largest and smallest values of a round at each coordinate.
 
 Yin, Chen, Ramchandran, Bartlett: Byzantine-Robust Distributed Learning, ICML 2018, arXiv 1803.01498, definition 2.
 """
@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 _BLOCK = 1 << 16
-"""Number of coordinates that are sorted at a time."""
+"""Number of coordinates sorted at a time."""
 
 
 def trimmed(ones: NDArray[np.uint32], masks: int, share: float) -> tuple[NDArray[np.uint32], int]:
-    """Return the coordinate-wise trimmed counts of bits.
+    """Return the coordinate-wise trimmed counts of ones.
 
-    The ``b = floor(share * masks)`` smallest and the b largest bits of each gate are dropped. Of n ones among K bits that
-    leaves ``min(max(n - b, 0), K - 2 b)`` ones among ``K - 2 b``: up to b clients that vote together do not count at a gate
-    where all others agree.
+    At each gate, the ``b = floor(share * masks)`` smallest and the b largest bits are dropped. Of n ones among K bits,
+    ``min(max(n - b, 0), K - 2 b)`` ones among ``K - 2 b`` bits remain: up to b colluding clients have no effect at a gate where
+    all others agree.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def trimmed(ones: NDArray[np.uint32], masks: int, share: float) -> tuple[NDArray
     masks : int
         Number of masks K.
     share : float
-        Share of the masks to drop on either side, below .5.
+        Share of the masks to drop at either end, below .5.
 
     Returns
     -------
@@ -43,15 +43,15 @@ def trimmed(ones: NDArray[np.uint32], masks: int, share: float) -> tuple[NDArray
 def trimmed_mean(values: Sequence[NDArray[np.float32]], share: float) -> NDArray[np.float64]:
     """Return the coordinate-wise trimmed mean of vectors.
 
-    At each coordinate the ``floor(share * K)`` smallest and as many of the largest of the K numbers are dropped; the rest is
-    averaged, each with the same weight, whatever number of examples its client reports.
+    At each coordinate, the ``floor(share * K)`` smallest and as many of the largest of the K numbers are dropped. The rest are
+    averaged with equal weights, regardless of the numbers of examples that clients report.
 
     Parameters
     ----------
     values : sequence of numpy.ndarray
         K vectors ``[d]`` of finite numbers.
     share : float
-        Share of the vectors to drop on either side, below .5.
+        Share of the vectors to drop at either end, below .5.
 
     Returns
     -------
@@ -68,5 +68,5 @@ def trimmed_mean(values: Sequence[NDArray[np.float32]], share: float) -> NDArray
 
 
 def dropped_of(share: float, count: int) -> int:
-    """Return how many of `count` updates go on either side: ``floor(share * count)`` of the decimal that a user writes."""
-    return int(share * count + 1e-9)
+    """Return how many of `count` updates to drop at either end: ``floor(share * count)``."""
+    return int(share * count + 1e-9)  # 0.29 * 100 is a little below 29 in binary

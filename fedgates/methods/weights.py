@@ -1,4 +1,4 @@
-"""The base of methods that train the weights themselves: start, local SGD, weighted mean, evaluation."""
+"""Base class of methods that train the weights themselves, with local SGD and weighted means."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, TypeVar
@@ -25,12 +25,14 @@ WeightCfg = TypeVar("WeightCfg", bound=WeightConfig)
 
 
 class WeightMethod(Method[WeightCfg, Weights], Generic[WeightCfg]):
-    """Base of methods whose state is the network's weights; a method adds ``local_update`` and ``aggregate``.
+    """Base class of methods whose state is the network's weights.
+
+    A subclass implements ``local_update`` and ``aggregate``.
 
     Attributes
     ----------
     initial : numpy.ndarray
-        The weights that the network came with, ``[d]`` float32.
+        The network's initial weights, ``[d]`` float32.
     """
 
     Config = WeightConfig
@@ -42,7 +44,7 @@ class WeightMethod(Method[WeightCfg, Weights], Generic[WeightCfg]):
         self.initial = network.weights.cpu().numpy().copy()
 
     def initial_state(self) -> Weights:
-        """Return the network's own initial weights."""
+        """Return the network's initial weights."""
         return Weights(self.initial)
 
     def weights(self, state: Weights) -> Tensor:
@@ -50,7 +52,7 @@ class WeightMethod(Method[WeightCfg, Weights], Generic[WeightCfg]):
         return self.tensor(state.values)
 
     def change(self, state: Weights, update: Update) -> NDArray[np.float32]:
-        """Return how an update differs from the state that the client started from; its values are weights."""
+        """Return the difference, ``[d]``, between an update's weights and the state that the client started from."""
         return update.dense(state.size) - state.values
 
     def tensor(self, values: NDArray[np.float32]) -> Tensor:
@@ -60,21 +62,21 @@ class WeightMethod(Method[WeightCfg, Weights], Generic[WeightCfg]):
     def train(
         self, state: Weights, task: Task, *, after_step: Callable[[], None] | None = None
     ) -> tuple[NDArray[np.float32], dict[str, float]]:
-        """Run local SGD from the state's weights; return the trained ones, ``[d]``, and the metrics of the update.
+        """Run local SGD from the state's weights; return the trained weights, ``[d]``, and the metrics of the update.
 
-        The network holds the weights while they are trained, when `after_step` is called, and afterwards.
+        The weights are trained in place in ``network.weights``; `after_step`, called after each step, may modify them there.
 
         Raises
         ------
         FloatingPointError
-            Training diverged: there is nothing to send.
+            Training diverged: a weight is not finite.
         """
         (loss,) = self.descend(state, [task], after_step=after_step)
         weights = self.network.weights
         return finite_copy(weights), self.update_metrics(weights, task, loss)
 
     def descend(self, state: Weights, tasks: Sequence[Task], *, after_step: Callable[[], None] | None = None) -> list[float]:
-        """Run local SGD from the state's weights, in those of the network, ``[d]`` or ``[copies, d]``; return mean losses."""
+        """Run local SGD from the state's weights, in ``network.weights`` (``[d]`` or ``[copies, d]``); return mean losses."""
         network, config = self.network, self.config
         network.weights.copy_(self.tensor(state.values))
         optimizer = SGD(
@@ -87,15 +89,15 @@ class WeightMethod(Method[WeightCfg, Weights], Generic[WeightCfg]):
         return train_together(network, tasks, config, optimizer, after_step=after_step)
 
     def update_metrics(self, weights: Tensor, task: Task, loss: float) -> dict[str, float]:
-        """Return the metrics of an update: the mean loss, and the accuracy of weights ``[d]`` on the held-out examples."""
+        """Return the metrics of an update: the mean loss, and the accuracy of `weights` ``[d]`` on the held-out examples."""
         return {"loss": loss, **self.held_out_accuracy(weights, task)}
 
     def round_metrics(self, before: Weights, after: Weights, masks: MaskCounts) -> dict[str, float]:
-        """Return the base's metrics of a round, and how far each layer's weights moved."""
+        """Return the metrics of the base class, and the inertia of each layer (:func:`fedgates.methods.inertia.inertia`)."""
         return super().round_metrics(before, after, masks) | inertia(self.network.slices, before.values, after.values)
 
     def held_out_accuracy(self, weights: Tensor, task: Task) -> dict[str, float]:
-        """Return the ``accuracy`` of weights ``[d]`` on the client's held-out examples; empty without any, or classes."""
+        """Return the ``accuracy`` of weights ``[d]`` on the client's held-out examples, or nothing if it has none."""
         if task.held_out is None:
             return {}
         x, y = task.held_out
@@ -105,12 +107,12 @@ class WeightMethod(Method[WeightCfg, Weights], Generic[WeightCfg]):
 
 
 def finite_copy(trained: Tensor) -> NDArray[np.float32]:
-    """Return a copy of trained weights, ``[d]`` float32.
+    """Return a copy of trained weights, ``[d]`` float32, after checking that they are finite.
 
     Raises
     ------
     FloatingPointError
-        Not all of them are finite.
+        A weight is not finite.
     """
     values: NDArray[np.float32] = trained.cpu().numpy().copy()
     if not np.isfinite(values).all():
@@ -119,16 +121,16 @@ def finite_copy(trained: Tensor) -> NDArray[np.float32]:
 
 
 def to_float32(values: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return float64 values as float32, clipped to its range, so that no sum of finite updates ends a run."""
+    """Convert float64 values to float32, clipped to its range, so that sums of finite updates stay finite."""
     largest_of_all = float(np.finfo(np.float32).max)
     return np.clip(values, -largest_of_all, largest_of_all).astype(np.float32)
 
 
 def mean_values(updates: Iterable[Update], size: int, trim: float = 0.0) -> NDArray[np.float64] | None:
-    """Return the mean ``[size]`` of updates' values, weighted by examples: ``sum_k n_k v_k / sum_k n_k``; None of no updates.
+    """Return the mean ``[size]`` of updates' values weighted by examples, ``sum_k n_k v_k / sum_k n_k``, or None if empty.
 
-    A value whose mask is 0 counts as 0. The sum is float64, in the order of the updates. With `trim` above 0 it is the
-    unweighted :func:`~fedgates.methods.trimming.trimmed_mean`, which needs all updates in memory.
+    A value whose mask bit is 0 counts as 0. Sums are float64, in the order of the updates. With `trim` above 0 the result is
+    the unweighted :func:`~fedgates.methods.trimming.trimmed_mean`, which needs all updates in memory.
 
     Examples
     --------
@@ -147,7 +149,7 @@ def mean_values(updates: Iterable[Update], size: int, trim: float = 0.0) -> NDAr
 
 
 def largest(values: NDArray[np.float32], count: int) -> NDArray[np.bool_]:
-    """Return the mask ``[d]`` of the `count` values of largest magnitude; of equal ones at the edge the first are kept.
+    """Return the mask ``[d]`` of the `count` values of largest magnitude; among ties, the first are kept.
 
     Examples
     --------

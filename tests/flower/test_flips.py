@@ -225,7 +225,7 @@ def test_methods_whose_updates_have_values_refuse_it(strategy):
 def test_an_uplink_that_does_not_carry_the_masks_own_bits_refuses_it():
     with pytest.raises(ConfigError) as error:
         configure(FEDPM | {"uplink": "sampled", "flip-probability": 0.1})
-    expected = "0 with strategy fedpm: uplink sampled does not carry a mask's own bits"
+    expected = "0 with strategy fedpm: uplink sampled does not send the mask's own bits"
     assert str(error.value) == f"privacy.flip-probability = 0.1: expected {expected}"
 
 

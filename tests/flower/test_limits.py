@@ -118,7 +118,7 @@ def test_a_devices_lower_limit_is_its_own_and_a_higher_one_lifts_nothing(raw):
 @pytest.mark.parametrize(
     ("own", "problem"),
     [
-        ({"max_gates": 85_001}, "limits.max-gates = 85001: expected at least 85,002, which model mlp has"),
+        ({"max_gates": 85_001}, "limits.max-gates = 85001: expected at least 85,002, the size of model mlp"),
         ({"max_decode_mb": 2}, "limits.max-decode-mb = 2.0: expected at least 3.41"),
     ],
     ids=str,

@@ -139,7 +139,7 @@ def test_a_last_layer_starts_at_the_class_means(raw, weights, caplog):
     ("changes", "message"),
     [
         ({"gates.sent": "1.bias"}, "gates.sent-start = 'class-means': expected initial: the last layer, '3' (Linear), is not"),
-        ({"gates.frozen": "random"}, "gates.sent-start = 'class-means': expected initial, or gates.frozen = given: random"),
+        ({"gates.frozen": "random"}, "gates.sent-start = 'class-means': expected initial, or gates.frozen = given: a random"),
     ],
 )
 def test_what_cannot_start_at_class_means_is_a_line(raw, weights, changes, message):
@@ -192,15 +192,15 @@ def test_a_shared_last_layer_cannot_start_at_class_means(raw):
     keys = {"gates.frozen": "given", "gates.sent": "last", "gates.sent-start": "class-means"}
     with pytest.raises(ConfigError) as error:
         prepare(raw(model="test_pretrained_runs:tied_last", strategy="fedpm", **keys), None, lambda: 3)
-    expected = "gates.sent-start = 'class-means': expected initial: an earlier layer has the last layer's '4.weight', too"
+    expected = "gates.sent-start = 'class-means': expected initial: the last layer shares '4.weight' with an earlier layer"
     assert str(error.value) == expected
 
 
 @pytest.mark.parametrize(
     ("network", "what"),
     [
-        ("backwards", "'body', does not give the network's output, from one vector an example"),
-        ("each_pixel", "'head', does not give the network's output, from one vector an example"),
+        ("backwards", "'body', does not compute the network's output from one vector per example"),
+        ("each_pixel", "'head', does not compute the network's output from one vector per example"),
         ("without_bias", "'3', has no bias"),
     ],
 )
@@ -208,7 +208,7 @@ def test_a_layer_that_is_not_the_one_of_the_classes_cannot_start_at_class_means(
     keys = {"gates.frozen": "given", "gates.sent": "last", "gates.sent-start": "class-means"}
     with pytest.raises(ConfigError) as error:
         prepare(raw(model=f"test_pretrained_runs:{network}", strategy="fedpm", **keys), None, lambda: 3)
-    message = "gates.sent-start = 'class-means': expected initial: the layer that is defined last, "
+    message = "gates.sent-start = 'class-means': expected initial: the last layer, "
     assert str(error.value) == message + what
 
 

@@ -188,7 +188,10 @@ def test_a_client_with_values_far_from_the_others_is_rejected(raw):
             "server.max-norm = 2.0: expected 0.0: strategy fedpm sends no values without",
         ),
         ({"gates.sent": "4"}, "gates.sent = '4': expected names of parameters or of modules, such as 1.weight"),
-        ({"privacy.flip-probability": 0.1}, "privacy.flip-probability = 0.1: expected 0 with gates.sent: values that are sent"),
+        (
+            {"privacy.flip-probability": 0.1},
+            "privacy.flip-probability = 0.1: expected 0 with gates.sent: values sent beside masks",
+        ),
         ({"gates.sent-start": "class-means"}, "gates.sent-start = 'class-means': expected initial, or gates.frozen = given"),
         ({"gates.initial-theta": 0.9}, "gates.initial-theta = 0.9: expected 0.95: gates on random weights start at 0.5"),
         ({"fresh": "last"}, "fresh = 'last': expected '': all parameters are fresh without weights"),

@@ -124,7 +124,7 @@ def test_what_is_no_reference(value):
 def test_logit_adjustment_is_for_the_loss_of_the_task_alone(changes):
     with pytest.raises(ConfigError, match=r"logit-adjustment|class-prior") as error:
         configure({"loss": "own_functions:smoothed", **changes})
-    assert "a loss of your own gets logits without adjustment" in str(error.value)
+    assert "a user-defined loss gets logits without adjustment" in str(error.value)
 
 
 def test_the_prior_that_coupled_masks_have_by_default_is_off():

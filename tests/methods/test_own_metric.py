@@ -60,9 +60,9 @@ def test_good_ones_pass_with_their_names():
         ("none", "a dictionary of 1 to 16 numbers, from predictions [64, 10] and y [64]; it returned 0"),
         ("many", "it returned 17"),
         ("each", "it returned Tensor"),
-        ("forged", r"names of at most 40 letters, digits and _, a letter first, not 'a b'"),
+        ("forged", r"names of at most 40 letters, digits and _ that start with a letter, not 'a b'"),
         ("nan", "finite numbers; nan is nan"),
-        ("accuracy", "other names than those of fedgates' own metrics, such as accuracy"),
+        ("accuracy", "names other than those of the built-in metrics, such as accuracy"),
         ("seconds", "such as seconds"),
     ],
 )

@@ -33,10 +33,10 @@ def refusal(shape=DIGITS, **changes):
 
 
 BEYOND = [
-    ({"max-gates": D - 1}, "limits.max-gates = 85001: expected at least 85,002, which model mlp has"),
+    ({"max-gates": D - 1}, "limits.max-gates = 85001: expected at least 85,002, the size of model mlp"),
     (
         {"max-gates": 1, "model": "conv4", "dataset": "npz:/x"},
-        "limits.max-gates = 1: expected at least 2,425,930, which model conv4 has",
+        "limits.max-gates = 1: expected at least 2,425,930, the size of model conv4",
     ),
     ({"max-decode-mb": 1.0}, "limits.max-decode-mb = 1.0: expected at least 3.41"),
     ({"max-decode-mb": 2 * NEEDED - 1e-6, **TWO_VECTORS}, "limits.max-decode-mb = 6.8001"),
@@ -49,7 +49,7 @@ def test_a_network_beyond_a_limit_is_one_line_with_key_value_and_expectation(cha
     said = refusal(shape, **changes)
     assert said.startswith(message)
     if "max-decode-mb" in changes:
-        assert re.search(r": expected at least [0-9.]+, to decode messages of 85,002 parameters in$", said)
+        assert re.search(r": expected at least [0-9.]+, the memory needed to decode messages of 85,002 parameters$", said)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_the_megabytes_that_it_asks_for_are_enough(strategy):
 def test_a_network_that_fits_in_no_memory_is_refused_by_its_size():
     # a device is told the shape by a server; what it may cost must be known before it is spent
     said = refusal(((99_999, 99_999, 99_999), 10))
-    assert re.match(r"limits\.max-gates = 50000000: expected at least [0-9,]{17,}, which model mlp has$", said)
+    assert re.match(r"limits\.max-gates = 50000000: expected at least [0-9,]{17,}, the size of model mlp$", said)
 
 
 @pytest.mark.parametrize("changes", [{"max_gates": 85_001}, {"max_decode_mb": 2.0}], ids=str)
@@ -169,7 +169,7 @@ def test_a_class_that_cannot_be_built_is_a_line(name, why):
     method, config = configure({"strategy": f"test_registry:{name}"})
     with pytest.raises(ConfigError) as error:
         build(method, config, Problem.of_images((1, 8, 8), 10))
-    expected = f"strategy = 'test_registry:{name}': expected a class that is built from (config, network); {why}"
+    expected = f"strategy = 'test_registry:{name}': expected a class with the constructor arguments (config, network); {why}"
     assert str(error.value).startswith(expected)
 
 
