@@ -1,7 +1,7 @@
-"""The results of a run, round by round: which round is the best, and whether they stop the run.
+"""Results of a run by round: the best round, and early stopping.
 
-All of it is a function of the lines of ``rounds.jsonl`` and of two keys of ``config.json``, so a run that is resumed, a report
-and a comparison come to the same answer.
+The results depend on the lines of ``rounds.jsonl`` and on two keys of ``config.json`` alone, so resumed runs, reports and
+comparisons agree on them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +23,7 @@ class RoundResult:
         return f"{self.metric.word} {self.metric.format(self.value)}"
 
     def beats(self, other: "RoundResult") -> bool:
-        """Return whether the round is better; an equal one is not."""
+        """Return whether this result is better than `other`; equal results are not better."""
         return self.value < other.value if self.metric.smaller_is_better else self.value > other.value
 
 
@@ -34,18 +34,18 @@ def round_result(line: Line) -> RoundResult | None:
 
 
 def round_results(lines: Iterable[Line]) -> list[RoundResult]:
-    """Return the results of the rounds that have one, in order."""
+    """Return the results of all rounds that have a result, in order."""
     return [found for line in lines if (found := round_result(line)) is not None]
 
 
 def comparable(found: Iterable[RoundResult]) -> list[RoundResult]:
-    """Return the results of the metric that the last one has; others cannot be compared with it."""
+    """Return the results with the same metric as the last one; others cannot be compared with it."""
     found = list(found)
     return [one for one in found if one.metric == found[-1].metric]
 
 
 def best_result(found: Sequence[RoundResult]) -> RoundResult | None:
-    """Return the best result, of equal ones the earliest; None of no result."""
+    """Return the best result, the earliest among ties; None if there are no results."""
     top: RoundResult | None = None
     for one in comparable(found):
         if top is None or one.beats(top):
@@ -54,16 +54,16 @@ def best_result(found: Sequence[RoundResult]) -> RoundResult | None:
 
 
 def stop_reason(found: Sequence[RoundResult], accuracy: float, patience: int) -> str:
-    """Return why a run stops after the last of its results; empty if it goes on.
+    """Return the reason why a run stops early after the last result, or an empty string if it continues.
 
     Parameters
     ----------
     found : sequence of RoundResult
-        In the order of rounds.
+        Results in the order of rounds.
     accuracy : float
-        `stop-accuracy`, for an accuracy or r2; 0 is off.
+        Value of `stop-accuracy`, a threshold for accuracy or r2; 0 turns it off.
     patience : int
-        `stop-patience`; 0 is off.
+        Value of `stop-patience`, the number of evaluations without improvement; 0 turns it off.
     """
     top = best_result(found)
     if top is None:
@@ -80,7 +80,7 @@ def stop_reason(found: Sequence[RoundResult], accuracy: float, patience: int) ->
 
 
 def stopped(lines: Sequence[Line], config: Mapping[str, Any]) -> str:
-    """Return why a run stopped before `num-server-rounds`; empty if it did not.
+    """Return the reason why a run stopped before `num-server-rounds`, or an empty string if it did not.
 
     Parameters
     ----------
@@ -97,6 +97,6 @@ def stopped(lines: Sequence[Line], config: Mapping[str, Any]) -> str:
 
 
 def _number(config: Mapping[str, Any], key: str) -> float:
-    """Return a number of a ``config.json``; 0 for a run of a version without the key, and for what is no number."""
+    """Return a number in ``config.json``; 0 if the key is missing, as in old runs, or the value is not a valid number."""
     value = config.get(key)
     return value if isinstance(value, int | float) and 0 <= value < 1e9 else 0

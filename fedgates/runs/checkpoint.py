@@ -1,10 +1,10 @@
-"""Checkpoints: the state after a round, written atomically, so that a kill at any moment leaves a complete one.
+"""Checkpoints: the state after a round, written atomically, so that a killed process leaves a complete one.
 
-``checkpoint-00012.safetensors`` is the state after round 12, a safetensors file with a checksum. Everything else that a round
-depends on is a function of the config and the round, so `resume` needs the state and the round alone. The exception is the
-memory of clients (``Spec.memory``) and their personal layer, which start anew.
+``checkpoint-00012.safetensors`` has the state after round 12, in a safetensors file with a checksum. Everything else that a
+round depends on is a function of the config and the round, so `resume` needs only the state and the round. Exceptions are the
+memory of clients (``Spec.memory``) and their personal layer, which are reset in a resumed run.
 
-``checkpoint-best.safetensors`` is a file of the same form, with the state after the best round (`keep-best`).
+``checkpoint-best.safetensors`` has the same format and the state after the best round (`keep-best`).
 """
 
 import hashlib
@@ -25,17 +25,17 @@ from fedgates.util.files import write_atomically
 FILE_NAMES = "checkpoint-*.safetensors"
 BEST = "checkpoint-best.safetensors"
 _MEMORY = "server_memory."
-"""Prefix of the names of the arrays that only the server has."""
+"""Prefix of the names of the arrays that stay on the server."""
 _TAIL = "tail"
-"""Name of the array of the values that are sent beside masks."""
+"""Name of the array of values sent beside masks."""
 _KEEP = 2
-"""Checkpoints left on disk; the one before the last is used if the last is damaged."""
+"""Number of checkpoints kept on disk; the second last is used if the last is damaged."""
 
 
 def save(folder: Path, state: State, server_round: int, digest: bytes) -> Path:
     """Write the state after `server_round`, delete all but the last two checkpoints, and return the path of the new one.
 
-    The file gets its final name only when it is complete and on the disk. Equal states give equal files.
+    The file is renamed to its final name only when it is complete and on disk. Equal states give identical files.
     """
     target = folder / f"checkpoint-{server_round:05d}.safetensors"
     _write(target, state, server_round, digest)
@@ -45,12 +45,12 @@ def save(folder: Path, state: State, server_round: int, digest: bytes) -> Path:
 
 
 def save_best(folder: Path, state: State, server_round: int, digest: bytes) -> None:
-    """Write the state after the best round so far in place of that of the best before."""
+    """Write the state after the best round so far, replacing the previous best checkpoint."""
     _write(folder / BEST, state, server_round, digest)
 
 
 def load_best(folder: Path, digest: bytes) -> tuple[State, int] | None:
-    """Return the state and round of the best checkpoint; None if there is none, or it is damaged or of another network."""
+    """Return the state and round of the best checkpoint; None if it is missing, damaged, or of another network."""
     found = _read(folder / BEST)
     return None if found is None or found[2] != digest.hex() else found[:2]
 
@@ -67,7 +67,7 @@ def _write(target: Path, state: State, server_round: int, digest: bytes) -> None
         "scalars": [float(number) for number in state.scalars],
         "digest": digest.hex(),
     }
-    # one entry, because safetensors writes several in random order
+    # a single entry, because safetensors writes several entries in random order
     metadata = {"fedgates": json.dumps({**facts, "checksum": _checksum(facts, arrays)})}
     write_atomically(target, to_bytes({k: np.ascontiguousarray(v) for k, v in arrays.items()}, metadata=metadata))
 
@@ -78,7 +78,7 @@ def load(folder: Path, digest: bytes) -> tuple[State, int] | None:
     Raises
     ------
     ConfigError
-        Every checkpoint is damaged, or the latest belongs to another network; names `resume`.
+        Key `resume`: every checkpoint is damaged, or the latest belongs to another network.
     """
     paths = _checkpoints(folder)
     if not paths:

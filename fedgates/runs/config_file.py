@@ -1,8 +1,8 @@
-"""``config.json``: the configuration of a run. The only writer and the only reader of the file.
+"""Write and read ``config.json``, the configuration of a run.
 
-It holds the run config under dotted keys, `simulated-clients`, the number of simulated clients (null on real devices),
-`data-digest`, that of the server's data set (empty where only devices have data), and `software`, an object with versions and
-git commits (:mod:`fedgates.runs.software`), which is read by :func:`read_software` alone.
+The file has the run config under dotted keys; `simulated-clients`, the number of simulated clients (null on real devices);
+`data-digest`, the digest of the server's data set (empty if only devices have data); and `software`, an object with versions
+and git commits (:mod:`fedgates.runs.software`), which only :func:`read_software` returns.
 """
 
 import json
@@ -29,13 +29,13 @@ _USABLE: dict[str, Callable[[Any], bool]] = {
     "stop-patience": lambda value: type(value) is int and value >= 0,
     CLIENTS: lambda value: value is None or (type(value) is int and value >= 0),
 }
-"""Keys whose values are computed with, and the check that a value has to pass."""
+"""Keys whose values are used in computations, with a function that checks a value."""
 _MAX_PROBLEMS = 8
 _SOFTWARE = "software"
 
 
 def run_values(config: RunConfig, clients: int | None, data_digest: str) -> dict[str, Any]:
-    """Return the values of ``config.json``.
+    """Return the values to write to ``config.json``.
 
     Parameters
     ----------
@@ -63,13 +63,13 @@ def read_config(folder: Path, key: str = "run") -> dict[str, Any]:
     folder : Path
         The folder of a run.
     key : str
-        The key or argument that names `folder`, for the error.
+        The key or argument for `folder` in error messages.
 
     Raises
     ------
     ConfigError
-        The file cannot be read, is not a JSON object, or `strategy`, `dataset`, `seed` or `num-server-rounds` is missing or has
-        the wrong type; names `key`.
+        Key `key`: the file cannot be read, is not a JSON object, or `strategy`, `dataset`, `seed` or `num-server-rounds` is
+        missing or has the wrong type.
     """
     values = _load(folder)
     if values is None:
@@ -82,9 +82,9 @@ def read_config(folder: Path, key: str = "run") -> dict[str, Any]:
 
 
 def read_usable_config(folder: Path) -> tuple[dict[str, Any], list[str]]:
-    """Return the values of ``config.json`` that can be shown and computed with, and a message for each of the others.
+    """Return the valid values in ``config.json``, and a message for each invalid value.
 
-    A missing file has no values and no message. Damaged values of `software` have messages, too.
+    Both are empty if the file is missing. Invalid values of `software` have messages, too.
     """
     if not (folder / FILE_NAME).exists():
         return {}, []
@@ -100,12 +100,12 @@ def read_usable_config(folder: Path) -> tuple[dict[str, Any], list[str]]:
 
 
 def read_software(folder: Path) -> dict[str, str]:
-    """Return the versions and commits of the process that started or last resumed a run; empty for a run without them."""
+    """Return the versions and commits of the process that started or last resumed a run; empty if the file has none."""
     return _software(folder)[0]
 
 
 def _software(folder: Path) -> tuple[dict[str, str], dict[str, Any]]:
-    """Return the values of `software` that are text, and the damaged ones under dotted keys."""
+    """Return the valid values of `software`, which are strings, and the invalid values under dotted keys."""
     found = (_json(folder) or {}).get(_SOFTWARE, {})
     if not isinstance(found, dict):
         return {}, {_SOFTWARE: found}
@@ -114,7 +114,7 @@ def _software(folder: Path) -> tuple[dict[str, str], dict[str, Any]]:
 
 
 def _load(folder: Path) -> dict[str, Any] | None:
-    """Return the values under the current names of their keys; None if the file is unreadable or names a key twice."""
+    """Return the values under the current names of their keys; None if the file is unreadable or two names mean one key."""
     values = _json(folder)
     if values is None:
         return None
@@ -126,7 +126,7 @@ def _load(folder: Path) -> dict[str, Any] | None:
 
 
 def _json(folder: Path) -> dict[str, Any] | None:
-    """Return the JSON object of the file; None if it is unreadable or none."""
+    """Return the JSON object in the file; None if the file is unreadable or has no JSON object."""
     with suppress(OSError, ValueError, RecursionError):
         values = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
         return values if isinstance(values, dict) else None

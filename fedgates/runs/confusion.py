@@ -1,4 +1,4 @@
-"""``confusion.json``: the confusion matrix of the server's test set at the last evaluation."""
+"""Write and read ``confusion.json``, the confusion matrix on the server's test set at the last evaluation."""
 
 import json
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from fedgates.util.files import write_atomically
 
 FILE_NAME = "confusion.json"
 MAX_CLASSES = 200
-"""With more classes no matrix is recorded: the file is rewritten after every evaluation."""
+"""Largest number of classes with a confusion matrix; the file is rewritten after every evaluation and should stay small."""
 _MAX_COUNT = 10**9
 
 
@@ -24,7 +24,7 @@ class Confusion:
     classes : sequence of str
         Names of the C classes.
     counts : sequence of sequences of int
-        Shape ``[C, C]``; row i has the numbers of test examples of class i by predicted class.
+        Shape ``[C, C]``; entry (i, j) is the number of test examples of class i predicted as class j.
     """
 
     round: int
@@ -33,12 +33,12 @@ class Confusion:
 
 
 def write_confusion(folder: Path, confusion: Confusion) -> None:
-    """Write the file in the folder of a run atomically."""
+    """Write ``confusion.json`` in the folder of a run atomically."""
     write_atomically(folder / FILE_NAME, (json.dumps(asdict(confusion)) + "\n").encode())
 
 
 def read_confusion(folder: Path) -> Confusion | None:
-    """Return the matrix in the folder of a run; None if there is none.
+    """Return the confusion matrix in the folder of a run, or None if there is none.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The cost of a round for one device: bytes, from a run's log, and seconds, at given speeds of its link and processor."""
+"""Cost of a round for one device: bytes from a run's log, and seconds for a given link and processor speed."""
 
 import math
 from collections.abc import Sequence
@@ -8,24 +8,24 @@ from typing import Any
 from fedgates.runs.totals import downlink_bytes, network_size
 
 FRAMING = 1600
-"""Bytes that Flower adds to a message, either way: 1.3 to 1.6 kB measured (tests/deploy/test_deployment.py)."""
+"""Bytes that Flower adds to a message in either direction: 1.3 to 1.6 kB measured (tests/deploy/test_deployment.py)."""
 LINKS = ((10.0, 10.0), (100.0, 100.0), (1000.0, 1000.0), (10000.0, 10000.0))
-"""Default links: up and down, kbit/s."""
+"""Default link speeds (up, down), kbit/s."""
 _HEADER = ("link, kbit/s up / down", "payloads, s", "Flower's framing, s", "computing, s", "round, s", "dense FedAvg, s")
 
 
 @dataclass(frozen=True)
 class DeviceRound:
-    """The traffic and work of one device in a round in which it trains, as means over a run.
+    """Traffic and computing time of one device in a round in which it trains, averaged over a run.
 
     Attributes
     ----------
     up, down : float
-        Bytes of payloads; down to train and, if clients evaluate, to evaluate.
+        Bytes of payloads; `down` includes the payload for evaluation if clients evaluate.
     messages : float
         Number of messages to the device: one to train, and up to one more to evaluate.
     longest_up, longest_down : float
-        Bytes of the round with the most.
+        Largest bytes of a round.
     computing : float or None
         Seconds from message to reply on the machine that ran the client: decoding, training and encoding. None if no client
         reported it.
@@ -50,16 +50,16 @@ class Seconds:
     framing: float
     computing: float | None
     dense: float
-    """Payloads of dense float32 FedAvg, without framing and computing."""
+    """Seconds for the payloads of dense float32 FedAvg, without framing and computing."""
 
     @property
     def total(self) -> float:
-        """The whole round, without Flower's polling and the start of a process."""
+        """Duration of the whole round, excluding Flower's polling and process start-up."""
         return self.payloads + self.framing + (self.computing or 0.0)
 
 
 def device_round(lines: Sequence[dict[str, Any]]) -> DeviceRound | None:
-    """Return the mean round of a device from lines of ``rounds.jsonl``; None if no client replied."""
+    """Return the mean cost of a device's round, computed from lines of ``rounds.jsonl``; None if no client replied."""
     ups = [(line["uplink_bytes"], line["clients_counted"] + line["clients_rejected"]) for line in lines]
     downs = [(downlink_bytes(line), line["clients_selected"]) for line in lines]
     messages = sum(line["clients_selected"] + line.get("clients_evaluating", 0) for line in lines)
@@ -88,7 +88,7 @@ def round_seconds(cost: DeviceRound, up_kbps: float, down_kbps: float, slower: f
     up_kbps, down_kbps : float
         Speed of the device's link, kbit/s.
     slower : float
-        Ratio of the device's computing time to that of the machine that ran the clients.
+        The device's computing time, divided by that of the machine that ran the clients.
     """
     up, down = 8 / 1000 / up_kbps, 8 / 1000 / down_kbps
     return Seconds(
@@ -100,7 +100,7 @@ def round_seconds(cost: DeviceRound, up_kbps: float, down_kbps: float, slower: f
 
 
 def cost_table(cost: DeviceRound, links: Sequence[tuple[float, float]], slower: float) -> str:
-    """Return a sentence about bytes, and a Markdown table of seconds with a row for each link."""
+    """Return a sentence with the bytes of a round, and a Markdown table of seconds with a row for each link."""
     rows = [_HEADER, ("---",) * len(_HEADER)]
     for up, down in links:
         took = round_seconds(cost, up, down, slower)

@@ -1,6 +1,6 @@
-"""What a resumed run on real devices keeps of them.
+"""Files with what a resumed run needs to know of its real devices.
 
-``devices.json`` has the node of each client number; ``device-classes.json`` the names of the classes, in order of the labels.
+``devices.json`` maps client numbers to Flower node IDs; ``device-classes.json`` lists the names of the classes by label.
 """
 
 import json
@@ -16,23 +16,23 @@ CLASSES = "device-classes.json"
 
 
 def write_devices(folder: Path, owners: Mapping[int, int]) -> None:
-    """Write the number of the node for each client number."""
+    """Write the mapping from client numbers to node IDs."""
     write_atomically(folder / FILE_NAME, json.dumps({str(name): owners[name] for name in sorted(owners)}, indent=1).encode())
 
 
 def read_devices(folder: Path) -> dict[int, int]:
-    """Return client number to node number; empty where the run has not written any.
+    """Return the mapping from client numbers to node IDs; empty if the file does not exist.
 
     Raises
     ------
     ConfigError
-        The file is damaged; names `resume`.
+        Key `resume`: the file is damaged.
     """
     try:
         found = _read(folder, FILE_NAME)
         return {int(name): int(node) for name, node in found.items()} if found is not None else {}
     except (ValueError, TypeError, AttributeError) as error:
-        raise _damaged(folder, FILE_NAME, error, "numbers are given anew") from error
+        raise _damaged(folder, FILE_NAME, error, "devices get new client numbers") from error
 
 
 def write_classes(folder: Path, class_names: Sequence[str]) -> None:
@@ -41,20 +41,20 @@ def write_classes(folder: Path, class_names: Sequence[str]) -> None:
 
 
 def read_classes(folder: Path) -> tuple[str, ...]:
-    """Return the names of the classes; empty where the run has not written any.
+    """Return the names of the classes; empty if the file does not exist.
 
     Raises
     ------
     ConfigError
-        The file is damaged; names `resume`.
+        Key `resume`: the file is damaged.
     """
     try:
         return tuple(map(str, _read(folder, CLASSES) or ()))
     except (ValueError, TypeError) as error:
-        raise _damaged(folder, CLASSES, error, "they are those of most devices") from error
+        raise _damaged(folder, CLASSES, error, "the class names of the majority of devices are used") from error
 
 
-def _read(folder: Path, name: str) -> Any:  # noqa: ANN401  # whatever a damaged file holds
+def _read(folder: Path, name: str) -> Any:  # noqa: ANN401  # a damaged file may hold any JSON
     try:
         return json.loads((folder / name).read_bytes())
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The folder of a run: the names of its files, its lock, and how a run is opened or resumed."""
+"""The folder of a run: names of its files, its lock, and creating or resuming a run."""
 
 import logging
 import time
@@ -29,7 +29,7 @@ LOCK = ".lock"
 
 log = logging.getLogger("fedgates")
 _LOCK_TIMEOUT = 60
-"""Seconds; a ServerApp runs on for a while after its SuperLink has ended."""
+"""Seconds to wait for the lock; a ServerApp keeps running for a while after its SuperLink has ended."""
 _MAY_CHANGE = frozenset(
     {
         *("num-server-rounds", "resume", "output-dir", "data-dir", "trackers"),
@@ -38,8 +38,8 @@ _MAY_CHANGE = frozenset(
         *LIMITS,
     }
 )
-"""Keys that a resumed run may change. They do not change what a round computes, with one exception: `num-server-rounds`, if a
-schedule ends with the last round."""
+"""Keys that may differ in a resumed run. They do not affect the result of a round, except `num-server-rounds` if a schedule
+ends with the last round."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +50,14 @@ class RunFolder:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Lock the folder for this process, and remove the partial files of killed processes.
+        """Lock the folder for this process, and remove partial files left by killed processes.
 
-        Waits up to a minute for another process to release it.
+        Waits up to a minute for another process to release the lock.
 
         Raises
         ------
         ConfigError
-            Another process runs or resumes this run; names `resume`.
+            Key `resume`: another process is running this run.
         """
         with ExitStack() as stack:
             for waited in range(_LOCK_TIMEOUT + 1):
@@ -75,7 +75,7 @@ class RunFolder:
             yield
 
     def is_part(self, file: object) -> bool:
-        """Return whether a file, such as that of an error, is in the folder."""
+        """Return whether a file, such as the ``filename`` of an error, is in the folder."""
         return isinstance(file, str | Path) and self.path in Path(file).parents
 
     @property
@@ -85,12 +85,12 @@ class RunFolder:
 
 
 def open_run(config: RunConfig, clients: int | None = None, data_digest: str = "") -> RunFolder:
-    """Make a new folder under `output-dir`, or open the one that `resume` names.
+    """Create a new folder under `output-dir`, or open the folder that `resume` names.
 
     Parameters
     ----------
     config : RunConfig
-        The configuration; with `resume`, the old run must have the same, but for keys that do not change a round.
+        The configuration; with `resume`, it must equal that of the old run except for keys that do not affect a round.
     clients : int, optional
         Number of simulated clients; None on real devices.
     data_digest : str
@@ -99,7 +99,7 @@ def open_run(config: RunConfig, clients: int | None = None, data_digest: str = "
     Raises
     ------
     ConfigError
-        The folder cannot be made, or the run to resume is missing or has another configuration or other data.
+        The folder cannot be created, or the run to resume is missing or has another configuration or other data.
     """
     if config.resume:
         run = RunFolder(folder(config.resume))
@@ -121,7 +121,7 @@ def open_run(config: RunConfig, clients: int | None = None, data_digest: str = "
 
 
 def is_running(path: Path) -> bool:
-    """Return whether a process holds the lock of the folder, as a run does until it ends."""
+    """Return whether a process is running the run, that is, holds the lock of its folder."""
     return is_locked(path / LOCK)
 
 
@@ -132,7 +132,7 @@ def _plain(value: str) -> str:
 
 
 def _check_same(before: dict[str, object], config: RunConfig, clients: int | None, data_digest: str) -> None:
-    """Raise a ConfigError if the run with the values `before` cannot be resumed with these."""
+    """Raise a ConfigError if a run with the values `before` cannot be resumed with this configuration and data."""
     before_clients = before.get(CLIENTS)
     if before_clients != clients:
         if clients is None or before_clients is None:
@@ -141,10 +141,10 @@ def _check_same(before: dict[str, object], config: RunConfig, clients: int | Non
         raise ConfigError("num-supernodes", clients, f"{before_clients}, as in the run to resume")
     defaults = to_dict(type(config)())
     for key, value in to_dict(config).items():
-        old = before.get(key, defaults[key])  # an older run does not have every key
+        old = before.get(key, defaults[key])  # runs of older versions lack newer keys
         if key not in _MAY_CHANGE and old != value:
             raise ConfigError(key, value, f"{old!r}, as in the run to resume")
-    known = before.get(DATA_DIGEST, data_digest)  # an older run has none
+    known = before.get(DATA_DIGEST, data_digest)  # runs of older versions have no digest
     if known != data_digest:
         raise ConfigError("dataset", config.dataset, f"the data of the run to resume (digest {known}, not {data_digest})")
 

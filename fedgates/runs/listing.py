@@ -1,4 +1,4 @@
-"""The runs in a folder: finding one, reading its results, and following one that is running."""
+"""Find runs in a folder, read their results, and follow a running one."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,59 +19,59 @@ from fedgates.util.text import one_line
 
 _NOT_FIGURES = frozenset({"round", "attempt", "seconds", "uplink_bytes", "downlink_bytes", "evaluation_downlink_bytes"})
 LAST = "last"
-"""The name for the newest run."""
+"""Name that refers to the newest run."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A run, and its state after the last round."""
+    """Summary of a run after its last round."""
 
     name: str
     strategy: str
     dataset: str
     seed: int
     rounds: int
-    """Rounds that are done."""
+    """Number of completed rounds."""
     of_rounds: int
-    """Rounds that were asked for."""
+    """Number of rounds in the configuration (`num-server-rounds`)."""
     metric: str
-    """Key of the headline metric: accuracy, r2, or without test data client_accuracy or a loss."""
+    """Key of the headline metric: accuracy or r2, or, without test data, client_accuracy or a loss."""
     reached: float | None
-    """Its value after the last round that was evaluated."""
+    """Value of the headline metric after the last evaluated round; None without an evaluation."""
     bytes: int
-    """Bytes both ways, all clients and rounds."""
+    """Bytes in both directions, over all clients and rounds."""
     bytes_up: int
     """Bytes from clients."""
     bytes_down: int
     """Bytes to clients."""
     seconds: float
-    """Duration of all rounds."""
+    """Total duration of all rounds."""
     model_bytes: int | None
-    """Size of ``model.fedgates``; None if there is none."""
+    """Size of ``model.fedgates``; None if there is no such file."""
     under_way: bool
-    """Whether a process is running the run."""
+    """Whether the run is in progress."""
     stopped: str
-    """Why the run stopped before its last round; empty if it did not."""
+    """Reason why the run stopped early, or an empty string."""
     problems: tuple[str, ...]
-    """What is wrong with lines of ``rounds.jsonl`` that were left out."""
+    """A message for each invalid line of ``rounds.jsonl``; these lines are ignored."""
     figures: Mapping[str, float] = field(default_factory=dict)
-    """Other numbers of ``rounds.jsonl``, each of the last round that has it."""
+    """Other numbers in ``rounds.jsonl``, each from the last round that has it."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """The run's ``config.json``."""
+    """Values in the run's ``config.json``."""
 
     @property
     def progress(self) -> str:
-        """Name and progress of the run, for an error of a command that needs more."""
+        """Name and progress of the run, for error messages of commands that need more rounds."""
         return f"{one_line(self.name, 80)} has {self.rounds} of {self.of_rounds} rounds{self.status}"
 
     @property
     def status(self) -> str:
-        """What the run does beside its rounds, after a comma; empty of one that finished or ended early."""
+        """Suffix for the number of rounds: ", running", ", stopped early", or empty."""
         return ", running" if self.under_way else ", stopped early" if self.stopped else ""
 
 
 def list_runs(base: Path) -> Iterator[Entry]:
-    """Yield the runs in a folder, oldest first; other folders are skipped."""
+    """Yield the runs in a folder, oldest first; subfolders that are not runs are skipped."""
     if not base.is_dir():
         return
     for path in _by_start(base):
@@ -82,18 +82,18 @@ def list_runs(base: Path) -> Iterator[Entry]:
 
 
 def _by_start(base: Path) -> list[Path]:
-    """Return the folders with a config, by when it was written, which is when a run starts."""
+    """Return the folders with a config, ordered by its modification time, which is the start of the run."""
     configs = [path for path in (folder / CONFIG for folder in base.iterdir()) if path.is_file()]
     return [path.parent for path in sorted(configs, key=lambda path: (path.stat().st_mtime, path))]
 
 
 def read_entry(path: Path) -> Entry:
-    """Return the entry of a run's folder.
+    """Return the summary of the run in a folder.
 
     Raises
     ------
     ConfigError
-        `path` is not the folder of a run; names `run`.
+        Key `run`: `path` is not the folder of a run.
     """
     config = read_config(path)
     log = read_rounds(path)
@@ -124,7 +124,7 @@ def read_entry(path: Path) -> Entry:
 
 
 def _figures(rounds: Sequence[Line]) -> dict[str, float]:
-    """Return the numbers of rounds, each of the last that has it; sums are fields of the entry."""
+    """Return the numbers in lines, each from the last line that has it, except those that the entry has as sums."""
     return {
         key: value for line in rounds for key, value in line.items() if type(value) in {int, float} and key not in _NOT_FIGURES
     }
@@ -136,14 +136,14 @@ def find_run(name: str, base: Path | None = None) -> Path:
     Parameters
     ----------
     name : str
-        The path of the folder or of a file in it, the name of a run in `base`, or "last", the newest run in `base`.
+        The path of the folder or of a file in it, the name of a run in `base`, or "last" for the newest run in `base`.
     base : Path, optional
-        By default, the default of `output-dir`.
+        Folder of runs; by default the default of `output-dir`.
 
     Raises
     ------
     ConfigError
-        There is no such run; names `run`.
+        Key `run`: there is no such run.
     """
     base = folder(OUTPUT_DIR) if base is None else base
     if name == LAST:
@@ -151,7 +151,7 @@ def find_run(name: str, base: Path | None = None) -> Path:
         if not paths:
             raise ConfigError("run", name, f"at least one run in {base}")
         return paths[-1]
-    with suppress(OSError, RuntimeError):  # a name that no file can have, or ~ of an unknown user
+    with suppress(OSError, RuntimeError):  # the name is not a valid path, or has ~ of an unknown user
         for path in (Path(name).expanduser(), base / name) if name else ():
             path = path.parent if path.is_file() else path  # noqa: PLW2901
             if (path / CONFIG).is_file():
@@ -160,9 +160,9 @@ def find_run(name: str, base: Path | None = None) -> Path:
 
 
 def follow_rounds(path: Path, pause: float = 0.5) -> Iterator[tuple[LogReader, bool, bool]]:
-    """Yield the reader of a run's log, whether it has changed, and whether the run has ended, every `pause` seconds.
+    """Yield, every `pause` seconds, the reader of a run's log, whether the log has changed, and whether the run has ended.
 
-    The iteration stops after the first time that the run has ended. A run that resumes drops lines, and the reader follows.
+    The iteration stops once the run has ended. If the run is resumed and drops lines, the reader drops them as well.
     """
     reader = LogReader(path)
     while True:

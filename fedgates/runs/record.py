@@ -1,6 +1,6 @@
-"""The counts of one round while it runs, and the line of ``rounds.jsonl`` made from them.
+"""Counts of one round while it runs, and the line of ``rounds.jsonl`` made from them.
 
-Bytes are whole payloads, headers included, summed over the round's clients; what Flower adds around them is not counted
+Bytes are whole payloads including headers, summed over the round's clients, without Flower's framing
 (``tests/deploy/test_deployment.py`` compares the two). Bits per parameter are per client: ``8 * bytes / (clients * d)``.
 :mod:`fedgates.runs.schema` describes every key of the line.
 """
@@ -16,63 +16,63 @@ from fedgates.util.robust import capped
 from fedgates.util.text import one_line
 
 Traffic = dict[str, dict[str, int]]
-"""Description of a payload (its kind, codec and type of values) to ``messages`` and ``bytes``."""
+"""Mapping from the description of a payload (kind, codec and type of values) to ``messages`` and ``bytes``."""
 Evaluation = tuple[int, dict[str, float]]
-"""Number of examples on which a client evaluated a state, and the metrics: ``loss``, and accuracies if there are classes."""
+"""Number of examples on which a client evaluated a state, and its metrics: ``loss``, and accuracies for classification."""
 LARGEST_LOSS = 1000.0
-"""Bound on the absolute value of a client's loss in a mean."""
+"""Bound to which a client's loss is clipped in means."""
 
 
 @dataclass
 class RoundRecord:
-    """The counts of one attempt at a round, kept while it runs."""
+    """Counts of one attempt at a round, collected while it runs."""
 
     server_round: int
     size: int
     """Number of gates d."""
     vectors: int = 1
-    """Number of vectors of that size in an update."""
+    """Number of vectors of size d in an update."""
     attempt: int = 1
-    """Above 1 if the round missed its quorum before, or its state was withdrawn."""
+    """Number of the attempt; above 1 if the round missed its quorum or its state was withdrawn before."""
     max_examples: float = math.inf
-    """Largest number of examples that a client is weighted by in a mean, as a multiple of the median."""
+    """Largest weight of a client in a mean, as a multiple of the median number of examples."""
     downlink: Traffic = field(default_factory=dict)
-    """Payloads to the clients that train."""
+    """Payloads to clients that train."""
     uplink: Traffic = field(default_factory=dict)
-    """Payloads from them, accepted or rejected."""
+    """Payloads from clients that train, accepted or rejected."""
     selected: list[int] = field(default_factory=list)
-    """Clients that were asked to train."""
+    """Clients selected to train."""
     densities: list[float] = field(default_factory=list)
     """Density of the mask of each accepted update."""
     rates: list[float] = field(default_factory=list)
-    """The literature's bits per parameter of each accepted update: H2 of the density, and 32 for each value."""
+    """Bits per parameter of each accepted update as the literature counts them: H2 of the density, plus 32 for each value."""
     losses: list[tuple[int, float]] = field(default_factory=list)
     """Number of examples and mean training loss of each accepted update."""
     accuracies: list[tuple[int, float]] = field(default_factory=list)
-    """Number of examples, and accuracy of the client's own model on its held-out images, of each update that reports it."""
+    """Number of examples and accuracy of the trained model on the client's held-out examples, for updates that report it."""
     seconds: list[float] = field(default_factory=list)
-    """Seconds from message to reply, as each accepted client reports them."""
+    """Seconds from message to reply that each accepted client reports."""
     measures: dict[str, float] = field(default_factory=dict)
     """Metrics of the round that the method computes."""
     theta_histogram: list[int] = field(default_factory=list)
-    """Number of gates whose probability is in each of some equal bins of 0 to 1, after the round; empty without gates."""
+    """Histogram of the gates' probabilities over equal bins of [0, 1] after the round; empty without gates."""
     rejected: dict[int, str] = field(default_factory=dict)
-    """Client to the reason why its update was rejected."""
+    """Reason for each client whose update was rejected."""
     failed: dict[int, str] = field(default_factory=dict)
-    """Client to the reason why it sent no update."""
+    """Reason for each client that sent no update."""
     evaluation_downlink: Traffic = field(default_factory=dict)
-    """Payloads to the clients that evaluate, in addition to `downlink`."""
+    """Payloads to clients that evaluate, not included in `downlink`."""
     evaluation_failed: dict[int, str] = field(default_factory=dict)
-    """Client to the reason why its evaluation is missing."""
+    """Reason for each client whose evaluation is missing."""
     evaluations: dict[int, Evaluation] = field(default_factory=dict)
-    """Client to its evaluation of the new state."""
+    """Evaluation of the new state by each client."""
     quorum: bool = True
-    """Whether enough updates were accepted, and the state that they led to was kept."""
+    """Whether enough updates were accepted and the new state was kept."""
     withdrawn: str = ""
-    """Why the new state was not kept; empty if it was."""
+    """Reason why the new state was not kept, or an empty string."""
 
     def sent(self, client: int, kind: str, payload_bytes: int) -> None:
-        """Count a payload to a client that trains; `kind` is its description by :func:`fedgates.wire.describe`."""
+        """Count a payload to a client that trains; `kind` is its description from :func:`fedgates.wire.describe`."""
         self.selected.append(client)
         _add(self.downlink, kind, payload_bytes)
 
@@ -81,7 +81,7 @@ class RoundRecord:
         _add(self.evaluation_downlink, kind, payload_bytes)
 
     def received(self, kind: str, payload_bytes: int) -> None:
-        """Count a payload of a reply."""
+        """Count the payload of a reply."""
         _add(self.uplink, kind, payload_bytes)
 
     def count(self, update: Update) -> None:
@@ -99,15 +99,15 @@ class RoundRecord:
             self.seconds.append(max(0.0, update.metrics["seconds"]))
 
     def reject(self, client: int, reason: str) -> None:
-        """Count a client's update as rejected."""
+        """Record that a client's update was rejected."""
         self.rejected[client] = one_line(reason)
 
     def fail(self, client: int, reason: str) -> None:
-        """Count a client as failed: it sent no update."""
+        """Record that a client sent no update."""
         self.failed[client] = one_line(reason)
 
     def fail_evaluation(self, client: int, reason: str) -> None:
-        """Count a client's evaluation as missing or rejected."""
+        """Record that a client's evaluation is missing or was rejected."""
         self.evaluation_failed[client] = one_line(reason)
 
     @property
@@ -123,7 +123,7 @@ class RoundRecord:
         seconds : float
             Duration of the attempt.
         evaluation : dict
-            Metrics of the new state; they never replace a key of the record's own, other than ``accuracy`` and ``loss``.
+            Metrics of the new state; they never replace other keys of the line than ``accuracy`` and ``loss``.
         """
         up, down = _bytes(self.uplink), _bytes(self.downlink)
         own: dict[str, Any] = {
@@ -171,7 +171,7 @@ class RoundRecord:
         return own | {key: _finite(value) for key, value in other.items()}
 
     def _weighted(self, values: Sequence[tuple[int, float]]) -> float | None:
-        """Return the mean of clients' values, weighted by their numbers of examples."""
+        """Return the mean of clients' values, weighted by numbers of examples (capped by `max_examples`)."""
         examples = capped([n for n, _ in values], self.max_examples)
         return _ratio(math.fsum(n * value for n, (_, value) in zip(examples, values, strict=True)), sum(examples))
 
@@ -196,7 +196,7 @@ def _finite(value: float | None) -> float | None:
 
 def _mean(values: Iterable[float]) -> float | None:
     values = list(values)
-    return math.fsum(values) / len(values) if values else None  # fsum: independent of the order of replies
+    return math.fsum(values) / len(values) if values else None  # fsum, unlike sum, does not depend on the order of replies
 
 
 def _ratio(numerator: float, denominator: float) -> float | None:

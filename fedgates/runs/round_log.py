@@ -1,7 +1,7 @@
-"""``rounds.jsonl``: one line for each attempt at a round, appended by the run and read by everybody else.
+"""Write and read ``rounds.jsonl``, which has one line for each attempt at a round.
 
-There is one reader, :class:`LogReader`. It is incremental, checks each line against :mod:`fedgates.runs.schema`, and leaves out
-damaged lines with a message. :meth:`RoundLog.read` reads strictly: a run that resumes must not continue from a damaged log.
+:class:`LogReader` reads incrementally, checks each line against :mod:`fedgates.runs.schema`, and skips invalid lines with a
+message. :meth:`RoundLog.read` raises an error instead, because a run must not be resumed from a damaged log.
 """
 
 import json
@@ -23,7 +23,7 @@ class RoundLog:
         self.path = folder / FILE_NAME
 
     def append(self, line: dict[str, Any]) -> None:
-        """Append a line and wait until it is on the disk; the checkpoint of a round is written after its line."""
+        """Append a line and wait until it is on disk, because the checkpoint of a round must be written after its line."""
         text = json.dumps(line, allow_nan=False) + "\n"
         try:
             with self.path.open("a", encoding="utf-8") as file:
@@ -31,21 +31,21 @@ class RoundLog:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            error.filename = str(self.path)  # Python names no file where the disk is full
+            error.filename = str(self.path)  # Python does not name the file if the disk is full
             raise
 
     def read(self, key: str = "run") -> list[dict[str, Any]]:
-        """Return all complete lines. A last line without a newline was cut short by a kill, and is left out.
+        """Return all complete lines; a last line without a newline, left by a killed process, is ignored.
 
         Parameters
         ----------
         key : str
-            The key or argument that names the folder, for the error.
+            The key or argument for the folder in error messages.
 
         Raises
         ------
         ConfigError
-            The file cannot be read, or a line does not conform to the schema; names `key`.
+            Key `key`: the file cannot be read, or a line does not conform to the schema.
         """
         reader = read_rounds(self.path.parent)
         if reader.problems:
@@ -53,7 +53,7 @@ class RoundLog:
         return reader.lines
 
     def forget_after(self, server_round: int) -> None:
-        """Drop the rounds after `server_round`, which a resumed run repeats; keep failed attempts at the next round."""
+        """Delete the lines after `server_round`, which a resumed run repeats, except failed attempts at the next round."""
         kept = [line for line in self.read("resume") if line["round"] <= server_round or _failed(line, server_round + 1)]
         write_atomically(self.path, "".join(json.dumps(line) + "\n" for line in kept).encode())
 
@@ -63,14 +63,14 @@ class RoundLog:
 
 
 class LogReader:
-    """The valid lines of the ``rounds.jsonl`` of a run that may be running.
+    """Incremental reader of ``rounds.jsonl``; the run may still be in progress.
 
     Attributes
     ----------
     lines : list of dict
         The lines that conform to the schema.
     problems : list of str
-        What is wrong with each of the other lines, with its number.
+        A message with the line number for each other line.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -80,9 +80,10 @@ class LogReader:
         self._inode, self._offset, self._count = -1, 0, 0
 
     def update(self) -> bool:
-        """Read what was appended since the last call; return whether anything changed.
+        """Read the lines appended since the last call; return whether anything changed.
 
-        A line without a newline is not read yet. A run that resumes replaces the file; then it is read from its beginning.
+        A last line without a newline is left for the next call. If the file was replaced, as by a resumed run, it is read again
+        from the beginning.
         """
         try:
             with self._path.open("rb") as file:
@@ -129,7 +130,7 @@ class LogReader:
 
 
 def read_rounds(folder: Path) -> LogReader:
-    """Return a reader that has read the present ``rounds.jsonl`` of a run."""
+    """Return a reader that has read the current ``rounds.jsonl`` of a run."""
     reader = LogReader(folder)
     reader.update()
     return reader

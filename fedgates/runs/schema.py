@@ -1,6 +1,6 @@
-"""The schema of a line of ``rounds.jsonl``: one JSON object for each attempt at a round.
+"""Schema of a line of ``rounds.jsonl``, which has one JSON object for each attempt at a round.
 
-:data:`KEYS` is the source of the check of a line (:func:`problem`) and of the reference page, which this command writes::
+:func:`problem` checks a line against :data:`KEYS`. The reference page is generated from it as well::
 
     python -m fedgates.runs.schema > docs/reference/rounds.md
 """
@@ -14,7 +14,7 @@ from typing import Any
 from fedgates.util.text import one_line
 
 _MAX_SHOWN = 40
-"""Characters of a wrong value in an error."""
+"""Largest number of characters of a wrong value in an error."""
 _MAX_BINS = 1000
 
 
@@ -23,7 +23,7 @@ class Kind:
     """The type and range of a value."""
 
     expected: str
-    """In words, for errors and the reference page."""
+    """Description in words, for errors and the reference page."""
     accepts: Callable[[Any], bool]
 
 
@@ -34,11 +34,11 @@ class Key:
     Attributes
     ----------
     name : str
-        The key. ``<parameter>`` is the name of a parameter of the network.
+        The key; ``<parameter>`` in it stands for the name of a parameter of the network.
     kind : Kind
         Type and range of the value.
     description : str
-        One sentence.
+        Description in one sentence.
     unit : str
         Unit of the value; empty if it has none.
     required : bool
@@ -73,7 +73,7 @@ _SHARE = _number(0, 1 + 1e-9, "a number from 0 to 1")
 _RATE = _number(0, 1e9, "a number from 0 to 1,000,000,000")
 _SECONDS = _number(0, 1e9, "a number from 0 to 1,000,000,000", null=False)
 _FINITE = _number(-1e100, 1e100, "a number")
-"""A run that diverges has large losses, and they are shown; beyond this, sums and scales would overflow."""
+"""Large enough for the losses of a run that diverges; sums of larger numbers might overflow."""
 _FLAG = Kind("true or false", lambda value: isinstance(value, bool))
 
 
@@ -130,11 +130,11 @@ KEYS: tuple[Key, ...] = (
     Key(
         "entropy_bpp",
         _RATE,
-        "The literature's rate of an accepted update, mean: H2 of the density, and 32 for each value sent.",
+        "Mean rate of an accepted update as the literature counts it: H2 of the density, plus 32 for each value sent.",
         _BPP,
         required=True,
     ),
-    Key("clients_selected", _COUNT, "Number of clients that were asked to train.", "clients", required=True),
+    Key("clients_selected", _COUNT, "Number of clients selected to train.", "clients", required=True),
     Key("clients_counted", _COUNT, "Number of clients whose update was accepted.", "clients", required=True),
     Key("clients_rejected", _COUNT, "Number of clients whose update was rejected.", "clients", required=True),
     Key("clients_failed", _COUNT, "Number of clients that sent no update.", "clients", required=True),
@@ -146,15 +146,15 @@ KEYS: tuple[Key, ...] = (
     Key("rejected", _REASONS, "Why each rejected update was rejected."),
     Key("failed", _REASONS, "Why each failed client sent no update."),
     Key("withdrawn", _TEXT, "Why the new state was not kept: the round counts as one without a quorum."),
-    Key("train_accuracy", _SHARE, "Mean accuracy of clients' own models on their held-out images, weighted by examples."),
+    Key("train_accuracy", _SHARE, "Mean accuracy of clients' trained models on their held-out examples, weighted by examples."),
     Key("theta_histogram", _COUNTS, "Number of gates whose keep-probability is in each of 20 equal bins of 0 to 1.", "gates"),
-    Key("client_seconds", _RATE, "Mean time from message to reply that accepted clients report.", "seconds"),
-    Key("client_seconds_longest", _RATE, "Longest time from message to reply that an accepted client reports.", "seconds"),
-    Key("clients_evaluating", _COUNT, "Number of clients that were asked to evaluate the new state.", "clients"),
-    Key("evaluation_downlink_bytes", _BYTES, "Payloads to all clients that evaluate, not in `downlink_bytes`.", "bytes"),
+    Key("client_seconds", _RATE, "Mean time from message to reply, as reported by accepted clients.", "seconds"),
+    Key("client_seconds_longest", _RATE, "Longest time from message to reply, as reported by an accepted client.", "seconds"),
+    Key("clients_evaluating", _COUNT, "Number of clients selected to evaluate the new state.", "clients"),
+    Key("evaluation_downlink_bytes", _BYTES, "Payloads to all clients that evaluate, not part of `downlink_bytes`.", "bytes"),
     Key("evaluation_downlink", _TRAFFIC, "Payloads to clients that evaluate, by kind, codec and type of values."),
     Key("evaluation_failed", _REASONS, "Why an evaluation is missing or was rejected."),
-    Key("client_evaluations", _EVALUATIONS, "Evaluation of the new state by each client, on held-out examples of its own."),
+    Key("client_evaluations", _EVALUATIONS, "Evaluation of the new state by each client on its held-out examples."),
     Key("client_accuracy", _SHARE, "Mean of the accuracies in `client_evaluations`, weighted by numbers of examples."),
     Key("client_accuracy_macro", _SHARE, "Mean of the accuracies in `client_evaluations`, each client counted equally."),
     Key(
@@ -168,8 +168,8 @@ KEYS: tuple[Key, ...] = (
     Key("client_loss_macro", _FINITE, "Mean of the losses in `client_evaluations`, each client counted equally.", _LOSS),
     Key("client_f1", _SHARE, "Mean of `f1` in `client_evaluations`, weighted by numbers of examples."),
     Key("client_f1_macro", _SHARE, "The same mean, each client counted equally."),
-    Key("f1", _SHARE, "F1 of all labels together (micro) on the whole test set, where examples have several labels."),
-    Key("r2", _FINITE, "Coefficient of determination on the whole test set, for regression in place of `accuracy`."),
+    Key("f1", _SHARE, "Micro-averaged F1 on the whole test set, for multi-label classification."),
+    Key("r2", _FINITE, "Coefficient of determination on the whole test set, for regression."),
     *(Key(f"accuracy_{name}", _SHARE, f"Test accuracy of {model}.") for name, model in _OTHERS),
     *(Key(f"r2_{name}", _FINITE, f"Test r2 of {model}.") for name, model in _OTHERS),
     *(Key(f"loss_{name}", _FINITE, f"Test loss of {model}, if a method measures it.", _LOSS) for name, model in _OTHERS),
@@ -180,20 +180,20 @@ KEYS: tuple[Key, ...] = (
     Key(
         "regrown_share_of_ones",
         _SHARE,
-        "Share of the ones in clients' masks at which the broadcast weights were zero (fediht, sparsyfed).",
+        "Share of ones in clients' masks at positions where the broadcast weights were zero (fediht, sparsyfed).",
     ),
     Key(
         "regrown_share_of_gates",
         _SHARE,
-        "Share of all gates of all masks that are ones where the broadcast weights were zero (sparsyfed).",
+        "Share of all mask bits that are 1 at positions where the broadcast weights were zero (sparsyfed).",
     ),
     Key("support_precision", _SHARE, "Share of the model's nonzero weights that are in the true support (synthetic data)."),
     Key("support_recall", _SHARE, "Share of the true support that the model's nonzero weights cover (synthetic data)."),
     Key("support_f1", _SHARE, "Harmonic mean of `support_precision` and `support_recall` (synthetic data)."),
-    Key("inertia_<parameter>", _FINITE, "Norm of the round's change of a matrix or kernel (methods that train weights)."),
+    Key("inertia_<parameter>", _FINITE, "L2 norm of a matrix's or kernel's change in the round (methods that train weights)."),
     Key("rms_inertia_<parameter>", _FINITE, "The same, divided by the square root of the number of its elements."),
 )
-"""Every key that a round of one of our methods may have, in the order of the reference page."""
+"""Every key that a line of a built-in method may have, in the order of the reference page."""
 
 _BY_NAME = {key.name: key for key in KEYS}
 _PATTERNS = [(re.compile(re.escape(key.name).replace("<parameter>", ".+")), key) for key in KEYS if "<" in key.name]
@@ -205,7 +205,7 @@ def key_of(name: str) -> Key | None:
 
 
 def problem(line: object) -> str | None:
-    """Return what is wrong with a line, in words, or None if it is valid. Keys outside the schema may have any value."""
+    """Return a description of the error in a line, or None if it is valid; keys outside the schema may have any value."""
     if not isinstance(line, dict):
         return "not a JSON object"
     for key in KEYS:
@@ -226,7 +226,7 @@ def _mismatch(name: str, value: object, key: Key) -> str:
 
 
 def format_json(value: object) -> str:
-    """Return any JSON value in a few words, on one line."""
+    """Return a short description of a JSON value, on one line."""
     if isinstance(value, dict | list):
         return "an object" if isinstance(value, dict) else "a list"
     return one_line(json.dumps(value), _MAX_SHOWN)
@@ -247,11 +247,11 @@ _INTRODUCTION = """<!-- made by: python -m fedgates.runs.schema > docs/reference
 Each run writes `rounds.jsonl` in its folder: one JSON object per line, one line for each attempt at a round. A round that
 misses its quorum has several lines; `attempt` numbers them, and only the last has `quorum` true.
 
-Bytes are whole payloads, headers included, summed over the clients of the round; what Flower adds around them is not counted.
-Bits per parameter (bpp) are per client: 8 * bytes / (messages * parameters of the network). A number that could not be measured
-is `null`. Required keys are in every line; the others are there if they apply. A method of your own may add keys, and so does
-`metric` (docs/guides/own_loss.md), whose means over clients are `client_<name>` and `client_<name>_macro`. Readers ignore keys
-that they do not know.
+Bytes are whole payloads including headers, summed over the clients of the round, without Flower's framing. Bits per parameter
+(bpp) are per client: 8 * bytes / (messages * parameters of the network). A number that could not be measured is `null`.
+Required keys are in every line; the others are present if they apply. Your own methods and metrics may add keys; the means over
+clients of a metric (`metric`, docs/guides/own_loss.md) are `client_<name>` and `client_<name>_macro`. Readers ignore unknown
+keys.
 """
 
 

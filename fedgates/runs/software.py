@@ -1,4 +1,4 @@
-"""The software of a run: versions of packages, and git commits of the code."""
+"""Software versions of a run: packages, and git commits of the code."""
 
 import platform
 import subprocess
@@ -11,18 +11,18 @@ import fedgates
 
 _PACKAGES = ("torch", "flwr", "numpy")
 _PATIENCE = 5
-"""Seconds that git may take."""
+"""Timeout of a git command, seconds."""
 
 
 def software() -> dict[str, str]:
-    """Return versions and commits of the code that runs in this process.
+    """Return versions and commits of the code in this process.
 
     Returns
     -------
     dict
-        Versions of ``fedgates``, ``python`` and the installed packages; ``commit`` of the checkout that fedgates is imported
-        from; ``app-commit`` of the folder that comes first on the path, such as that of an app or a script. A commit that does
-        not exist is left out.
+        Versions of ``fedgates``, ``python``, ``torch``, ``flwr`` and ``numpy``, as far as installed; ``commit``, of the
+        checkout that fedgates is imported from; ``app-commit``, of the first folder on ``sys.path``, such as that of an app or
+        a script. A commit is left out if its folder is not in a git repository.
     """
     found = {"fedgates": fedgates.__version__, "python": platform.python_version()}
     for package in _PACKAGES:
@@ -33,14 +33,14 @@ def software() -> dict[str, str]:
 
 
 def commit_of(folder: Path) -> str:
-    """Return the git commit of a folder, with ``-dirty`` if tracked files have changed; empty if git tracks no file in it."""
+    """Return the git commit of a folder, with ``-dirty`` if tracked files have changed; empty if no file in it is tracked."""
     if not _git(folder, "ls-files", "--error-unmatch", "."):
         return ""
     return _git(folder, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    """Return what git prints; empty if it fails or is not installed."""
+    """Return the output of a git command; empty if it fails or git is not installed."""
     command = ["git", "-C", str(folder), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=_PATIENCE)  # noqa: S603

@@ -1,4 +1,4 @@
-"""Text for a terminal: the line of a round, and the table at the end of a run."""
+"""Text for the terminal: the line of a round, and the table at the end of a run."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ from fedgates.runs.totals import (
 from fedgates.util.text import columns, one_line
 
 _MAX_REASONS, _MAX_NAMES = 8, 12
-"""Reasons below the line of a round, and clients of one reason."""
+"""Largest number of reasons below the line of a round, and of clients listed for a reason."""
 
 
 class RoundFormatter:
@@ -28,7 +28,7 @@ class RoundFormatter:
         self._lines: list[Line] = []
 
     def format(self, line: Line) -> str:
-        """Return the line of a round; below it the reasons of failures, one a line."""
+        """Return the line of a round, followed by one line for each reason of failures."""
         parts = [
             f"round {line['round']:{len(str(self._last))}}/{self._last}",
             " ".join(headline(line)),
@@ -41,7 +41,7 @@ class RoundFormatter:
         return "\n".join(["  ".join(filter(None, parts)), *(f"    {failure}" for failure in failures(line))])
 
     def time_left(self, line: Line) -> str:
-        """Return the time left after a round, such as ``3:50 left``. Call it once for each attempt, in order."""
+        """Return the time left after a round, such as ``3:50 left``; must be called once for each attempt, in order."""
         self._lines.append(line)
         return time_left(self._lines, rounds_left(line, self._last))
 
@@ -58,21 +58,21 @@ def attempt(line: Line) -> str:
 
 
 def headline(line: Line) -> tuple[str, str]:
-    """Return the name and value of the metric by which a round is judged first."""
+    """Return the name and value of a round's headline metric."""
     metric = headline_metric([line])
     return metric.word, metric.format(line.get(metric.key))
 
 
 def density(line: Line) -> str:
-    """Return the density of what clients send; if they send everything, with the model's density."""
+    """Return the density of clients' updates; if it is 1, followed by the density of the model."""
     sent, model = format_number(line.get("density")), format_number(line.get("model_density"))
     return f"{sent} model {model}" if sent == "1.000" and model not in {"-", "1.000"} else sent
 
 
 def failures(line: Line, limit: int = _MAX_REASONS) -> list[str]:
-    """Return a text for each reason why clients were rejected, failed or did not evaluate, and one for a missing quorum.
+    """Return a line for each reason why clients were rejected, failed or did not evaluate, and one for a missing quorum.
 
-    At most `limit` texts about clients; the last of them counts the other reasons.
+    At most `limit` lines are about clients; the last of them has the number of further reasons.
     """
     groups: dict[tuple[str, str], list[str]] = {}
     for client, word, reason in totals.failures(line):
@@ -94,9 +94,9 @@ def _clients(names: Sequence[str]) -> str:
 
 
 def summary_table(lines: Sequence[Line], strategy: str, size: int) -> str:
-    """Return the table at the end of a run: its metric and bytes, those of dense float32 FedAvg, and the kinds of payloads.
+    """Return the table at the end of a run: headline metric, bytes, bytes of dense float32 FedAvg, and kinds of payloads.
 
-    The bytes of dense FedAvg are computed, not measured: 4 per parameter, for as many messages each way.
+    The bytes of dense FedAvg are computed, not measured: 4 per parameter for the same number of messages.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Runs as rows of a table, with a column for each result and setting: selected, sorted, as text and as CSV."""
+"""Runs as rows of a table with a column for each result and setting: filter, sort, and format as text or CSV."""
 
 import csv
 import io
@@ -14,25 +14,25 @@ from fedgates.runs.totals import format_number
 from fedgates.util.text import columns, name_list, one_line
 
 Row = Mapping[str, Any]
-"""Column to value; a column is missing, or its value is None, where there is no value."""
+"""Mapping from column to value; columns without a value are missing or None."""
 _RENAMED = {"loss": "config.loss", "metric": "config.metric"}
-"""Settings with the name of a result."""
+"""Column names of the settings whose names are also those of results."""
 _SHOWN = frozenset({"strategy", "dataset", "num-server-rounds", "output-dir", "resume", "trackers", "data-digest", "keep-best"})
-"""Settings that are in other columns of the text, or do not affect a result."""
+"""Settings that other columns of the text show already, or that do not affect results."""
 _CONDITION = re.compile(r"\s*([^\s=!<>]+)\s*(!=|<=|>=|=|<|>)\s*(.*?)\s*", re.DOTALL)
 _MAX_DIFFERING = 6
-"""Settings in the text."""
+"""Largest number of settings in the text."""
 _MAX_CELL = 10_000
-"""Characters of a text in CSV."""
+"""Largest number of characters of a cell in CSV."""
 
 
 def read_rows(base: Path) -> list[dict[str, Any]]:
-    """Return the runs in a folder as rows, oldest first; ``pandas.DataFrame(read_rows(base))`` is a table of them."""
+    """Return the runs in a folder as rows, oldest first, ready for ``pandas.DataFrame(read_rows(base))``."""
     return [to_row(entry) for entry in list_runs(base)]
 
 
 def to_row(entry: Entry) -> dict[str, Any]:
-    """Return a run as a row: name, rounds, bytes; numbers of the last round that has them; settings.
+    """Return a run as a row with its name, rounds, bytes, latest metrics, and settings.
 
     The settings `loss` and `metric` are ``config.loss`` and ``config.metric``, because ``loss`` and ``metric`` are results.
     """
@@ -44,14 +44,13 @@ def to_row(entry: Entry) -> dict[str, Any]:
 def matching(rows: Sequence[Row], conditions: Iterable[str]) -> list[Row]:
     """Return the rows that meet all conditions, such as ``strategy=fedpm`` or ``accuracy>0.9``.
 
-    A condition is a column, one of ``= != < <= > >=``, and a value. Numbers are compared as numbers, all else as text. A row
-    without a value in the column meets only ``!=``.
+    A condition is a column, one of ``= != < <= > >=``, and a value. Numbers are compared as numbers, everything else as text. A
+    row without a value in the column satisfies only ``!=``.
 
     Raises
     ------
     ConfigError
-        A condition has another form, no row has its column, or its value is not a number but those of the column are; names
-        `--where`.
+        Key `--where`: a condition is malformed, no row has its column, or the column has numbers but the value is not a number.
     """
     found = list(rows)
     for condition in conditions:
@@ -73,7 +72,7 @@ def _meets(found: object, sign: str, value: str, condition: str) -> bool:
         try:
             right = float(value)
         except ValueError:
-            raise ConfigError("--where", condition, "a number, as the column's values are") from None
+            raise ConfigError("--where", condition, "a number, like the values of the column") from None
     match sign:
         case "=":
             return bool(left == right)
@@ -85,12 +84,12 @@ def _meets(found: object, sign: str, value: str, condition: str) -> bool:
 
 
 def ordered(rows: Sequence[Row], column: str, *, reverse: bool = False) -> list[Row]:
-    """Return rows in ascending order of a column, or descending; rows without a value come last.
+    """Return rows sorted by a column, ascending or with `reverse` descending; rows without a value come last.
 
     Raises
     ------
     ConfigError
-        No row has the column; names `--sort`.
+        Key `--sort`: no row has the column.
     """
     _expect_column("--sort", column, column, rows)
     with_value = [row for row in rows if row.get(column) is not None]
@@ -99,17 +98,17 @@ def ordered(rows: Sequence[Row], column: str, *, reverse: bool = False) -> list[
 
 
 def differing(rows: Sequence[Row], names: Iterable[str]) -> list[str]:
-    """Return the columns among `names` in which rows that have a value differ."""
+    """Return the columns among `names` that have more than one distinct value."""
     return [name for name in names if len({str(row[name]) for row in rows if row.get(name) is not None}) > 1]
 
 
 def settings_of(entries: Iterable[Entry]) -> list[str]:
-    """Return the columns of the settings, apart from those that a table of runs shows anyway or that affect no result."""
+    """Return the columns of settings, except those that the table of runs always shows or that do not affect results."""
     return [_RENAMED.get(key, key) for key in _names(entry.settings for entry in entries) if key not in _SHOWN]
 
 
 def to_csv(rows: Sequence[Row]) -> str:
-    """Return rows as CSV, with a header and all columns; what was not measured is empty. No rows give no text."""
+    """Return rows as CSV with a header and all columns, missing values as empty cells; empty if there are no rows."""
     text = io.StringIO()
     names = [name for name in _names(rows) if name != "problems"]
     writer = csv.writer(text, lineterminator="\n")
@@ -119,7 +118,7 @@ def to_csv(rows: Sequence[Row]) -> str:
 
 
 def runs_table(entries: Sequence[Entry]) -> str:
-    """Return a table with a row for each run; settings that differ between the runs have columns, at most six of them."""
+    """Return a table with a row for each run, and a column for each of up to six settings that differ between runs."""
     rows = [to_row(entry) for entry in entries]
     different = differing(rows, settings_of(entries))
     header = ["run", "method", "data", "rounds", "result", "MB, both ways", "model, bytes"]

@@ -1,4 +1,4 @@
-"""The time left of runs, estimated from the durations of their rounds: for log lines, progress bars and views."""
+"""Estimates of the time left of runs from the durations of their rounds."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from statistics import median
@@ -9,15 +9,15 @@ from fedgates.runs.totals import Line
 Run = TypeVar("Run", bound=Hashable)
 
 _RECENT, _LAST = 100, 9
-"""Rounds that an estimate follows: of both kinds for their shares, and of each kind for their durations."""
+"""Numbers of recent rounds used: all rounds for the share of evaluated ones, and rounds of each kind for their duration."""
 
 
 def round_seconds(lines: Sequence[Line]) -> float:
-    """Return the expected seconds of a further round.
+    """Return the expected duration of another round, in seconds.
 
-    Rounds with and without an evaluation (`evaluate-every`) are expected as often as among the last hundred, and to take as
-    long as the last nine of their kind in the median. The first round includes the loading of data and of libraries: it counts
-    only while there is no other.
+    Rounds with and without an evaluation (`evaluate-every`) are weighted by their shares among the last hundred rounds; the
+    duration of each kind is the median of its last nine. The first round includes loading of data and libraries and is used
+    only if there is no other.
     """
     known = (lines[1:] or lines)[-_RECENT:]
     kinds: dict[bool, list[float]] = {}
@@ -28,12 +28,12 @@ def round_seconds(lines: Sequence[Line]) -> float:
 
 
 def time_left(lines: Sequence[Line], rounds: int) -> str:
-    """Return the time left as in a log line, such as ``3:50 left``; of a first round, ``3:50 left, start included``.
+    """Return the time left as text, such as ``3:50 left``, or ``3:50 left, start included`` after the first round.
 
     Parameters
     ----------
     lines : sequence of mapping
-        The rounds so far, at least one.
+        Lines of ``rounds.jsonl`` so far, at least one.
     rounds : int
         Number of rounds left.
     """
@@ -42,21 +42,23 @@ def time_left(lines: Sequence[Line], rounds: int) -> str:
 
 
 def time_left_of_runs(runs: Mapping[Run, Sequence[Line]], rounds: Mapping[Run, int], workers: int) -> str:
-    """Return the time left of several runs, `workers` at a time; ``-`` before the first round has ended.
+    """Return the time left of several runs as text; ``- left`` before the first round has ended.
 
     Parameters
     ----------
     runs : mapping
-        The rounds of each run so far.
+        Lines of each run so far.
     rounds : mapping
-        The number of rounds left of each run; a run that has not begun is taken to be as fast as the others are in the median.
+        Number of rounds left for each run. The median round of the other runs is used for runs without lines.
+    workers : int
+        Number of runs executed in parallel.
     """
     known = {run: round_seconds(lines) for run, lines in runs.items() if lines}
     if not known:
         return "- left"
     usual = median(known.values())
     left = [known.get(run, usual) * number for run, number in rounds.items() if number]
-    # no faster than one run after the other on each worker, and no faster than the longest run
+    # lower bounds: equal work for all workers, and the longest run
     seconds = max(sum(left) / workers, max(left, default=0.0))
     started = all(len(lines) == 1 for lines in runs.values() if lines)
     return f"{duration(seconds)} left, start included" if started and left else f"{duration(seconds)} left"

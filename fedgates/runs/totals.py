@@ -1,4 +1,4 @@
-"""Numbers computed from lines of ``rounds.jsonl``: bytes, those of dense FedAvg, the headline metric, the network's size."""
+"""Numbers computed from lines of ``rounds.jsonl``: bytes, bytes of dense FedAvg, headline metric, and network size."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,16 +8,16 @@ from fedgates.util.text import one_line
 
 Line = Mapping[str, Any]
 DIRECTIONS = (("uplink", "up"), ("downlink", "down"), ("evaluation_downlink", "to evaluate"))
-"""Keys of a line that hold payloads, and their names in tables."""
+"""Keys of a line with payloads, and their names in tables."""
 _FAILURES = (("rejected", "rejected"), ("failed", "failed"), ("evaluation_failed", "did not evaluate"))
-"""Keys of a line that hold reasons by client, and their names in tables."""
+"""Keys of a line with reasons by client, and their names in tables."""
 _MAX_SIZE = 1e12
-"""Parameters; a log that implies more is damaged."""
+"""Largest plausible number of parameters; a log that implies more is damaged."""
 
 
 @dataclass(frozen=True)
 class TotalBytes:
-    """Bytes of payloads, and those of dense float32 FedAvg for as many messages: 4 per parameter; 0 if d is unknown."""
+    """Bytes of payloads, and of dense float32 FedAvg for as many messages (4 per parameter; 0 if d is unknown)."""
 
     up: int
     down: int
@@ -26,17 +26,17 @@ class TotalBytes:
 
     @property
     def both(self) -> int:
-        """Bytes both ways."""
+        """Bytes in both directions."""
         return self.up + self.down
 
     @property
     def dense(self) -> int:
-        """Dense FedAvg's bytes both ways."""
+        """Bytes of dense FedAvg in both directions."""
         return self.dense_up + self.dense_down
 
 
 def total_bytes(lines: Iterable[Line], size: int) -> TotalBytes:
-    """Return sums over all attempts of all rounds, for a network with `size` parameters."""
+    """Return the bytes of all attempts at all rounds, for a network with `size` parameters."""
     lines = list(lines)
     replies = sum(line["clients_counted"] + line["clients_rejected"] for line in lines)
     messages = sum(line["clients_selected"] + line.get("clients_evaluating", 0) for line in lines)
@@ -49,12 +49,12 @@ def total_bytes(lines: Iterable[Line], size: int) -> TotalBytes:
 
 
 def downlink_bytes(line: Line) -> int:
-    """Return the bytes of an attempt to clients, both to train and to evaluate."""
+    """Return the bytes sent to clients in an attempt, for training and evaluation."""
     return int(line["downlink_bytes"]) + int(line.get("evaluation_downlink_bytes", 0))
 
 
 def has_quorum(line: Line) -> bool:
-    """Return whether an attempt had a quorum, and so changed the state."""
+    """Return whether an attempt had a quorum and changed the state."""
     return bool(line.get("quorum", True))
 
 
@@ -72,7 +72,7 @@ def failures(line: Line) -> list[Failure]:
 
 
 def network_size(lines: Iterable[Line]) -> int:
-    """Return the number of parameters d that the bits per parameter imply: ``8 * bytes / (messages * d)``; 0 if unknown."""
+    """Return the number of parameters d, solved from ``bpp = 8 * bytes / (messages * d)``; 0 if unknown."""
     for line in lines:
         for direction in ("downlink", "uplink"):
             rate = line.get(f"{direction}_bpp")
@@ -84,7 +84,7 @@ def network_size(lines: Iterable[Line]) -> int:
 
 
 def format_number(value: float | None) -> str:
-    """Return a number with three decimals; from a million on, as in a run that diverged, with an exponent; None as a dash."""
+    """Return a number with three decimals, in scientific notation from a million on; a dash for None."""
     if value is None:
         return "-"
     return f"{value:.3f}" if abs(value) < 1e6 else f"{value:.3g}"
@@ -92,14 +92,14 @@ def format_number(value: float | None) -> str:
 
 @dataclass(frozen=True)
 class Metric:
-    """The metric by which a run is judged first."""
+    """Headline metric of a run or round."""
 
     key: str
     name: str
     word: str
-    """The name in a terminal."""
+    """Name in the terminal."""
     is_share: bool = False
-    """Whether values are from 0 to 1 and shown in percent."""
+    """Whether values are in [0, 1] and shown in percent."""
 
     @property
     def smaller_is_better(self) -> bool:
@@ -107,12 +107,12 @@ class Metric:
         return is_loss(self.key)
 
     def format(self, value: float | None) -> str:
-        """Return a value as text; None as a dash."""
+        """Return a value as text; a dash for None."""
         return f"{100 * value:.1f} %" if self.is_share and value is not None else format_number(value)
 
 
 def is_loss(key: str) -> bool:
-    """Return whether a key of ``rounds.jsonl`` is a loss, of which less is better."""
+    """Return whether a key of ``rounds.jsonl`` is a loss, so that lower is better."""
     return key.endswith("loss")
 
 
@@ -124,22 +124,22 @@ _EVALUATIONS = (
     Metric("loss", "Test loss", "loss"),
     Metric("client_loss", "Loss on devices' held-out images", "devices' loss"),
 )
-"""Metrics of a state, in the order of preference."""
+"""Metrics of a state, in order of preference."""
 _TRAINING = Metric("train_loss", "Training loss of the clients", "training loss")
 
 
 def evaluation_metric(lines: Iterable[Line]) -> Metric | None:
-    """Return accuracy, for regression r2; without test data the devices' accuracy, else a loss; None without an evaluation."""
+    """Return the first metric in the lines of r2, accuracy, devices' accuracy, and a loss; None without an evaluation."""
     return _measured(_EVALUATIONS, lines)
 
 
 def headline_metric(lines: Iterable[Line]) -> Metric:
-    """Return the metric of the evaluations; without any the training loss, and accuracy if there is not even that."""
+    """Return the metric of the evaluations; without evaluations the training loss, and without any metric accuracy."""
     return _measured((*_EVALUATIONS, _TRAINING), lines) or _ACCURACY
 
 
 def last_value(lines: Sequence[Line], metric: Metric) -> float | None:
-    """Return the value of the last round that has the metric, as not every round is evaluated; None of no such round."""
+    """Return the metric's value in the last round that has one (not every round is evaluated); None if no round has."""
     return next((line[metric.key] for line in reversed(lines) if line.get(metric.key) is not None), None)
 
 
@@ -150,7 +150,7 @@ def _measured(metrics: Iterable[Metric], lines: Iterable[Line]) -> Metric | None
 
 @dataclass(frozen=True)
 class PayloadKind:
-    """All payloads of one kind in one direction."""
+    """Totals of all payloads of one kind in one direction."""
 
     direction: str
     """A key of :data:`DIRECTIONS`."""
@@ -161,7 +161,7 @@ class PayloadKind:
 
 
 def payload_kinds(lines: Iterable[Line]) -> list[PayloadKind]:
-    """Return the kinds of payloads, by direction, those with the most bytes first."""
+    """Return the kinds of payloads, ordered by direction, then by descending bytes."""
     sums: dict[tuple[str, str], tuple[int, int]] = {}
     for line in lines:
         for direction, _ in DIRECTIONS:

@@ -89,7 +89,7 @@ def test_conditions(base, conditions, found):
     [
         ("accuracy", "--where = 'accuracy': expected COLUMN=VALUE, or !=, <, <=, > or >= instead of ="),
         ("=3", "--where = '=3': expected COLUMN=VALUE, or !=, <, <=, > or >= instead of ="),
-        ("accuracy>high", "--where = 'accuracy>high': expected a number, as the column's values are"),
+        ("accuracy>high", "--where = 'accuracy>high': expected a number, like the values of the column"),
     ],
 )
 def test_a_bad_condition_is_one_line(base, condition, message):
