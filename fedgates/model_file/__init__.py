@@ -1,16 +1,18 @@
-"""``model.fedgates``: a finished model as a small file, and back to a ``torch.nn.Module``.
+"""``model.fedgates``: save a trained model to a small file, and load it as a ``torch.nn.Module``.
 
-A mask method ends with a network whose weights follow from a seed and a mask of those that are kept, so the file contains the
-mask, coded by :mod:`fedgates.wire`, and facts. The facts include the layers, so that a file can be inspected without its
-network. The file of a weight method contains the kept values, too. Reading needs only torch and NumPy and their own
-requirements, and nothing in a file is unpickled, imported or executed.
+The weights of a model trained by a mask method follow from a seed and a mask, so the file contains the mask, coded by
+:mod:`fedgates.wire`, and a description of the model, called facts. The file of a weight method also contains the nonzero
+values. The facts include the layers, so a file can be inspected without its network. Reading a file needs only torch and NumPy,
+and never unpickles, imports or executes anything in it.
 
-The file, integers little-endian: magic ``FGMD``; version, u16; length of the facts, u32; the facts, JSON compressed by zlib;
-length of the statistics, u32; the statistics, float32; the payload, to the last four bytes; and CRC-32 of all before, u32. The
-payload is an update of a mask (codec packed or entropy, FORMAT.md) where the weights are frozen ones under one, else a state of
-weights. Statistics are mean and variance of each channel of each batch norm, in the order of the layers. In training they are
-those of the batch; a finished model must not depend on the other images of a batch, so it uses their means over the images that
-it was evaluated on, which makes the file 8 bytes per channel larger.
+Format, with little-endian integers: magic ``FGMD``; version, u16; length of the facts, u32; the facts, JSON compressed with
+zlib; length of the statistics, u32; the statistics, float32; the payload; and CRC-32 of everything before, u32, in the last
+four bytes. The payload is a mask update (codec packed or entropy, FORMAT.md) if the weights are masked frozen weights,
+otherwise a state of weights.
+
+Statistics are mean and variance of each channel of each batch norm, in the order of the layers. In training, batch norms use
+the statistics of the batch. Predictions of a finished model must not depend on the other examples in a batch, so the file has
+the statistics over all clients' examples, 8 bytes per channel.
 """
 
 import importlib
@@ -30,7 +32,7 @@ _WITH_TORCH = {"Model": "model", "load": "reading", "save": "writing"}
 
 
 def __getattr__(name: str) -> object:
-    """Import a name that needs torch; :func:`read_contents` does not."""
+    """Import a name from a module that needs torch; :func:`read_contents` works without torch."""
     if name not in _WITH_TORCH:
         raise AttributeError(f"module 'fedgates.model_file' has no attribute {name!r}")
     return getattr(importlib.import_module(f"fedgates.model_file.{_WITH_TORCH[name]}"), name)

@@ -1,4 +1,4 @@
-"""Fixed statistics of batch norms in a finished model."""
+"""Running statistics of the batch norms in a finished model."""
 
 import numpy as np
 import torch
@@ -9,12 +9,19 @@ from fedgates.nn.batch_norms import norms_of
 
 
 def fix_statistics(module: nn.Module, statistics: bytes) -> None:
-    """Give each batch norm these running statistics, in place; do nothing if there are none.
+    """Set the running statistics of each batch norm in place; do nothing if `statistics` is empty.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The network.
+    statistics : bytes
+        Little-endian float32: means, then variances of the channels, for each batch norm in turn.
 
     Raises
     ------
     ModelFileError
-        The number of statistics does not fit the network's batch norms, or they are not valid.
+        The number of statistics does not match the network's batch norms, or a value is invalid.
     """
     if not statistics:
         return

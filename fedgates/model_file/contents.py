@@ -1,4 +1,4 @@
-"""Contents of a model file, read without its network; needs NumPy, and does not import torch."""
+"""Read the contents of a model file without its network and without torch."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +16,12 @@ from fedgates.wire import CodingContext, unpack_state, unpack_update
 from fedgates.wire.header import PACKED, peek
 
 MOST_GATES = MAX_GATES
-"""Default limit of a network's parameters."""
+"""Default limit on the number of a network's parameters."""
 
 
 @dataclass(frozen=True)
 class Contents:
-    """A file's facts, and the number of nonzero weights of each layer."""
+    """Contents of a model file: its facts, and the number of nonzero weights of each layer."""
 
     file_bytes: int
     facts: Facts
@@ -42,7 +42,7 @@ def read_contents(path: str | Path, *, max_gates: int = MOST_GATES) -> Contents:
     Raises
     ------
     ModelFileError
-        The file is missing, damaged, of another format or version, or its weights do not fit its facts.
+        The file is missing, damaged, of another format or version, or its weights do not match its facts.
     """
     try:
         data = read_bytes(path, max_gates)
@@ -57,17 +57,17 @@ def read_contents(path: str | Path, *, max_gates: int = MOST_GATES) -> Contents:
 
 
 def nonzero(facts: Facts, payload: bytes, max_gates: int) -> NDArray[np.bool_]:
-    """Return which weights are nonzero, bool ``[d]``, in a network with the layers of the facts.
+    """Return which weights are nonzero, bool ``[d]``.
 
     Raises
     ------
     ModelFileError, WireError
-        The payload does not fit the facts.
+        The payload does not match the facts.
     """
     size = expected_size(payload, max_gates)
     parameters = sum(layer.size for layer in facts.layers)
     if parameters != size:
-        raise ModelFileError(f"its layers have {parameters:,} parameters, and its weights are {size:,}")
+        raise ModelFileError(f"its layers have {parameters:,} parameters, but its payload has {size:,}")
     try:
         tail = sum(layer.size for layer in facts.tail)
         if tail > max_gates:
@@ -85,7 +85,7 @@ def expected_size(payload: bytes, max_gates: int) -> int:
     Raises
     ------
     ModelFileError, WireError
-        It is not a payload, or the number is above `max_gates`.
+        The bytes are not a payload, or the number exceeds `max_gates`.
     """
     size = peek(payload).size
     if size > max_gates:
@@ -94,7 +94,7 @@ def expected_size(payload: bytes, max_gates: int) -> int:
 
 
 def decode_mask(payload: bytes, context: CodingContext) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Decode the mask of frozen weights, 0 and 1 ``[d]``, and the values beside it; others raise :class:`WireError`."""
+    """Decode a mask, 0 and 1 ``[d]``, and the values stored beside it; any other payload raises :class:`WireError`."""
     codec = "packed" if peek(payload).codec == PACKED else "entropy"
     update = unpack_update(payload, context, codec, "mask and tail" if context.tail else "mask")
     return update.gates(context.size), np.empty(0, np.float32) if update.tail is None else update.tail

@@ -11,11 +11,11 @@ from fedgates.util.entropy import binary_entropy
 from fedgates.util.text import columns, one_line
 
 _MOST_FACTS, _MOST_LAYERS = 40, 1000
-"""Largest numbers of facts and layers in the text, above those of any built-in model; JSON has all of them."""
+"""Largest numbers of facts and layers in the text, more than any built-in model has; JSON output has all of them."""
 
 
 def describe(path: Path, contents: Contents) -> dict[str, Any]:
-    """Return the contents of a model file as plain values, for :func:`table` and for JSON."""
+    """Return the contents of a model file as a dictionary of plain values, for :func:`table` and JSON."""
     facts = contents.facts
     total, kept = sum(layer.size for layer, _ in contents.kept), sum(kept for _, kept in contents.kept)
     return {
@@ -43,7 +43,7 @@ def describe(path: Path, contents: Contents) -> dict[str, Any]:
 
 
 def table(description: Mapping[str, Any]) -> str:
-    """Return the result of :func:`describe` as text."""
+    """Format the result of :func:`describe` as text."""
     facts, layers = description["training"], description["layers"]
     training = [f"{one_line(key)} {_value(key, facts[key])}" for key in list(facts)[:_MOST_FACTS]]
     kept = f"{description['parameters']:,} parameters, {description['kept']:,} of them kept"
@@ -70,7 +70,7 @@ def table(description: Mapping[str, Any]) -> str:
 
 
 def _weights(facts: Facts) -> str:
-    """Return where a model's weights come from."""
+    """Return a description of how a model's weights were made."""
     if not facts.weight_scale:
         return "trained"
     source = facts.weights or "the network's function"
@@ -85,7 +85,7 @@ def _more(left_out: int) -> list[str]:
 
 
 def _input(spec: Mapping[str, Any]) -> str:
-    """Return an input in words."""
+    """Return a description of a network's input."""
     image = len(spec["shape"]) == 3 and spec["dtype"] != "int64"
     name = "images" if image else one_line(f"{spec['name']}: {spec['dtype']}", 60)
     text = f"{name} {_times(spec['shape'])}" + (" (C x H x W)" if image else "")

@@ -19,20 +19,21 @@ _OPSET = 20
 
 
 class ExportError(RuntimeError):
-    """A model cannot be exported; the message says what is missing."""
+    """Raised if a model cannot be exported; the message has the reason."""
 
 
 def without_dead_units(model: Model) -> Model:
-    """Return the model without its dead units if its network is a chain, else a copy."""
+    """Return the model without dead units if its network is a chain of layers, otherwise a copy."""
     small = remove_dead_units(model.network)
     return Model(copy.deepcopy(model.network) if small is None else small, model.facts).eval()
 
 
 def write_safetensors(model: Model, target: Path) -> int:
-    """Write all weights, dense float32, under their names in the whole network; return the size of the file in bytes.
+    """Write all weights, dense float32, as safetensors; return the size of the file in bytes.
 
-    A parameter that layers share is written under the name of each, so ``load_state_dict`` of the network's own function loads
-    the file. The metadata describe the network's inputs, which are normalised, and contain the class names.
+    Names are those of the network's ``state_dict``. A parameter shared by several layers is written under each of its names, so
+    ``load_state_dict`` of a new network accepts the file. The metadata have the class names and a description of the network's
+    inputs, which must be normalised.
     """
     from safetensors.torch import save  # noqa: PLC0415  # loading a model needs no safetensors
 
@@ -44,11 +45,11 @@ def write_safetensors(model: Model, target: Path) -> int:
 
 
 def write_onnx(model: Model, target: Path) -> int:
-    """Write the network without its dead units; return the size of the file in bytes.
+    """Write the network without dead units as ONNX; return the size of the file in bytes.
 
-    Inputs have any n: ``images``, float32 ``[n, C, H, W]`` (from 0 to 1 where the data are uint8), or their own names, float32
-    or int64 ``[n, *shape]``. The output ``logits``, or ``values`` of a regression, is ``[n, *output_shape]``. The metadata
-    describe the inputs and contain the class names.
+    The batch size n is dynamic. The input is ``images``, float32 ``[n, C, H, W]`` (in [0, 1] if the data are uint8); inputs
+    that are not a single image have their own names, float32 or int64 ``[n, *shape]``. The output is ``logits``, or ``values``
+    for regression, ``[n, *output_shape]``. The metadata have the class names and a description of the inputs.
 
     Raises
     ------
@@ -56,7 +57,7 @@ def write_onnx(model: Model, target: Path) -> int:
         The packages for ONNX are not installed, or torch cannot convert this network.
     """
     try:
-        import onnx  # noqa: PLC0415  # an extra, and only this needs it
+        import onnx  # noqa: PLC0415  # an optional dependency
         import onnxscript  # noqa: F401, PLC0415
     except ImportError as error:
         raise ExportError(f"expected the packages of the extra onnx (uv sync --extra onnx); {error_line(error)}") from None
@@ -65,7 +66,7 @@ def write_onnx(model: Model, target: Path) -> int:
     examples = tuple(torch.zeros(2, *spec.shape, dtype=torch.int64 if spec.dtype == "int64" else None) for spec in specs)
     number = torch.export.Dim("n", min=1)
     try:
-        with redirect_stderr(io.StringIO()):  # torch prints its graphs when it fails; the exception has the reason
+        with redirect_stderr(io.StringIO()):  # torch prints graphs on failure; the exception has the reason
             program = torch.onnx.export(
                 without_dead_units(model),
                 examples,
@@ -76,7 +77,7 @@ def write_onnx(model: Model, target: Path) -> int:
                 dynamo=True,
                 verbose=False,
             )
-    except Exception as error:  # a user's network may contain anything, and torch raises many types
+    except Exception as error:  # torch raises many types, and user-defined networks may raise any
         raise ExportError(f"torch cannot write this network as ONNX ({error_line(error)})") from error
     if program is None:
         raise ExportError("torch returned no ONNX program")
@@ -87,7 +88,7 @@ def write_onnx(model: Model, target: Path) -> int:
 
 
 def _metadata(model: Model, *, normalised: bool) -> dict[str, str]:
-    """Return the metadata of an exported file, whose inputs are normalised or raw."""
+    """Return the metadata of an exported file whose inputs are normalised or raw."""
     return {
         "fedgates": model.facts.model,
         "input": "; ".join(_described(spec, normalised=normalised) for spec in model.facts.problem.inputs),

@@ -1,4 +1,4 @@
-"""Facts: the description of a model in its file, beside the weights."""
+"""Facts: the description of a model that its file has in addition to the weights."""
 
 import json
 import math
@@ -12,14 +12,14 @@ from fedgates.nn.size import NetworkSize
 from fedgates.types import Problem
 
 _MOST_NUMBERS, _MOST_DIMENSIONS = 1 << 32, 16
-"""Numbers and dimensions of one layer."""
+"""Largest numbers of elements and dimensions of a layer."""
 _WEIGHT_SCALES = {"": "", **{stored: name for name, stored in WEIGHT_SCALE_IDS.items()}}
-"""Weight scale of each name in a file; a file with trained weights has an empty one."""
+"""Mapping from the name in a file to the weight scale; both are empty for trained weights."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One of the network's parameters: its name in torch, the class of its layer, and its shape."""
+    """A parameter of the network: its name in torch, the class of its layer, and its shape."""
 
     name: str
     kind: str
@@ -38,35 +38,35 @@ class Facts:
     Attributes
     ----------
     model : str
-        Name of the network, or "module:function" of a user's own.
+        Name of the network, or "module:function" of a user-defined network.
     problem : Problem
-        Inputs, with the normalisation of each, and outputs of the network.
+        Inputs with their normalisation, and outputs of the network.
     class_names : tuple of str
-        Names of classes or labels, in the order of the outputs; empty for a regression.
+        Names of classes or labels, in the order of the outputs; empty for regression.
     seed : int
         Seed of the frozen weights.
     weight_scale : str
         Scale of the frozen weights (:func:`fedgates.nn.gates.weight_scale`); empty if the weights are trained.
     digest : str
-        Identifies the network, in hexadecimal.
+        Identifier of the network, in hexadecimal.
     training : mapping
-        Method, data set, rounds, results and costs of the training.
+        Method, data set, number of rounds and results of the training.
     layers : tuple of Layer
-        Parameters with gates, or trained as a whole, in the order of the payload; a reader that builds the network compares
-        them with its own.
+        Parameters in the payload, in order: gated parameters, or all trained parameters. A reader compares them with those of
+        the network that it builds.
     tail : tuple of Layer
-        Parameters whose values are beside the mask, in their order.
+        Parameters whose values are stored beside the mask, in order.
     fixed : tuple of Layer
-        Parameters that are not in the file: they have the values that the network came with.
+        Parameters that are not in the file because they keep the network's initial values.
     given : tuple of str
-        Names of the parameters whose frozen weights are those that the network came with.
+        Names of the parameters whose frozen weights are the network's initial weights.
     weights : str
-        Name of the file that the network's first weights came from; empty if its function made them.
+        Name of the file with the network's initial weights; empty if there was no such file.
     fresh : str
-        Patterns of the parameters that did not come from that file.
+        Patterns of the parameters whose initial weights do not come from that file.
     whole, slim : NetworkSize or None
-        Size of the whole network, and of the network without dead units; None if the network is not a chain or could not be
-        run.
+        Size of the whole network, and of the network without dead units; None if unknown, because the network is not a chain of
+        layers or could not be run.
     """
 
     model: str
@@ -87,7 +87,7 @@ class Facts:
 
 
 def to_json(facts: Facts) -> bytes:
-    """Return the facts as a file stores them; numbers that are not finite, such as the loss of a diverged run, become null."""
+    """Return the facts as JSON; numbers that are not finite, such as the loss of a diverged run, become null."""
     values = asdict(facts)
     values["weight_scale"] = WEIGHT_SCALE_IDS[facts.weight_scale] if facts.weight_scale else ""
     values["training"] = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in facts.training.items()}
@@ -97,7 +97,7 @@ def to_json(facts: Facts) -> bytes:
 
 
 def from_json(text: bytes) -> Facts:
-    """Parse and validate stored facts; the inverse of :func:`to_json`.
+    """Parse and validate facts; the inverse of :func:`to_json`.
 
     Raises
     ------
@@ -139,7 +139,7 @@ def from_json(text: bytes) -> Facts:
     return facts
 
 
-def _size(values: Any) -> NetworkSize | None:  # noqa: ANN401  # whatever is in the file
+def _size(values: Any) -> NetworkSize | None:  # noqa: ANN401  # any JSON in the file
     if values is None:
         return None
     size = NetworkSize(**values)
@@ -153,11 +153,11 @@ def _is_layer(layer: Layer) -> bool:
 
 
 def _is_shape(sizes: tuple[object, ...], most: int) -> bool:
-    """Return whether these are at most 16 integers of at least 1 with a product of at most `most`."""
+    """Return whether `sizes` are at most 16 positive integers with a product of at most `most`."""
     whole = [n for n in sizes if type(n) is int and n >= 1]
     return len(whole) == len(sizes) <= _MOST_DIMENSIONS and math.prod(whole) <= most
 
 
 def _is_plain(value: object) -> bool:
-    """Return whether this is a string, a finite number or None."""
+    """Return whether a value is a string, a finite number or None."""
     return isinstance(value, str | int | None) or (isinstance(value, float) and math.isfinite(value))

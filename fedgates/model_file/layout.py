@@ -1,4 +1,4 @@
-"""Layout of a model file: its sections as bytes, and their validation."""
+"""Layout of a model file: join, split and validate its sections."""
 
 import struct
 import zlib
@@ -11,15 +11,15 @@ _OPENING = struct.Struct("<4sHI")
 """Magic, version, length of the facts."""
 _LENGTH = struct.Struct("<I")
 LONGEST_FACTS = 1 << 20
-"""Largest size of the facts in bytes, compressed or not."""
+"""Largest size of the facts in bytes, both compressed and uncompressed."""
 _PART = 1 << 20
-"""Bytes per read: Python allocates what is requested, however short the file is."""
+"""Bytes per read; Python allocates the requested size even if the file is shorter."""
 _BYTES_A_GATE = 16
-"""Upper bound of a weight, its bit in a mask, and its share of tables and statistics."""
+"""Upper bound on the bytes per parameter: a weight, its bit in the mask, and its share of tables and statistics."""
 
 
 def join(facts: bytes, statistics: bytes, payload: bytes) -> bytes:
-    """Return a file with these sections."""
+    """Return the bytes of a file with the given sections."""
     packed = zlib.compress(facts, 9)
     opening = _OPENING.pack(MAGIC, VERSION, len(packed))
     whole = b"".join([opening, packed, _LENGTH.pack(len(statistics)), statistics, payload])
@@ -32,7 +32,7 @@ def split(data: bytes) -> tuple[bytes, bytes, bytes]:
     Raises
     ------
     ModelFileError
-        The file has another version, is damaged, or its lengths do not fit.
+        The file has another version, is damaged, or has inconsistent lengths.
     """
     _expect_opening(data)
     body, checksum = data[: -_LENGTH.size], _LENGTH.unpack(data[-_LENGTH.size :])[0]
@@ -54,12 +54,12 @@ def split(data: bytes) -> tuple[bytes, bytes, bytes]:
 
 
 def read_bytes(path: str | Path, max_gates: int) -> bytes:
-    """Return a file's bytes, reading at most as many as a model with `max_gates` parameters can have.
+    """Read a file, but not more bytes than a model with `max_gates` parameters can have.
 
     Raises
     ------
     ModelFileError
-        The file cannot be read, is not a model file, or is longer.
+        The file cannot be read, is not a model file, or is too long.
     """
     most = 2 * LONGEST_FACTS + _BYTES_A_GATE * max_gates
     try:
@@ -76,9 +76,7 @@ def read_bytes(path: str | Path, max_gates: int) -> bytes:
     except (RuntimeError, MemoryError) as error:  # ~ of an unknown user; not enough memory
         raise ModelFileError(str(error) or "it does not fit into memory") from None
     if len(data) > most:
-        raise ModelFileError(
-            f"more than {most:,} bytes, which no model of {max_gates:,} parameters has (max_gates, or --max-gates)"
-        )
+        raise ModelFileError(f"more than {most:,} bytes, the most for {max_gates:,} parameters (max_gates, or --max-gates)")
     return data
 
 

@@ -17,7 +17,7 @@ class Model(nn.Module):
     Attributes
     ----------
     network : torch.nn.Module
-        The network itself; its inputs are normalised (``facts.problem.inputs``).
+        The wrapped network, which takes normalised inputs (``facts.problem.inputs``).
     facts : Facts
         Description of the model in its file.
     """
@@ -27,35 +27,35 @@ class Model(nn.Module):
         self.network, self.facts = network, facts
 
     def forward(self, *inputs: Tensor, **named: Tensor) -> Tensor:
-        """Return logits ``[n, outputs]`` (``[n, classes, *positions]`` for positions), or the numbers of a regression.
+        """Return logits ``[n, outputs]`` (``[n, classes, *positions]`` for positions), or the predicted values of a regression.
 
         Parameters
         ----------
         *inputs, **named : Tensor
-            The only input, or each by its name: ``[n, *shape]`` as in the data. Where these are uint8: uint8 from 0 to 255, or
-            floats from 0 to 1 as from ``torchvision.transforms.ToTensor``.
+            The inputs, in order or by name, each ``[n, *shape]`` and not normalised. If the training data were uint8: uint8 in
+            [0, 255], or floats in [0, 1] as ``torchvision.transforms.ToTensor`` returns.
 
         Raises
         ------
         TypeError
-            An input is missing, is not one of the model's, or has another dtype.
+            An input is missing, unknown or given twice, or has another dtype.
         """
         specs = self.facts.problem.inputs
         given = {**dict(zip((spec.name for spec in specs), inputs, strict=False)), **named}
         if len(inputs) + len(named) != len(specs) or set(given) != {spec.name for spec in specs}:
-            raise TypeError(f"inputs {', '.join(spec.name for spec in specs)} are expected, each once")
+            raise TypeError(f"expected each of the inputs {', '.join(spec.name for spec in specs)} once")
         tensors = {spec.name: normalised(given[spec.name], spec) for spec in specs}
         outputs: Tensor = self.network(**tensors) if len(specs) > 1 else self.network(*tensors.values())
         return outputs
 
 
 def normalised(x: Tensor, spec: InputSpec) -> Tensor:
-    """Return an input as the network takes it.
+    """Return an input normalised as in training, ``[n, *shape]``, float32 or int64.
 
     Raises
     ------
     TypeError
-        It has another dtype than the spec.
+        The dtype does not match the spec.
     """
     if spec.dtype == "int64":
         if x.is_floating_point() or x.dtype == torch.bool:
@@ -75,7 +75,7 @@ def normalised(x: Tensor, spec: InputSpec) -> Tensor:
 
 
 class Parameters(NamedTuple):
-    """A network's parameters by their place in a file: coded as the payload's vector, beside it, or not in the file."""
+    """A network's parameters by their place in a file: in the payload's vector, beside it, or not in the file."""
 
     layers: tuple[Layer, ...]
     tail: tuple[Layer, ...]
@@ -83,7 +83,7 @@ class Parameters(NamedTuple):
 
 
 def parameters_of(network: Network) -> Parameters:
-    """Return a network's parameters as in the facts of its file."""
+    """Return the description of a network's parameters for the facts of its file."""
     parameters, modules = dict(network.module.named_parameters()), dict(network.module.named_modules())
 
     def layers(names: Iterable[str]) -> tuple[Layer, ...]:

@@ -1,4 +1,4 @@
-"""Images and other examples from files, and a model's predictions for them."""
+"""Read images and other examples from files, and predict them with a model."""
 
 import json
 import math
@@ -25,55 +25,57 @@ from fedgates.types import InputSpec, Problem, TaskKind
 from fedgates.util.text import one_line
 
 _BATCH, _MOST_VALUES = 256, 1 << 24
-"""Number of images that are predicted together, and of values in them."""
+"""Largest number of examples in a batch, and of values in it."""
 _LIKELY = 0.5
-"""Probability above which a label of several is predicted."""
+"""Probability above which a label is predicted in multi-label classification."""
 _LONGEST_SIDE, _MOST_PIXELS = 20_000, 1 << 26
-"""Largest image that is scaled; without scaling, only an image of the model's size is decoded."""
+"""Largest side and number of pixels of an image to scale; without scaling, only images of the model's size are decoded."""
 _SCALED = f"at most {_MOST_PIXELS:,} pixels, and {_LONGEST_SIDE:,} in a row or a column, to be scaled"
 
 
 class ImageError(ValueError):
-    """Images are missing or do not fit the model; the message says what is expected."""
+    """Raised if images are missing or do not fit the model; the message says what is expected."""
 
 
 @dataclass(frozen=True)
 class Images:
-    """Images, or other examples, in the form of a model's inputs."""
+    """Images or other examples, as inputs of a model."""
 
     names: Sequence[str]
+    """Name of each example in output: path, array index, or row."""
     pixels: Any
-    """Array ``[n, C, H, W]`` of images, ``[n, *shape]`` of other inputs, or arrays by name of several."""
+    """Images ``[n, C, H, W]``, other inputs ``[n, *shape]``, or arrays by name for several inputs."""
     passed_over: int = 0
     """Number of files in the folder without an image suffix."""
     left_out: Sequence[str] = ()
-    """For each skipped image in the folder the reason, one line."""
+    """Reason for each skipped image in the folder, on one line."""
     num_transparent: int = 0
-    """Number of images that are transparent in parts, and so drawn over white."""
+    """Number of images with transparent pixels, which are blended with white."""
 
 
 def read_images(path: Path, problem: Problem, *, resize: bool = False, features: str = "") -> Images:
-    """Read an image, all images below a folder (in the order of their paths), or the examples of an npz file or a table.
+    """Read an image, all images below a folder in the order of their paths, or the examples in an npz file or a table.
 
     Parameters
     ----------
     path : Path
-        For inputs that are no images an npz file with ``x`` or ``x_test``, or ``x_NAME`` or ``x_test_NAME`` of several; for
-        features also a table (:mod:`fedgates.data.tables`). Images
-        are read as in training (:mod:`fedgates.data.pictures`), and converted to the model's number of channels, grey or
-        colour. In a folder, hidden files and files without an image suffix are ignored, and images that cannot be used are
-        skipped. In an npz file, ``x`` or ``x_test`` is uint8 ``[n, H, W]`` or ``[n, H, W, C]``.
+        An image, a folder, an npz file, or for inputs that are feature vectors a table (:mod:`fedgates.data.tables`). Images
+        are read as in training (:mod:`fedgates.data.pictures`) and converted to the model's number of channels. In a folder,
+        hidden files and files without an image suffix are ignored, and unusable images are skipped. An npz file has ``x`` or
+        ``x_test``, or ``x_NAME`` or ``x_test_NAME`` for each of several inputs; images in it are uint8 ``[n, H, W]`` or ``[n,
+        H, W, C]``.
     problem : Problem
-        The model's problem, of images.
+        The model's inputs and outputs.
     resize : bool
-        Scale images of another size bilinearly, ignoring proportions. Arrays of an npz file are not scaled.
+        Whether to scale images of another size bilinearly, without keeping the aspect ratio. Arrays in an npz file are not
+        scaled.
     features : str
-        Columns of a table, with commas; empty uses every column of numbers.
+        Columns of a table, separated by commas; if empty, all columns of numbers are used.
 
     Raises
     ------
     ImageError
-        No image can be used.
+        There is no usable example.
     """
     try:
         files, others = list_pictures(path) if path.is_dir() else (None, 0)
@@ -99,9 +101,9 @@ def read_images(path: Path, problem: Problem, *, resize: bool = False, features:
             usable[str(file.relative_to(path))], transparent = _image(file, shape, resize=resize)
             num_transparent += transparent
         except ImageError as error:
-            left_out.append(str(error))  # not the error, which refers to the image
+            left_out.append(str(error))  # the exception itself would keep the image in memory
     if not usable:
-        raise ImageError(left_out[0] + (f"; nor can {len(left_out) - 1:,} others be used" if len(left_out) > 1 else ""))
+        raise ImageError(left_out[0] + (f"; {len(left_out) - 1:,} other images are unusable, too" if len(left_out) > 1 else ""))
     return Images(list(usable), np.stack(list(usable.values())), others, left_out, num_transparent)
 
 
@@ -114,7 +116,7 @@ def _image_shape(problem: Problem) -> Shape:
 
 
 def _image(file: Path, shape: Shape, *, resize: bool) -> tuple[NDArray[np.uint8], bool]:
-    """Return an image ``[C, H, W]``, and whether it is transparent in parts."""
+    """Return an image ``[C, H, W]``, and whether it has transparent pixels."""
     channels, height, width = shape
     if channels not in (1, 3):
         raise ImageError(f"{file}: the model's images have {channels} channels, expected an npz file")
@@ -133,7 +135,7 @@ def _image(file: Path, shape: Shape, *, resize: bool) -> tuple[NDArray[np.uint8]
 
 
 def _from_npz(path: Path, problem: Problem) -> Images:
-    """Return the examples of an npz file: an array x or x_test, or for several inputs x_NAME or x_test_NAME of each."""
+    """Return the examples in an npz file: array x or x_test, or x_NAME or x_test_NAME for each of several inputs."""
     try:
         archive = Archive(path)
         names = {spec.name: _array_of(archive, problem, spec) for spec in problem.inputs}
@@ -141,7 +143,7 @@ def _from_npz(path: Path, problem: Problem) -> Images:
         raise ImageError(f"{path}: expected {error}") from error
     counts = {spec.name: _expect_input(path, archive, names[spec.name], spec) for spec in problem.inputs}
     if len(set(counts.values())) > 1:
-        raise ImageError(f"{path}: expected as many examples of each input, not {counts}")
+        raise ImageError(f"{path}: expected equally many examples of each input, not {counts}")
     try:
         stored = archive.read(names.values())
     except ValueError as error:
@@ -164,7 +166,7 @@ def _from_table(path: Path, problem: Problem, features: str) -> Images:
 
 
 def _array_of(archive: Archive, problem: Problem, spec: InputSpec) -> str:
-    """Return the name in the file of the array of an input."""
+    """Return the name of an input's array in the file."""
     if len(problem.inputs) == 1:
         wanted, found = "x or x_test", archive.find("x") or archive.find("x_test")
     else:
@@ -188,7 +190,23 @@ def _expect_input(path: Path, archive: Archive, name: str, spec: InputSpec) -> i
 
 
 def predictions(model: Model, images: Images, top: int) -> list[dict[str, Any]]:
-    """Return for each example what its task has: the `top` most probable labels, numbers, or the class of each position."""
+    """Return the prediction for each example, as a dictionary of plain values.
+
+    Parameters
+    ----------
+    model : Model
+        The model.
+    images : Images
+        The examples.
+    top : int
+        Number of most probable classes to return for classification.
+
+    Returns
+    -------
+    list of dict
+        ``image``, the name of the example, and ``labels`` with probabilities, ``value`` or ``values`` of a regression, or the
+        class of each of the ``positions``.
+    """
     problem, classes = model.facts.problem, model.facts.class_names
     inputs = mapped(images.pixels, lambda array: torch.from_numpy(array.copy()))
     size = min(_BATCH, max(1, _MOST_VALUES // sum(spec.size for spec in problem.inputs)))
@@ -217,7 +235,7 @@ def _label(name: str, share: torch.Tensor) -> dict[str, Any]:
 
 
 def format_predictions(results: Sequence[Mapping[str, Any]]) -> str:
-    """Return the result of :func:`predictions` as text, one line per image."""
+    """Format the result of :func:`predictions` as text, one line per example."""
     names = [one_line(each["image"]) for each in results]
     wide = max(map(len, names))
     lines = []

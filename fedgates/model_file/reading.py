@@ -1,4 +1,4 @@
-"""Load a model file: the result is a model or, whatever the file contains, an error of one line."""
+"""Load a model file; any invalid file gives a one-line error."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -38,17 +38,17 @@ def load(
     weights: str | Path | None = None,
     max_gates: int = MOST_GATES,
 ) -> Model:
-    """Load a model file.
+    """Load a model from a file.
 
     Parameters
     ----------
     path : str or Path
         The file.
     network : callable, optional
-        For a network of your own, the function of (input_shape, num_outputs) that builds it. A file has only its name, which is
-        never imported.
+        Function of (input_shape, num_outputs) that builds the network, required for a network of your own. The file has only
+        the function's name, which is never imported.
     weights : str or Path, optional
-        The file that the network's first weights came from, where the model is a mask over them or has some of them
+        The file with the network's initial weights, required if the model uses some of them
         (:func:`fedgates.models.pretrained.load_weights`).
     max_gates : int
         Largest number of parameters to accept.
@@ -56,7 +56,7 @@ def load(
     Returns
     -------
     Model
-        In eval mode, on the CPU.
+        The model in eval mode, on the CPU.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def load(
         with torch.no_grad():
             for parameter in built.parameters():
                 parameter.grad = None
-                parameter.data = parameter.data.clone()  # no longer a view of one flat vector
+                parameter.data = parameter.data.clone()  # otherwise a view of the flat vector
         fix_statistics(built, statistics)
     except (ConfigError, NetworkError, WireError, ModelFileError) as error:
         raise ModelFileError(f"{path}: {one_line(error, _LONGEST_LINE)}") from error.__cause__
@@ -83,7 +83,7 @@ def load(
 
 
 def _built(facts: Facts, own: _Builder | None, size: int) -> nn.Module:
-    """Return the network with any weights; the size of a built-in network is checked before memory is allocated."""
+    """Build the network with arbitrary weights; the size of a built-in network is checked before memory is allocated."""
     if own is not None:
         built = _called(own, facts)
         beside = sum(layer.size for layer in (*facts.tail, *facts.fixed))
@@ -91,7 +91,7 @@ def _built(facts: Facts, own: _Builder | None, size: int) -> nn.Module:
         return built
     if is_reference(facts.model):
         raise NetworkError(
-            f"its network is built by {facts.model}, which is not imported on a file's word: pass that function, as "
+            f"its network is built by {facts.model}, which is not imported automatically: pass that function, as "
             f"load(..., network=) or as --network {facts.model}"
         )
     if facts.model not in MODELS:
@@ -102,11 +102,11 @@ def _built(facts: Facts, own: _Builder | None, size: int) -> nn.Module:
 
 
 def _called(own: _Builder, facts: Facts) -> nn.Module:
-    """Return the network that the user's function builds; it may raise and return anything."""
+    """Call the user's function, which may raise or return anything, and return the network that it builds."""
     shape, outputs = facts.problem.shape, facts.problem.outputs
     asked = f"a function that builds a network from ({shape}, {outputs})"
     try:
-        with models.initial_rng(facts.seed):  # buffers may be drawn, and are not in the file
+        with models.initial_rng(facts.seed):  # buffers may be random, and are not in the file
             built: object = own(shape, outputs)
     except Exception as error:
         raise NetworkError(f"network = {_name(own)}: expected {asked}; it raised {error_line(error)}") from error
@@ -114,7 +114,7 @@ def _called(own: _Builder, facts: Facts) -> nn.Module:
         raise NetworkError(f"network = {_name(own)}: expected {asked}; it returned {type(built).__name__}")
     if any(isinstance(parameter, nn.UninitializedParameter) for parameter in built.parameters()):
         try:
-            with torch.no_grad(), keeping_modes(built):  # examples set the shapes of lazy layers, as in training
+            with torch.no_grad(), keeping_modes(built):  # a forward pass sets the shapes of lazy layers, as in training
                 run(built.eval(), random_inputs(facts.problem, 2))
         except Exception as error:
             raise NetworkError(f"network = {_name(own)}: expected {asked}; it raised {error_line(error)}") from error
@@ -126,12 +126,12 @@ def _name(function: object) -> str:
 
 
 def _load_first_weights(module: nn.Module, facts: Facts, weights: str | Path | None) -> None:
-    """Load the weights that the network was trained from, if they came from a file."""
+    """Load the network's initial weights, if they came from a file."""
     if not facts.weights:
-        return  # all of the network's weights are in the file, or its function makes them
+        return
     if weights is None:
         raise NetworkError(
-            f"its network starts from the weights in {facts.weights}, which are not in it: pass that file, as"
+            f"its network needs the initial weights in {facts.weights}, which are not in this file: pass that file, as"
             " load(..., weights=) or as --weights"
         )
     drop_running_statistics(module)
@@ -139,7 +139,7 @@ def _load_first_weights(module: nn.Module, facts: Facts, weights: str | Path | N
 
 
 def _roles(module: nn.Module, facts: Facts) -> dict[str, Role] | None:
-    """Return the role of each parameter; None if the network has others than the file."""
+    """Return the role of each parameter; None if the network's parameters differ from the file's."""
     roles: dict[str, Role] = {layer.name: "gated" for layer in facts.layers}
     roles.update({layer.name: "sent" for layer in facts.tail})
     roles.update({layer.name: "fixed" for layer in facts.fixed})
@@ -148,11 +148,11 @@ def _roles(module: nn.Module, facts: Facts) -> dict[str, Role] | None:
 
 def _expect_size(name: str, parameters: int, size: int) -> None:
     if parameters != size:
-        raise NetworkError(f"{name} has {parameters:,} parameters, expected {size:,} as the file's weights")
+        raise NetworkError(f"{name} has {parameters:,} parameters, expected {size:,} as in the file")
 
 
 def _weights(network: Network, facts: Facts, payload: bytes) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the weights ``[d]``, and the values beside them."""
+    """Return the weights ``[d]`` and the values stored beside the mask, ``[t]``."""
     if not facts.weight_scale:
         return decode_weights(payload, _context(network, facts, network.digest())), np.empty(0, np.float32)
     gates = Gates(network, facts.seed, facts.weight_scale, facts.given)
@@ -162,7 +162,7 @@ def _weights(network: Network, facts: Facts, payload: bytes) -> tuple[NDArray[np
 
 
 def _context(network: Network, facts: Facts, digest: bytes) -> CodingContext:
-    """Return the coding context of a file, which has no round and no client."""
+    """Return the coding context of a file (without a round or client), after checking that the network matches the facts."""
     if facts.digest != digest.hex():
         raise NetworkError(
             f"another network than the file's {facts.model}: digest {digest.hex()}, expected {one_line(facts.digest, 16)}"

@@ -29,32 +29,33 @@ def save(
     gates: Gates | None = None,
     statistics: NDArray[np.float32] | None = None,
 ) -> int:
-    """Write a model file and return its size in bytes. Weights of dead units are left out (:mod:`fedgates.nn.dead_units`).
+    """Write a model file and return its size in bytes; weights of dead units become zero (:mod:`fedgates.nn.dead_units`).
 
     Parameters
     ----------
     path : Path
-        The file, which is replaced atomically.
+        The file, replaced atomically if it exists.
     network : Network
         The network, with the values of its tail; its weights are overwritten.
     facts : Facts
-        Description; `weight_scale` and `digest`, layers and sizes are set here.
+        Description of the model; `weight_scale`, `digest`, layers and sizes are filled in by this function.
     weights : Tensor
-        Weights of the model, float32 ``[d]``; 0 for a dropped weight.
+        Weights of the model, float32 ``[d]``; 0 for dropped weights.
     gates : Gates, optional
-        Frozen weights. If `weights` are these under a mask, the file contains only the mask.
+        Frozen weights. If `weights` equal the masked frozen weights, the file contains only the mask.
     statistics : numpy.ndarray, optional
-        Of the batch norms (:func:`fedgates.nn.batch_norms.statistics_of`); without them these continue to use the batch.
+        Statistics of the batch norms (:func:`fedgates.nn.batch_norms.statistics_of`); without them, batch norms use those of
+        the batch.
 
     Raises
     ------
     ValueError
-        A weight is not finite, so that no reader would accept the file.
+        A weight is not finite, or the facts are too long.
     """
     if not bool(weights.isfinite().all()):
         raise ValueError("the weights are not finite")
     network.weights.copy_(weights)
-    if not network.fixed:  # which keep their values, zero or not
+    if not network.fixed:  # zeroing dead units would change them
         zero_dead_units(network.module)
     scale, context, payload = _packed(network, gates)
     parameters = parameters_of(network)
@@ -87,9 +88,9 @@ def _saved_buffers(network: Network) -> bool:
 
 
 def _packed(network: Network, gates: Gates | None) -> tuple[str, CodingContext, bytes]:
-    """Return the scale of frozen weights or "", the coding context, and the payload of the network's weights."""
+    """Return the scale of frozen weights (empty for trained weights), the coding context, and the payload."""
     weights = network.weights
-    values = weights.cpu().numpy() + np.float32(0)  # -0 becomes +0, which the wire treats as a dropped weight
+    values = weights.cpu().numpy() + np.float32(0)  # -0 becomes +0, which the codec treats as dropped
     mask = values != 0
     layers = tuple(part.size for part in network.slices)
     if gates is not None and torch.equal(gates.frozen * torch.from_numpy(mask).to(gates.frozen.device), weights):

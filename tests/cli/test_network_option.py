@@ -66,7 +66,7 @@ def own_file(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("name", "more"), EVERY.items())
 def test_it_is_imported_from_the_current_folder_if_it_is_named(capsys, own_file, name, more):
     wanted = (
-        "MODEL = m: its network is built by own_networks:build, which is not imported on a file's word: pass that "
+        "MODEL = m: its network is built by own_networks:build, which is not imported automatically: pass that "
         "function, as load(..., network=) or as --network own_networks:build"
     )
     assert refused(capsys, name, own_file, *more) == wanted
@@ -111,7 +111,7 @@ def test_one_that_is_installed_is_found_from_anywhere(capsys, own_file, tmp_path
         ("math:prod", "MODEL = m: network = prod: expected a function that builds a network from ((1, 2, 2), 2); it raised"),
         (
             "own_networks:another",
-            "MODEL = m: the network passed as network has 30 parameters, expected 10 as the file's weights",
+            "MODEL = m: the network passed as network has 30 parameters, expected 10 as in the file",
         ),
         ("own_networks:renamed", "MODEL = m: another network than the file's own_networks:build: digest "),
     ],

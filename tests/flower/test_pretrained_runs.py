@@ -281,7 +281,7 @@ def test_paths_that_cannot_be_are_a_line(raw, value, message):
 def test_a_model_file_names_its_weights_and_refuses_others(raw, weights, tmp_path):
     folder = run(raw(**given(weights), num_server_rounds=1), 2)
     file = folder.path / "model.fedgates"
-    with pytest.raises(ModelFileError, match=r"its network starts from the weights in half.safetensors, .* or as --weights$"):
+    with pytest.raises(ModelFileError, match=r"its network needs the initial weights in half.safetensors, .* or as --weights$"):
         fedgates.load(file, network=plain)
     other = tmp_path / "other.safetensors"
     save_file({k: torch.from_numpy(v) * 1.001 for k, v in load_file(weights).items()}, other)

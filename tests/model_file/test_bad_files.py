@@ -88,7 +88,7 @@ def test_no_more_is_read_than_a_model_can_have(file):
     try:
         assert (
             refused(file, max_gates=85_002)
-            == "more than 3,457,184 bytes, which no model of 85,002 parameters has (max_gates, or --max-gates)"
+            == "more than 3,457,184 bytes, the most for 85,002 parameters (max_gates, or --max-gates)"
         )
         assert tracemalloc.get_traced_memory()[1] < 20_000_000
     finally:
@@ -152,9 +152,9 @@ def problem(outputs=10, **changes):
         ({"model": "resnet99"}, "its network is 'resnet99', expected one of mlp, cnn, conv4, conv6, conv10, leaf-cnn"),
         ({"model": "\x1b[2J\nforged"}, "its network is '\\x1b[2J\\nforged', expected one of"),
         ({"model": "x" * 100_000}, "its network is 'xxxxxxxxx"),
-        ({"model": "os:system"}, "its network is built by os:system, which is not imported on a file's word"),
+        ({"model": "os:system"}, "its network is built by os:system, which is not imported automatically"),
         ({"model": 3}, NONE),
-        ({"model": "conv4"}, "conv4 with its shapes has 458,698 parameters, expected 85,002 as the file's weights"),
+        ({"model": "conv4"}, "conv4 with its shapes has 458,698 parameters, expected 85,002 as in the file"),
         ({"model": "conv10", **problem(shape=[3, 64, 64])}, "parameters, expected 85,002"),
         ({"model": "vgg11"}, "model = 'vgg11': expected"),
         (problem(shape=[]), NONE),

@@ -60,8 +60,8 @@ def test_it_takes_no_torch(file):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"layers": []}, "its layers have 0 parameters, and its weights are 85,002"),
-        ({"layers": [["a", "b", [85_001]]]}, "its layers have 85,001 parameters, and its weights are 85,002"),
+        ({"layers": []}, "its layers have 0 parameters, but its payload has 85,002"),
+        ({"layers": [["a", "b", [85_001]]]}, "its layers have 85,001 parameters, but its payload has 85,002"),
         ({"digest": "no number"}, "its digest is 'no number', expected a number in hexadecimal"),
         ({"digest": "00" * 8}, "network digest"),
         ({"weight_scale": ""}, "mask"),

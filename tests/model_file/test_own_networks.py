@@ -38,7 +38,7 @@ def test_what_a_file_names_is_not_imported(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     path, _ = own_file(tmp_path, "trap:own")
     line = (
-        "its network is built by trap:own, which is not imported on a file's word: pass that function, "
+        "its network is built by trap:own, which is not imported automatically: pass that function, "
         r"as load\(\.\.\., network=\) or as --network trap:own$"
     )
     with pytest.raises(ModelFileError, match=line):
@@ -96,7 +96,7 @@ ASKED = r"expected a function that builds a network from \(\(1, 8, 8\), 10\)"
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (another, "the network passed as network has 385 parameters, expected 650 as the file's weights"),
+        (another, "the network passed as network has 385 parameters, expected 650 as in the file"),
         (of_other_names, r"another network than the file's model_files:own: digest \w{16}, expected \w{16}$"),
         (with_a_norm, r"another network than the file's model_files:own: digest \w{16}, expected \w{16}$"),
         (lazy_for_others, f"network = lazy_for_others: {ASKED}; it raised RuntimeError: .*mat1 and mat2 shapes"),
