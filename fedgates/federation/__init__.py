@@ -1,4 +1,4 @@
-"""A federation without an engine: server, client, and the rounds between them, in bytes and plain numbers."""
+"""Server, client and rounds of a federation, independent of Flower; they exchange bytes and plain numbers."""
 
 from fedgates.federation.client import Client, ClientStore
 from fedgates.federation.client_data import ClientData, device_data, partition_data

@@ -1,4 +1,4 @@
-"""Callbacks of every run: its log, progress and checkpoints."""
+"""Built-in callbacks of a run: log, progress, checkpoints, devices and confusion matrix."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,31 +17,31 @@ from fedgates.util.text import error_line
 
 log = logging.getLogger("fedgates")
 _EXPLODED = 100.0
-"""Mean cross-entropy of a training that diverges; guessing gives the logarithm of the number of classes."""
+"""Mean cross-entropy above which training probably diverges; guessing gives the logarithm of the number of classes."""
 Record = Mapping[str, Any]
 """A line of ``rounds.jsonl``."""
 
 
 class LogCallback(Callback):
-    """Appends each round to the run's ``rounds.jsonl``."""
+    """Callback that appends each round to the run's ``rounds.jsonl``."""
 
     def __init__(self, run: RunFolder) -> None:
         self._run = run
 
     def on_round_end(self, record: Record, server: Server[Any]) -> None:  # noqa: ARG002
-        """Write the line, and wait until it is on the disk."""
+        """Write the line, and wait until it is on disk."""
         self._run.round_log.append(dict(record))
 
 
 class ProgressCallback(Callback):
-    """Logs a line for each round: accuracy, density, bits per parameter, clients, time left."""
+    """Callback that logs a line for each round: accuracy, density, bits per parameter, clients, time left."""
 
     def __init__(self, num_rounds: int) -> None:
         self._formatter = RoundFormatter(num_rounds)
         self._warned = False
 
     def on_round_end(self, record: Record, server: Server[Any]) -> None:
-        """Log the line; warn once where the training loss of a classification explodes."""
+        """Log the line; warn once if the training loss of a classification task explodes."""
         log.info(self._formatter.format(record))
         loss = record.get("train_loss") or 0.0
         if record["quorum"] and server.problem.num_classes and loss > _EXPLODED and not self._warned:
@@ -52,13 +52,13 @@ class ProgressCallback(Callback):
 
 
 class CheckpointCallback(Callback):
-    """Writes a checkpoint before the first round and after each round that reached its quorum."""
+    """Callback that writes a checkpoint before the first round and after each round with a quorum."""
 
     def __init__(self, run: RunFolder) -> None:
         self._run = run
 
     def on_start(self, server: Server[Any], first_round: int, *, resumed: bool) -> None:  # noqa: ARG002
-        """Write the initial state, so that a run can be resumed whatever ends it."""
+        """Write the initial state, so that a run can be resumed even if its first round fails."""
         checkpoint.save(self._run.path, server.state, first_round - 1, server.method.digest)
 
     def on_round_end(self, record: Record, server: Server[Any]) -> None:
@@ -68,7 +68,7 @@ class CheckpointCallback(Callback):
 
 
 class DevicesCallback(Callback):
-    """Keeps the number of each real device and the names of their classes, for the run and for those that resume it."""
+    """Callback that saves client numbers and class names of real devices, for resumed runs."""
 
     def __init__(self, run: RunFolder) -> None:
         self._run = run
@@ -76,7 +76,7 @@ class DevicesCallback(Callback):
         self._classes: tuple[str, ...] = ()
 
     def on_start(self, server: Server[Any], first_round: int, *, resumed: bool) -> None:  # noqa: ARG002
-        """Give the devices of a resumed run the numbers and classes that they had."""
+        """Restore the numbers and classes of the devices in a resumed run."""
         if resumed:
             self._written = read_devices(self._run.path)
             server.membership.restore(self._written)
@@ -84,7 +84,7 @@ class DevicesCallback(Callback):
             server.membership.class_names = server.membership.class_names or self._classes
 
     def on_round_end(self, record: Record, server: Server[Any]) -> None:  # noqa: ARG002
-        """Write what is new."""
+        """Write the files that have changed."""
         if server.membership.owners != self._written:
             self._written = dict(server.membership.owners)
             write_devices(self._run.path, self._written)
@@ -94,27 +94,27 @@ class DevicesCallback(Callback):
 
 
 class ConfusionCallback(Callback):
-    """Writes the confusion matrix of the server's test set after each evaluation on it."""
+    """Callback that writes the confusion matrix on the server's test set after each evaluation."""
 
     def __init__(self, run: RunFolder, class_names: Sequence[str]) -> None:
         self._run, self._class_names = run, class_names
 
     def on_round_end(self, record: Record, server: Server[Any]) -> None:
-        """Write the matrix of a round that was evaluated."""
+        """Write the confusion matrix if the round was evaluated."""
         if record["quorum"] and record["accuracy"] is not None and server.confusion is not None:
             counts = server.confusion.tolist()
             write_confusion(self._run.path, Confusion(record["round"], list(self._class_names), counts))
 
 
 class BestCheckpointCallback(Callback):
-    """Keeps the state of the best round beside the last ones (`keep-best`); of equally good rounds the earliest."""
+    """Callback that saves the state after the best round (`keep-best`), the earliest among ties."""
 
     def __init__(self, run: RunFolder) -> None:
         self._run = run
         self._best: RoundResult | None = None
 
     def on_start(self, server: Server[Any], first_round: int, *, resumed: bool) -> None:
-        """Find the result of the state that is kept; a run that is killed may not have written that of its last round."""
+        """Find the result of the saved state in a resumed run; a killed run may not have saved its last round."""
         if not resumed:
             return
         found = round_results(self._run.round_log.read("resume"))
@@ -124,7 +124,7 @@ class BestCheckpointCallback(Callback):
             self._consider(found[-1], server)
 
     def on_round_end(self, record: Record, server: Server[Any]) -> None:
-        """Write the state if the round is better than all before."""
+        """Write the state if the round is the best so far."""
         found = round_result(record)
         if found is not None:
             self._consider(found, server)
@@ -137,9 +137,9 @@ class BestCheckpointCallback(Callback):
 
 @contextmanager
 def running(callbacks: Sequence[Callback], server: Server[Any], first_round: int, *, resumed: bool) -> Iterator[None]:
-    """Start callbacks in order and, whatever happens, end those that were started, in order.
+    """Context manager that starts callbacks in order and, also after an exception, ends those that were started.
 
-    An error at the end of a run that ended early is logged: it does not hide why the run ended.
+    If an exception ended the run, errors of callbacks at the end are only logged, so that they do not hide it.
     """
     started: list[Callback] = []
     try:
@@ -164,6 +164,6 @@ def _end(callbacks: Sequence[Callback], server: Server[Any], *, finished: bool) 
     for callback in callbacks:
         try:
             callback.on_end(server, finished=finished)
-        except Exception as error:  # noqa: BLE001  # the others are to end, too
+        except Exception as error:  # noqa: BLE001  # the other callbacks must be ended, too
             errors.append(error)
     return errors

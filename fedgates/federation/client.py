@@ -1,4 +1,4 @@
-"""A client of a federation: its data, and what it keeps between rounds. Bytes and plain numbers in and out, no engine."""
+"""The client of a federation, independent of Flower: it trains, evaluates and measures on its own data."""
 
 import os
 import time
@@ -28,43 +28,43 @@ from fedgates.wire.header import DELTA, RELAY, peek
 
 _MEGABYTE = 1_000_000
 EVALUATED = ("accuracy", "f1", "loss", "own_class_accuracy", "not_finite")
-"""Metrics of a client's evaluation."""
+"""Metrics of a client's evaluation, as far as the task has them."""
 
 
 @dataclass
 class ClientStore:
-    """What a client keeps from round to round; each of it may be lost at any time."""
+    """State that a client keeps from round to round; any part of it may be lost at any time."""
 
     snapshot: bytes | None = None
-    """The coded state that the client was last sent, where later ones may be sent as changes to it."""
+    """The last coded state that the client received; later states may be sent as changes to it."""
     memory: dict[str, NDArray[np.float32]] = field(default_factory=dict)
-    """The arrays that the method's client rule keeps (``Spec.memory``)."""
+    """The arrays that the method keeps on clients (``Spec.memory``)."""
     head: NDArray[np.float32] | None = None
-    """The personal last layer, ``[h]``, where the run has one."""
+    """The personal last layer, ``[h]``; None if the run has none, or before training."""
 
 
 Decode = Callable[[bytes, bytes | None], tuple[VersionedState, bytes]]
-"""From a payload and the snapshot that the client keeps: the state, and the snapshot to keep."""
+"""Function of a payload and the client's snapshot that returns the state and the new snapshot."""
 
 
 class Client:
-    """A method's client.
+    """A client, which trains with a method on its own examples.
 
     Parameters
     ----------
     method : Method
-        Its rules; several clients of a process may share it.
+        The method; clients in one process may share it.
     name : int
         The client's name.
     examples : ClientData
-        Its own examples.
+        The client's examples.
     store : ClientStore, optional
-        What it keeps; by default nothing yet.
+        State from earlier rounds; by default empty.
     decode : callable, optional
-        Decodes states; by default :func:`decode_state`. A process with many clients passes one that caches.
+        Function that decodes states; by default :func:`decode_state`. A process with many clients may pass one with a cache.
     private : bool
-        Whether bits are flipped (`privacy.flip-probability`) by random numbers of the operating system, which cannot be drawn
-        again. The data of a simulated client came from the server, so its flips follow from the seed and a simulation repeats.
+        Whether bits are flipped (`privacy.flip-probability`) with random numbers of the operating system, which cannot be
+        reproduced. In simulations the flips follow from the seed instead, so that runs are reproducible.
     """
 
     def __init__(
@@ -83,19 +83,19 @@ class Client:
         self._private = private
 
     def reply(self, request: Request, started: float | None = None) -> Reply:
-        """Answer a request: train, evaluate or measure.
+        """Answer a request by training, evaluating or measuring.
 
         Parameters
         ----------
         request : Request
-            What to answer.
+            The request.
         started : float, optional
-            When the client began to work on it, by the monotonic clock; by default now.
+            Time on the monotonic clock at which the client began to work on the request; by default now.
 
         Raises
         ------
         WireError
-            The request's payload cannot be used. Training may raise anything else.
+            The request's payload cannot be used. Training may raise any other exception.
         """
         if request.kind == "train":
             started = time.monotonic() if started is None else started
@@ -109,11 +109,11 @@ class Client:
         Parameters
         ----------
         request : Request
-            What to answer.
+            The request.
         state : VersionedState
-            The state that its payload brings (:meth:`open`).
+            The state decoded from its payload by :meth:`open`.
         seconds : float
-            Seconds that the client has worked on it.
+            Time spent on the request so far, seconds.
 
         Raises
         ------
@@ -130,7 +130,7 @@ class Client:
         return self.send(request, state, update, seconds + time.monotonic() - started)
 
     def send(self, request: Request, state: VersionedState, update: Update, seconds: float) -> Reply:
-        """Keep what the client keeps of training, which took so many seconds, and return the coded update.
+        """Update the client's store after training, and return the coded update; `seconds` is the time spent so far.
 
         Raises
         ------
@@ -153,24 +153,25 @@ class Client:
     def evaluate(self, request: Request) -> Reply:
         """Evaluate the state on the client's held-out examples.
 
-        A personal last layer is trained for it, as for training, but not kept: training does not depend on who evaluates.
+        A personal last layer is trained first, as in training, but the trained layer is discarded, so that training does not
+        depend on which clients evaluate.
 
         Returns
         -------
         Reply
-            With ``loss`` and, with classes, ``accuracy`` and ``own_class_accuracy``: that of predictions limited to the classes
-            of the client's training examples. With the metrics of `metric` that are finite.
+            Metrics: ``loss``; for classification ``accuracy`` and ``own_class_accuracy``, the accuracy of predictions limited
+            to the classes of the client's training examples; and the finite metrics of a user-defined `metric`.
 
         Raises
         ------
         ValueError
-            No example is held out.
+            There are no held-out examples.
         """
         state = self.open(request.payload)
         examples = self.examples
         if not len(examples.held_out):
             raise ValueError(
-                f"none of {len(examples.train)} examples is held out for evaluation: it takes {HELD_OUT_EVERY} to hold out one"
+                f"no held-out examples to evaluate on: holding out takes {HELD_OUT_EVERY} examples, found {len(examples.train)}"
             )
         x, y = data.to_tensors(examples.held_out, self.method.network.device)
         own_classes = tuple(np.unique(examples.train.y).tolist()) if examples.train.task == "classes" else ()
@@ -184,9 +185,9 @@ class Client:
         return Reply(request.node, num_examples=len(y), metrics={k: metrics[k] for k in EVALUATED if k in metrics} | own)
 
     def measure(self, request: Request) -> Reply:
-        """Run the network under a state over the client's training examples, and return coded sums.
+        """Run the network on the client's training examples with the requested state, and return coded sums.
 
-        The state comes as a snapshot, which the client does not keep.
+        The payload is always a snapshot, and the client does not keep it.
         """
         expect_size(len(request.payload), self.config.limits.max_payload_mb)
         method, measure = self.method, MEASURES[request.kind]
@@ -204,11 +205,11 @@ class Client:
         return len(self.method.network.head) > 0
 
     def _train_head(self, state: VersionedState, task: Task) -> None:
-        """Train this client's personal last layer on the weights that a state represents."""
+        """Train this client's personal last layer with the shared weights of a state."""
         train_head(self.method.network, self.method.weights(state.state), self.store.head, task, self.config)
 
     def open(self, payload: bytes) -> VersionedState:
-        """Decode a state, once for each request, and keep it where later ones may be sent as changes to it.
+        """Decode a state, and keep it if later states may be sent as changes to it; call once for each request.
 
         Raises
         ------
@@ -218,14 +219,14 @@ class Client:
         expect_size(len(payload), self.config.limits.max_payload_mb)
         opens, last = peek(payload).server_round, self.config.num_server_rounds
         if opens > last + 1:
-            raise WireError(f"the state that opens round {opens}, beyond num-server-rounds = {last}")
+            raise WireError(f"a state for round {opens}, beyond num-server-rounds = {last}")
         state, snapshot = self._decode(payload, self.store.snapshot)
         if self.method.codec.keeps_states:
             self.store.snapshot = snapshot
         return state
 
     def task(self, server_round: int) -> Task:
-        """Return the client's examples, and what it keeps, as the method gets them in a round."""
+        """Return the client's examples and memory, as the method gets them in a round."""
         device, examples = self.method.network.device, self.examples
         evaluates = self.config.fraction_evaluate and len(examples.held_out)
         held_out = data.to_tensors(examples.held_out, device) if evaluates else None
@@ -234,18 +235,18 @@ class Client:
         return Task(x, y, server_round, self.name, memory, held_out)
 
     def _with_tail(self, update: Update) -> Update:
-        """Return the update with the values that are sent beside its mask, after training.
+        """Return the update with the trained values of the parameters with the role "sent".
 
         Raises
         ------
         FloatingPointError
-            They are not finite.
+            A value is not finite.
         """
         tail = self.method.network.tail
         return replace(update, tail=finite_copy(tail.values)) if len(tail) else update
 
     def _with_flips(self, update: Update, state: VersionedState) -> Update:
-        """Return the update after randomized response, if the run asks for it."""
+        """Return the update after randomized response, if `privacy.flip-probability` is set."""
         probability, size = self.config.privacy.flip_probability, state.state.size
         if not probability:
             return update
@@ -256,24 +257,33 @@ class Client:
         return flipped(update, lots, probability)
 
     def seeded(self, purpose: str, server_round: int) -> AbstractContextManager[None]:
-        """Return the context in which the client trains or evaluates (:func:`fedgates.methods.training.seeded_rng`)."""
+        """Return the context for training or evaluation (:func:`fedgates.methods.training.seeded_rng`)."""
         key = generator(self.config.seed, purpose, server_round=server_round, client=self.name)
         return seeded_rng(key, self.config.client.threads)
 
 
 def decode_state(method: Method[Any, Any], payload: bytes, kept: bytes | None) -> tuple[VersionedState, bytes]:
-    """Return the state that a payload brings to a client that keeps a snapshot of an earlier one, and the snapshot to keep.
+    """Decode a payload, given the client's snapshot of an earlier state; return the state and the new snapshot.
+
+    Parameters
+    ----------
+    method : Method
+        The method.
+    payload : bytes
+        A snapshot, a delta or a relay.
+    kept : bytes, optional
+        The snapshot that the client keeps.
 
     Raises
     ------
     WireError
-        The payload is damaged, or leads from a state that the client does not have.
+        The payload is damaged, or is a change to a state that the client does not have.
     """
     codec, header = method.codec, peek(payload)
     if not ((codec.relays and header.kind == RELAY) or (codec.coupling and header.kind == DELTA)):
         return codec.unpack_state(payload), payload
     base = None
-    with suppress(WireError):  # a snapshot that is damaged, or of another version, counts as none
+    with suppress(WireError):  # a snapshot that is damaged or of another version is ignored
         base = codec.unpack_state(kept) if kept else None
     if header.kind == DELTA:
         if header.number == INITIAL and (base is None or base.server_round != INITIAL):
@@ -285,12 +295,12 @@ def decode_state(method: Method[Any, Any], payload: bytes, kept: bytes | None) -
 
 
 def expect_size(payload_bytes: int, max_megabytes: float) -> None:
-    """Refuse a payload that is too long before any of it is read.
+    """Check the size of a payload before it is read.
 
     Raises
     ------
     WireError
-        It has more than so many megabytes.
+        The payload is larger than `max_megabytes`.
     """
     if payload_bytes > max_megabytes * _MEGABYTE:
         raise WireError(

@@ -1,4 +1,4 @@
-"""The examples of one client: its part of a data set, or a device's own."""
+"""The examples of one client: its share of a data set, or a device's own data."""
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -13,28 +13,28 @@ from fedgates.errors import ConfigError
 from fedgates.types import Problem
 
 HELD_OUT_EVERY = 5
-"""With `fraction-evaluate`, every fifth of a client's examples is held out, unless a device has a test part."""
+"""With `fraction-evaluate`, every fifth example of a client is held out, unless a device has test data."""
 _own_data = lru_cache(maxsize=1)(data.own)
 
 
 @dataclass(frozen=True)
 class ClientData:
-    """A client's own examples."""
+    """A client's examples for training and for evaluation."""
 
     train: data.Examples
     held_out: data.Examples
-    """Empty where clients do not evaluate, or have too few examples."""
+    """Empty if clients do not evaluate, or have too few examples."""
     class_names: tuple[str, ...] = ()
-    """The names that a device's own data give to their classes; empty if they give none."""
+    """Names of the classes in a device's own data; empty if the data have no class names."""
 
 
 def device_data(path: str, problem: Problem, config: RunConfig) -> ClientData:
-    """Return a device's own data, from the `data-path` of its node config.
+    """Read a device's own data from `path`, the `data-path` of its node config.
 
     Raises
     ------
     ConfigError
-        The data is absent, cannot be read, or does not fit the problem.
+        The data are missing, cannot be read, or do not fit the problem.
     """
     own = _own_data(path, problem, _own_keys(config))
     mine = np.arange(len(own.train))[: config.data.samples_per_client or None]
@@ -43,18 +43,18 @@ def device_data(path: str, problem: Problem, config: RunConfig) -> ClientData:
 
 
 def _own_keys(config: RunConfig) -> DataTable:
-    """Return the keys that reading a device's own data depends on; the others are at their default, for the cache."""
+    """Return the keys that affect reading of a device's data, with defaults for all others, as a key of the cache."""
     keys = config.data
     return DataTable(label=keys.label, features=keys.features, resize=keys.resize)
 
 
 def partition_data(config: RunConfig, partition_id: int, num_partitions: int) -> ClientData:
-    """Return one client's part of the config's data set.
+    """Return one client's share of the config's data set.
 
     Raises
     ------
     ConfigError
-        There is no such data set, or it cannot be divided so.
+        There is no such data set, or it cannot be divided as configured.
     """
     if not 0 <= partition_id < num_partitions:
         expected = f"a number from 0 to {num_partitions - 1}, below num-partitions"
@@ -64,7 +64,7 @@ def partition_data(config: RunConfig, partition_id: int, num_partitions: int) ->
 
 
 def _split(train: data.Examples, mine: NDArray[np.int64], config: RunConfig) -> ClientData:
-    """Return a client's examples for training and, if clients evaluate, every fifth of them held out."""
+    """Return the examples with indices `mine`; if clients evaluate, every fifth of them is held out."""
     if not config.fraction_evaluate:
         return ClientData(train.take(mine), train.take(mine[:0]))
     held_out = np.arange(len(mine)) % HELD_OUT_EVERY == HELD_OUT_EVERY - 1

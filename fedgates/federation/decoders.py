@@ -1,4 +1,4 @@
-"""Replies decoded in other processes, where that pays: each payload takes as long as its network is large."""
+"""Decode replies in worker processes, which pays off for large networks."""
 
 import logging
 import os
@@ -20,26 +20,26 @@ from fedgates.wire.updates import UpdateReader
 
 log = logging.getLogger("fedgates")
 FEWEST_GATES = 500_000
-"""Number of gates from which other processes decode. Two of them make up for their start in about 30 updates of so many gates,
-and in 200 of 85,000 (`benchmarks/results/server.md`)."""
+"""Smallest number of gates for which worker processes are used. Two workers make up for their start-up time after about 30
+updates of this size, and after 200 updates of 85,000 gates (`benchmarks/results/server.md`)."""
 _MOST = 8
-"""Number of processes that `server.decoders` = 0 selects at most."""
+"""Largest number of processes that `server.decoders` = 0 selects."""
 _AHEAD = 2
-"""Number of replies for each process that are taken before the first of them is decoded."""
+"""Number of replies per process to read ahead."""
 _MOST_DEATHS = 3
-"""Number of times that a process is started, if it dies again and again."""
+"""Number of crashes after which a worker process is not restarted."""
 Found = Update | WireError
 
 
 def processes(wanted: int, gates: int, *, simulated: bool) -> int:
-    """Return the number of processes that decode updates of so many gates; 1 is the server's own.
+    """Return the number of processes to decode updates with; 1 means the server's own process.
 
     Parameters
     ----------
     wanted : int
-        `server.decoders`; 0 is one for each core, at most 8, but the server's own in a simulation.
+        Value of `server.decoders`; 0 selects one process per core, at most 8, or 1 in a simulation.
     gates : int
-        Number of gates that are decoded, 0 where masks are not coded.
+        Number of coded gates; 0 if masks are not coded.
     simulated : bool
         Whether clients train on the server's cores.
     """
@@ -49,16 +49,16 @@ def processes(wanted: int, gates: int, *, simulated: bool) -> int:
 
 
 class Decoders:
-    """Processes that decode updates, a context manager; at its end they end, too, as they do if this process is killed.
+    """Context manager with worker processes that decode updates.
 
-    They start when they are first needed, a further one only if the others are busy. They import NumPy, but not torch, and do
-    not run the program's main module again, as those of :mod:`multiprocessing` would. If one dies, the server decodes its
-    update itself.
+    The workers end with the context, or if this process is killed. A worker starts when it is first needed, that is, when all
+    others are busy. Unlike those of :mod:`multiprocessing`, workers do not run the program's main module again; they import
+    NumPy but not torch. If a worker dies, the server decodes the update itself.
 
     Parameters
     ----------
     number : int
-        Number of processes; with 1 the server's own decodes everything.
+        Number of processes; with 1, the server's own process decodes everything.
     """
 
     def __init__(self, number: int = 1) -> None:
@@ -80,9 +80,9 @@ class Decoders:
             each.end()
 
     def decode(self, reader: UpdateReader, replies: Iterable[tuple[int, Reply]]) -> Iterator[tuple[int, Reply, Found]]:
-        """Yield each client and its reply, in their order, with its update, or the reason why it has none.
+        """Yield each client, its reply, and the decoded update or a :class:`WireError`, in the order of `replies`.
 
-        Only a few replies are taken ahead of the one that is yielded.
+        Only a few replies are read ahead of the one that is yielded.
         """
         pending = deque[tuple[int, Reply, Future[Found | None] | None]]()
         for client, reply in replies:
@@ -107,16 +107,16 @@ def _finished(reader: UpdateReader, client: int, reply: Reply, begun: Future[Fou
 
 
 class _Worker:
-    """A process that decodes one update at a time, started when it is needed, and again if it dies, though not for ever."""
+    """Process that decodes one update at a time; started when needed, and restarted a few times if it dies."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: UpdateReader | None = None
-        """The round that the process knows."""
+        """Reader of the round whose data the process has."""
         self._deaths = 0
 
     def read(self, reader: UpdateReader, payload: bytes, client: int) -> Found | None:
-        """Return the update of a client, or why it has none; None if the process dies."""
+        """Return the update of a client, or a :class:`WireError`; None if the process died."""
         if self._deaths >= _MOST_DEATHS:
             return None
         try:
@@ -135,25 +135,25 @@ class _Worker:
             return None
 
     def kill(self) -> None:
-        """Have the process end, and no other begin."""
+        """Kill the process, and prevent a restart."""
         self._deaths = _MOST_DEATHS
-        process = self._process  # a thread may be about to drop it
+        process = self._process  # a copy, because another thread may set the attribute to None
         if process is not None:
             process.kill()
 
     def end(self) -> str:
-        """End the process, if there is one, and return its exit status in words."""
+        """Kill the process, if there is one, and return its exit status as text."""
         process, self._process, self._reader = self._process, None, None
         if process is None:
             return ""
         process.kill()
-        with suppress(OSError), process:  # it may not have read all that it was sent
+        with suppress(OSError), process:  # unread input of the process may give a broken pipe
             pass
         return f"status {process.returncode}"
 
 
 def _start() -> subprocess.Popen[bytes]:
-    """Start a process, in a group of its own: an interrupt from a terminal is for the server alone."""
+    """Start a process in its own process group, so that an interrupt from the terminal reaches only the server."""
     path = os.pathsep.join(str(part) or os.getcwd() for part in sys.path)  # noqa: PTH109  # as text
     one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     return subprocess.Popen(  # noqa: S603  # our own module

@@ -1,7 +1,7 @@
-"""A measurement: one exchange with all available clients, each of which answers with sums over its examples.
+"""Measurements: one exchange with all available clients, which reply with sums over their examples.
 
-There are two: of the inputs of batch norms under the final state, from which a finished model gets fixed statistics; and before
-the first round of the features of each class, from which a last layer gets its start (`gates.sent-start`).
+There are two kinds. "norms" sums the inputs of the batch norms with the final state, for the running statistics of the finished
+model. "features" sums the last layer's inputs by class before the first round, to initialise the layer (`gates.sent-start`).
 """
 
 import logging
@@ -20,27 +20,27 @@ from fedgates.util.robust import middle
 
 log = logging.getLogger("fedgates")
 _PATIENCE = 600.0
-"""Seconds to wait for clients, at most: a run does not end before they answer."""
+"""Largest time to wait for replies, seconds, because the run cannot end before."""
 
 
 def measured(
     server: Server[Any], transport: Transport, kind: Measurement, state: State, server_round: int
 ) -> NDArray[np.float64]:
-    """Ask all available clients for sums under a state, and return the sum over the clients.
+    """Ask all available clients for sums with a given state, and return the total over the clients.
 
-    Sums over more values than `server.max-examples` times the clients' median count as if they were over so many. A client
-    whose sums cannot be used is left out and logged.
+    The sums of a client with more values than `server.max-examples` times the clients' median are scaled down to that number.
+    Clients with unusable sums are left out with a warning.
 
     Parameters
     ----------
     server, transport
-        Of the run.
+        The run's server and transport.
     kind : str
         "norms" or "features".
     state
-        The state under which the network is run.
+        The state to run the network with.
     server_round : int
-        The round that the state opens.
+        Number of the round that starts with `state`.
 
     Returns
     -------

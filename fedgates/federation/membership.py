@@ -1,9 +1,9 @@
-"""Available clients, their names, which last for the run, and the choice of those that take part in a round.
+"""Membership: the available clients, their names, and sampling of clients for a round.
 
-Node numbers are random in every simulation. A client's name is its `partition-id`; a device without one goes by its node
-number. A node introduces itself once; the choice of a round is a function of (seed, round) and the available names. Names are
-what clients claim, and the first node with a name keeps it for the run. Who may connect at all is decided by the engine's node
-authentication, with which a node number belongs to a registered key; without it a device that restarts is another node.
+Node IDs are random in every simulation, so clients have names. A client's name is its `partition-id`, or its node ID if it has
+none. Each node introduces itself once. The sample of a round is a function of (seed, round) and the available names. Names are
+not verified; the first node to claim a name keeps it for the run. Node authentication is left to Flower: with it, a node ID
+belongs to a registered key; without it, a device that restarts gets a new node ID.
 """
 
 import logging
@@ -20,25 +20,25 @@ from fedgates.util.text import name_list, one_line
 
 log = logging.getLogger("fedgates")
 _PAUSE, _LONGEST_PAUSE = 1.0, 600.0
-"""Seconds until a node is asked again whose introduction failed or did not arrive; doubled each time."""
+"""Seconds before a node with a failed introduction is asked again, and the largest pause; doubled after each failure."""
 _HOPELESS = 8.0
-"""A node with a pause of so many seconds ahead has failed three times."""
+"""Pause of a node that has failed three times, seconds."""
 _NAMES = 2**31
-"""Names that clients give themselves are below it, so that none can take a node number, which is what others go by."""
+"""Exclusive upper bound of `partition-id`, so that no client can claim the node ID of another as its name."""
 
 
 @dataclass(frozen=True)
 class _Retry:
     at: float
-    """Time of the next attempt, by the monotonic clock."""
+    """Time of the next attempt on the monotonic clock."""
     pause: float
-    """Seconds until the one after that."""
+    """Seconds between the next attempt and the one after it."""
     reason: str
-    """Why the last attempt failed."""
+    """Reason why the last attempt failed."""
 
 
 def client_name(given: object, node: int) -> int:
-    """Return the name of a client: the number it was given as its `partition-id`, or its node number."""
+    """Return the name of a client: its `partition-id` if valid, otherwise its node ID."""
     return given if type(given) is int and 0 <= given < _NAMES else node
 
 
@@ -47,38 +47,38 @@ class Membership:
 
     def __init__(self) -> None:
         self._present: set[int] = set()
-        """Nodes that were connected at the last update."""
+        """Nodes connected at the last update."""
         self._names: dict[int, int] = {}
-        """Node to name."""
+        """Name of each client that has introduced itself, by node."""
         self._left_out: dict[int, str] = {}
-        """Node to the reason why it cannot take part."""
+        """Reason why a node cannot take part, by node."""
         self.owners: dict[int, int] = {}
-        """Name to the node that claimed it first, and keeps it for the run."""
+        """Node that first claimed a name, by name."""
         self._claimed: dict[int, int] = {}
-        """Node to the name that it claimed first."""
+        """Name that a node claimed first, by node."""
         self._retries: dict[int, _Retry] = {}
-        """Nodes whose introduction has failed."""
+        """Next attempt for each node whose introduction failed."""
         self.class_names: tuple[str, ...] = ()
-        """The names of the classes of this run; empty until they are known."""
+        """Names of the classes of this run; empty until they are known."""
         self._classes: dict[int, tuple[str, ...]] = {}
-        """Node to the names that its data give to their classes, where they give any."""
+        """Class names in a node's data, by node, if the data have any."""
         self._incomplete: dict[int, tuple[str, ...]] = {}
-        """The same by client of those that have another number of classes than the run, until they are compared."""
+        """Class names of clients with another number of classes than the run, by name, until they are compared."""
         self._other_classes: dict[int, int] = {}
-        """Node to name of those that are left out for other classes alone."""
+        """Names of clients left out only because of their classes, by node."""
 
     @property
     def clients(self) -> Mapping[int, int]:
-        """Name to node of the available clients."""
+        """Mapping from name to node of the available clients."""
         return {name: node for node, name in self._names.items() if node in self._present}
 
     def restore(self, owners: Mapping[int, int]) -> None:
-        """Take over the names of an earlier part of the run: name to node."""
+        """Restore the mapping from name to node of a resumed run."""
         self.owners = dict(owners)
         self._claimed = {node: name for name, node in owners.items()}
 
     def update(self, nodes: Collection[int]) -> None:
-        """Take note of the nodes that are connected now, and forget the others."""
+        """Set the connected nodes, and forget all others."""
         present = self._present = set(nodes)
         self._names = {node: name for node, name in self._names.items() if node in present}
         self._left_out = {node: reason for node, reason in self._left_out.items() if node in present}
@@ -86,13 +86,25 @@ class Membership:
         self._other_classes = {node: name for node, name in self._other_classes.items() if node in present}
 
     def to_ask(self, pending: Collection[int]) -> list[int]:
-        """Return the connected nodes to ask for an introduction now, apart from those whose answer is `pending`."""
+        """Return the connected nodes to ask for an introduction now, except nodes with a `pending` answer."""
         now = time.monotonic()
         waiting = {node for node, retry in self._retries.items() if now < retry.at}
         return sorted(self._present - set(self._names) - set(self._left_out) - set(pending) - waiting)
 
     def introduce(self, node: int, given: object, problem: str = "", class_names: tuple[str, ...] = ()) -> None:
-        """Record a node's introduction: its name and names of classes, if any, and why it cannot take part, if it cannot."""
+        """Record a node's introduction.
+
+        Parameters
+        ----------
+        node : int
+            Node ID.
+        given : object
+            The `partition-id` that the node sent, not validated.
+        problem : str
+            Reason why the client cannot take part, or an empty string.
+        class_names : tuple of str
+            Class names in the client's data, if any.
+        """
         self._retries.pop(node, None)
         name = client_name(given, node)
         if self._names.get(node) == name:
@@ -114,15 +126,15 @@ class Membership:
             self.owners[self._claimed.setdefault(node, name)] = node
 
     def fail(self, node: int, reason: str) -> None:
-        """Record that a node's introduction failed; it is asked again after a pause that doubles each time."""
+        """Record that a node's introduction failed; the pause before the next attempt doubles each time."""
         pause = self._retries[node].pause if node in self._retries else _PAUSE
         self._retries[node] = _Retry(time.monotonic() + pause, min(2 * pause, _LONGEST_PAUSE), reason)
         log.warning("node %d did not introduce itself, retrying in %g s: %s", node, pause, reason)
 
     def compare_classes(self) -> None:
-        """Leave out the clients whose data name other classes, or the same in another order: a label would mean another class.
+        """Leave out clients whose class names differ from the run's, even in order only, because labels would not match.
 
-        They are compared with :attr:`class_names`; until these are known, with those of most clients.
+        Class names are compared with :attr:`class_names`, or, as long as these are unknown, with those of the most clients.
         """
         named = sorted((name, node) for node, name in (self._names | self._other_classes).items() if node in self._classes)
         if not named and not self.class_names:
@@ -147,13 +159,13 @@ class Membership:
                 log.info("client %d takes part after all: its classes are those of most clients now", name)
 
     def keep_classes(self) -> None:
-        """Keep the names of classes for the rest of the run: clients are about to train."""
+        """Fix the class names for the rest of the run; called before clients train."""
         named = sorted((name, node) for node, name in self._names.items() if node in self._classes)
         if named:
             self.class_names = self._most_common(named)
 
     def _most_common(self, named: Iterable[tuple[int, int]]) -> tuple[str, ...]:
-        """Return the names of the run's classes; until these are known, those of most clients, of equally many the first."""
+        """Return the run's class names or, if unknown, the most common ones; the first among ties."""
         found = [self._classes[node] for _, node in named]
         if self.class_names:
             if not _is_numbered(self.class_names):
@@ -174,7 +186,7 @@ class Membership:
 
     @property
     def problem(self) -> str:
-        """The first reason why a connected node cannot take part; empty if there is none, or if a node has yet to answer."""
+        """The first reason why a connected node cannot take part; empty if there is none or an answer is pending."""
         if self._present - self._names.keys() - self._left_out.keys() - self._retries.keys():
             return ""
         failed = [retry.reason for node, retry in self._retries.items() if node in self._present]
@@ -182,7 +194,7 @@ class Membership:
 
 
 def _agree(own: tuple[str, ...], expected: tuple[str, ...]) -> bool:
-    """Return whether two data sets have the same classes; 0, 1, ... stand for as many names that are no integers."""
+    """Return whether two data sets have the same classes; names 0, 1, ... match equally many non-integer names."""
     if own == expected:
         return True
     numbered = _is_numbered(own) or _is_numbered(expected)
@@ -205,7 +217,7 @@ def _difference(own: tuple[str, ...], expected: tuple[str, ...], whose: str) -> 
 
 
 def sample_clients(names: Iterable[int], fraction: float, seed: int, purpose: str, server_round: int) -> list[int]:
-    """Return round(fraction * n) of n names, at least one, chosen uniformly: a function of the key and the names."""
+    """Sample round(fraction * n) of n names, at least one, uniformly; a function of the arguments alone."""
     ordered = sorted(names)
     if not ordered:
         return []

@@ -1,4 +1,4 @@
-"""What a server and its clients exchange: bytes and plain numbers, whatever carries them."""
+"""Messages between a server and its clients, independent of the transport."""
 
 import hashlib
 import json
@@ -9,16 +9,16 @@ from typing import Literal
 from fedgates.types import Problem
 
 MAX_CLASS_NAMES = 8192
-"""Characters of all names of classes in an introduction."""
+"""Largest number of characters of all class names in an introduction."""
 Measurement = Literal["norms", "features"]
-"""What a client measures (:mod:`fedgates.methods.measurements`)."""
+"""Kind of a measurement (:mod:`fedgates.methods.measurements`)."""
 Kind = Literal["train", "evaluate", "norms", "features"]
 
 
 def comparable(class_names: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of classes as introductions carry them: many are a digest of them all, in place of the names.
+    """Return class names as they are sent in introductions; long lists are replaced by a digest.
 
-    What is no text in UTF-8, as the name of a folder may be, is escaped: a message cannot carry it.
+    Characters that are not valid in UTF-8, as in names of folders, are escaped, because a message cannot carry them.
     """
     class_names = [name.encode(errors="backslashreplace").decode() for name in class_names]
     if sum(map(len, class_names)) <= MAX_CLASS_NAMES:
@@ -29,16 +29,17 @@ def comparable(class_names: Sequence[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Request:
-    """A request of the server to one client."""
+    """Request from the server to one client."""
 
     node: int
-    """Where to send it: the engine's number of the node."""
+    """ID of the node that the request is sent to."""
     client: int
     """Name of the client."""
     kind: Kind
     payload: bytes
-    """The coded state, or what leads to it from the one that the client has."""
+    """The coded state, or a change to the state that the client has."""
     problem: Problem
+    """Inputs and outputs of the network, which the client's data must fit."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,16 @@ class Reply:
     """A client's reply to a request, or the reason why there is none."""
 
     node: int
+    """ID of the node that replied."""
     payload: bytes = b""
     """The coded update, or the sums of a measurement; empty for an evaluation."""
     num_examples: int = 1
+    """Number of examples that the client trained or evaluated on."""
     metrics: Mapping[str, float] = field(default_factory=dict)
+    """Metrics by name."""
     size: int = 0
-    """Bytes of payload that arrived, also of a malformed reply."""
+    """Bytes of payload received, including malformed replies."""
     failure: str = ""
-    """Why the client did not answer; empty if it did."""
+    """Reason why the client did not answer, or an empty string."""
     malformed: str = ""
-    """Why the answer cannot be used; empty if it is well-formed."""
+    """Reason why the answer cannot be used, or an empty string."""

@@ -1,4 +1,4 @@
-"""The model file at the end of a run, and its predictions for some test images."""
+"""Callback that writes the model file at the end of a run, and its predictions for some test images."""
 
 import base64
 import io
@@ -32,15 +32,15 @@ from fedgates.util.text import error_line
 
 log = logging.getLogger("fedgates")
 NormSums = Callable[[State, int], NDArray[np.float64]]
-"""From a state and the round that it opens to the sums of batch norms over all clients."""
+"""Function of a state and the round that starts with it that returns sums for the batch norms over all clients."""
 _SAMPLES, _TRIED, _BATCH = 24, 2000, 500
-"""Images to show, images to look for wrong predictions among, and images at a time."""
+"""Number of images to write, to predict in search of errors, and in a batch."""
 
 
 class ModelCallback(Callback):
-    """Writes ``model.fedgates``, ``predictions.json`` and, with `keep-best`, the best model at the end of a run that finished.
+    """Callback that writes ``model.fedgates``, ``predictions.json`` and, with `keep-best`, the best model of a finished run.
 
-    An error is logged in one line: it takes nothing from the run.
+    Errors are logged in one line and do not fail the run.
     """
 
     def __init__(self, run: RunFolder, dataset: Dataset, norm_sums: NormSums) -> None:
@@ -48,7 +48,7 @@ class ModelCallback(Callback):
         self._last: Record = {}
 
     def on_start(self, server: Server[Any], first_round: int, *, resumed: bool) -> None:  # noqa: ARG002
-        """Read the last round of a run that is resumed."""
+        """Read the last round of a resumed run."""
         self._last = (read_rounds(self._run.path).lines or [{}])[-1]
 
     def on_round_end(self, record: Record, server: Server[Any]) -> None:  # noqa: ARG002
@@ -56,7 +56,7 @@ class ModelCallback(Callback):
         self._last = record
 
     def on_end(self, server: Server[Any], *, finished: bool) -> None:
-        """Write the model of the last state, and its predictions for some test images."""
+        """Write the model of the last state, and predictions for some test images."""
         if not finished:
             return
         if server.config.keep_best:
@@ -75,14 +75,14 @@ class ModelCallback(Callback):
         """Write the model of the best checkpoint."""
         kept = checkpoint.load_best(self._run.path, server.method.digest)
         if kept is None:
-            log.warning("no %s: no round was evaluated since keep-best is on", MODEL_BEST)
+            log.warning("no %s: no round has been evaluated since keep-best was set", MODEL_BEST)
             return
         state, number = kept
         of_round = [line for line in read_rounds(self._run.path).lines if line["round"] == number and has_quorum(line)]
         self._save(server, MODEL_BEST, state, of_round[-1] if of_round else {"round": number})
 
     def _save(self, server: Server[Any], name: str, state: State, line: Record) -> None:
-        """Write the model of a state, described by the line of its round."""
+        """Write the model of a state, with the metrics in the line of its round."""
         method, path = server.method, self._run.path / name
         statistics = self._statistics(method.network.module, state, int(line.get("round", 0)) + 1)
         method.load_tail(state)
@@ -97,12 +97,12 @@ class ModelCallback(Callback):
         log.info("model: %s bytes, %s", f"{size:,}", path)
 
     def _statistics(self, module: nn.Module, state: State, server_round: int) -> NDArray[np.float32] | None:
-        """Return statistics of batch norms over all clients' examples; None without norms, or if no client measured them."""
+        """Return statistics of the batch norms over all clients' examples; None without batch norms or measurements."""
         if not norms_of(module):
             return None
         sums = self._norm_sums(state, server_round)
         if not sums.any():
-            log.warning("no client measured the batch norms: the model's continue to use the statistics of a batch")
+            log.warning("no client measured the batch norms: those of the model will use the statistics of each batch")
             return None
         return statistics_of(module, sums)
 
@@ -130,13 +130,13 @@ def _facts(server: Server[Any], dataset: Dataset, last: Mapping[str, Any]) -> mo
 
 
 def _class_names(server: Server[Any], dataset: Dataset) -> tuple[str, ...]:
-    """Return the names of classes: those that devices have introduced where the server has no data of its own."""
+    """Return the class names, from the devices if the server has no training data of its own."""
     introduced = server.membership.class_names
     return introduced if not len(dataset.train) and len(introduced) == dataset.num_classes else dataset.class_names
 
 
 def _write_predictions(server: Server[Any], dataset: Dataset, run: RunFolder) -> None:
-    """Write the predictions of the model, loaded from its file, for test images: up to half of them wrong ones."""
+    """Load the model from its file and write its predictions for some test images, up to half of them wrong."""
     module = server.method.network.module if is_reference(server.config.model) else None
     model = model_file.load(
         run.path / MODEL,
@@ -168,12 +168,12 @@ def _write_predictions(server: Server[Any], dataset: Dataset, run: RunFolder) ->
 
 
 def _is_drawn(problem: Problem) -> bool:
-    """Return whether the only input is an image of grey or of red, green and blue."""
+    """Return whether the only input is a grey or RGB image."""
     return len(problem.inputs) == 1 and problem.inputs[0].is_image and problem.inputs[0].shape[0] in (1, 3)
 
 
 def _png(image: NDArray[Any]) -> bytes:
-    """An image ``[H, W, C]`` of 1 or 3 channels as a PNG file; floats are scaled from their smallest to their largest."""
+    """Return an image ``[H, W, C]`` with 1 or 3 channels as a PNG file; floats are scaled to the range of their values."""
     from PIL import Image  # noqa: PLC0415  # comes with torchvision, and only the end of a run needs it
 
     if image.dtype != np.uint8:

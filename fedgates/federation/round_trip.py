@@ -1,4 +1,4 @@
-"""One exchange with the chosen clients: a request to each, and the check of each reply."""
+"""One exchange with the sampled clients: make a request for each, and check each reply."""
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -22,24 +22,28 @@ from fedgates.wire.codec import Codec
 
 log = logging.getLogger("fedgates")
 Change = Callable[[Update], NDArray[np.float32]]
-"""From an update to the change of the state that it asks for."""
+"""Function of an update that returns the change of the state that it encodes, ``[d]``."""
 
 
 class RoundTrip:
-    """The requests of one exchange and their replies, each of which is checked alone and recorded.
+    """The requests of one exchange and their replies, each checked on its own and recorded.
 
     Parameters
     ----------
     chosen : mapping
-        Node to name of the clients that get a request.
+        Mapping from node to name of the clients to send requests to.
     state : VersionedState
-        The state they get.
-    codec, broadcast, record
-        How the state is coded, what each client has already, and the record of the round.
+        The state to send.
+    codec : Codec
+        Codec of states and updates.
+    broadcast : Broadcast
+        Knows the state that each client has.
+    record : RoundRecord
+        Record of the round, which is updated.
     config : RunConfig
-        `server.round-timeout`, the seconds that replies may take, `server.max-norm`, `server.max-examples` and `dropout`.
+        The keys `server.round-timeout`, `server.max-norm`, `server.max-examples` and `dropout` are used.
     decoders : Decoders
-        What decodes the replies.
+        Decodes the replies.
     """
 
     def __init__(
@@ -57,9 +61,9 @@ class RoundTrip:
         self._reader, self._decoders = codec.reader(state), decoders
 
     def requests(self, kind: Kind, problem: Problem, silent: Collection[int] = ()) -> list[Request]:
-        """Return a request to each client: the state, or what leads to it from the one that the client has.
+        """Return a request to each client with the state, or with a change to the state that the client has.
 
-        Clients in `silent` fail: their requests are counted, and not returned.
+        Clients in `silent` are recorded as failed: their requests are counted but not returned.
         """
         add = self._record.sent if kind == "train" else self._record.sent_to_evaluate
         requests = []
@@ -79,10 +83,10 @@ class RoundTrip:
         Parameters
         ----------
         replies : iterable of Reply
-            As they arrive.
+            Replies in the order of arrival.
         change : callable, optional
-            Returns the change of the state that an update asks for. With it, updates are compared once all have arrived, and
-            come in the order of the clients' names; without it they come as they arrive.
+            Function that returns the change of the state that an update encodes. With it, updates are compared once all have
+            arrived, and are yielded in the order of the clients' names; without it, they are yielded as they arrive.
         """
         passed = self._passed(replies)
         for update, payload in self._compared(passed, change) if change else passed:
@@ -94,7 +98,7 @@ class RoundTrip:
             self._record.fail(client, self._silence)
 
     def _passed(self, replies: Iterable[Reply]) -> Iterator[tuple[Update, bytes]]:
-        """Yield each update that can be decoded, with its payload; the others are recorded and dropped."""
+        """Yield each decodable update with its payload; record and drop the others."""
         for client, reply, found in self._decoders.decode(self._reader, self._well_formed(replies)):
             if isinstance(found, WireError):
                 self._record.reject(client, str(found))
@@ -102,7 +106,7 @@ class RoundTrip:
                 yield self._claimed(found, reply, client), reply.payload
 
     def _well_formed(self, replies: Iterable[Reply]) -> Iterator[tuple[int, Reply]]:
-        """Yield each reply whose payload is to be decoded, with its client; the others are recorded and dropped."""
+        """Yield each well-formed reply with its client; record and drop the others."""
         for client, reply in self._first_replies(replies):
             if reply.failure:
                 self._record.fail(client, reply.failure)
@@ -115,9 +119,9 @@ class RoundTrip:
                 yield client, reply
 
     def _compared(self, passed: Iterable[tuple[Update, bytes]], change: Change) -> list[tuple[Update, bytes]]:
-        """Return the updates that are not far from the others, in the order of the clients' names, with capped examples."""
+        """Return the updates within `server.max-norm`, in the order of the clients' names, with capped numbers of examples."""
         relays, server = self._codec.relays, self._config.server
-        found = [(update, payload if relays else b"") for update, payload in passed]  # a payload is as large as its update
+        found = [(update, payload if relays else b"") for update, payload in passed]  # payloads are large: keep only if needed
         found.sort(key=lambda each: each[0].client)
         if server.max_norm and found:
             norms = [_norm(change(update)) for update, _ in found]
@@ -136,16 +140,16 @@ class RoundTrip:
     def evaluations(
         self, replies: Iterable[Reply], *, classes: bool, own: Collection[str] = ()
     ) -> Iterator[tuple[int, Evaluation]]:
-        """Yield the name of each client whose evaluation is well-formed, with its number of examples and its metrics.
+        """Yield the name of each client with a well-formed evaluation, with its number of examples and metrics.
 
         Parameters
         ----------
         replies : iterable of Reply
-            As they arrive.
+            Replies in the order of arrival.
         classes : bool
-            Whether an evaluation has an accuracy.
+            Whether evaluations must have an accuracy.
         own : collection of str
-            Names of the metrics that `metric` adds, which an evaluation may have.
+            Names of the user-defined metrics that evaluations may have.
         """
         own_loss = bool(self._config.loss)
         for client, reply in self._first_replies(replies):
@@ -163,14 +167,14 @@ class RoundTrip:
             self._record.fail_evaluation(client, self._silence)
 
     def _claimed(self, update: Update, reply: Reply, client: int) -> Update:
-        """Return an update with what the client claims about itself, held within what can be."""
+        """Return the update with the client's name, number of examples and metrics, with a plausible training time."""
         metrics = dict(reply.metrics)
-        if "seconds" in metrics:  # no reply is later than the deadline
+        if "seconds" in metrics:  # a reply cannot have taken longer than the timeout
             metrics["seconds"] = min(metrics["seconds"], self._config.server.round_timeout)
         return replace(update, client=client, num_examples=reply.num_examples, metrics=metrics)
 
     def _note(self, client: int, failure: str) -> None:
-        """Tell the broadcast of an error, which the state that the client was sent may have caused; not of silence."""
+        """Report an error, which the payload sent to the client may have caused, to the broadcast; ignore timeouts."""
         if failure != self._silence:
             self._broadcast.refuse(client)
 
@@ -179,7 +183,7 @@ class RoundTrip:
         return no_reply_within(self._config.server.round_timeout)
 
     def _first_replies(self, replies: Iterable[Reply]) -> Iterator[tuple[int, Reply]]:
-        """Yield the first reply of each client that got a request, with the client's name."""
+        """Yield the first reply of each client with a request, and the client's name."""
         for reply in replies:
             client = self._awaited.pop(reply.node, None)
             if client is None:
@@ -189,7 +193,7 @@ class RoundTrip:
 
 
 def no_reply_within(seconds: float) -> str:
-    """Return the reason for a client that has not replied in time."""
+    """Return the failure reason of a client that has not replied in time."""
     return f"no reply within {seconds:g} s"
 
 
@@ -198,7 +202,7 @@ def _norm(change: NDArray[np.float32]) -> float:
 
 
 def _description(reply: Reply) -> str:
-    """Return what a reply's payload says it is."""
+    """Return the description in the header of a reply's payload."""
     try:
         return describe(reply.payload)
     except WireError:
@@ -208,13 +212,23 @@ def _description(reply: Reply) -> str:
 def _evaluation_metrics(
     metrics: Mapping[str, float], *, classes: bool, own: Collection[str] = (), own_loss: bool = False
 ) -> dict[str, float]:
-    """Return ``loss`` and shares in 0 to 1: with `classes` ``accuracy``, and others if they are there; and those of `own`.
+    """Validate the metrics of a client's evaluation, and return the known ones.
+
+    Parameters
+    ----------
+    metrics : mapping
+        Metrics as received.
+    classes : bool
+        Whether ``accuracy`` is required.
+    own : collection of str
+        Names of user-defined metrics.
+    own_loss : bool
+        Whether the loss is user-defined and may be negative.
 
     Raises
     ------
     WireError
-        Loss or accuracy is missing, or one is out of range: a loss is at least 0, unless it is the user's `own_loss`; neither
-        that nor a metric in `own` is beyond 1e9.
+        A required metric is missing, a share is not in [0, 1], a loss is negative, or a user-defined value is beyond 1e9.
     """
     loss = metrics.get("loss", np.nan)
     shares = {"accuracy": metrics.get("accuracy", -1.0)} if classes else {}

@@ -1,4 +1,4 @@
-"""The rounds of a run: requests out, replies in, again where too few updates were accepted."""
+"""The loop over the rounds of a run, with retries of rounds in which too few updates were accepted."""
 
 import logging
 import math
@@ -17,32 +17,32 @@ from fedgates.types import Problem
 
 log = logging.getLogger("fedgates")
 _LOG_EVERY, _PAUSE = 30.0, 0.2
-"""Seconds between two log lines while waiting for clients, and between two looks."""
+"""Seconds between log lines while waiting for clients, and between checks for clients."""
 Evaluate = Callable[[], dict[str, float]]
-"""Returns metrics of the server's present state."""
+"""Function that returns metrics of the server's current state."""
 
 
 class Transport(Protocol):
-    """What carries requests to clients and replies back."""
+    """Protocol of a transport, which carries requests to clients and replies back."""
 
     @property
     def simulated(self) -> bool:
-        """Whether the clients share the server's data set; real devices have their own."""
+        """Whether clients are simulated and share the server's data set; real devices have their own data."""
 
     @property
     def complete(self) -> bool:
-        """Whether all nodes are connected from the start; real ones come and go."""
+        """Whether all nodes are connected from the start; real devices come and go."""
 
     def nodes(self) -> Iterable[int]:
-        """Return the nodes that are connected."""
+        """Return the IDs of the connected nodes."""
 
     def introduce(self, membership: Membership, problem: Problem, timeout: float) -> None:
-        """Update the membership with the connected nodes, and ask those that are new to introduce themselves."""
+        """Update the membership with the connected nodes, and ask new nodes to introduce themselves."""
 
     def exchange(self, requests: Sequence[Request], timeout: float, max_megabytes: float) -> Iterator[Reply]:
-        """Send requests; yield replies as they come until all are there or `timeout` seconds have passed.
+        """Send requests; yield replies as they arrive until all have arrived or `timeout` seconds have passed.
 
-        A payload of more than `max_megabytes` is not read: its reply is malformed.
+        A payload larger than `max_megabytes` is not read, and its reply is marked as malformed.
         """
 
 
@@ -54,28 +54,31 @@ def run_rounds(
     evaluate: Evaluate | None = None,
     results: Iterable[RoundResult] = (),
 ) -> None:
-    """Run `rounds` from the server's state, fewer if `stop-accuracy` or `stop-patience` ends them.
+    """Run the given rounds, or fewer if `stop-accuracy` or `stop-patience` stops the run.
 
-    A round without a quorum leaves the state as it was and is repeated, with clients chosen anew; callbacks get a record of
-    each attempt.
+    A round without a quorum leaves the state unchanged and is repeated with a new sample of clients.
 
     Parameters
     ----------
-    server, transport, rounds
-        What to run; the last of the rounds is evaluated, whatever `evaluate-every` is.
+    server : Server
+        The server, whose state is updated.
+    transport : Transport
+        Carries requests and replies.
+    rounds : range
+        Numbers of the rounds. The last round is always evaluated, whatever the value of `evaluate-every`.
     callbacks : sequence of Callback
-        Called after each attempt.
+        Called after each attempt at a round.
     evaluate : callable, optional
-        The server's own evaluation.
+        Evaluates the server's state on its test set.
     results : iterable of RoundResult
-        Those of the rounds before, of a run that is resumed.
+        Results of earlier rounds, in a resumed run.
 
     Raises
     ------
     QuorumError
         A round missed its quorum `server.max-failed-rounds` times, or too few clients are available.
     DivergenceError
-        Training diverged on most clients of a round without a quorum.
+        Training diverged on most clients in a round without a quorum.
     """
     with server.decoding(simulated=transport.simulated):
         _run_rounds(server, transport, rounds, callbacks, evaluate, list(results))
@@ -89,20 +92,20 @@ def _run_rounds(
     evaluate: Evaluate | None,
     found: list[RoundResult],
 ) -> None:
-    """Run `rounds`; `found` are the results of the rounds before."""
+    """Run `rounds`, appending their results to `found`, which has those of earlier rounds."""
     if rounds and found and found[-1].round == rounds.start - 1 and _stops(server, found):
         return
     for server_round in rounds:
         evaluates = server.config.evaluates(server_round) or server_round == rounds[-1]
         for attempt in count(1):
-            wait_for_clients(server, transport)  # not part of the round's time: at first, processes start
+            wait_for_clients(server, transport)  # not counted as time of the round, because processes may have to start first
             record = _attempt(server, transport, server_round, evaluate, evaluates=evaluates)
             for callback in callbacks:
                 callback.on_round_end(record, server)
             if server.record.quorum:
                 break
             _expect_convergence(server)
-            if attempt >= server.config.server.max_failed_rounds:  # of this process: a resumed run may try as often again
+            if attempt >= server.config.server.max_failed_rounds:  # a resumed run counts from 1 again
                 raise QuorumError(_missed_quorum(server, attempt))
         reached = round_result(record)
         if reached is not None:
@@ -112,7 +115,7 @@ def _run_rounds(
 
 
 def _stops(server: Server[Any], results: Sequence[RoundResult]) -> bool:
-    """Return whether the last round is the last of the run, and log why."""
+    """Return whether the run stops early after its last result, and log the reason."""
     reason = stop_reason(results, server.config.stop_accuracy, server.config.stop_patience)
     if reason:
         log.info("stopped early, after round %d: %s", results[-1].round, reason)
@@ -122,7 +125,7 @@ def _stops(server: Server[Any], results: Sequence[RoundResult]) -> bool:
 def _attempt(
     server: Server[Any], transport: Transport, server_round: int, evaluate: Evaluate | None, *, evaluates: bool
 ) -> Mapping[str, Any]:
-    """Try a round once and return its record as a line of the log."""
+    """Make one attempt at a round, and return its line of ``rounds.jsonl``."""
     started = time.monotonic()
     timeout, most = server.config.server.round_timeout, server.config.limits.max_payload_mb
     requests = server.open_round(server_round, available(server, transport))
@@ -137,13 +140,13 @@ def _attempt(
         asks = server.config.fraction_evaluate and server.record.quorum
         requests = server.open_evaluation(available(server, transport) if asks else {})
         by_clients = server.close_evaluation(transport.exchange(requests, timeout, most))
-        if server.record.withdrawn:  # what was measured is of a state that is gone
+        if server.record.withdrawn:  # the metrics belong to the withdrawn state
             by_server = {}
     return server.record.line(time.monotonic() - started, {**by_server, **by_clients})
 
 
 def available(server: Server[Any], transport: Transport) -> Mapping[int, int]:
-    """Return name to node of the available clients; new nodes are asked to introduce themselves first."""
+    """Ask new nodes to introduce themselves, and return a mapping from name to node of the available clients."""
     transport.introduce(server.membership, server.problem, server.config.server.round_timeout)
     return server.membership.clients
 
@@ -154,8 +157,8 @@ def wait_for_clients(server: Server[Any], transport: Transport) -> None:
     Raises
     ------
     QuorumError
-        They are not within `server.round-timeout` seconds; or no further nodes can come, and those that are there cannot take
-        part.
+        Too few clients are available after `server.round-timeout` seconds, or all nodes are connected and too few of them can
+        take part.
     """
     wanted, timeout, started = server.config.server.min_clients, server.config.server.round_timeout, time.monotonic()
     logged = -_LOG_EVERY
@@ -168,7 +171,7 @@ def wait_for_clients(server: Server[Any], transport: Transport) -> None:
             raise QuorumError(f"server.min-clients = {wanted}: {here} of {total} clients can take part{others}")
         if waited > timeout:
             raise QuorumError(
-                f"server.min-clients = {wanted}: {here} clients came within {timeout:g} s (server.round-timeout){others}"
+                f"server.min-clients = {wanted}: {here} clients available after {timeout:g} s (server.round-timeout){others}"
             )
         if waited - logged >= _LOG_EVERY:
             log.info("waiting for clients: %d of server.min-clients = %d are available", here, wanted)
@@ -184,7 +187,7 @@ def _expect_convergence(server: Server[Any]) -> None:
         of, example = f"{len(diverged)} of {len(record.selected)} clients", min(diverged)
         raise DivergenceError(
             f"{config.rate_key} = {config.initial_rate:g}: training diverged on {of} in round {record.server_round}"
-            f" (client {example}: {diverged[example]}); start anew with a smaller one"
+            f" (client {example}: {diverged[example]}); start a new run with a smaller value"
         )
 
 
@@ -192,7 +195,7 @@ def _missed_quorum(server: Server[Any], attempts: int) -> str:
     record = server.record
     if record.withdrawn:
         return (
-            f"round {record.server_round} led to a state that was not kept, {attempts} times (server.max-failed-rounds):"
+            f"round {record.server_round} gave an unusable state {attempts} times (server.max-failed-rounds):"
             f" {record.withdrawn}; if no client cheats, {server.config.rate_key} = {server.config.initial_rate:g} is too large"
         )
     failures = {**record.failed, **record.rejected}
@@ -200,6 +203,6 @@ def _missed_quorum(server: Server[Any], attempts: int) -> str:
     quorum = f"server.quorum = {server.config.server.quorum:g}"
     last = f"{record.counted} of {len(record.selected)} the last time{example}"
     return (
-        f"round {record.server_round} had fewer accepted updates than {quorum} asks for, {attempts} times "
+        f"round {record.server_round} had fewer accepted updates than {quorum} requires, {attempts} times "
         f"(server.max-failed-rounds; {last})"
     )

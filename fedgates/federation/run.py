@@ -1,4 +1,4 @@
-"""One whole run: settings, data and method checked, a folder opened, the rounds run, and what the run leaves."""
+"""A whole run: check settings and data, build the method, open the folder, run the rounds, and write the results."""
 
 import errno
 import logging
@@ -43,21 +43,21 @@ from fedgates.util.text import name_list, one_line
 
 log = logging.getLogger("fedgates")
 REFUSALS = (ConfigError, NetworkError, QuorumError, DivergenceError, StorageError)
-"""Errors that end a run with one line; a traceback would bury it."""
+"""Errors that are reported in one line, without a traceback."""
 _TRIED = 2
 """Number of examples on which a network is tried."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-"""Errors of writing that a user can mend, whichever file they are about; Python names none in that of a full disk."""
+"""Errors of a full or read-only disk, reported in one line for any file; Python names no file if a disk is full."""
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What a run needs, checked in every way that needs no client."""
+    """Method and data of a run, after all checks that do not need clients."""
 
     method: AnyMethod
     dataset: data.Dataset
     num_clients: int | None
-    """How many clients are simulated; None for real devices."""
+    """Number of simulated clients; None for real devices."""
 
     @property
     def problem(self) -> Problem:
@@ -71,16 +71,17 @@ def prepare(raw: Mapping[str, Value], methods: Methods | None, count_clients: Ca
     Parameters
     ----------
     raw : mapping
-        Settings: key to value.
+        Settings, from key to value.
     methods : mapping, optional
-        Methods known by name beside the built-in ones.
+        Additional methods by name.
     count_clients : callable
-        Returns how many clients are simulated, or None; called once the settings alone are found valid.
+        Function that returns the number of simulated clients, or None for real devices; called after the settings are
+        validated.
 
     Raises
     ------
     ConfigError, NetworkError
-        The run cannot be done.
+        A setting, the data or the network cannot be used.
     """
     method, config = configure(raw, methods)
     trackers.check(config.trackers)
@@ -97,7 +98,7 @@ def prepare(raw: Mapping[str, Value], methods: Methods | None, count_clients: Ca
 
 
 def _first_examples(dataset: data.Dataset) -> Inputs | None:
-    """Return two training examples as a network gets them; None without so many."""
+    """Return two normalised training examples; None if there are fewer."""
     if len(dataset.train) < _TRIED:
         return None
     found: Inputs = data.normalise(data.to_tensors(dataset.train.take(np.arange(_TRIED)), "cpu")[0])
@@ -105,12 +106,12 @@ def _first_examples(dataset: data.Dataset) -> Inputs | None:
 
 
 def check_measured(config: RunConfig, dataset: data.Dataset) -> None:
-    """Check that rounds are evaluated, if keys ask for that.
+    """Check that rounds are evaluated if `stop-accuracy`, `stop-patience` or `keep-best` is set.
 
     Raises
     ------
     ConfigError
-        The server has no test set, and clients do not evaluate; names the key.
+        One of these keys is set, but the server has no test set and clients do not evaluate.
     """
     if len(dataset.test) or config.fraction_evaluate:
         return
@@ -124,7 +125,7 @@ def check_measured(config: RunConfig, dataset: data.Dataset) -> None:
 
 
 def refuse_dropout(config: RunConfig) -> None:
-    """Check that no client of real devices is to be silent.
+    """Check that `dropout` is not used with real devices.
 
     Raises
     ------
@@ -132,21 +133,21 @@ def refuse_dropout(config: RunConfig) -> None:
         `dropout` is not 0.
     """
     if config.dropout:
-        raise ConfigError("dropout", config.dropout, "0 on real devices: only simulated clients can be made silent")
+        raise ConfigError("dropout", config.dropout, "0 on real devices: only simulated clients can drop out")
 
 
 def check_partition(config: RunConfig, dataset: data.Dataset, num_clients: int) -> None:
-    """Check that so many clients can share the data as the config asks.
+    """Check that the data can be divided among `num_clients` clients as configured.
 
     Raises
     ------
     ConfigError
-        They cannot, there is nothing to share, or there are fewer clients than `server.min-clients`.
+        The data cannot be divided, there are no training data, or there are fewer clients than `server.min-clients`.
     """
     if not len(dataset.train):
-        raise ConfigError("dataset", config.dataset, "a data set that is here: simulated clients have none of their own")
+        raise ConfigError("dataset", config.dataset, "a data set on this machine: simulated clients have no data of their own")
     if num_clients < config.server.min_clients:
-        expected = f"at most {num_clients}, which is how many clients are simulated"
+        expected = f"at most {num_clients}, the number of simulated clients"
         raise ConfigError("server.min-clients", config.server.min_clients, expected)
     data.shares(dataset, config, num_clients)
 
@@ -160,18 +161,18 @@ def run_federation(
     callbacks: Sequence[Callback] = (),
     on_checked: Callable[[], None] = lambda: None,
 ) -> tuple[Server[Any], RunFolder]:
-    """Run a federation.
+    """Run a federation from settings to results.
 
     Parameters
     ----------
     transport : Transport
         Carries requests and replies.
     raw, methods, count_clients
-        As of :func:`prepare`.
+        Parameters of :func:`prepare`.
     callbacks : sequence of Callback
-        Called after the run's own.
+        Additional callbacks, called after the built-in ones.
     on_checked : callable
-        Called once nothing is left to check before the first request.
+        Called after all checks, before the first request.
 
     Returns
     -------
@@ -181,9 +182,9 @@ def run_federation(
     Raises
     ------
     ConfigError, NetworkError
-        Before anything is sent.
+        The run cannot be started; nothing has been sent.
     QuorumError, StorageError
-        Too few clients, or too few accepted updates, or files that cannot be written; the message says how to resume.
+        There are too few clients or accepted updates, or a file cannot be written; the message says how to resume.
     DivergenceError
         Training diverged on most clients.
     """
@@ -213,7 +214,7 @@ def _run(
     callbacks: Sequence[Callback],
     on_checked: Callable[[], None],
 ) -> None:
-    """Run all rounds that are not done yet."""
+    """Run all remaining rounds."""
     method, dataset, config = setup.method, setup.dataset, server.config
     if dataset.support is not None and len(dataset.support) == method.network.size:
         method.support = dataset.support
@@ -239,7 +240,7 @@ def _run(
 
 
 def _start_at_class_means(server: Server[Any], transport: Transport) -> None:
-    """Give the last layer its start from class means, if `gates.sent-start` asks for it."""
+    """Initialise the last layer from class means if `gates.sent-start` is "class-means"."""
     method = server.method
     if not isinstance(method, MaskMethod) or method.config.gates.sent_start != "class-means":
         return
@@ -256,9 +257,9 @@ def _to_resume(run: RunFolder) -> str:
 
 
 def own_callbacks(setup: Setup, run: RunFolder, norm_sums: NormSums) -> list[Callback]:
-    """Return the callbacks of every run, in order: log, progress, confusion matrix, checkpoints, trackers, model file, report.
+    """Return the built-in callbacks in order: log, progress, confusion matrix, checkpoints, trackers, model file, report.
 
-    Without a model file where a layer is personal: the server does not have it.
+    There is no model file if a layer is personal, because the server does not have that layer.
     """
     config = setup.method.config
     values = to_dict(config)
@@ -278,31 +279,31 @@ def own_callbacks(setup: Setup, run: RunFolder, norm_sums: NormSums) -> list[Cal
 
 
 def resume(server: Server[Any], setup: Setup, run: RunFolder) -> int:
-    """Restore the server from the run's last checkpoint and return the round to go on with.
+    """Restore the server from the run's last checkpoint, and return the number of the next round.
 
     Raises
     ------
     ConfigError
-        There is no usable checkpoint, or fewer rounds are wanted than are done.
+        There is no usable checkpoint, or `num-server-rounds` is below the number of completed rounds.
     """
     method, config = setup.method, server.config
     state, done = checkpoint.load(run.path, method.digest) or (server.state, 0)
     if config.num_server_rounds < done:
-        expected = f"at least {done}: so many are done in the run to resume"
+        expected = f"at least {done}, the number of completed rounds of the run to resume"
         raise ConfigError("num-server-rounds", config.num_server_rounds, expected)
     write_config(run.path, run_values(config, setup.num_clients, setup.dataset.digest))
     run.round_log.forget_after(done)
     server.restore(state, done + 1, run.round_log.failed_attempts(done + 1))
     log.info("resumed after round %d", done)
     if method.spec.memory:
-        log.warning("clients of %s start without what they kept (%s)", config.strategy, ", ".join(method.spec.memory))
+        log.warning("clients of %s start with empty memory (%s)", config.strategy, ", ".join(method.spec.memory))
     if config.gates.personal:
-        log.warning("clients train their personal layer anew, from the initial one")
+        log.warning("clients train their personal layer again, from its initial values")
     return done + 1
 
 
 def _roles(network: Network) -> str:
-    """Return which parameters are not in the vector that is trained; empty if all are."""
+    """Return a description of the parameters that are sent as values or fixed; empty if there are none."""
     parts = []
     if len(network.tail):
         parts.append(f"{len(network.tail):,} sent as values ({name_list([each.name for each in network.tail.slices])})")
@@ -312,7 +313,7 @@ def _roles(network: Network) -> str:
 
 
 def log_summary(server: Server[Any]) -> None:
-    """Log what is about to run."""
+    """Log the method, data, network and changed settings of a run."""
     config, method = server.config, server.method
     size, digest = method.network.size, method.digest.hex()
     what = config.strategy, one_line(config.dataset), config.model, f"{size:,}", digest

@@ -1,4 +1,4 @@
-"""The server of a federation: one state, and the rounds that change it. Bytes and plain numbers in and out, no engine."""
+"""The server of a federation, independent of Flower: it keeps the state and updates it in rounds."""
 
 import logging
 import math
@@ -31,32 +31,33 @@ from fedgates.wire.broadcast import Broadcast
 
 log = logging.getLogger("fedgates")
 _TRIED = 4
-"""Random images on which each new state of weights is tried."""
+"""Number of random examples on which each new state of weights is tried."""
 
 
 class Server(Generic[S]):
-    """A method's server.
+    """A server, which updates a method's state in rounds.
 
     Parameters
     ----------
     method : Method
-        Its rules.
+        The method.
     problem : Problem
-        Shape of the problem, sent with every state.
+        Inputs and outputs of the network, sent with every state.
 
     Attributes
     ----------
     state
-        The present state, the only copy.
+        The current state.
     record : RoundRecord
-        Counts of the present round, or of the last.
+        Counts of the current or last round.
     membership : Membership
         The clients that have introduced themselves.
     evaluation : dict
-        Means over the clients' held-out examples of the last evaluation; empty if there was none.
+        Metrics of the last evaluation by clients, averaged over clients; empty if there was none.
     confusion : Tensor, optional
-        Confusion matrix of the last evaluation on the server's test set, int64 ``[C, C]``; row i is true class i. None before
-        an evaluation, for other tasks than classes, and with more than 200 classes.
+        Confusion matrix of the last evaluation on the server's test set, int64 ``[C, C]``; entry (i, j) is the number of
+        examples of class i predicted as class j. None before an evaluation, for tasks other than classification, and with more
+        than 200 classes.
     """
 
     def __init__(self, method: Method[Any, S], problem: Problem) -> None:
@@ -70,19 +71,19 @@ class Server(Generic[S]):
         """The exchange in progress."""
         self._warned = False
         self._before = self.state
-        """The state that opened the last round."""
+        """The state before the last round."""
         self._snapshot: tuple[VersionedState, bytes] | None = None
         self.evaluation: dict[str, float] = {}
         self.confusion: Tensor | None = None
 
     def restore(self, state: S, first_round: int, failed_attempts: int = 0) -> None:
-        """Continue from a state that opens `first_round`, at which so many attempts have failed."""
+        """Continue from `state`, with `first_round` as the next round after `failed_attempts` at it."""
         self.state = state
         self.record = self._new_record(first_round, failed_attempts)
 
     @contextmanager
     def decoding(self, *, simulated: bool) -> Iterator[None]:
-        """Have updates decoded by `server.decoders` processes, which end with the context.
+        """Context manager in which `server.decoders` processes decode updates.
 
         Parameters
         ----------
@@ -97,7 +98,7 @@ class Server(Generic[S]):
             self._decoders = Decoders()
 
     def snapshot(self, server_round: int) -> bytes:
-        """Return the present state, coded for the round that it opens; coded once."""
+        """Return the current state, coded for the round that starts with it; the result is cached."""
         last = self._snapshot
         if last is None or last[0].state is not self.state or last[0].server_round != server_round:
             last = VersionedState(self.state, server_round), self.codec.pack_state(self.state, server_round)
@@ -105,15 +106,17 @@ class Server(Generic[S]):
         return last[1]
 
     def open_round(self, server_round: int, clients: Mapping[int, int]) -> list[Request]:
-        """Start a round, or another attempt at it, and return a request to each chosen client.
+        """Start a round, or another attempt at it, and return a request for each sampled client.
+
+        The sample is a function of seed, round, attempt and names. Sampled clients that drop out (`dropout`) count as selected
+        and failed, and get no request.
 
         Parameters
         ----------
         server_round : int
             Number of the round, from 1.
         clients : mapping
-            Name to node of the available clients. The choice is a function of seed, round, attempt and names. Those that
-            `dropout` silences count as asked and failed, and get no request.
+            Mapping from name to node of the available clients.
         """
         attempt = self.record.attempt + 1 if self.record.server_round == server_round else 1
         self.record = self._new_record(server_round, attempt)
@@ -123,9 +126,9 @@ class Server(Generic[S]):
         return self._requests("train", chosen, clients, server_round)
 
     def close_round(self, replies: Iterable[Reply]) -> RoundRecord:
-        """Check each reply alone and pass the accepted updates to the method as they come.
+        """Check each reply, pass the accepted updates to the method as they arrive, and return the record of the round.
 
-        With fewer accepted updates than `server.quorum` asks for the state stays as it is.
+        The state is unchanged if there are fewer accepted updates than `server.quorum` requires.
         """
         method, record, masks = self.method, self.record, MaskCounts(self.state.size)
         change = None if method.spec.update == "mask" else partial(method.change, self.state)
@@ -135,8 +138,8 @@ class Server(Generic[S]):
         if trim and record.counted and not dropped_of(trim, record.counted) and not self._warned:
             self._warned = True
             least = math.ceil(1 / trim - 1e-9)
-            log.warning("server.trim = %g drops none of %d updates: it takes at least %d", trim, record.counted, least)
-        for _ in updates:  # a method may stop reading early; the rest is checked and recorded all the same
+            log.warning("server.trim = %g drops none of %d updates: it needs at least %d", trim, record.counted, least)
+        for _ in updates:  # a method may stop reading early; the remaining updates must be checked and recorded, too
             pass
         self._before = self.state
         record.quorum = record.counted >= max(1, math.ceil(self.config.server.quorum * len(record.selected) - 1e-9))
@@ -151,15 +154,15 @@ class Server(Generic[S]):
         return record
 
     def withdraw(self, reason: str) -> None:
-        """Return to the state before the round that was closed last: the new one is not to be kept."""
+        """Restore the state before the round that was closed last, and record the reason."""
         self.state, self.record.quorum, self.record.withdrawn = self._before, False, reason
         self.record.measures, self.record.theta_histogram = {}, self.method.histogram(self.state)
         self._broadcast.revoke(self.record.server_round)
 
     def open_evaluation(self, clients: Mapping[int, int]) -> list[Request]:
-        """Return a request to each client that is to evaluate the new state; none without `fraction-evaluate` or a quorum.
+        """Return a request for each client sampled to evaluate the new state; none without `fraction-evaluate` or a quorum.
 
-        The choice is apart from that of the clients that train.
+        The sample is independent of that of the clients that train.
         """
         self._round_trip, self.evaluation = None, {}
         if not self.config.fraction_evaluate or not self.record.quorum:
@@ -171,10 +174,10 @@ class Server(Generic[S]):
         return self._requests("evaluate", chosen, clients, server_round + 1)
 
     def close_evaluation(self, replies: Iterable[Reply]) -> dict[str, float]:
-        """Return means over the clients' held-out examples; what each client measured goes into the record.
+        """Return means of the clients' metrics; the record gets the metrics of each client.
 
-        ``client_<metric>`` is weighted by examples; in ``client_<metric>_macro`` each client has the same weight. A metric that
-        some clients did not measure is the mean over the others.
+        ``client_<metric>`` is weighted by numbers of examples; ``client_<metric>_macro`` weights clients equally. Clients that
+        do not report a metric are left out of its mean.
         """
         if self._round_trip is None:
             return {}
@@ -187,7 +190,7 @@ class Server(Generic[S]):
             return {}
         means = dict[str, float]()
         overflows = sum(metrics.pop("not_finite", 0.0) > 0 for _, metrics in results)
-        if overflows > max(1, len(results) / 2):  # one client alone has no say
+        if overflows > max(1, len(results) / 2):  # a single client must not be able to force a withdrawal
             self.withdraw(f"on {overflows} of {len(results)} clients its predictions are not finite")
             return {}
         for name in dict.fromkeys(name for _, metrics in results for name in metrics):
@@ -200,9 +203,9 @@ class Server(Generic[S]):
         return means
 
     def evaluate(self, x: Inputs, y: Tensor) -> dict[str, float]:
-        """Return the method's metrics of the present state on a test set, as :func:`fedgates.data.to_tensors` returns it.
+        """Return the method's metrics of the current state on a test set, given as :func:`fedgates.data.to_tensors` returns it.
 
-        None where a layer is personal: the server does not have it.
+        The result is empty if a layer is personal, because the server does not have that layer.
         """
         if self.config.gates.personal:
             return {}
@@ -223,7 +226,7 @@ class Server(Generic[S]):
         return self._round_trip.requests(kind, self.problem, silent)
 
     def _silent(self, chosen: Iterable[int]) -> list[int]:
-        """Return the names of the chosen clients that do not answer: each with probability `dropout`."""
+        """Return the names of the sampled clients that drop out, each with probability `dropout`."""
         dropout, seed, record = self.config.dropout, self.config.seed, self.record
         if not dropout:
             return []
@@ -232,7 +235,7 @@ class Server(Generic[S]):
         return [client for client in chosen if rng.uniform(1, seed, purpose, **key, client=client)[0] < dropout]
 
     def _is_finite(self, state: S) -> bool:
-        """Return whether predictions with a state are finite, on a few random inputs: it may be a round without evaluation."""
+        """Return whether predictions on a few random inputs are finite; not every round is evaluated."""
         x = random_inputs(self.problem, _TRIED)
         network = self.method.network
         with seeded_rng(rng.generator(self.config.seed, "trial", server_round=self.record.server_round), threads=0):
@@ -243,7 +246,7 @@ class Server(Generic[S]):
 
     def _in_progress(self) -> RoundTrip:
         if self._round_trip is None:
-            raise RuntimeError("no round is in progress: open_round comes before close_round")
+            raise RuntimeError("no round is in progress: call open_round before close_round")
         return self._round_trip
 
     def _new_record(self, server_round: int, attempt: int = 1) -> RoundRecord:

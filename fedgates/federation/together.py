@@ -1,4 +1,4 @@
-"""Clients of one process that train together (:mod:`fedgates.methods.together`)."""
+"""Batched training of several clients in one process (:mod:`fedgates.methods.together`)."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,29 +13,29 @@ from fedgates.wire import VersionedState
 
 @dataclass(frozen=True)
 class _Trainee:
-    """A client with a request to train, and the state that it brings."""
+    """A client with a request to train, and the decoded state."""
 
     client: Client
     request: Request
     state: VersionedState
     seconds: float
-    """Seconds that the client has worked on the request."""
+    """Time spent on the request so far, seconds."""
 
 
 Outcome = tuple[Request, Reply | Exception]
-"""A request, and the reply to it or what the client raised."""
+"""A request, and its reply or the exception that the client raised."""
 
 
 def train_together(requests: Iterable[tuple[Client, Request]]) -> Iterator[Outcome]:
-    """Answer requests to train, `client.train-together` clients at a time; yield the outcomes, a group after the other.
+    """Answer requests to train, with up to `client.train-together` clients in one pass; yield the outcomes.
 
-    The clients of a group have the same state and as many mini-batches. Clients that cannot train together do so one after the
-    other. One that fails takes no other with it.
+    Clients in a group have equal states and equally many mini-batches. Clients that cannot train together are trained one after
+    the other. The failure of a client does not affect the others.
 
     Parameters
     ----------
     requests : iterable of tuple
-        Clients, each with a request to train.
+        Pairs of a client and its request to train.
     """
     opened = []
     for client, request in requests:
@@ -52,13 +52,13 @@ def _opened(client: Client, request: Request) -> _Trainee | Exception:
     started = time.monotonic()
     try:
         state = client.open(request.payload)
-    except Exception as error:  # noqa: BLE001  # a client's own failure, whatever it is
+    except Exception as error:  # noqa: BLE001  # must not affect other clients
         return error
     return _Trainee(client, request, state, time.monotonic() - started)
 
 
 def _groups(trainees: Sequence[_Trainee]) -> Iterator[list[_Trainee]]:
-    """Yield groups of at most `client.train-together` clients with one method, equal states and numbers of mini-batches."""
+    """Yield groups of at most `client.train-together` clients with equal methods, states and numbers of mini-batches."""
     alike = dict[tuple[int, bytes, int], list[_Trainee]]()
     for each in trainees:
         client, kept = each.client, each.client.method.codec.keeps_states
@@ -79,7 +79,7 @@ def _trained_alone(trainee: _Trainee) -> Outcome:
 
 
 def _trained_together(group: Sequence[_Trainee]) -> list[Outcome]:
-    """Return the outcomes of a group that trains together; empty if it cannot."""
+    """Train a group in one pass and return the outcomes; empty if the group cannot train together."""
     first, started = group[0], time.monotonic()
     method, state = first.client.method, first.state
     if len(group) == 1 or not isinstance(method, Together):
@@ -90,7 +90,7 @@ def _trained_together(group: Sequence[_Trainee]) -> list[Outcome]:
             return []
         try:
             updates = method.local_updates(state.state, tasks)
-        except Exception:  # noqa: BLE001  # alone, those fail that are to blame
+        except Exception:  # noqa: BLE001  # training one by one shows which client failed
             return []
         share = (time.monotonic() - started) / len(group)
         return [_sent(each, update, each.seconds + share) for each, update in zip(group, updates, strict=True)]

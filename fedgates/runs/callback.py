@@ -1,4 +1,4 @@
-"""The base class of callbacks, which run beside the rounds."""
+"""Base class of the callbacks of a run."""
 
 from typing import Any
 
@@ -6,16 +6,17 @@ from fedgates.runs.totals import Line
 
 
 class Callback:
-    """Called at the start of a run, after each round, and at the end. A subclass overrides the methods that it needs.
+    """Base class of callbacks, called at the start of a run, after each round, and at the end.
 
-    `server` is the :class:`~fedgates.federation.Server` of the run. An error that a method raises ends the run.
+    Subclasses override the methods that they need; those of this class do nothing. An exception in a method ends the run. The
+    parameter `server` is the run's :class:`~fedgates.federation.Server`.
     """
 
     def on_start(self, server: Any, first_round: int, *, resumed: bool) -> None:  # noqa: ANN401
-        """Prepare for the rounds from `first_round` on."""
+        """Handle the start of a run; `first_round` is the number of the first round to run."""
 
     def on_round_end(self, record: Line, server: Any) -> None:  # noqa: ANN401
-        """Take note of a round, or of an attempt at it that missed its quorum (``record["quorum"]`` is then False)."""
+        """Handle the end of an attempt at a round; ``record["quorum"]`` is False if it missed its quorum."""
 
     def on_end(self, server: Any, *, finished: bool) -> None:  # noqa: ANN401
-        """Finish; `finished` is False if the run ended early."""
+        """Handle the end of a run; `finished` is False if an exception ended it."""

@@ -55,7 +55,7 @@ def test_larger_digits_get_their_labels_when_they_are_scaled(capsys, model, draw
     for file in folder.iterdir():
         with Image.open(file) as image:
             image.resize((40, 40), Image.Resampling.BICUBIC).save(file)
-    said = "40x40 pixels, expected 8x8 (--resize scales pictures); nor can 59 others be used"
+    said = "40x40 pixels, expected 8x8 (--resize scales pictures); 59 other images are unusable, too"
     assert refused(capsys, "predict", model, folder) == f"{folder}/000.png: {said}"
     found = json.loads(command(capsys, "predict", model, folder, "--json", "--resize")[1])
     assert sum(each["labels"][0]["label"] == str(label) for each, label in zip(found, labels, strict=True)) >= 50

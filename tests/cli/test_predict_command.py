@@ -133,7 +133,7 @@ def test_pictures_of_a_folder_that_cannot_be_used_cost_no_other_its_label(capsys
     for file in folder.glob("?.png"):
         file.unlink()
     (folder / "a\x1b[2J.png").unlink()
-    assert refused(capsys, "predict", model, folder).endswith("(its format is not known); nor can 14 others be used")
+    assert refused(capsys, "predict", model, folder).endswith("(its format is not known); 14 other images are unusable, too")
     eight().save(folder / "b.png")
     code, out, _ = command(capsys, "predict", model, folder, "--resize")
     assert (code, len(out.splitlines())) == (1, 1)

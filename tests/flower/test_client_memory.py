@@ -155,7 +155,7 @@ def test_a_resumed_run_says_that_clients_start_anew(raw, caplog):
     SEEN.clear()
     with caplog.at_level("WARNING", logger="fedgates"):
         run(config | {"resume": str(stopped)}, 2)
-    assert f"clients of {DIARY} start without what they kept (rounds)" in caplog.text
+    assert f"clients of {DIARY} start with empty memory (rounds)" in caplog.text
     assert SEEN == [(3, 0, []), (3, 1, [])]
 
 

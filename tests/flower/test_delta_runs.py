@@ -157,7 +157,7 @@ def test_a_payload_beyond_the_last_round_is_not_decoded(raw):
     client = Client(method, 0, partition_data(method.config, 0, 2))
     payload = bytearray(method.codec.pack_state(method.initial_state(), 1))
     payload[12:16] = (7).to_bytes(4, "little")
-    with pytest.raises(WireError, match="the state that opens round 7, beyond num-server-rounds = 5"):
+    with pytest.raises(WireError, match="a state for round 7, beyond num-server-rounds = 5"):
         client.reply(Request(0, 0, "train", bytes(payload), Problem.of_images((1, 8, 8), 10)))
 
 

@@ -142,7 +142,7 @@ def test_a_device_with_too_few_images_to_hold_one_out_trains_and_says_why_it_doe
     nodes = [save(tmp_path / "a.npz", slice(0, 50)), save(tmp_path / "b.npz", slice(50, 50 + count)) | {"partition-id": 1}]
     for line in run_of(raw, nodes, num_server_rounds=2).round_log.read():
         assert (line["clients_counted"], line["clients_evaluating"]) == (2, 2)
-        reason = f"none of {count} examples is held out for evaluation: it takes 5 to hold out one"
+        reason = f"no held-out examples to evaluate on: holding out takes 5 examples, found {count}"
         assert line["evaluation_failed"] == {"1": f"error 2: ValueError: {reason}"}
         assert [one["examples"] for one in line["client_evaluations"].values()] == [10]
         assert line["client_accuracy"] == line["client_accuracy_macro"]
@@ -227,7 +227,7 @@ def test_simulated_clients_have_nothing_to_share(raw, nodes):
     config = config_of(raw)
     with pytest.raises(ConfigError) as error:
         run_on_grid(Untouched(app, config, 3, node_configs=nodes), config)
-    expected = "a data set that is here: simulated clients have none of their own"
+    expected = "a data set on this machine: simulated clients have no data of their own"
     assert str(error.value) == f"dataset = '{DATASET}': expected {expected}"
 
 

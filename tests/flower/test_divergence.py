@@ -18,7 +18,7 @@ def test_a_run_that_diverges_ends_in_one_line_without_a_second_attempt(raw, tmp_
         run(raw(**LARGE, **MLP, output_dir=str(tmp_path / "runs")), 3)
     message = str(caught.value)
     assert message.startswith("learning-rate = 1e+06: training diverged on 3 of 3 clients in round 1 (client 0: ")
-    assert message.endswith("start anew with a smaller one")
+    assert message.endswith("start a new run with a smaller value")
     assert "resume" not in message
     (log,) = (tmp_path / "runs").glob("*/rounds.jsonl")
     assert len(log.read_text().splitlines()) == 1

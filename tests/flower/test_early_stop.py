@@ -166,7 +166,7 @@ def test_the_clients_accuracy_stops_a_run_without_a_test_set(raw, devices):
         ({"stop_accuracy": 0.9}, "stop-accuracy = 0.9: expected 0, or fraction-evaluate above 0: the server has no test set"),
         ({"stop_patience": 3}, "stop-patience = 3: expected 0, or fraction-evaluate above 0"),
         ({"keep_best": True}, "keep-best = True: expected false, or fraction-evaluate above 0"),
-        ({"dropout": 0.1}, "dropout = 0.1: expected 0 on real devices: only simulated clients can be made silent"),
+        ({"dropout": 0.1}, "dropout = 0.1: expected 0 on real devices: only simulated clients can drop out"),
     ],
 )
 def test_what_such_a_run_cannot_do_is_refused_before_there_is_a_folder(raw, devices, tmp_path, keys, error):

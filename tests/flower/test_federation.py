@@ -114,7 +114,7 @@ def test_resume_with_fewer_rounds_than_are_done_is_refused_and_changes_nothing(r
     folder = run(raw(num_server_rounds=2), 4)
     before = (folder.path / "config.json").read_bytes()
     with pytest.raises(
-        ConfigError, match=r"^num-server-rounds = 1: expected at least 2: so many are done in the run to resume"
+        ConfigError, match=r"^num-server-rounds = 1: expected at least 2, the number of completed rounds of the run to resume"
     ):
         run(raw(num_server_rounds=1, resume=str(folder.path)), 4)
     assert (folder.path / "config.json").read_bytes() == before
@@ -217,7 +217,7 @@ def test_no_usable_client_at_all_ends_the_run_with_the_reason(raw, tmp_path):
 
 
 BAD = [
-    ({"min_clients": 13}, r"min-clients = 13: expected at most 12, which is how many clients are simulated"),
+    ({"min_clients": 13}, r"min-clients = 13: expected at most 12, the number of simulated clients"),
     ({"batch_size": 2**70}, r"batch-size = .*: expected a whole number from 1 to 1,000,000"),
     ({"strategy": "fedprox"}, r"strategy = 'fedprox': expected one of coupled-masks, fedpm, fedmask"),
     ({"strategy": "nowhere:Nothing"}, r"strategy = 'nowhere:Nothing': expected .*No module named .nowhere."),

@@ -146,7 +146,7 @@ def test_a_state_whose_predictions_are_not_finite_is_not_kept(raw, monkeypatch, 
 def test_a_run_whose_states_are_never_finite_ends_with_the_reason(raw):
     config = raw(strategy="fedavg", num_server_rounds=2, max_failed_rounds=2, samples_per_client=20)
     faults = {(1, client): lying(huge, strategy="fedavg") for client in range(3)}
-    reason = r"^round 1 led to a state that was not kept, 2 times \(server\.max-failed-rounds\): .* not finite"
+    reason = r"^round 1 gave an unusable state 2 times \(server\.max-failed-rounds\): .* not finite"
     with pytest.raises(QuorumError, match=reason):
         run(config, 3, with_faults(faults))
     assert [path.name for path in Path(config["output-dir"]).glob("*/checkpoint-*")] == ["checkpoint-00000.safetensors"]
@@ -270,5 +270,5 @@ def test_of_two_updates_the_smaller_is_the_measure(raw):
 
 def test_a_trim_that_drops_nobody_is_warned_of_once(raw, caplog):
     run(raw(strategy="fedavg", num_server_rounds=3, samples_per_client=20, trim=0.3), 3)
-    text = "server.trim = 0.3 drops none of 3 updates: it takes at least 4"
+    text = "server.trim = 0.3 drops none of 3 updates: it needs at least 4"
     assert [record.getMessage() for record in caplog.records if "drops none" in record.getMessage()] == [text]

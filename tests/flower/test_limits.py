@@ -170,7 +170,7 @@ def test_a_client_trains_for_no_round_beyond_those_of_its_run_config(raw, downli
         run_on_grid(grid, config)
     *sound, last = lines_of(config)
     assert [line["clients_counted"] for line in sound] == [2, 2, 2]
-    reason = "error 2: fedgates.errors.WireError: the state that opens round 4, beyond num-server-rounds = 2"
+    reason = "error 2: fedgates.errors.WireError: a state for round 4, beyond num-server-rounds = 2"
     assert last["failed"] == dict.fromkeys("01", reason)
     if downlink == "relay":
         kept = [context.state.array_records[SNAPSHOT]["payload"].data for context in grid.contexts.values()]

@@ -54,7 +54,7 @@ def test_checked_jobs_are_what_the_runs_write_down(raw, tmp_path):
         ),
         (
             job("last", clients=1),
-            "A / last / seed 1: server.min-clients = 2: expected at most 1, which is how many clients are simulated",
+            "A / last / seed 1: server.min-clients = 2: expected at most 1, the number of simulated clients",
         ),
         (job("last", dataset="npz:/nosuch.npz"), "A / last / seed 1: dataset = 'npz:/nosuch.npz': expected"),
         (job("last", strategy="fedsgd"), "A / last / seed 1: strategy = 'fedsgd': expected one of"),
