@@ -1,4 +1,4 @@
-"""All that imports flwr: the two apps, the Strategy, and a grid in this process."""
+"""Integration with Flower: ServerApp, ClientApp, Strategy, and a grid that runs clients in this process."""
 
 from fedgates.flower.client_app import make_client_app
 from fedgates.flower.loopback import LoopbackGrid

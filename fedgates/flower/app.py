@@ -1,4 +1,4 @@
-"""A Flower app, read from its folder, and a whole run of it in this process."""
+"""Load a Flower app from its folder, and run it in this process."""
 
 import importlib
 import sys
@@ -20,22 +20,22 @@ from fedgates.types import Value
 
 
 class AppError(RuntimeError):
-    """An app has not done what it should have; the message is one line."""
+    """Raised if an app did not write exactly one run; the message is one line."""
 
 
 @dataclass(frozen=True)
 class App:
-    """A Flower app whose ServerApp is made by :func:`fedgates.flower.make_server_app`."""
+    """A Flower app with a ServerApp made by :func:`fedgates.flower.make_server_app`."""
 
     server: FederationApp
     client: ClientApp
     config: Mapping[str, Value]
-    """Its ``[tool.flwr.app.config]``."""
+    """The app's ``[tool.flwr.app.config]``."""
 
 
 @lru_cache(maxsize=1)
 def load_app(folder: Path) -> App:
-    """The app in a folder, as its ``pyproject.toml`` describes it; puts the folder first on the path of modules.
+    """Load the app described by ``pyproject.toml`` in a folder, and put the folder first on ``sys.path``.
 
     Raises
     ------
@@ -47,34 +47,34 @@ def load_app(folder: Path) -> App:
     importlib.invalidate_caches()
     server_app, client_app = find("serverapp", described.serverapp), find("clientapp", described.clientapp)
     if not isinstance(server_app, FederationApp):
-        raise ConfigError("serverapp", described.serverapp, "what fedgates.flower.make_server_app gives")
+        raise ConfigError("serverapp", described.serverapp, "an app made by fedgates.flower.make_server_app")
     if not isinstance(client_app, ClientApp):
         raise ConfigError("clientapp", described.clientapp, "a Flower ClientApp")
     return App(server_app, client_app, described.config)
 
 
 def run_one(app: App, config: Mapping[str, Value], clients: int, folder: Path) -> RunFolder:
-    """Run one federation in this process, by the app's own ServerApp on a loopback grid of its own ClientApp.
+    """Run one federation in this process, with the app's ServerApp, ClientApp and a loopback grid.
 
     Parameters
     ----------
     app : App
-        As :func:`load_app` gives it.
+        The app, as :func:`load_app` returns it.
     config : mapping
-        Run config on top of the app's.
+        Run config, which overrides the app's.
     clients : int
-        How many clients are simulated.
+        Number of simulated clients.
     folder : Path
-        Where the run's folder is made; it must hold no other.
+        Folder in which to create the run's folder; it must not contain other runs.
 
     Raises
     ------
     AppError
-        The app has left no run, or more than one. Besides, whatever the app raises.
+        The app wrote no run, or more than one. Exceptions of the app are not caught.
     """
     raw = merged(app.config, config, {"output-dir": str(folder.absolute())})
     app.server(LoopbackGrid(app.client, raw, clients), Context(1, 0, {}, RecordDict(), raw))
     found = list(folder.glob("*/config.json"))
     if len(found) != 1:
-        raise AppError(f"{folder} holds {len(found)} runs where the app should have left one")
+        raise AppError(f"{folder} has {len(found)} runs, expected the app to write one")
     return RunFolder(found[0].parent)

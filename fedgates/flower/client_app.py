@@ -1,7 +1,7 @@
-"""The Flower ClientApp of every method.
+"""The Flower ClientApp for all methods.
 
-What stays the same between messages (data, network, method) is kept in the process; a cache only ever makes things
-faster, because a real device starts a fresh process for each message.
+Data, network and method are cached between messages. The caches affect speed alone: a real device starts a new process for each
+message.
 """
 
 import time
@@ -37,27 +37,27 @@ from fedgates.util.text import one_line
 from fedgates.wire import VersionedState
 
 _OWN_DATA = "data-path"
-"""The key of a node config with the path of a device's own data."""
+"""Node config key for the path of a device's own data."""
 _OWN_WEIGHTS = "weights-path"
-"""The key of a node config with the path of a device's copy of the run's `weights`."""
+"""Node config key for the path of a device's copy of the run's `weights`."""
 SNAPSHOT, MEMORY, HEAD = "known", "memory", "personal"
-"""Names of the records in a client's own state."""
+"""Names of the records in Flower's client state."""
 
 _Key = tuple[tuple[tuple[str, str], ...], tuple[tuple[str, Value], ...], Problem]
-"""What a method on a client is a function of: the methods known by name, the run config, and the problem."""
+"""Everything that a client's method depends on: additional methods by name, the run config, and the problem."""
 
 
 class GroupingClientApp(ClientApp):
-    """A ClientApp whose clients can train together where a process has several."""
+    """ClientApp that can train several clients of one process in one pass."""
 
     def __init__(self, own: tuple[tuple[str, str], ...]) -> None:
         super().__init__()
         self._own = own
 
     def train_together(self, messages: Sequence[tuple[Message, Context]]) -> dict[str, Message | Exception]:
-        """Return by a message's id the reply of its client, or what the client raised.
+        """Answer messages to train; return the reply to each, or the exception that its client raised, by message ID.
 
-        Messages are to train, and their contexts have one run config. Those of clients without usable data are left out.
+        All contexts must have the same run config. Clients without usable data are left out.
         """
         asked = dict[int, tuple[Client, Request, Message, Context]]()
         for message, context in messages:
@@ -73,12 +73,12 @@ class GroupingClientApp(ClientApp):
 
 
 def make_client_app(methods: Methods | None = None) -> ClientApp:
-    """Return a ClientApp that serves every method that has a name, those of `methods`, and "module:Class" of one's own.
+    """Return a ClientApp that supports all registered methods, those in `methods`, and any "module:Class".
 
     Parameters
     ----------
     methods : mapping, optional
-        Further methods known by name: name to "module:Class".
+        Additional methods: mapping from name to "module:Class".
     """
     wait_for_check()
     own = tuple(sorted((methods or {}).items()))
@@ -86,7 +86,7 @@ def make_client_app(methods: Methods | None = None) -> ClientApp:
 
     @app.query()
     def introduce(message: Message, context: Context) -> Message:
-        """Reply with this client's name and its names of classes, or with the reason if its data cannot be used."""
+        """Reply with this client's name and class names, or with the reason why its data cannot be used."""
         problem, class_names = "", tuple[str, ...]()
         try:
             key = _key(own, message, context)
@@ -98,7 +98,7 @@ def make_client_app(methods: Methods | None = None) -> ClientApp:
 
     @app.train()
     def train(message: Message, context: Context) -> Message:
-        """Train on this client's own examples and reply with the update."""
+        """Train on this client's examples and reply with the update."""
         return _reply(own, message, context)
 
     @app.evaluate()
@@ -108,12 +108,12 @@ def make_client_app(methods: Methods | None = None) -> ClientApp:
 
     @app.query("norms")
     def measure_norms(message: Message, context: Context) -> Message:
-        """Reply with the sums that fixed statistics of batch norms follow from."""
+        """Reply with the sums needed for the running statistics of batch norms."""
         return _reply(own, message, context)
 
     @app.query("features")
     def measure_features(message: Message, context: Context) -> Message:
-        """Reply with the sums of features that the start of a last layer follows from."""
+        """Reply with the sums of features needed to initialise the last layer."""
         return _reply(own, message, context)
 
     return app
@@ -139,13 +139,13 @@ def _client(own: tuple[tuple[str, str], ...], message: Message, context: Context
 
 
 def _message(reply: Reply, client: Client, message: Message, context: Context) -> Message:
-    """Return a client's reply as a message, once what the client keeps is in Flower's own client state."""
+    """Write the client's store to Flower's client state, and return the reply as a message."""
     _write_store(context, client.store)
     return Message(reply_content(reply), reply_to=message)
 
 
 def _read_store(context: Context) -> ClientStore:
-    """Return what the client keeps in Flower's own client state; nothing where there is something else in its place."""
+    """Read the client's store from Flower's client state; missing or invalid records are ignored."""
     store, records = ClientStore(), context.state.array_records
     with suppress(KeyError, WireError):
         store.snapshot = from_record(records[SNAPSHOT])
@@ -170,18 +170,18 @@ def _array(values: NDArray[np.float32]) -> Array:
 
 
 def _key(own: tuple[tuple[str, str], ...], message: Message, context: Context) -> _Key:
-    """Return what this client's method is a function of; a device may have lower limits of its own."""
+    """Return everything that this client's method depends on, with the device's own limits and weights."""
     raw = merged(context.run_config, _own_limits(context), _own_weights(context))
     return own, tuple(sorted(raw.items())), read_problem(message.content)
 
 
 def _own_weights(context: Context) -> Mapping[str, Value]:
-    """Return the path of a device's own copy of the run's `weights`.
+    """Return the path of a device's copy of the run's `weights`, because the server's path is not valid on the device.
 
     Raises
     ------
     ConfigError
-        The run has weights, and the device has no copy: the path of the server is not the device's.
+        The run has weights, but the node config has no `weights-path`.
     """
     wanted = context.run_config.get("weights")
     if not wanted or _OWN_DATA not in context.node_config:
@@ -219,13 +219,13 @@ def _method(own: tuple[tuple[str, str], ...], raw: tuple[tuple[str, Value], ...]
     return build(method, config, problem)
 
 
-@lru_cache(maxsize=4)  # changes from the states that clients know, few in a round
+@lru_cache(maxsize=4)  # clients know a few different states, so a round has a few payloads
 def _decode(key: _Key, payload: bytes, kept: bytes | None) -> tuple[VersionedState, bytes]:
     return decode_state(_method(*key), payload, kept)
 
 
 def _client_data(config: RunConfig, context: Context, problem: Problem) -> ClientData:
-    """Return this client's examples: a device's own, or its part of the data set."""
+    """Return this client's examples: a device's own data, or a share of the data set."""
     path = context.node_config.get(_OWN_DATA)
     if path is not None:
         return device_data(str(path), problem, config)

@@ -1,4 +1,4 @@
-"""Who the nodes of a grid are: asked of each or, in Flower's simulation, known by the order of registration."""
+"""Introductions of the nodes of a grid; in Flower's simulation, names follow from the order of registration."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,36 +14,36 @@ from fedgates.types import Problem
 from fedgates.util.text import one_line
 
 _PATIENCE = 120.0
-"""Seconds to wait for the introductions of new devices; one that answers later takes part in later rounds."""
+"""Seconds to wait for the introductions of new devices; devices that answer later take part in later rounds."""
 _EXPIRES = 86_400.0
-"""Seconds until the question to a simulated node expires: it is answered, however loaded the machine is."""
+"""Seconds until a message to a simulated node expires; long, because a loaded machine may be slow to answer."""
 _ASKED = 8
-"""Simulated nodes that are asked; if these have the names expected, the others have theirs."""
+"""Number of simulated nodes to ask; if these have the expected names, so do the others."""
 
 
 class Introductions:
-    """Asks the nodes of a grid to introduce themselves.
+    """Exchange of introductions with the nodes of a grid.
 
     Parameters
     ----------
     grid : Grid
         The grid.
     most_open : int or None
-        Number of messages that are open at a time, for Flower's simulation; None for other grids.
+        Largest number of unanswered messages in Flower's simulation; None for other grids.
     """
 
     def __init__(self, grid: Grid, most_open: int | None) -> None:
         self.grid, self.most_open = grid, most_open
         self._pending: Pending = {}
-        """Questions whose answers are still awaited."""
+        """Messages without an answer."""
         self._registered = most_open is None
-        """Whether names by registration have been tried."""
+        """Whether names by registration have been tried, or do not apply."""
 
     def update(self, membership: Membership, problem: Problem, timeout: float) -> None:
-        """Update the membership with the connected nodes, and ask those that are new to introduce themselves.
+        """Update the membership with the connected nodes, and ask new nodes to introduce themselves.
 
-        Waits for these alone, `timeout` seconds or two minutes at most; later answers are read at a later call. Nodes that
-        appear meanwhile are asked, too. In Flower's simulation it waits until each node has answered or failed.
+        Waits at most `timeout` seconds or two minutes for answers of new nodes, including nodes that connect meanwhile; later
+        answers are read in a later call. In Flower's simulation, waits until each node has answered or failed.
         """
         asked: set[int] = set()
         while True:
@@ -65,10 +65,10 @@ class Introductions:
                 return
 
     def _by_registration(self, nodes: Sequence[int], problem: Problem) -> list["_Introduction"]:
-        """Return the introductions of the nodes of Flower's simulation without asking more than a few.
+        """Return the introductions of all nodes in Flower's simulation after asking only a few.
 
-        Flower registers node after node and numbers their partitions in this order. Where one of those asked has another name
-        or cannot take part, there are none but theirs.
+        Flower registers nodes one by one and numbers their partitions in this order. If an asked node has an unexpected name or
+        cannot take part, only the introductions of the asked nodes are returned.
         """
         registered = {node.node_id: node.registered_at for node in self.grid.get_nodes()}
         ordered = sorted(nodes, key=lambda node: registered.get(node, ""))
@@ -78,7 +78,7 @@ class Introductions:
         return list(expected.values()) if all(answer == expected[answer.node] for answer in answers) else answers
 
     def _ask(self, nodes: Sequence[int], problem: Problem, timeout: float) -> list["_Introduction"]:
-        """Return the answers of nodes; a question without one stays pending."""
+        """Ask nodes and return their answers; unanswered messages stay pending."""
         simulated = self.most_open is not None
         expires, patience = (_EXPIRES, _EXPIRES) if simulated else (timeout, min(timeout, _PATIENCE))
         messages = (introduction_message(node, problem, expires) for node in nodes)
@@ -103,20 +103,20 @@ class Introductions:
 
 @dataclass(frozen=True)
 class _Introduction:
-    """A node's answer to the question who it is."""
+    """A node's introduction."""
 
     node: int
     name: object
-    """As it was given: not checked."""
+    """The name as received, not validated."""
     problem: str
-    """Why it cannot take part; empty if it can."""
+    """Reason why the node cannot take part, or an empty string."""
     failure: str
-    """Why there is no introduction; empty if there is."""
+    """Reason why there is no introduction, or an empty string."""
     class_names: tuple[str, ...] = ()
 
 
 def _read(answer: Message) -> _Introduction:
-    """Return an introduction, and drop the rest of its message: nodes send what they like."""
+    """Return the introduction in a message, and clear the message, whose other content is not trusted."""
     node = answer.metadata.src_node_id
     if answer.has_error():
         return _Introduction(node, None, "", error_reason(answer))

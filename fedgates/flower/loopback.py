@@ -1,7 +1,7 @@
 """A Flower grid that calls the ClientApp in this process, for tests, notebooks and studies.
 
-Every message is serialised by Flower both ways, so client and server get the bytes that would travel; each node keeps its own
-state between messages, as under Ray and on devices.
+Flower serialises and deserialises every message, so client and server get the same bytes as over a network. Each node keeps its
+own state between messages, as under Ray and on devices.
 """
 
 import traceback
@@ -21,29 +21,29 @@ from fedgates.types import Value
 _CLIENT_RAISED = 2
 """Flower's error code for an exception in a ClientApp."""
 _GROUPS_AT_A_TIME = 4
-"""Groups of `client.train-together` clients whose messages are open at a time; clients that are alike are sought among them."""
+"""Number of groups of `client.train-together` clients to collect, from which clients that can train together are selected."""
 
 
 class LoopbackGrid(Grid):
-    """A grid of clients in this process, which train together with `client.train-together` above 1.
+    """Grid of clients in this process; with `client.train-together` above 1, several clients train in one pass.
 
     Parameters
     ----------
     client_app : ClientApp
-        The app.
+        The app of all clients.
     run_config : mapping
-        The run config that the app gets.
+        The run config passed to the app.
     num_clients : int
-        Number of nodes, with `partition-id` 0 to n - 1 and `num-partitions` n.
+        Number of nodes, which get `partition-id` 0 to n - 1 and `num-partitions` n.
     node_configs : sequence of mapping, optional
-        Instead of `num_clients`: the node config of each node.
+        The node config of each node; replaces `num_clients`.
 
     Attributes
     ----------
     simulated : bool
-        Whether the nodes share the server's data set; False if all have their own.
+        Whether the nodes share the server's data set; False if all have their own data.
     complete : bool
-        Whether all nodes are connected from the start: True.
+        Whether all nodes are connected from the start; always True.
     """
 
     complete = True
@@ -57,7 +57,7 @@ class LoopbackGrid(Grid):
     ) -> None:
         configs = list(node_configs or [{"partition-id": i, "num-partitions": num_clients} for i in range(num_clients)])
         self.simulated = any("num-partitions" in config for config in configs)
-        TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = 1, 1, 1  # Flower stamps messages with it
+        TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = 1, 1, 1  # Flower reads the sender of messages from it
         self.client_app = client_app
         self.contexts = {
             1000 + i: Context(1, 1000 + i, dict(config), RecordDict(), dict(run_config)) for i, config in enumerate(configs)
@@ -69,12 +69,12 @@ class LoopbackGrid(Grid):
         self._replies: dict[str, Message] = {}
 
     def deliver(self, message: Message) -> Message | None:
-        """Return the client's reply to a message, or None if it never answers. Tests override it to inject faults."""
+        """Return the client's reply to a message, or None if it never answers; tests override this to inject faults."""
         answer = self._answers.pop(message.metadata.message_id, None)
         if answer is None:
             try:
                 answer = self.client_app(message, self.contexts[message.metadata.dst_node_id])
-            except Exception as error:  # noqa: BLE001  # Flower, too, turns whatever a client raises into an error reply
+            except Exception as error:  # noqa: BLE001  # as in Flower, any exception becomes an error reply
                 answer = error
         if isinstance(answer, Message):
             return answer
@@ -82,11 +82,11 @@ class LoopbackGrid(Grid):
         return Message(Error(_CLIENT_RAISED, reason), reply_to=message)
 
     def get_node_ids(self) -> list[int]:
-        """Return the node numbers."""
+        """Return the node IDs."""
         return list(self.contexts)
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
-        """Run the client of each message; return the messages' ids."""
+        """Run the client of each message, and return the message IDs."""
         ids, unsent = list[str](), iter(messages)
         while wave := list(islice(unsent, 1 if self._together == 1 else _GROUPS_AT_A_TIME * self._together)):
             ids += self._push(wave)
@@ -107,11 +107,11 @@ class LoopbackGrid(Grid):
         return [message.metadata.message_id for message in sent]
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
-        """Return the replies to these messages that have arrived."""
+        """Return the replies to the given messages that have arrived."""
         return [self._replies.pop(message_id) for message_id in list(message_ids) if message_id in self._replies]
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
-        """Push messages and return the replies; a client that has not answered never will."""
+        """Push messages and return the replies; clients answer at once or never, so there is no timeout."""
         del timeout
         return self.pull_messages(self.push_messages(messages))
 
@@ -127,10 +127,10 @@ class LoopbackGrid(Grid):
     def create_message(
         self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
     ) -> Message:
-        """Return a new message, as in Flower, where this is deprecated."""
+        """Return a new message; required by Flower's interface, where it is deprecated."""
         return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
 
 
 def _serialised(message: Message) -> Message:
-    """Return the message after serialisation and deserialisation: the same content, sharing no object with the original."""
+    """Serialise and deserialise a message, so that it shares no objects with the original."""
     return message_from_proto(message_to_proto(message))

@@ -1,4 +1,4 @@
-"""Messages over a Flower grid, and their replies as they come, each attributed to the node that got the message."""
+"""Send messages over a Flower grid, and receive the replies as they arrive."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -10,17 +10,17 @@ from flwr.serverapp import Grid
 from fedgates.util.text import error_line, one_line
 
 Pending = dict[str, Message]
-"""Messages without a reply yet, by their ids."""
+"""Messages without a reply yet, by message ID."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 1.0
-"""Seconds between two looks for replies: short at first, for simulations, then easy on a server's network."""
+"""Shortest and longest time between polls, seconds: short for simulations, growing to spare a server's network."""
 _RAISED = " occurred. Message: "
-"""Flower's words before those of an exception that a client raised."""
+"""Text that Flower puts before the message of a client's exception."""
 _UNKNOWN = 0
-"""Flower's error code for what has no other."""
+"""Flower's error code for unknown errors."""
 
 
 def push(grid: Grid, messages: list[Message]) -> Pending:
-    """Send messages and return those that were accepted, which are now pending."""
+    """Send messages, and return those that the grid accepted."""
     accepted = set(grid.push_messages(messages)) if messages else set()
     return {message.metadata.message_id: message for message in messages if message.metadata.message_id in accepted}
 
@@ -28,12 +28,25 @@ def push(grid: Grid, messages: list[Message]) -> Pending:
 def replies(
     grid: Grid, pending: Pending, timeout: float, messages: Iterable[Message] = (), most_open: int | None = None
 ) -> Iterator[Message]:
-    """Send messages and yield replies to them and to those pending, as they come; with timeout 0, look once.
+    """Send messages, and yield replies to them and to pending messages as they arrive.
 
-    A message with a reply leaves `pending`. At most `most_open` messages are open at a time: a message is made and sent once
-    another has its reply; None sends all at once. The source of each reply is the node that got the message. What cannot be
-    read, or claims another source, becomes an error reply of that node, and so does an error of Flower's. Replies are fetched
-    one by one: a server never holds many, and one that cannot be read takes no other with it.
+    Replies are fetched one by one, so the server never holds many of them, and an unreadable reply does not affect the others.
+    A reply that cannot be read, or that claims to come from another node than the message was sent to, becomes an error reply
+    of the latter.
+
+    Parameters
+    ----------
+    grid : Grid
+        The grid.
+    pending : dict
+        Messages without a reply, by message ID; updated in place.
+    timeout : float
+        Seconds to wait for replies; with 0, the grid is polled once.
+    messages : iterable of Message
+        Messages to send.
+    most_open : int, optional
+        Largest number of unanswered messages; the next message is created and sent once another has its reply. By default, all
+        are sent at once.
     """
     pause, end, unsent = _FIRST_PAUSE, time.monotonic() + timeout, iter(messages)
     while True:
@@ -60,17 +73,17 @@ def replies(
 def error_reason(reply: Message) -> str:
     """Return the reason of an error reply in one line, without the traceback that Ray puts before it."""
     _, wrapped, reason = (reply.error.reason or "no reason given").rpartition(_RAISED)
-    reason = reason.removesuffix("'>") if wrapped else reason  # Flower quotes what came from Ray
+    reason = reason.removesuffix("'>") if wrapped else reason  # Flower puts errors of Ray in quotes
     return one_line(f"error {reply.error.code}: {reason}")
 
 
 def _pull(grid: Grid, sent: Message) -> list[Message]:
-    """Return the reply to one message, if it is there."""
+    """Return the reply to one message, if it has arrived."""
     try:
         found = list(grid.pull_messages([sent.metadata.message_id]))
     except Exception as error:
         if type(error).__module__.partition(".")[0] in ("httpx", "httpcore"):
-            raise  # the server cannot be reached: no client is at fault
+            raise  # the SuperLink cannot be reached, which is no fault of the client
         return [_error(sent, f"its reply cannot be read: {error_line(error)}")]
     return [_attributed(reply, sent) for reply in found]
 

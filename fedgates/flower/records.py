@@ -1,4 +1,4 @@
-"""Requests, replies and introductions as Flower's records: an array of raw bytes, and a few plain numbers."""
+"""Conversion of requests, replies and introductions to and from Flower's records."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from fedgates.types import MAX_EXAMPLES, MAX_METRIC, Problem
 from fedgates.wire.header import HEADER_SIZE
 
 STYPE = "fedgates.2"
-"""Flower's name for how an array is serialised; ours is the payload format and its version."""
+"""Serialisation type of Flower arrays: the format of payloads and its version."""
 STATE, PROBLEM, UPDATE, METRICS, INTRODUCTION = "state", "problem", "update", "metrics", "introduction"
 """Names of the records in a message."""
 _PAYLOAD = "payload"
@@ -31,12 +31,12 @@ def to_record(payload: bytes) -> ArrayRecord:
 
 
 def from_record(record: ArrayRecord) -> bytes:
-    """Return the payload in a record, the inverse of :func:`to_record`.
+    """Return the payload in a record; the inverse of :func:`to_record`.
 
     Raises
     ------
     WireError
-        The record holds anything else.
+        The record does not have the form of :func:`to_record`.
     """
     if list(record) != [_PAYLOAD]:
         raise WireError(f"arrays {sorted(record)}, expected one named {_PAYLOAD!r}")
@@ -49,20 +49,20 @@ def from_record(record: ArrayRecord) -> bytes:
 
 
 def request_message(request: Request, timeout: float) -> Message:
-    """Return a request as a message that expires after so many seconds."""
+    """Return a request as a message that expires after `timeout` seconds."""
     content = RecordDict({STATE: to_record(request.payload), PROBLEM: problem_record(request.problem)})
     return Message(content, request.node, _TYPES[request.kind], ttl=timeout)
 
 
 def introduction_message(node: int, problem: Problem, timeout: float) -> Message:
-    """Return the message that asks a node to introduce itself."""
+    """Return a message that asks a node to introduce itself, and expires after `timeout` seconds."""
     return Message(RecordDict({PROBLEM: problem_record(problem)}), node, MessageType.QUERY, ttl=timeout)
 
 
 def read_reply(message: Message, kind: Kind, max_megabytes: float) -> Reply:
-    """Return a message without an error as the reply to a request of this kind; its payload is not decoded.
+    """Convert a message without an error to a reply to a request of the given kind, without decoding its payload.
 
-    A payload of more than `max_megabytes` is dropped, and what is not well-formed becomes the reply's ``malformed``.
+    If the message is malformed or its payload is larger than `max_megabytes`, the reply's ``malformed`` has the reason.
     """
     node, content = message.metadata.src_node_id, message.content
     size = sum(len(array.data) for record in content.array_records.values() for array in record.values())
@@ -79,10 +79,10 @@ def read_reply(message: Message, kind: Kind, max_megabytes: float) -> Reply:
 
 
 def empty(message: Message) -> None:
-    """Drop the content of a message that was read.
+    """Clear the content of a message, to free its memory at once.
 
-    Flower's records are in reference cycles, so their memory would wait for the garbage collector: with large payloads, for as
-    many of them as there are clients.
+    Flower's records are in reference cycles, so the payloads of all clients might otherwise stay in memory until the garbage
+    collector runs.
     """
     if message.has_content():
         for record in message.content.values():
@@ -91,9 +91,9 @@ def empty(message: Message) -> None:
 
 
 def read_introduction(message: Message) -> tuple[object, object, tuple[str, ...]]:
-    """Return what a node says its name is, why it cannot take part, and its names of classes; the first two are not checked.
+    """Return the name of a node, the reason why it cannot take part, and its class names.
 
-    Names of classes that are no list of texts, or longer than an introduction has, are none.
+    Name and reason are not validated. Class names are empty if they are not a list of strings or are too long.
     """
     record = message.content.config_records.get(INTRODUCTION, ConfigRecord())
     names = record.get("classes", [])
@@ -106,17 +106,17 @@ def read_introduction(message: Message) -> tuple[object, object, tuple[str, ...]
 
 
 def problem_record(problem: Problem) -> ConfigRecord:
-    """Return the problem as a record."""
+    """Return a problem as a record."""
     return ConfigRecord({PROBLEM: json.dumps(problem.to_dict(), separators=(",", ":"))})
 
 
 def read_problem(content: RecordDict) -> Problem:
-    """Return the problem of a message that carries a :func:`problem_record`.
+    """Return the problem in the content of a message; the inverse of :func:`problem_record`.
 
     Raises
     ------
     WireError
-        It is damaged, or of another version of fedgates.
+        The record is missing, damaged, or of another version of fedgates.
     """
     try:
         return Problem.from_dict(json.loads(str(content.config_records[PROBLEM][PROBLEM])))
@@ -125,12 +125,12 @@ def read_problem(content: RecordDict) -> Problem:
 
 
 def read_request(message: Message, client: int) -> Request:
-    """Return a message as the request to this client.
+    """Convert a message to a request to the client with the name `client`.
 
     Raises
     ------
     WireError
-        Its state is not one array of raw bytes.
+        The message's state or problem is malformed.
     """
     kinds = {name: kind for kind, name in _TYPES.items()}
     payload = from_record(message.content.array_records[STATE])
@@ -152,12 +152,12 @@ def reply_content(reply: Reply) -> RecordDict:
 
 
 def metrics_record(metrics: Mapping[str, float], num_examples: int) -> MetricRecord:
-    """Return metrics and a number of examples as a record."""
+    """Return metrics and the number of examples as a record."""
     return MetricRecord({**metrics, "num-examples": num_examples})
 
 
 def introduction_content(partition_id: int | None, problem: str = "", class_names: Sequence[str] = ()) -> RecordDict:
-    """Return a client's introduction: its name and names of classes, if any, and why it cannot take part, if it cannot."""
+    """Return a client's introduction, with its name, class names, and the reason why it cannot take part, each if any."""
     record = ConfigRecord({"name": -1 if partition_id is None else partition_id, "problem": problem})
     if class_names:
         record["classes"] = list(comparable(class_names))
@@ -165,7 +165,7 @@ def introduction_content(partition_id: int | None, problem: str = "", class_name
 
 
 def _read_payload(content: RecordDict) -> bytes:
-    """Return the payload of an update."""
+    """Return the payload of a reply."""
     if list(content.array_records) != [UPDATE]:
         raise WireError(f"array records {sorted(content.array_records)}, expected one named {UPDATE!r}")
     if extra := set(content) - {UPDATE, METRICS}:
@@ -174,10 +174,7 @@ def _read_payload(content: RecordDict) -> bytes:
 
 
 def _unchecked_header(content: RecordDict) -> bytes:
-    """Return the header of a malformed reply's payload, so that the record of the round can name its kind; empty without one.
-
-    The rest is dropped: a server holds no payload over the limit.
-    """
+    """Return only the header of a malformed reply's payload, which names its kind in the record; empty if there is none."""
     try:
         return from_record(content.array_records[UPDATE])[:HEADER_SIZE]
     except (WireError, KeyError):
@@ -185,7 +182,7 @@ def _unchecked_header(content: RecordDict) -> bytes:
 
 
 def _read_metrics(content: RecordDict) -> tuple[int, dict[str, float]]:
-    """Return the number of examples and the other metrics: few, and of a size that can be summed and written down."""
+    """Return the number of examples and the metrics of a reply, after checking their number, names and range."""
     metrics = dict(content.metric_records.get(METRICS, {}))
     examples = metrics.pop("num-examples", None)
     if not isinstance(examples, int) or not 1 <= examples <= MAX_EXAMPLES:

@@ -1,4 +1,4 @@
-"""The Flower ServerApp of every method: one run from the run config."""
+"""The Flower ServerApp for all methods, which runs one federation as the run config specifies."""
 
 import logging
 import sys
@@ -19,7 +19,7 @@ log = logging.getLogger("fedgates")
 
 
 class FederationApp(ServerApp):
-    """A ServerApp that knows its methods, so that a run config can be checked before it is run."""
+    """ServerApp with the attributes ``methods`` and ``make_callbacks``, so that run configs can be checked before a run."""
 
     def __init__(self, methods: Methods, make_callbacks: Callable[[], Sequence[Callback]]) -> None:
         super().__init__()
@@ -28,14 +28,14 @@ class FederationApp(ServerApp):
 
 
 def make_server_app(methods: Methods | None = None, callbacks: Callable[[], Sequence[Callback]] = lambda: ()) -> FederationApp:
-    """Return a ServerApp that serves every method that has a name, those of `methods`, and "module:Class" of one's own.
+    """Return a ServerApp that supports all registered methods, those in `methods`, and any "module:Class".
 
     Parameters
     ----------
     methods : mapping, optional
-        Further methods known by name: name to "module:Class".
+        Additional methods: mapping from name to "module:Class".
     callbacks : callable, optional
-        Returns callbacks of one's own for a run (:class:`~fedgates.federation.Callback`).
+        Function that returns additional callbacks for a run (:class:`~fedgates.federation.Callback`).
     """
     app = FederationApp(methods or {}, callbacks)
 
@@ -59,7 +59,7 @@ def make_server_app(methods: Methods | None = None, callbacks: Callable[[], Sequ
 def run_on_grid(
     grid: Grid, raw: Mapping[str, Value], methods: Methods | None = None, callbacks: Sequence[Callback] = ()
 ) -> RunFolder:
-    """Run a federation on a Flower grid and return the run's folder; as :func:`fedgates.federation.run.run_federation`."""
+    """Run a federation on a Flower grid and return the run's folder (:func:`fedgates.federation.run.run_federation`)."""
     transport = GridTransport(grid)
     _, run = run_federation(
         transport,
@@ -73,7 +73,7 @@ def run_on_grid(
 
 
 def log_to_stdout() -> None:
-    """Log plain lines on standard output, where `flwr run --stream` shows them, whatever Flower's own log level is."""
+    """Log plain lines to standard output, which `flwr run --stream` shows regardless of Flower's log level."""
     if not log.handlers:
         handler = logging.StreamHandler(sys.stdout)
         handler.setFormatter(logging.Formatter("%(message)s"))

@@ -1,4 +1,4 @@
-"""A run in this process, from Python: for notebooks, tests, and a first look at a method or at data."""
+"""Simulation of a federation in this process, for notebooks, tests and experiments."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SimulationResult:
-    """A run that has finished."""
+    """Result of a finished run."""
 
     folder: Path
     """The run's folder, with ``rounds.jsonl``, ``report.html`` and ``model.fedgates``."""
 
     @cached_property
     def history(self) -> "pd.DataFrame":
-        """The numbers of ``rounds.jsonl``, a row a round, indexed by the round; attempts without a quorum are left out."""
-        import pandas as pd  # noqa: PLC0415  # comes with flwr-datasets; a second, and a run does without
+        """Numbers in ``rounds.jsonl``, one row per round, indexed by round; attempts without a quorum are left out."""
+        import pandas as pd  # noqa: PLC0415  # slow to import, and not needed for a run
 
         rounds = [line for line in RunFolder(self.folder).round_log.read() if line.get("quorum", True)]
         numbers = [{k: v for k, v in line.items() if v is None or type(v) in (int, float, bool)} for line in rounds]
@@ -46,7 +46,7 @@ class SimulationResult:
 
     @cached_property
     def model(self) -> model_file.Model:
-        """The model after the last round, a ``torch.nn.Module``; :func:`fedgates.load` loads it anywhere."""
+        """Model after the last round, a ``torch.nn.Module``; :func:`fedgates.load` loads its file elsewhere."""
         return model_file.load(self.folder / "model.fedgates", network=self._network, weights=self._weights or None)
 
     _network: Any = None
@@ -63,32 +63,32 @@ def simulate(
     client_app: ClientApp | None = None,
     progress: bool = True,
 ) -> SimulationResult:
-    """Run a federation in this process, one client after the other, or with `client.train-together` several together.
+    """Run a federation in this process, one client after the other, or several in one pass with `client.train-together`.
 
-    Messages are serialised by Flower both ways, so all numbers but seconds are those of `flwr run`.
+    Flower serialises and deserialises all messages, so all results except durations equal those of `flwr run`.
 
     Parameters
     ----------
     settings : mapping, optional
-        Config keys and their values, such as ``{"strategy": "fedavg", "num-server-rounds": 5}``; the others have their
-        defaults (``fedgates config`` lists them). Tables may be nested mappings.
+        Config keys and values, such as ``{"strategy": "fedavg", "num-server-rounds": 5}``; all other keys have their defaults
+        (``fedgates config`` lists them). Tables may be nested mappings.
     num_clients : int
         Number of clients that share the data set.
     node_configs : iterable of mapping, optional
-        Instead of `num_clients`: the node config of each device, such as ``{"data-path": "/abs/file.npz"}``.
+        Node config of each device, such as ``{"data-path": "/abs/file.npz"}``; replaces `num_clients`.
     methods : mapping, optional
-        Further methods known by name: name to "module:Class".
+        Additional methods: mapping from name to "module:Class".
     callbacks : sequence of Callback
         Called at the start, after each round, and at the end (:class:`fedgates.federation.Callback`).
     client_app : ClientApp, optional
-        An app of one's own instead of :func:`fedgates.flower.make_client_app`.
+        ClientApp to use; by default :func:`fedgates.flower.make_client_app` makes it.
     progress : bool
         Whether to show a progress bar.
 
     Returns
     -------
     SimulationResult
-        The run's ``folder``, its ``history`` (a pandas DataFrame, a row a round) and its ``model``.
+        The run's ``folder``, its ``history`` (a pandas DataFrame with one row per round) and its ``model``.
 
     Raises
     ------
@@ -128,7 +128,7 @@ def simulate(
 
 
 class _ProgressBar(Callback):
-    """A bar with the rounds done, the time left in the words of the log, and the accuracy."""
+    """Progress bar with the number of completed rounds, the time left, accuracy and loss."""
 
     def on_start(self, server: Server[Any], first_round: int, *, resumed: bool) -> None:  # noqa: ARG002
         rounds = server.config.num_server_rounds
@@ -148,7 +148,7 @@ class _ProgressBar(Callback):
 
 
 class _NetworkCallback(Callback):
-    """Keeps what a run's model file has not: a network that is a function of one's own, and the file of first weights."""
+    """Callback that keeps what is needed to load the model beside its file: a user-defined network, and initial weights."""
 
     build: Any = None
     weights = ""

@@ -1,7 +1,7 @@
-"""The start of a simulation: the config is checked before Ray starts, so that an error is the last line printed.
+"""Start of a Flower simulation: the config is checked before Ray starts, so that an error is the last line printed.
 
-Flower's simulation runs the ServerApp in a thread, while its main thread loads the ClientApp and then starts Ray. Loading our
-ClientApp waits in the main thread until the ServerApp has checked everything, or has ended the process.
+Flower's simulation runs the ServerApp in a thread, while its main thread loads the ClientApp and then starts Ray. Our ClientApp
+blocks the main thread while it is loaded, until the ServerApp has checked everything or has ended the process.
 """
 
 import os
@@ -16,18 +16,18 @@ from pathlib import Path
 from fedgates.errors import ConfigError
 
 _SERVER_THREAD = "server_th_with_start_checks"
-"""Part of the name of the thread in which Flower runs the ServerApp; without such a thread there is no wait."""
+"""Part of the name of the thread in which Flower runs the ServerApp; without such a thread, nothing waits."""
 _checked, _registered = threading.Event(), threading.Event()
 _SETTLED, _START, _PAUSE = 5.0, 300.0, 0.1
-"""Seconds without a new node after which there are no more, after which there are none at all, and between two looks."""
+"""Seconds without a new node after which all are registered, seconds to wait for the first node, and seconds between polls."""
 _SOCKET = "/ray/session_2026-01-01_00-00-00_000000_0000000/sockets/plasma_store"
-"""The longest path of a socket that Ray makes below its temporary folder."""
+"""The longest path of a socket that Ray creates below its temporary folder."""
 _LONGEST_SOCKET = 107
-"""Bytes in the path of a Unix socket."""
+"""Largest number of bytes in the path of a Unix socket."""
 
 
 def config_is_checked() -> None:
-    """Let Ray start: the ServerApp has found no error."""
+    """Let Ray start, because the ServerApp has found no error."""
     _checked.set()
 
 
@@ -45,8 +45,8 @@ def wait_for_check() -> None:
 def wait_for_nodes(count: Callable[[], int]) -> None:
     """Block the ServerApp of Flower's simulation until all nodes are registered.
 
-    They are when Flower loads the ClientApp. If that has been loaded before, or is not ours, there is no sign of it, and they
-    are once `count` has been the same for five seconds.
+    All nodes are registered when Flower loads our ClientApp. If the ClientApp was loaded before or is not ours, the function
+    waits until the number of nodes, as returned by `count`, has not changed for five seconds.
     """
     now = time.monotonic()
     before, since, end = count(), now, now + _START
@@ -59,12 +59,12 @@ def wait_for_nodes(count: Callable[[], int]) -> None:
 
 
 def check_temporary_folder() -> None:
-    """Check that Ray can make its sockets in the temporary folder.
+    """Check that Ray can create its sockets in the temporary folder.
 
     Raises
     ------
     ConfigError
-        Its path is too long; names the environment variable.
+        The path in the environment variable `RAY_TMPDIR` or `TMPDIR` is too long.
     """
     key = "RAY_TMPDIR" if "RAY_TMPDIR" in os.environ else "TMPDIR"
     folder, most = os.environ.get(key, ""), _LONGEST_SOCKET - len(_SOCKET)
@@ -76,23 +76,24 @@ def check_temporary_folder() -> None:
 
 
 def in_simulation() -> bool:
-    """Return whether this is the process of Flower's simulation engine."""
+    """Return whether this process is Flower's simulation engine."""
     return Path(sys.argv[0]).name == "flwr-simulation"
 
 
 def _leave_folder() -> None:
-    """Leave the folder in which the SuperLink was started; a run reads and writes nothing there.
+    """Change the working directory, which is the folder in which the SuperLink was started.
 
-    Ray's workers would look for modules in it before they look in the app, and it may be another clone of the app.
+    Ray's workers would search it for modules before the app, and it may have another clone of the app. A run neither reads nor
+    writes files there.
     """
     os.chdir("/")
 
 
 def end_flower_process() -> None:
-    """End Flower's process by SIGTERM, as Flower itself does: at once, with the run marked as failed.
+    """Terminate Flower's process with SIGTERM, as Flower itself does, so that the run is marked as failed at once.
 
-    Raising would mark the run, too, but only after Ray has started and stopped, and with a traceback. Does nothing in a process
-    that is not Flower's, which its handler of SIGTERM shows.
+    An exception would mark the run as well, but only after Ray has started and stopped, and with a traceback. Processes other
+    than Flower's, recognised by their handler of SIGTERM, are not terminated.
     """
     handler = signal.getsignal(signal.SIGTERM)
     if getattr(handler, "__module__", "").startswith("flwr."):

@@ -1,4 +1,4 @@
-"""A server of ours as a Flower Strategy, for a ServerApp of one's own."""
+"""Flower Strategy around a fedgates server, for your own ServerApp."""
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
@@ -23,14 +23,14 @@ EvaluateFn = Callable[[int, ArrayRecord], MetricRecord | None]
 
 
 class FlowerStrategy(Strategy):
-    """Adapter between a :class:`~fedgates.federation.Server` and Flower: requests to messages, messages to replies.
+    """Flower Strategy that delegates to a :class:`~fedgates.federation.Server`.
 
-    The server's state is the only one: the arrays that Flower passes around are its coded form, and are not read back.
+    The server holds the state. The arrays that Flower passes around are the coded state and are not read back.
 
     Parameters
     ----------
     server : Server
-        Holds method, codec, membership and state.
+        The server, with method, codec, membership and state.
     """
 
     def __init__(self, server: Server[Any]) -> None:
@@ -38,7 +38,7 @@ class FlowerStrategy(Strategy):
         self._transport: GridTransport | None = None
 
     def summary(self) -> None:
-        """Log what is about to run."""
+        """Log the method, data, network and changed settings."""
         log_summary(self.server)
 
     def configure_train(
@@ -48,11 +48,11 @@ class FlowerStrategy(Strategy):
         config: ConfigRecord,  # noqa: ARG002
         grid: Grid,
     ) -> list[Message]:
-        """Open a round and return a message to each chosen client."""
+        """Open a round and return a message for each sampled client."""
         return self._messages(self.server.open_round(server_round, available(self.server, self._on(grid))))
 
     def aggregate_train(self, server_round: int, replies: Iterable[Message]) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        """Close the round and return the coded state that opens the next, or without a quorum this one again."""
+        """Close the round and return the coded state for the next round, or for the same round if there was no quorum."""
         record = self.server.close_round(self._replies("train", replies))
         opens = server_round + 1 if record.quorum else server_round
         return to_record(self.server.snapshot(opens)), MetricRecord({"clients-counted": record.counted})
@@ -64,12 +64,12 @@ class FlowerStrategy(Strategy):
         config: ConfigRecord,  # noqa: ARG002
         grid: Grid,
     ) -> list[Message]:
-        """Return a message to each client that is to evaluate the new state; none in rounds that `evaluate-every` skips."""
+        """Return a message for each client sampled to evaluate the new state; none in rounds that `evaluate-every` skips."""
         asks = self.server.config.evaluates(server_round)
         return self._messages(self.server.open_evaluation(available(self.server, self._on(grid)))) if asks else []
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:  # noqa: ARG002
-        """Return means over the clients' held-out examples."""
+        """Return means of the clients' metrics on their held-out examples."""
         metrics = self.server.close_evaluation(self._replies("evaluate", replies))
         return MetricRecord(dict(metrics)) if metrics else None
 
@@ -90,12 +90,12 @@ class FlowerStrategy(Strategy):
         Parameters
         ----------
         grid, evaluate_fn
-            As in Flower. What is not listed here is not used: clients read their run config, and the timeout is
+            As in Flower. Parameters that are not listed here are ignored: clients read their run config, and the timeout is
             `server.round-timeout`.
         initial_arrays : ArrayRecord, optional
             A coded state to start from; by default the method's initial state.
         num_rounds : int, optional
-            By default `num-server-rounds`.
+            Number of rounds; by default `num-server-rounds`.
         callbacks : sequence of Callback
             Called at the start, after each round, and at the end.
 
@@ -109,7 +109,7 @@ class FlowerStrategy(Strategy):
         server = self.server
         if not self._on(grid).simulated:
             refuse_dropout(server.config)
-        config_is_checked()  # a simulation's clients wait for it
+        config_is_checked()  # the ClientApp of a simulation waits for this
         state = server.method.initial_state()
         if initial_arrays is not None:
             state = server.codec.unpack_state(from_record(initial_arrays)).state
@@ -131,7 +131,7 @@ class FlowerStrategy(Strategy):
         return results.result
 
     def _on(self, grid: Grid) -> GridTransport:
-        """Return the transport over a grid; it remembers the introductions that it awaits."""
+        """Return the transport over a grid, the same for every call, because it keeps pending introductions."""
         if self._transport is None or self._transport.grid is not grid:
             self._transport = GridTransport(grid)
         return self._transport
@@ -145,13 +145,13 @@ class FlowerStrategy(Strategy):
 
 
 class _ResultCallback(Callback):
-    """Collects Flower's result."""
+    """Callback that collects Flower's result."""
 
     def __init__(self, arrays: ArrayRecord) -> None:
         self.result = Result(arrays=arrays)
 
     def on_round_end(self, record: Record, server: Server[Any]) -> None:
-        """Store the coded state and what the clients measured."""
+        """Store the coded state and the clients' metrics."""
         server_round = int(record["round"])
         self.result.arrays = to_record(server.snapshot(server_round + 1 if record["quorum"] else server_round))
         self.result.train_metrics_clientapp[server_round] = MetricRecord({"clients-counted": record["clients_counted"]})

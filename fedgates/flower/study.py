@@ -1,7 +1,7 @@
-"""The runs of a study on the loopback grid: all checked first, then several at a time, each in a process of its own.
+"""Run the jobs of a study on the loopback grid: check all jobs first, then run several in parallel, each in its own process.
 
-A run is written into ``seed1.part/`` and renamed to ``seed1/`` once it has finished, so a folder with its final name is a whole
-run.
+A run is written to ``seed1.part/`` and renamed to ``seed1/`` when it has finished, so a folder with its final name has a
+finished run.
 """
 
 import hashlib
@@ -40,71 +40,74 @@ from fedgates.util.text import error_line
 
 _LOG = "log.txt"
 _LOOK = 0.25
-"""Seconds between two looks at the running runs."""
+"""Seconds between polls of the runs in progress."""
 _FRESH = (
     multiprocessing.get_context("forkserver")
     if "forkserver" in multiprocessing.get_all_start_methods()
     else multiprocessing.get_context("spawn")
 )
-"""Processes that share nothing with this one: no module of the app, no CUDA context, no logger. Where the system can fork, they
-are forked from a server that has imported what every run needs, which takes longer than a short run."""
+"""Context of processes that share nothing with this one: no modules of the app, no CUDA context, no logger. If possible, they
+are forked from a server that has imported everything that runs need, because imports take longer than a short run."""
 _PRELOADED = ["fedgates.flower.study", "flwr_datasets.partitioner", "matplotlib.figure", "torch"]
-if isinstance(_FRESH, ForkServerContext):  # when it forks, torch has no threads and no device is open
+if isinstance(_FRESH, ForkServerContext):  # safe: importing torch starts no threads and opens no device
     _FRESH.set_forkserver_preload(_PRELOADED)
 
 
 class StudyError(RuntimeError):
-    """A run of a study cannot be started; the message is one line."""
+    """Raised if a run of a study cannot be started; the message is one line."""
 
 
 Progress = Mapping[Job, Sequence[Line]]
-"""Of each run under way or ended, its attempts at rounds so far."""
+"""Lines of ``rounds.jsonl`` so far of each job that has started."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The folders of the runs of a study that finished, and why others failed."""
+    """Result of the jobs of a study."""
 
     folders: dict[Job, Path]
+    """Folder of each run that finished."""
     failed: dict[Job, str]
+    """Reason for each job that failed."""
     logs: dict[Job, Path]
+    """Log file of each job that failed."""
 
 
 def study_folder(runs: Path, app: Path, study: Path) -> Path:
-    """Return the folder of a study's runs: named like the study, apart from other studies of that name and other apps."""
+    """Return the folder for a study's runs: its name, with a suffix that is unique for the study file and the app."""
     identity = hashlib.blake2b(f"{app.resolve()}\n{study.resolve()}".encode(), digest_size=4).hexdigest()
     return runs / f"{study.stem}-{identity}"
 
 
 @contextmanager
 def lock_study(folder: Path) -> Iterator[None]:
-    """Make a study's folder and lock it for this process.
+    """Context manager that creates a study's folder and locks it for this process.
 
     Raises
     ------
     ConfigError
-        It cannot be written, or another process is running the study.
+        Key `--runs`: the folder is not writable, or another process is running the study.
     """
     with ExitStack() as stack:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             stack.enter_context(locked(folder / ".lock"))
         except BlockingIOError:
-            raise ConfigError("--runs", str(folder), "a folder that no other process is running this study in") from None
+            raise ConfigError("--runs", str(folder), "a folder in which no other process is running this study") from None
         except OSError as error:
-            raise ConfigError("--runs", str(folder), f"a folder that can be written ({error.strerror})") from None
+            raise ConfigError("--runs", str(folder), f"a writable folder ({error.strerror})") from None
         yield
 
 
 def check_jobs(folder: Path, jobs: Sequence[Job]) -> list[dict[str, Any]]:
-    """Return what the ``config.json`` of each job will hold, computed in a process of its own.
+    """Check all jobs in a separate process, and return the values of the ``config.json`` of each.
 
     Raises
     ------
     StudyError
-        The app cannot be loaded, or a job cannot be run; the message names the first.
+        The app cannot be loaded, or a job is invalid; the message names the first such job.
     """
-    ignore = (signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches it, too; this process handles it
+    ignore = (signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C, which reaches both
     with ProcessPoolExecutor(1, mp_context=_FRESH, initializer=signal.signal, initargs=ignore) as pool:
         found = pool.submit(_check, folder, jobs).result()
     if isinstance(found, str):
@@ -113,7 +116,7 @@ def check_jobs(folder: Path, jobs: Sequence[Job]) -> list[dict[str, Any]]:
 
 
 def finished(folder: Path, wanted: Mapping[str, Any]) -> bool:
-    """Return whether a folder holds a finished run with this ``config.json``, apart from where the run was written."""
+    """Return whether a folder has a finished run with this ``config.json``, ignoring where the run was written."""
     try:
         found = read_run(folder).config
     except ConfigError:
@@ -122,18 +125,18 @@ def finished(folder: Path, wanted: Mapping[str, Any]) -> bool:
 
 
 def run_jobs(app: Path, jobs: Mapping[Job, Path], workers: int, on_progress: Callable[[Progress, Outcome], None]) -> Outcome:
-    """Run jobs, `workers` at a time; a job that fails does not end the others.
+    """Run jobs, `workers` in parallel; the failure of a job does not stop the others.
 
     Parameters
     ----------
     app : Path
         The Flower app's folder.
     jobs : mapping
-        Job to the folder of its run; an existing run is replaced once the new one has finished.
+        Mapping from job to the folder of its run; an existing run is replaced when the new one has finished.
     workers : int
-        Processes at a time, each with one thread.
+        Number of parallel processes, each with one thread.
     on_progress : callable
-        Called several times a second with the rounds done, and the outcome so far.
+        Called several times a second with the lines of all jobs and the outcome so far.
     """
     waiting, running = deque(jobs), dict[Job, BaseProcess]()
     outcome, logs = Outcome({}, {}, {}), dict[Job, LogReader]()
@@ -166,7 +169,7 @@ def _start(app: Path, job: Job, part: Path) -> BaseProcess:
 
 
 def _close(job: Job, exit_code: int, folder: Path, outcome: Outcome) -> None:
-    """Move a run that finished to its folder; record why another failed."""
+    """Move a finished run to its folder, or record the reason why it failed."""
     part = _part(folder)
     found = [path.parent for path in part.glob("*/config.json")]
     if exit_code or len(found) != 1:
@@ -188,7 +191,7 @@ def _reason(log: Path, exit_code: int) -> str:
 
 
 def _read_rounds(job: Job, part: Path, logs: dict[Job, LogReader]) -> None:
-    """Read what is new in the log of a run, once there is a run."""
+    """Read the new lines in the log of a run, if the run has started."""
     if job not in logs:
         logs.update((job, LogReader(path.parent)) for path in part.glob("*/config.json"))
     if job in logs:
@@ -207,7 +210,7 @@ def _compared(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check(folder: Path, jobs: Sequence[Job]) -> list[dict[str, Any]] | str:
-    """As :func:`check_jobs`, but return the line of an error, because exceptions do not always survive pickling."""
+    """Check all jobs; return errors as text, because not all exceptions can be pickled."""
     torch.set_num_threads(1)
     job, found = None, []
     try:
@@ -215,15 +218,15 @@ def _check(folder: Path, jobs: Sequence[Job]) -> list[dict[str, Any]] | str:
         for job in jobs:
             setup = prepare(merged(app.config, job.config), app.server.methods, partial(int, job.clients))
             found.append(run_values(setup.method.config, job.clients, setup.dataset.digest))
-    except Exception as error:  # noqa: BLE001  # a method of the user's own may raise anything
+    except Exception as error:  # noqa: BLE001  # user-defined methods may raise anything
         line = str(error) if isinstance(error, ConfigError | NetworkError) else error_line(error)
         return f"{job}: {line}" if job else line
     return found
 
 
 def _work(app: Path, job: Job, part: Path) -> None:
-    """Run one job; an error is the last line of its log."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the parent decides
+    """Run one job; if it fails, the last line of its log has the error."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal, and the parent handles it
     threading.Thread(target=_end_with_parent, daemon=True).start()
     log = os.open(part / _LOG, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     os.dup2(log, 1)
@@ -232,9 +235,9 @@ def _work(app: Path, job: Job, part: Path) -> None:
     torch.set_num_threads(1)
     try:
         run_one(load_app(app), job.config, job.clients, part)
-    except Exception as error:  # noqa: BLE001  # whatever an app raises ends this run alone
+    except Exception as error:  # noqa: BLE001  # any exception of an app ends only this run
         traceback.print_exc()
-        print(str(error) if isinstance(error, ConfigError | AppError) else error_line(error))  # noqa: T201  # into the log
+        print(str(error) if isinstance(error, ConfigError | AppError) else error_line(error))  # noqa: T201  # standard output is the log
         sys.exit(1)
 
 

@@ -1,4 +1,4 @@
-"""Requests of a federation over a Flower grid."""
+"""Transport of a federation's requests and replies over a Flower grid."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,20 +16,20 @@ from fedgates.flower.startup import wait_for_nodes
 from fedgates.types import Problem
 
 _EXPIRED = 3
-"""Flower's error code for a message dropped at its deadline or with its node."""
+"""Flower's error code for a message that expired or whose node disconnected."""
 _RAY, _LOOPBACK = "InMemoryGrid", "LoopbackGrid"
-"""Grids whose nodes are all on this machine: that of Flower's simulation, by name because Flower does not export it; ours."""
+"""Class names of the grids with simulated nodes: that of Flower's simulation, which is not exported, and the loopback grid."""
 _FEWEST_OPEN, _MOST_AT_A_TIME = 16, 32
-"""Messages that are open at a time in Flower's simulation at least, and clients that it runs at a time at most."""
+"""In Flower's simulation: least value of the limit on unanswered messages, and largest number of parallel clients."""
 
 
 class GridTransport:
-    """The transport of a federation over a Flower grid.
+    """Transport over a Flower grid.
 
     Parameters
     ----------
     grid : Grid
-        Flower's, or a :class:`~fedgates.flower.LoopbackGrid`.
+        A grid of Flower, or a :class:`~fedgates.flower.LoopbackGrid`.
     """
 
     def __init__(self, grid: Grid) -> None:
@@ -40,38 +40,38 @@ class GridTransport:
 
     @property
     def simulated(self) -> bool:
-        """Whether nodes are simulated and share the server's data set; real ones have their own."""
+        """Whether nodes are simulated and share the server's data set; real devices have their own data."""
         return self._is(_RAY, _LOOPBACK) and getattr(self.grid, "simulated", True)
 
     @property
     def complete(self) -> bool:
-        """Whether all nodes are connected when a run begins; real ones come and go."""
+        """Whether all nodes are connected from the start; real devices come and go."""
         return self._is(_RAY, _LOOPBACK) and getattr(self.grid, "complete", True)
 
     def nodes(self) -> Iterable[int]:
-        """Return the nodes that are connected."""
+        """Return the IDs of the connected nodes."""
         return list(self.grid.get_node_ids())
 
     def count_simulated(self) -> int | None:
-        """Return how many nodes a simulation has, once all are registered; None where nodes are real."""
+        """Wait until all simulated nodes are registered, and return their number; None for real devices."""
         if not self.simulated:
             return None
         self._wait_for_nodes()
         return len(list(self.nodes()))
 
     def introduce(self, membership: Membership, problem: Problem, timeout: float) -> None:
-        """Update the membership with the connected nodes, and ask those that are new to introduce themselves.
+        """Update the membership with the connected nodes, and ask new nodes to introduce themselves.
 
-        In Flower's simulation it waits until every node has, or has failed; on other grids `timeout` seconds or two minutes
-        at most.
+        In Flower's simulation, waits until every node has answered or failed; on other grids, waits at most `timeout` seconds
+        or two minutes.
         """
         self._wait_for_nodes()
         self._introductions.update(membership, problem, timeout)
 
     def exchange(self, requests: Sequence[Request], timeout: float, max_megabytes: float) -> Iterator[Reply]:
-        """Send requests; yield replies as they come until all are there or `timeout` seconds have passed.
+        """Send requests; yield replies as they arrive until all have arrived or `timeout` seconds have passed.
 
-        A payload of more than `max_megabytes` is dropped as it is fetched: its reply is malformed.
+        A payload larger than `max_megabytes` is dropped when it arrives, and its reply is marked as malformed.
         """
         kinds = {request.node: request.kind for request in requests}
         messages = (request_message(request, timeout) for request in requests)
@@ -81,7 +81,7 @@ class GridTransport:
             yield reply
 
     def _wait_for_nodes(self) -> None:
-        """Wait once until Flower's simulation has registered its nodes."""
+        """Wait until Flower's simulation has registered its nodes; does nothing after the first call."""
         if self._most_open is not None and not self._all_registered:
             wait_for_nodes(lambda: len(list(self.nodes())))
             self._all_registered = True
@@ -91,17 +91,17 @@ class GridTransport:
 
 
 def _most_open() -> int:
-    """Return how many messages to have open in Flower's simulation: two for each client that it runs at a time, at least 16.
+    """Return the largest number of unanswered messages in Flower's simulation: two per parallel client, at least 16.
 
-    Several times a second Flower looks through all of them for each of its nodes: 50 instead of 16 cost half a second of CPU
-    time in a round of 100 clients of 1,000.
+    Flower searches all of them several times a second for each of its nodes: 50 messages instead of 16 cost half a second of
+    CPU time in a round of 100 out of 1,000 clients.
     """
-    at_a_time = min(_MOST_AT_A_TIME, (os.cpu_count() or 1) + 4)  # the default of Python's ThreadPoolExecutor, which it uses
+    at_a_time = min(_MOST_AT_A_TIME, (os.cpu_count() or 1) + 4)  # the default of ThreadPoolExecutor, which Flower uses
     return max(_FEWEST_OPEN, 2 * at_a_time)
 
 
 def to_reply(message: Message, kind: Kind, timeout: float, max_megabytes: float) -> Reply:
-    """Return a message of a client as the reply to a request of this kind; an error becomes its failure."""
+    """Convert a client's message to a reply to a request of the given kind; an error becomes the reply's ``failure``."""
     if message.has_error():
         expired = message.error.code == _EXPIRED
         failure = no_reply_within(timeout) if expired else error_reason(message)

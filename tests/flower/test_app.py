@@ -34,7 +34,7 @@ def test_a_run_of_the_app_is_a_run_of_the_app(raw, tmp_path):
         (None, "app = .+: expected the folder of a Flower app"),
         ({"server": "nosuch:app"}, "serverapp = 'nosuch:app': expected a module that can be imported"),
         ({"server": "server_of_study:nosuch"}, "serverapp = .+ expected module server_of_study to define nosuch"),
-        ({"server": "server_of_study:other"}, "serverapp = .+ expected what fedgates.flower.make_server_app gives"),
+        ({"server": "server_of_study:other"}, "serverapp = .+ expected an app made by fedgates.flower.make_server_app"),
         ({"client": "server_of_study:app"}, "clientapp = .+ expected a Flower ClientApp"),
     ],
 )

@@ -195,7 +195,7 @@ def test_a_study_is_run_by_one_process_at_a_time(tmp_path):
     folder = tmp_path / "x"
     with (
         lock_study(folder),
-        pytest.raises(ConfigError, match=r"--runs = .+ expected a folder that no other process"),
+        pytest.raises(ConfigError, match=r"--runs = .+ expected a folder in which no other process"),
         lock_study(folder),
     ):
         pass
@@ -203,7 +203,7 @@ def test_a_study_is_run_by_one_process_at_a_time(tmp_path):
         pass
     (tmp_path / "file").touch()
     with (
-        pytest.raises(ConfigError, match=r"--runs = .+ expected a folder that can be written"),
+        pytest.raises(ConfigError, match=r"--runs = .+ expected a writable folder"),
         lock_study(tmp_path / "file" / "x"),
     ):
         pass
