@@ -1,27 +1,31 @@
-"""Coupled masks: votes that count only what training changed. For data that are uneven over clients.
+"""Coupled masks: voting on the changes that training makes to a mask, for data that are uneven over clients.
 
-Not from a paper. FedPM (:mod:`fedgates.strategies.fedpm`) loses to dense FedAvg where clients have few classes, for two
-reasons: Adam moves each gate by its learning rate however small its gradient, so clients overwrite each other; and each round
-redraws the sampling noise ``theta (1 - theta) / K`` of all gates. Here the state is the votes v of T virtual trials:
+This method is not from a paper. FedPM (:mod:`fedgates.strategies.fedpm`) is less accurate than dense FedAvg if clients have few
+classes, for two reasons. Adam moves each gate by about its learning rate even if the gradient is small, so clients overwrite
+each other's changes; and each round draws new sampling noise ``theta (1 - theta) / K`` for all gates. Here the state consists
+of the votes v of T virtual trials:
 
     theta = clip(v / T, eps, 1 - eps),    v = T / 2 at the start, T even, eps = .001
     client: s = logit(theta); SGD, s <- clip(s - clip(rho * g * w * theta_s (1 - theta_s), -b, b), -7, 7), theta_s = sigmoid(s),
-            on CE(f(x; theta_s * w) + log((n_c + p) / (n + C p)), y), g its gradient with respect to theta_s * w;
+            on CE(f(x; theta_s * w) + log((n_c + p) / (n + C p)), y) with g its gradient with respect to theta_s * w;
             sends m_k = [u_k < theta_s]
     server: v <- clip(v + sum_k (m_k - m0_k), 0, T),    m0_k = [u_k < theta]
 
-The coins u_k are a function of (seed, round, client), so the server knows ``m0_k``, the mask that the client would have sent
-without training. Of coupled draws the difference has the mean ``E[m_k - m0_k] = theta_s - theta`` (common random numbers, a
-control variate), and a gate that training did not move adds exactly no noise. Votes are integers, one client moves a gate by at
-most one vote, and the order of masks does not matter. A round moves theta by K / T times the clients' mean change.
+The coins u_k are uniform random numbers that are a function of (seed, round, client). The server can therefore compute
+``m0_k``, the mask that the client would have sent without training. Because both masks use the same coins (common random
+numbers, a control variate), their difference has the mean ``E[m_k - m0_k] = theta_s - theta``, and gates that training did not
+move contribute no noise. Votes are integers, one client moves a gate by at most one vote, and the order of masks does not
+matter. A round moves theta by K / T times the clients' mean change.
 
-Clients train the mean network, whose gradient is exact, where FedPM samples a mask for each batch; and a step moves a score by
-at most b = .5, without which a convolution, whose gradients are sums over positions, needs another rho than a linear layer.
-`server.trim` drops, at each gate, the largest and the smallest differences ``m_k - m0_k``. Flipped bits and the masks of
-`uplink` "sampled" are not coupled to the coins, so both are refused. The defaults are for some 30 rounds. With T 2 a gate at 0
-or 1 hardly moves again: after 90 rounds on digits, 2 classes a client, 4 of 20 clients, they reach 90.6 +- 1.3 %, and T 4 with
-rho 2000 and p = 5 reaches 93.8 +- 1.5 % (FedAvg 94.6 +- .9, benchmarks/study/uneven_long). What each part contributes, and what
-was tried without gain, is in benchmarks/results/coupled_masks.md.
+Clients train the mean network, whose gradient is exact, instead of sampling a mask for each batch as in FedPM. A step moves a
+score by at most b = .5; without this limit, convolutions, whose gradients are sums over positions, would need another rho than
+linear layers. `server.trim` drops the largest and the smallest differences ``m_k - m0_k`` at each gate. Flipped bits and the
+masks of `uplink` "sampled" are not coupled to the coins, so these settings are rejected.
+
+The defaults are for about 30 rounds. With T = 2, a gate at 0 or 1 hardly moves again: after 90 rounds on digits, 2 classes per
+client, 4 of 20 clients, they reach 90.6 +- 1.3 %, and T = 4 with rho 2000 and p = 5 reaches 93.8 +- 1.5 % (FedAvg 94.6 +- .9,
+benchmarks/study/uneven_long). benchmarks/results/coupled_masks.md shows what each part contributes, and what was tried without
+gain.
 """
 
 import math
@@ -75,7 +79,7 @@ class CoupledMasksConfig(MaskConfig):
 
     coupled_masks: CoupledMasksTable = CoupledMasksTable()
 
-    # flipped bits, and samples of the codec's own, are not coupled to the server's coins
+    # flipped bits and masks sampled by the codec are not coupled to the coins
     unused = MaskConfig.unused | {
         "learning-rate",
         "logit-adjustment",
@@ -88,12 +92,12 @@ class CoupledMasksConfig(MaskConfig):
 
     @property
     def initial_rate(self) -> float:
-        """The rho of the first round."""
+        """Step size rho of the first round."""
         return self.coupled_masks.score_learning_rate
 
     @property
     def class_prior(self) -> float:
-        """The pseudo-count of logit adjustment, 0 without."""
+        """Pseudo-count p of the logit adjustment; 0 without adjustment."""
         return 0.0 if self.loss else self.coupled_masks.class_prior
 
 
@@ -101,7 +105,7 @@ CoupledMasksCfg = TypeVar("CoupledMasksCfg", bound=CoupledMasksConfig)
 
 
 class CoupledMasks(Together[CoupledMasksCfg, Votes], MaskMethod[CoupledMasksCfg], Generic[CoupledMasksCfg]):
-    """Coupled masks; described in the module's docstring. A state before the first round has no trials, and theta .5.
+    """Coupled masks, described in the module docstring; the state before the first round has no trials, and theta is .5.
 
     Raises
     ------
@@ -119,45 +123,45 @@ class CoupledMasks(Together[CoupledMasksCfg, Votes], MaskMethod[CoupledMasksCfg]
 
     @property
     def draws_coins(self) -> bool:
-        """True: the server draws the untrained masks with the clients' coins."""
+        """Always True, because the server computes the untrained masks from the clients' coins."""
         return True
 
     def expected_state(self, state: Votes, rounds: Sequence[tuple[int, Sequence[int]]]) -> Votes:
-        """Return the state unchanged: without training no vote changes. After the first round it has its trials."""
+        """Return the state with the trials that the first round sets; without training, no vote changes."""
         return self._begun(state, len(rounds[0][1])) if rounds else state
 
     def start_theta(self, state: Votes, server_round: int) -> Tensor:  # noqa: ARG002
-        """Return theta, ``[d]``, at least eps away from 0 and 1: what clients start from and are compared with."""
+        """Return theta clipped to [eps, 1 - eps], ``[d]``, from which clients start and with which they are compared."""
         return self.theta(state).clamp_(_EPS, 1 - _EPS)
 
     def default_trials(self, clients: int) -> int:
-        """Return the T that `coupled-masks.trials` 0 selects for a first round of so many clients.
+        """Return the number of trials T for `coupled-masks.trials` 0, given the number of clients in the first round.
 
-        Half of them, rounded up to an even number; with given weights at least the T at which a client's vote takes a gate from
-        `gates.initial-theta` to 1.
+        T is half the number of clients, rounded up to an even number. With given weights it is at least the T at which one vote
+        moves a gate from `gates.initial-theta` to 1.
         """
         least = 2 * round(0.5 / (1 - self.config.gates.initial_theta)) if self.gates.has_given else 0
         return max(half_of(clients), least)
 
     def initial_votes(self, trials: int) -> NDArray[np.int64]:
-        """Return the votes before the first round, ``[d]``: those nearest to T times the initial theta."""
+        """Return the votes before the first round, ``[d]``: T times the initial theta, rounded."""
         theta = self.initial_theta().cpu().numpy().astype(np.float64)
         return np.rint(theta * trials).astype(np.int64)
 
     # --- the client's rule
 
     def train_clients(self, state: Votes, tasks: Sequence[Task]) -> tuple[Tensor, list[float]]:
-        """Train the scores on each client's own examples; return theta, ``[copies, d]``."""
+        """Train the scores on each client's examples; return theta, ``[copies, d]``, and the mean losses."""
         theta = self.start_theta(state, tasks[0].server_round)
         start = theta.logit()
         scores = start.repeat(len(tasks), 1)
         losses = self.train(scores, tasks)
-        for own in scores:  # a row at a time, which fits the cache
-            own.copy_(torch.where(own == start, theta, own.sigmoid()))  # not through the logit where nothing moved
+        for own in scores:  # one row at a time fits the cache
+            own.copy_(torch.where(own == start, theta, own.sigmoid()))  # sigmoid(logit(theta)) would round
         return scores, losses
 
     def client_update(self, state: Votes, trained: Tensor, task: Task, loss: float) -> Update:  # noqa: ARG002
-        """Send the mask that the client's coins give."""
+        """Return an update with the mask sampled from theta with the client's coins."""
         return self.sample_update(trained, task, loss)
 
     def train(self, scores: Tensor, tasks: Sequence[Task]) -> list[float]:
@@ -168,7 +172,7 @@ class CoupledMasks(Together[CoupledMasksCfg, Votes], MaskMethod[CoupledMasksCfg]
         longest = config.coupled_masks.max_step / rate
 
         def convert() -> None:
-            self.gates.straight_through(scores)  # of the mean network this is the exact gradient
+            self.gates.straight_through(scores)  # exact for the mean network
             network.gradient.clamp_(-longest, longest)
 
         def clamp() -> None:
@@ -187,7 +191,7 @@ class CoupledMasks(Together[CoupledMasksCfg, Votes], MaskMethod[CoupledMasksCfg]
     # --- the server's rule
 
     def aggregate(self, state: Votes, updates: Iterable[Update], server_round: int) -> Votes:
-        """Return the votes, moved by the difference between each mask and the untrained one of the same client."""
+        """Add the difference between each client's mask and its untrained mask to the votes, clipped to [0, T]."""
         theta = self.start_theta(state, server_round)
         more, fewer, masks = np.zeros_like(state.votes), np.zeros_like(state.votes), 0
         for update in updates:
@@ -202,7 +206,7 @@ class CoupledMasks(Together[CoupledMasksCfg, Votes], MaskMethod[CoupledMasksCfg]
         return replace(begun, votes=np.clip(votes, 0, begun.trials).astype(np.uint32))
 
     def _begun(self, state: Votes, clients: int) -> Votes:
-        """Return the state with its trials and votes, which it gets in the first round, of so many clients."""
+        """Return the state, with trials and votes initialised for `clients` clients if it is the first round."""
         if state.trials:
             return state
         trials = self.config.coupled_masks.trials or self.default_trials(clients)

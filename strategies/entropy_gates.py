@@ -1,39 +1,41 @@
-"""Entropy-regularised L0 gates: hard-concrete gates and weights, trained together under a density constraint.
+"""Entropy-regularised L0 gates: weights and hard-concrete gates, trained together under a density constraint.
 
 Huthasana, Olama, Lundell: Federated Learning With L0 Constraint Via Probabilistic Gates For Sparsity, arXiv 2512.23071; and
-the entropy term of arXiv 2607.00275, of which only the abstract is known here.
+the entropy term of arXiv 2607.00275, whose abstract alone was available.
 
-A network runs with ``w * z``, a hard-concrete gate z a parameter (:mod:`fedgates.nn.hard_concrete`). The problem is
+The network runs with ``w * z``, with a hard-concrete gate z for each parameter (:mod:`fedgates.nn.hard_concrete`). The problem
+is
 
     min over w, a  max over lambda >= 0 of  E[loss(w * z)] + lambda * (mean P - rho) - tau * mean H2(P),
 
-with a = log alpha and ``P = P(z != 0) = sigmoid(a + 1.599)``. In a round
+with a = log alpha and ``P = P(z != 0) = sigmoid(a + 1.599)``. In each round
 
-    client: w <- w - rate * dloss/dw a batch, a frozen, z afresh;  sends w and g, the mean of dloss/da over its batches
-    server: w <- the clients' mean, a <- a - gate rate * Adam(the clients' mean g + c),  then lambda by dual ascent
+    client: w <- w - rate * dloss/dw per batch, a fixed, a new sample of z;  sends w and g, the mean of dloss/da over its
+    batches server: w <- the clients' mean, a <- a - gate rate * Adam(the clients' mean g + c),  then lambda by dual ascent
 
-with means weighted by examples and c the gradient of the other two terms with respect to a. c depends on a, lambda and tau
-alone, so the server computes it. Adam's moments stay on the server: a client that ran an Adam of its own would send little more
-than signs of its gradients, and their mean loses the magnitudes by which gates differ.
+where means are weighted by examples, and c is the gradient of the other two terms with respect to a. c depends only on a,
+lambda and tau, so the server computes it. Adam runs on the server: with Adam on clients, the updates would be little more than
+the signs of gradients, and their mean would lose the magnitudes in which gates differ.
 
-c acts undelayed, without Adam's first moment. Through that moment lambda would push for some ten rounds after its restart: on
-digits, 2 classes a client, 4 of 20 clients, 30 rounds, mean P ended at .085 for a rho of .1, and so it ends at .100.
+c bypasses Adam's first moment. Averaged into that moment, lambda would keep pushing for about ten rounds after its restart: on
+digits, 2 classes per client, 4 of 20 clients, 30 rounds, rho = .1, mean P then ended at .085 instead of .100.
 
-eta, gate rate and rounds belong together. A gate needs about 9 / gate rate rounds from open to shut, and lambda must have grown
-by then: 30 rounds go with .4 and the default eta = .25 / rho, by which lambda follows the relative excess; 300 rounds of one
-step go with .03 and eta = .1 or .2 (benchmarks/tuning). A larger eta shuts gates before the weights say which matter.
+eta, gate rate and the number of rounds must match. A gate needs about 9 / gate rate rounds from open to shut, and lambda must
+have grown by then. For 30 rounds use .4 and the default eta = .25 / rho, with which lambda follows the relative excess; for 300
+rounds of one step use .03 and eta = .1 or .2 (benchmarks/tuning). A larger eta shuts gates before the weights show which ones
+matter.
 
-The default learning rate is the best of .1, .3 and .5 on digits, 2 classes a client, 4 of 20 clients, 30 rounds, rho .1: 61.6,
-79.4 and 81.7 % over seeds 1 to 3. Over seeds 4 to 8 it reaches 76.0 +- 6.8 %.
+The default learning rate is the best of .1, .3 and .5 on digits, 2 classes per client, 4 of 20 clients, 30 rounds, rho = .1:
+61.6, 79.4 and 81.7 % over seeds 1 to 3. Over seeds 4 to 8 it reaches 76.0 +- 6.8 %.
 
-The model of a state has each gate's median, which is not 0 exactly where P > 1/2, and of those gates at most
-rho d, the ones of largest P (`entropy-gates.cut`). (Louizos et al. leave the temperature out, and that gate is not 0 from
-P = .31 on.) Without the cut, up to 2 rho d gates of P little above 1/2 remain where mean P = rho, and more while lambda still
-grows. Before lambda has grown most gates are open, and the model of such a round, cut to rho d of them, predicts little.
+The evaluated model has the median of each gate, which is nonzero if and only if P > 1/2, and keeps at most rho d such gates,
+those of largest P (`entropy-gates.cut`). (Louizos et al. omit the temperature, so that their gate is nonzero from P = .31 on.)
+Without the cut, up to 2 rho d gates with P slightly above 1/2 remain when mean P = rho, and more while lambda is growing. In
+early rounds, most gates are open, and a model that is cut to rho d of them is inaccurate.
 
-The abstract says that the entropy term keeps uncertainty and prevents an early commitment to a support; its form, strength and
-schedule are not public. Here tau is linear in the round. Gates start likely open (`entropy-gates.initial-density`): with P = .5
-most are shut before the weights say which matter.
+According to the abstract, the entropy term keeps gates uncertain and prevents early commitment to a support; its form, strength
+and schedule are not public. Here tau is linear in the round. Gates start with a high probability of being open
+(`entropy-gates.initial-density`): with P = .5, most are shut before the weights show which ones matter.
 """
 
 from collections.abc import Iterable, Mapping
@@ -70,7 +72,7 @@ class EntropyGatesTable(Table):
 
 
 class EntropyGatesConfig(DensityConfig, WeightConfig):
-    """Keys of entropy gates: the weight methods', the density control's, and their own."""
+    """Keys of entropy gates: those of weight methods, of density control, and ``entropy-gates``."""
 
     entropy_gates: EntropyGatesTable = EntropyGatesTable()
 
@@ -79,7 +81,7 @@ class EntropyGatesConfig(DensityConfig, WeightConfig):
 
     @property
     def default_dual_learning_rate(self) -> float:
-        """In proportion to 1 / target: lambda follows the excess relative to the target."""
+        """Proportional to 1 / target, so that lambda follows the excess relative to the target."""
         return 0.25 / self.density.target
 
 
@@ -87,28 +89,28 @@ EntropyGatesCfg = TypeVar("EntropyGatesCfg", bound=EntropyGatesConfig)
 
 
 class EntropyGates(WeightMethod[EntropyGatesCfg], Generic[EntropyGatesCfg]):
-    """Entropy-regularised L0 gates; described in the module's docstring.
+    """Entropy-regularised L0 gates, described in the module docstring.
 
-    A state is w, then a, and lambda; the server's memory has Adam's two moments of a. An update is the trained w, then the mean
-    gradient of a.
+    A state has the array ``[w, a]``, the scalar lambda, and Adam's two moments of a in the server's memory. An update is the
+    trained w, followed by the mean gradient of a.
 
     Raises
     ------
     ConfigError
-        Without a `density.target`.
+        `density.target` is not set.
     """
 
     Config = EntropyGatesConfig
     spec = Spec("values", arrays=("weights", "gates"), scalars=("multiplier",), server_memory=("mean", "square"))
 
     def initial_state(self) -> Weights:
-        """Return the network's own weights, gates with P at `entropy-gates.initial-density`, lambda 0, and moments of 0."""
+        """Return the network's initial weights, gates with P = `entropy-gates.initial-density`, and zeros for the rest."""
         gates = np.full_like(self.initial, hard_concrete.parameter_of(self.config.entropy_gates.initial_density))
         moments = {name: np.zeros_like(gates) for name in self.spec.server_memory}
         return Weights(np.concatenate([self.initial, gates]), (0.0,), moments)
 
     def weights(self, state: Weights) -> Tensor:
-        """Return the weights times the medians of their gates, cut to the target with `entropy-gates.cut`."""
+        """Return the weights times the medians of their gates; with `entropy-gates.cut`, cut to the target density."""
         weights, gates = self.tensor(state.values).chunk(2)
         weights.mul_(hard_concrete.median(gates))
         if self.config.entropy_gates.cut:
@@ -117,17 +119,17 @@ class EntropyGates(WeightMethod[EntropyGatesCfg], Generic[EntropyGatesCfg]):
         return weights
 
     def evaluate(self, state: Weights, task: Task) -> dict[str, float]:
-        """Return the base's metrics, and ``expected_density``, the mean of P."""
+        """Return the metrics of the base class, and ``expected_density``, the mean of P."""
         return {**super().evaluate(state, task), "expected_density": expected_density(state.values)}
 
     def round_metrics(self, before: Weights, after: Weights, masks: MaskCounts) -> dict[str, float]:
-        """Return the base's metrics, and ``multiplier``, the lambda of the next round."""
+        """Return the metrics of the base class, and ``multiplier``, lambda for the next round."""
         return {**super().round_metrics(before, after, masks), "multiplier": after.scalars[0]}
 
     # --- the client's rule
 
     def local_update(self, state: Weights, task: Task) -> Update:
-        """Train the weights on the client's own examples, with the gates frozen; send them and the mean gate gradient."""
+        """Train the weights with fixed gates; return an update with the weights and the mean gradient of the gates."""
         weights, gates = self.tensor(state.values).chunk(2)
         gradient, loss = self._descend(weights, gates, task)
         values = finite_copy(torch.cat([weights, gradient]))
@@ -169,9 +171,9 @@ class EntropyGates(WeightMethod[EntropyGatesCfg], Generic[EntropyGatesCfg]):
         return np.concatenate([weights - np.split(state.values, 2)[0], gradient])
 
     def aggregate(self, state: Weights, updates: Iterable[Update], server_round: int) -> Weights:
-        """Return the mean of the clients' weights, the gates after a step of Adam, and lambda after a dual step on mean P.
+        """Return the mean of the clients' weights, the gates after an Adam step, and lambda after a dual step on mean P.
 
-        Means are weighted by examples. Each round that changes the state takes one step, so `server_round` counts Adam's.
+        Means are weighted by examples. Each round that changes the state takes one Adam step, so `server_round` is its number.
         """
         mean = mean_values(updates, state.size, self.config.server.trim)
         if mean is None:
@@ -188,10 +190,20 @@ class EntropyGates(WeightMethod[EntropyGatesCfg], Generic[EntropyGatesCfg]):
 def adam(
     gradient: NDArray[np.float64], constraint: NDArray[np.float64], moments: Mapping[str, NDArray[np.float32]], step: int
 ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float32]]]:
-    """Return the direction ``[d]`` of step number `step`, from 1, and the new moments, ``[d]`` each.
+    """Return the direction ``[d]`` of an Adam step, and the new moments, ``[d]`` each.
 
-    Adam (Kingma and Ba, ICLR 2015, betas .9 and .999) on ``gradient + constraint``, except that `constraint` is added to the
-    mean and not averaged into it. Epsilon is far below the constraint's gradient, which is of the order of 1/d.
+    This is Adam (Kingma and Ba, ICLR 2015, betas .9 and .999) on ``gradient + constraint``, except that `constraint` is added
+    to the first moment instead of averaged into it. Epsilon is far below the constraint's gradient, which is of the order of
+    1/d.
+
+    Parameters
+    ----------
+    gradient, constraint : numpy.ndarray
+        Gradients of the loss and of the other terms, ``[d]`` each.
+    moments : mapping
+        First moment ``mean`` and second moment ``square``, ``[d]`` each.
+    step : int
+        Number of the step, from 1.
     """
     mean = 0.9 * moments["mean"] + 0.1 * gradient
     square = 0.999 * moments["square"] + 0.001 * np.square(gradient + constraint)
@@ -200,6 +212,6 @@ def adam(
 
 
 def expected_density(values: NDArray[np.float32]) -> float:
-    """Return the mean of P in a state's array ``[2 d]``, rounded to 2^-20, so that it is the same on every machine."""
+    """Return the mean of P for a state's array ``[2 d]``, rounded to 2^-20 so that all machines agree."""
     logits = hard_concrete.logit_of(torch.from_numpy(values[len(values) // 2 :]).double())
     return round(float(torch.sigmoid(logits).mean()) * 2**20) / 2**20

@@ -1,22 +1,22 @@
-"""Federated iterative hard thresholding: FedAvg whose weights are cut to the k largest.
+"""Federated iterative hard thresholding: FedAvg with weights cut to the k largest.
 
 Tong, Liang, Zhu, Bi: Federated Nonconvex Sparse Learning, arXiv 2101.00052, which has two methods, Fed-HT and FedIter-HT.
 
-With ``H_k(w)`` the k weights of largest magnitude over all layers, and zeros in place of the others:
+Let ``H_k(w)`` keep the k weights of largest magnitude over all layers and set the others to zero. Then
 
-    client: w <- w - rate * g a batch (Fed-HT), or w <- H_k(w - rate * g) (FedIter-HT)
+    client: w <- w - rate * g per batch (Fed-HT), or w <- H_k(w - rate * g) (FedIter-HT)
     server: w <- H_k(sum_k n_k w_k / sum_k n_k)
 
-Weights of zero do not travel: both ways are a mask and as many values as it has ones, down from round 2 on at most k of them.
+Zero weights are not sent: messages in both directions have a mask and the nonzero values, at most k of them to clients from
+round 2 on.
 
-Choices here: ``k = round(density.target * d)``, at least 1; the run starts from the network's own, dense weights, as FedAvg
-does, and the first cut is a client's or the server's. `fediht.clients` says when clients cut their weights: never (Fed-HT, the
-default), after every step (FedIter-HT), or once a round, before they send them, which is ours: local training as in Fed-HT, as
-few bytes as with FedIter-HT.
+Choices here: ``k = round(density.target * d)``, at least 1. The run starts from the network's dense initial weights, as in
+FedAvg. `fediht.clients` selects when clients cut their weights: "never" (Fed-HT, the default), after every "step" (FedIter-HT),
+or once per "round" before sending. The last is our addition: local training as in Fed-HT with the traffic of FedIter-HT.
 
-The first cut of a network goes by its layers' initial scales, and a weight that is cut after every step must overtake the
-smallest that is kept within one step. So steps must be large: with a tenth of the default network kept on digits, FedIter-HT
-ends at 19 % with a learning rate of .1 and at 95 % with .3. Where whole layers are cut nothing is learned any more.
+The first cut of a network depends on the initial scales of its layers. With a cut after every step, a weight at zero must
+exceed the smallest kept weight within one step, so steps must be large: on digits with a tenth of the default network kept,
+FedIter-HT ends at 19 % with a learning rate of .1 and at 95 % with .3. If a whole layer is cut, the network no longer learns.
 """
 
 from collections.abc import Iterable, Sequence
@@ -56,12 +56,12 @@ FedIHTCfg = TypeVar("FedIHTCfg", bound=FedIHTConfig)
 
 
 class FedIHT(Together[FedIHTCfg, Weights], WeightMethod[FedIHTCfg], Generic[FedIHTCfg]):
-    """Fed-HT and FedIter-HT; described in the module's docstring.
+    """Fed-HT and FedIter-HT, described in the module docstring.
 
     Raises
     ------
     ConfigError
-        Without a `density.target`.
+        `density.target` is not set.
     """
 
     Config = FedIHTConfig
@@ -72,12 +72,12 @@ class FedIHT(Together[FedIHTCfg, Weights], WeightMethod[FedIHTCfg], Generic[FedI
         self._count = max(1, round(config.density.target * network.size))
 
     def train_clients(self, state: Weights, tasks: Sequence[Task]) -> tuple[Tensor, list[float]]:
-        """Run SGD from the server's weights; with `fediht.clients` "step" cut them after every step."""
+        """Run SGD from the server's weights, with a cut after every step if `fediht.clients` is "step"."""
         losses = self.descend(state, tasks, after_step=self._cut if self.config.fediht.clients == "step" else None)
         return self.network.weights, losses
 
     def client_update(self, state: Weights, trained: Tensor, task: Task, loss: float) -> Update:  # noqa: ARG002
-        """Send the nonzero weights; with `fediht.clients` "round" the largest of them."""
+        """Return an update with the nonzero weights, or only the k largest if `fediht.clients` is "round"."""
         values = finite_copy(trained)
         kept = values != 0
         if self.config.fediht.clients == "round":
@@ -86,7 +86,7 @@ class FedIHT(Together[FedIHTCfg, Weights], WeightMethod[FedIHTCfg], Generic[FedI
         return Update(pack(kept), values[kept], num_examples=len(task.y), metrics=metrics)
 
     def aggregate(self, state: Weights, updates: Iterable[Update], server_round: int) -> Weights:  # noqa: ARG002
-        """Return the k largest of the mean of the clients' weights, weighted by examples."""
+        """Return the mean of the clients' weights, weighted by examples and cut to the k largest."""
         mean = mean_values(updates, state.size, self.config.server.trim)
         if mean is None:
             return state
@@ -94,7 +94,7 @@ class FedIHT(Together[FedIHTCfg, Weights], WeightMethod[FedIHTCfg], Generic[FedI
         return Weights(np.where(largest(values, self._count), values, np.float32(0)))
 
     def round_metrics(self, before: Weights, after: Weights, masks: MaskCounts) -> dict[str, float]:
-        """Return the base's metrics, and the share of the ones sent that were zero in the broadcast."""
+        """Return the metrics of the base class, and the share of sent weights that were zero in the broadcast."""
         metrics = super().round_metrics(before, after, masks)
         return {**metrics, "regrown_share_of_ones": regrown_share_of_ones(before.values, masks)} if masks.masks else metrics
 
@@ -103,7 +103,7 @@ class FedIHT(Together[FedIHTCfg, Weights], WeightMethod[FedIHTCfg], Generic[FedI
 
 
 def hard_threshold(weights: Tensor, count: int) -> None:
-    """Set all but the `count` weights of largest magnitude to zero, in place, of ``[d]`` or of each row of ``[copies, d]``.
+    """Set all but the `count` weights of largest magnitude to zero in place, in ``[d]`` or in each row of ``[copies, d]``.
 
     Examples
     --------

@@ -1,24 +1,24 @@
-"""FedPM: sparse random networks, with the density penalty.
+"""FedPM: federated training of probability masks over random weights, with an optional density penalty.
 
 Isik, Pase, Gunduz, Weissman, Zorzi: Sparse Random Networks for Communication-Efficient Federated Learning, ICLR 2023,
 arXiv 2209.15328. Mestoukirdi, Esrafilian, Gesbert, Li, Gresset: Sparser Random Networks Exist: Enforcing
 Communication-Efficient Federated Learning via Regularization, arXiv 2309.10834.
 
-The network's weights ``w in {-c_l, +c_l}^d`` are random and frozen; what is learned is the probability mask ``theta``. In a
-round a client starts from scores ``s = logit(clip(theta, eps, 1 - eps))`` and takes Adam steps on
+The network's weights ``w in {-c_l, +c_l}^d`` are random and frozen; training learns the probability mask ``theta``. In each
+round, a client starts from scores ``s = logit(clip(theta, eps, 1 - eps))`` and takes Adam steps on
 
-    CE(f(x; m * w), y) + lambda * mean(sigmoid(s)),    m ~ Bernoulli(sigmoid(s)) afresh each batch, straight-through to s,
+    CE(f(x; m * w), y) + lambda * mean(sigmoid(s)),    a new m ~ Bernoulli(sigmoid(s)) per batch, straight-through to s,
 
-then sends one ``m ~ Bernoulli(sigmoid(s))``. The server holds a Beta posterior a gate, ``alpha += sum m``,
-``beta += K - sum m``, back to ``lambda0`` every `fedpm.reset-every` rounds, and broadcasts its mode
-``theta = (alpha - 1) / (alpha + beta - 2)``. With lambda = 0 this is FedPM; lambda > 0 expels gates that do not matter.
+then sends one ``m ~ Bernoulli(sigmoid(s))``. The server keeps a Beta posterior for each gate, ``alpha += sum m``,
+``beta += K - sum m``, resets it to ``lambda0`` every `fedpm.reset-every` rounds, and broadcasts its mode
+``theta = (alpha - 1) / (alpha + beta - 2)``. With lambda = 0 this is FedPM; lambda > 0 removes gates that do not matter.
 
-The authors' released code differs from their text: frozen magnitudes e/sqrt(fan_in) instead of sqrt(2/fan_in), the
+The authors' released code differs from the paper: frozen magnitudes e/sqrt(fan_in) instead of sqrt(2/fan_in), the
 straight-through gradient multiplied by theta, eps = .01, scores that start from N(0, 1), and a prior reset every round. Each
-is a key here. Choices here: identity straight-through, eps = .001, theta starts at .5, reset every ceil(1/participation)
-rounds (which of the two wins depends on how far clients train, `benchmarks/README.md`); the state is the integer votes and
-trials, so theta is the same in whatever order masks arrive. A round without a quorum changes nothing, so if it was to reset the
-prior, the older votes stay until the next reset.
+is a config key here. Choices here: identity straight-through, eps = .001, theta starts at .5, reset every ceil(1/participation)
+rounds (which reset is better depends on how long clients train, `benchmarks/README.md`). The state consists of integer votes
+and trials, so theta does not depend on the order of masks. A round without a quorum changes nothing; if the prior was to be
+reset in it, older votes stay until the next reset.
 """
 
 import math
@@ -40,7 +40,7 @@ from fedgates.wire.delta import Coupling
 
 
 class FedPMTable(Table):
-    """FedPM, and the methods that are built on it."""
+    """FedPM, and the methods that are based on it."""
 
     straight_through: Literal["identity", "authors-code"] = key(
         "identity", "Gradient of a mask with respect to theta: identity, or multiplied by theta as in the authors' code."
@@ -76,18 +76,18 @@ FedPMCfg = TypeVar("FedPMCfg", bound=FedPMConfig)
 
 
 class FedPM(Together[FedPMCfg, Votes], MaskMethod[FedPMCfg], Generic[FedPMCfg]):
-    """FedPM with the density penalty; described in the module's docstring."""
+    """FedPM with the density penalty, described in the module docstring."""
 
     Config = FedPMConfig
     spec = Spec(samples=True)
 
     @property
     def reset_every(self) -> int:
-        """Rounds between resets of the prior: the key, or ceil(1 / participation)."""
+        """Number of rounds between resets of the prior: the value of the key, or ceil(1 / participation)."""
         return self.config.fedpm.reset_every or math.ceil(1 / self.config.fraction_train - 1e-9)
 
     def theta(self, state: Votes) -> Tensor:
-        """Return the probability mask, ``[d]`` float32: the mode of each gate's Beta posterior, or the initial one."""
+        """Return the probability mask, ``[d]`` float32: the mode of each gate's Beta posterior, or the initial theta."""
         extra = self.config.fedpm.prior - 1
         if state.trials == 0:
             return self.initial_theta()
@@ -97,36 +97,36 @@ class FedPM(Together[FedPMCfg, Votes], MaskMethod[FedPMCfg], Generic[FedPMCfg]):
         return torch.from_numpy(theta).to(self.network.device)
 
     def initial_theta(self) -> Tensor:
-        """Return theta before the first round, ``[d]``; with `fedpm.score-init` "normal" random on random weights."""
+        """Return theta before the first round, ``[d]``; random for random weights if `fedpm.score-init` is "normal"."""
         theta = super().initial_theta()
         if self.config.fedpm.score_init == "half":
             return theta
         return theta.where(self.gates.given, normal_scores(len(theta), self.config.seed).to(theta.device).sigmoid_())
 
     def start_theta(self, state: Votes, server_round: int) -> Tensor:  # noqa: ARG002
-        """Return theta at least eps away from 0 and 1, so that scores are finite."""
+        """Return theta clipped to [eps, 1 - eps], ``[d]``, so that scores are finite."""
         return self.theta(state).clamp_(self.config.fedpm.eps, 1 - self.config.fedpm.eps)
 
     @property
     def coupling(self) -> Coupling:
-        """What clients know beforehand; "normal" scores pass through a sigmoid, whose last bits depend on the machine."""
+        """As in the base class, but without the initial state for "normal" scores, whose sigmoid depends on the machine."""
         found = super().coupling
         return found if self.config.fedpm.score_init == "half" else found._replace(initial=None)
 
     # --- the client's rule
 
     def train_clients(self, state: Votes, tasks: Sequence[Task]) -> tuple[Tensor, list[float]]:
-        """Train the scores on each client's own examples; return theta, ``[copies, d]``."""
+        """Train the scores on each client's examples; return theta, ``[copies, d]``, and the mean losses."""
         scores = self.start_theta(state, tasks[0].server_round).logit_().repeat(len(tasks), 1)
         losses = self.train(scores, tasks)
         return scores.sigmoid_(), losses
 
     def client_update(self, state: Votes, trained: Tensor, task: Task, loss: float) -> Update:  # noqa: ARG002
-        """Sample the mask to send."""
+        """Return an update with a mask sampled from theta."""
         return self.sample_update(trained, task, loss)
 
     def train(self, scores: Tensor, tasks: Sequence[Task]) -> list[float]:
-        """Run Adam on scores ``[copies, d]``, in place, with a fresh mask a batch; return the mean losses."""
+        """Run Adam on scores ``[copies, d]`` in place, with a new mask for each batch; return the mean losses."""
         config, network = self.config, self.network
         optimizer = Adam(scores, network.gradient, learning_rate=config.rate(tasks[0].server_round))
         samplers = [task.generator(config.seed, "masks", network.device) for task in tasks]
@@ -142,7 +142,7 @@ class FedPM(Together[FedPMCfg, Votes], MaskMethod[FedPMCfg], Generic[FedPMCfg]):
     # --- the server's rule
 
     def aggregate(self, state: Votes, updates: Iterable[Update], server_round: int) -> Votes:
-        """Add the masks' votes, bit by bit as they come, to those since the last reset of the prior."""
+        """Add the masks' votes to the votes since the last reset of the prior."""
         return add_votes(state, updates, fresh=self.fresh(server_round), trim=self.config.server.trim)
 
     def fresh(self, server_round: int) -> bool:
@@ -151,6 +151,6 @@ class FedPM(Together[FedPMCfg, Votes], MaskMethod[FedPMCfg], Generic[FedPMCfg]):
 
 
 def normal_scores(size: int, seed: int) -> Tensor:
-    """Return scores ``[size]`` from N(0, 1), float32: a function of the seed, the same on every machine."""
+    """Return scores from N(0, 1), ``[size]`` float32; a function of the seed, the same on every machine."""
     scores: Tensor = torch.special.ndtri(torch.from_numpy(rng.uniform(size, seed, "scores")).clamp_(1e-12, 1 - 1e-12))
     return scores.to(torch.float32)

@@ -1,24 +1,27 @@
-"""LIPS: transient sparsity, against the inertia of middle layers.
+"""LIPS: transient sparsity against the inertia of middle layers.
 
 Xiao et al.: arXiv 2506.00932.
 
-Where clients' data differ, their updates of the middle layers cancel in the mean, and those layers hardly move (every weight
-method's log has by how much: ``inertia_<parameter>``, :mod:`fedgates.methods.inertia`). LIPS is FedAvg, but in every
-`lips.every`-th of T rounds, round i, a client k starts from weights of which the middle ones are sparse:
+If clients' data differ, their updates of the middle layers cancel in the mean, and these layers hardly move (all weight methods
+log this as ``inertia_<parameter>``, :mod:`fedgates.methods.inertia`). LIPS is FedAvg, except that in every `lips.every`-th of T
+rounds, client k starts round i from weights with sparse middle layers:
 
     d_i = d0 + (1 - d0) i / T,    keep the top d_i of |g_k * w| over the middle layers together,    zero the rest,
 
-where w are the server's weights, g_k is the client's last gradient, and d0 is `lips.density`. What was zeroed is trained like
-the rest and grows back. Traffic is as dense as FedAvg's: sparsity serves accuracy here, not bytes. The paper trains on 100
-clients of 100 images (Dirichlet .1), F = 5, 300 rounds of 5 local epochs, batches of 100, SGD with learning rate .1 and
-momentum .9, d0 = .5 (VGG-11, CIFAR-10) or .3 (ResNet-8, CIFAR-100), and reports the mean over clients of their accuracy on
-their own test images: before aggregation ``train_accuracy``, after it ``client_accuracy``, both with `fraction-evaluate`.
+where w are the server's weights, g_k is the client's last gradient, and d0 is `lips.density`. Zeroed weights are trained like
+the others and grow back. Traffic is as dense as in FedAvg: here sparsity improves accuracy, not traffic.
 
-Choices here: layers are counted as the module lists them, and those in the middle are all matrices and kernels but the first
-and the last, shortcuts' included; biases stay as they are. The gradient is the mean over the client's images of those that
-they had in its last local epoch, weight decay apart; with one batch an epoch, as in the paper, it is the last step's. It is
-kept in Flower's own client state. A client without one (it never trained, its device lost it, or the run was resumed) takes
-the gradient of its first batch at the server's weights, because with few clients a round most would have none for long.
+The paper trains on 100 clients with 100 images each (Dirichlet .1), F = 5, 300 rounds of 5 local epochs, batches of 100, SGD
+with learning rate .1 and momentum .9, d0 = .5 (VGG-11, CIFAR-10) or .3 (ResNet-8, CIFAR-100). It reports the mean over clients
+of the accuracy on their own test images, which is ``train_accuracy`` before aggregation and ``client_accuracy`` after it, both
+with `fraction-evaluate`.
+
+Choices here: the middle layers are all matrices and kernels, including those of shortcuts, except the first and the last in the
+order of the module; biases are not zeroed. The gradient is the mean over the client's images of their gradients in its last
+local epoch, without weight decay; with one batch per epoch, as in the paper, it is the gradient of the last step. It is kept in
+Flower's client state. A client without a gradient (it has not trained yet, lost its state, or the run was resumed) uses the
+gradient of its first batch at the server's weights, because with few clients per round, most clients would otherwise have none
+for many rounds.
 """
 
 from dataclasses import replace
@@ -62,12 +65,17 @@ LIPSCfg = TypeVar("LIPSCfg", bound=LIPSConfig)
 
 
 class LIPS(FedAvg[LIPSCfg], Generic[LIPSCfg]):
-    """LIPS; described in the module's docstring.
+    """LIPS, described in the module docstring.
 
     Attributes
     ----------
     middle : numpy.ndarray
-        Which parameters are weights of middle layers, bool ``[d]``.
+        Mask of the weights of middle layers, bool ``[d]``.
+
+    Raises
+    ------
+    ConfigError
+        The network has fewer than three matrices and kernels.
     """
 
     Config = LIPSConfig
@@ -77,14 +85,14 @@ class LIPS(FedAvg[LIPSCfg], Generic[LIPSCfg]):
         super().__init__(config, network)
         matrices = [slot for slot in network.slices if slot.is_matrix]
         if len(matrices) < 3:
-            expected = "a network with a layer of weights between its first and its last, which lips makes sparse"
+            expected = "a network with at least one layer between its first and last layers, for strategy lips"
             raise ConfigError("model", config.model, expected)
         self.middle = np.zeros(network.size, dtype=np.bool_)
         for slot in matrices[1:-1]:
             self.middle[slot.offset : slot.offset + slot.size] = True
 
     def density(self, server_round: int) -> float | None:
-        """``d_i`` of a round that makes weights sparse, None of any other."""
+        """Return the density ``d_i`` of the middle layers at the start of a round; None for a dense start."""
         config = self.config
         if server_round % config.lips.every:
             return None
@@ -93,7 +101,7 @@ class LIPS(FedAvg[LIPSCfg], Generic[LIPSCfg]):
     # --- the client's rule
 
     def local_update(self, state: Weights, task: Task) -> Update:
-        """SGD from the server's weights, in some rounds with the least important of the middle ones at zero at first."""
+        """Run SGD from the server's weights; in every `lips.every`-th round, start with sparse middle layers."""
         density = self.density(task.server_round)
         start = state if density is None else self.sparse(state, self.gradient(state, task), density)
         last = LastEpoch(self.network.gradient, len(task.y), self.config)
@@ -102,7 +110,7 @@ class LIPS(FedAvg[LIPSCfg], Generic[LIPSCfg]):
         return Update(mask=None, values=values, num_examples=len(task.y), metrics=metrics, memory=memory)
 
     def sparse(self, state: Weights, gradient: NDArray[np.float32], density: float) -> Weights:
-        """The state with the middle weights at zero that are not in the top `density` of ``|gradient * weight|``."""
+        """Return the state with only the top `density` of the middle weights by ``|gradient * weight|``, the rest zero."""
         middle = state.values[self.middle]
         kept = largest(gradient * middle, round(density * len(middle)))
         values = state.values.copy()
@@ -110,7 +118,7 @@ class LIPS(FedAvg[LIPSCfg], Generic[LIPSCfg]):
         return Weights(values)
 
     def gradient(self, state: Weights, task: Task) -> NDArray[np.float32]:
-        """The gradient of the middle weights that the client remembers, or that of its first batch at the state's weights."""
+        """Return the gradient of the middle weights from the client's memory, or from its first batch."""
         known = task.memory.get(_GRADIENT)
         size = int(self.middle.sum())
         if known is not None and known.shape == (size,) and known.dtype == np.float32 and np.isfinite(known).all():
@@ -122,16 +130,16 @@ class LIPS(FedAvg[LIPSCfg], Generic[LIPSCfg]):
 
 
 class LastEpoch:
-    """The mean over a client's images of the gradients that they have in its last local epoch.
+    """Mean gradient over a client's images in its last local epoch.
 
     Parameters
     ----------
     gradient : Tensor
-        Shape ``[d]``: where each step's gradient, a mean over its batch, is when :meth:`add` is called after the step.
+        The tensor that has the gradient of the last step, a mean over its batch, when :meth:`add` is called; ``[d]``.
     images : int
-        How many the client trains on.
+        Number of images that the client trains on.
     config : RunConfig
-        `local-epochs` and `batch-size`.
+        The keys `local-epochs` and `batch-size` are used.
     """
 
     def __init__(self, gradient: Tensor, images: int, config: RunConfig) -> None:
@@ -140,7 +148,7 @@ class LastEpoch:
         self._epochs, self._left = config.local_epochs, images
 
     def add(self) -> None:
-        """Take note of the step that was just done."""
+        """Add the gradient of the last step, if it belongs to the last epoch."""
         size = min(self._batch, self._left)
         if self._epochs == 1:
             self.mean.add_(self._gradient, alpha=size / self._images)

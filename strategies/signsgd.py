@@ -1,19 +1,19 @@
-"""SignSGD with majority vote: one bit a parameter says which way, and the server moves all weights by one step size.
+"""SignSGD with majority vote: clients send the sign of each weight's change, and the server moves all weights by one step size.
 
 Bernstein, Wang, Azizzadenesheli, Anandkumar: signSGD: Compressed Optimisation for Non-Convex Problems, ICML 2018,
 arXiv 1802.04434. Bernstein, Zhao, Azizzadenesheli, Anandkumar: signSGD with Majority Vote is Communication Efficient and Fault
-Tolerant, ICLR 2019, arXiv 1810.05291. They vote on the signs of gradients; here it is the sign of the change of a round's local
-training, which is their form with one local step.
+Tolerant, ICLR 2019, arXiv 1810.05291. The papers vote on the signs of gradients. Here clients vote on the signs of the changes
+made by a round's local training, which is the same for one local step.
 
-A client trains as in FedAvg, from the server's weights ``w`` to ``w_k``, and sends the mask ``[w_k > w]``. The server takes the
-majority, one client one vote, however many examples it has:
+A client trains as in FedAvg, from the server's weights ``w`` to ``w_k``, and sends the mask ``[w_k > w]``. The server takes a
+majority vote in which each client has one vote, regardless of its number of examples:
 
-    w += rate * sign(sum_k sign(w_k - w));    a tie moves nothing.
+    w += rate * sign(sum_k sign(w_k - w));    ties do not move a weight.
 
-Choices here: rate is `signsgd.server-learning-rate`, times the factor by which `learning-rate-final` has lowered the clients'
-own. One bit cannot say "no change", so where a weight has not changed at all a client votes by a fair coin, the same for all
-clients of a round but turned over for those with an odd name: no side is favoured, and such votes cancel as far as even and
-odd names among a round's clients balance. What is left is a random step of weights that nobody trains.
+Choices here: rate is `signsgd.server-learning-rate` times the factor by which `learning-rate-final` has lowered the clients'
+learning rate. One bit cannot encode "no change", so for an unchanged weight a client votes by a fair coin. The coin is the same
+for all clients of a round but inverted for clients with odd names, so that such votes cancel if even and odd names are
+balanced. The remainder is a random step of weights that no client trains.
 """
 
 from collections.abc import Iterable, Sequence
@@ -40,7 +40,7 @@ class SignSGDTable(Table):
 
 
 class SignSGDConfig(WeightConfig):
-    """Keys of signSGD, which sends masks and no values."""
+    """Keys of signSGD, which sends masks but no values."""
 
     signsgd: SignSGDTable = SignSGDTable()
 
@@ -52,36 +52,36 @@ SignSGDCfg = TypeVar("SignSGDCfg", bound=SignSGDConfig)
 
 
 class SignSGD(Together[SignSGDCfg, Weights], WeightMethod[SignSGDCfg], Generic[SignSGDCfg]):
-    """SignSGD with majority vote; described in the module's docstring."""
+    """SignSGD with majority vote, described in the module docstring."""
 
     Config = SignSGDConfig
     spec = replace(WeightMethod.spec, update="mask")
 
     def train_clients(self, state: Weights, tasks: Sequence[Task]) -> tuple[Tensor, list[float]]:
-        """Train as in FedAvg."""
+        """Train as in FedAvg; return weights, ``[copies, d]``, and mean losses."""
         losses = self.descend(state, tasks)
         return self.network.weights, losses
 
     def client_update(self, state: Weights, trained: Tensor, task: Task, loss: float) -> Update:
-        """Send the signs of the change; 1 is plus."""
+        """Return an update with the signs of the weights' changes; 1 means an increase."""
         coins = rng.bits(state.size, self.config.seed, "signs", server_round=task.server_round) ^ np.uint8(task.client & 1)
         mask = signs(finite_copy(trained) - state.values, coins)
         return Update(pack(mask), num_examples=len(task.y), metrics=self.update_metrics(trained, task, loss))
 
     def aggregate(self, state: Weights, updates: Iterable[Update], server_round: int) -> Weights:
-        """Move every weight one step in the direction of the majority, counted bit by bit as the masks come."""
+        """Move every weight one step in the direction of the majority."""
         votes = add_votes(Votes(np.zeros(state.size, dtype=np.uint32), trials=0), updates)
         step = np.float32(self.rate(server_round)) * majority(votes)
         return Weights(to_float32(state.values.astype(np.float64) + step)) if votes.trials else state
 
     def rate(self, server_round: int) -> float:
-        """Return how far the server moves a weight in a round."""
+        """Return the server's step size in a round."""
         config = self.config
         return config.signsgd.server_learning_rate * config.rate(server_round) / config.learning_rate
 
 
 def signs(change: NDArray[np.float32], coins: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Return whether each change ``[d]`` is above zero; where it is zero, whether its coin is 1.
+    """Return whether each change is positive, bool ``[d]``; for zero changes, whether the coin is 1.
 
     Examples
     --------
@@ -92,7 +92,7 @@ def signs(change: NDArray[np.float32], coins: NDArray[np.uint8]) -> NDArray[np.b
 
 
 def majority(votes: Votes) -> NDArray[np.float32]:
-    """Return the majority of the trials at each gate: ``[d]`` of 1, -1, and 0 for a tie.
+    """Return the majority of the votes at each position, ``[d]``: 1, -1, or 0 for a tie.
 
     Examples
     --------

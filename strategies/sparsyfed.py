@@ -1,49 +1,49 @@
-"""SparsyFed: a model that is sparse while it trains, and sparse traffic both ways.
+"""SparsyFed: sparse training with sparse traffic in both directions.
 
 Guastella et al.: SparsyFed, ICLR 2025, arXiv 2504.05153.
 
-A client trains ``w``, while its network runs with ``theta`` (Powerprop), and finds the weights' gradient from pruned
-activations (:mod:`fedgates.nn.activation_pruning`: of each layer's input the largest entries, as large a share as that of the
-layer's weights that are not zero):
+A client trains ``w``, while its network runs with ``theta`` (Powerprop). The gradient of the weights is computed from pruned
+activations (:mod:`fedgates.nn.activation_pruning`): of each layer's input, the largest entries are kept, with the same density
+as the layer's weights.
 
     theta = sign(w) |w|^beta,    w -= lr (d loss / d theta * beta |w|^(beta - 1) + wd w).
 
-It then sends the ``round(d_r * n)`` largest of its n weights ``w``, over all layers, with their mask, where d_r is the density
-of round r. The server takes the mean ``sum_k n_k w_k / sum_k n_k`` (the same as a step along the mean of the pseudo-gradients
-``w - w_k``). `density.target` is needed; 1 prunes nothing. `sparsyfed.powerprop` (beta, 1.25) is the paper's one
-hyper-parameter; 1 trains the weights themselves. First weights: theta normal, cut off at two standard deviations, of standard
-deviation sqrt(1/fan_in).
+The client then sends the ``round(d_r * n)`` largest of its n weights ``w`` over all layers, with their mask, where d_r is the
+density of round r. The server takes the mean ``sum_k n_k w_k / sum_k n_k`` (the same as a step along the mean of the
+pseudo-gradients ``w - w_k``). `density.target` is required; 1 prunes nothing. `sparsyfed.powerprop` (beta, 1.25) is the paper's
+only hyper-parameter; 1 trains the weights themselves. Initially theta is normal with standard deviation sqrt(1/fan_in),
+truncated at two standard deviations.
 
-Paper: 1 local epoch on clients of some 500 images, batch-size 16, learning-rate .5, learning-rate-final .01, weight-decay
-.001, 100 clients of which 10 train, 700 rounds, ResNet-18. It writes that the update is pruned; its authors' code prunes the
-weights, uploads them dense, and broadcasts the union of the clients' masks, which is denser than any of them. Paper and code
-prune to the target from round 1 on, by plain magnitude, and prune the network's input like any activation. That is
+Paper: 1 local epoch on clients with about 500 images, batch-size 16, learning-rate .5, learning-rate-final .01, weight-decay
+.001, 10 of 100 clients per round, 700 rounds, ResNet-18. According to the paper, the update is pruned; the authors' code prunes
+the weights, uploads them dense, and broadcasts the union of the clients' masks, which is denser than each of them. Paper and
+code prune to the target from round 1 on, by magnitude, and prune the network's input like activations. These are the settings
 `sparsyfed.dense-rounds` 0, `sparsyfed.density-rounds` 0, `sparsyfed.score` "magnitude", `sparsyfed.prune-input` true.
 
-Schedule: the density falls, because for beta > 1 it cannot rise. The derivative of theta is 0 at 0, so a weight that no client
-kept never comes back, and a mask that is cut in round 1 is that of the initial weights for good. In the first
-`sparsyfed.dense-rounds` D rounds nothing is pruned; over the next `sparsyfed.density-rounds` N the density falls cubically to
-the target d (Zhu, Gupta: To prune, or not to prune, arXiv 1710.01878):
+Schedule: the density must fall over time, because for beta > 1 it cannot rise. The derivative of theta is 0 at 0, so a weight
+that no client keeps stays zero, and pruning to the target in round 1 would fix the mask to that of the initial weights. In the
+first `sparsyfed.dense-rounds` D rounds, nothing is pruned; over the next `sparsyfed.density-rounds` N rounds, the density falls
+cubically to the target d (Zhu, Gupta: To prune, or not to prune, arXiv 1710.01878):
 
     d_r = 1 for r <= D,    d_r = d + (1 - d) (1 - (r - D) / N)^3 up to r = D + N,    then d_r = d.
 
-Clients prune what they send to d_r, and with "update" the server prunes what it then has. The defaults (-1) are D = 2 and
-N = 13; a run of fewer than 30 rounds has fewer, half of its rounds together. The price is traffic: with d = .05 the mean of d_r
-is .201 over 30 rounds and .056 over 700. ``density`` in ``rounds.jsonl`` is the density of each round, biases included.
+Clients prune to d_r before they send; with "update", the server prunes its new weights as well. The defaults (-1) are D = 2 and
+N = 13; in a run of fewer than 30 rounds, D + N is half the number of rounds. The price is traffic: with d = .05, the mean of
+d_r is .201 over 30 rounds and .056 over 700. ``density`` in ``rounds.jsonl`` is the density of each round, including biases.
 
-Score: the initial spread of a layer's w is proportional to ``fan_in^(-1 / (2 beta))``, and a Top-K of ``|w|`` over all layers
-follows it, so that a layer with many inputs may keep next to nothing. `sparsyfed.score` "scaled" compares
-``|w| fan_in^(1 / (2 beta))``, which starts with the same spread in all layers.
+Score: the initial spread of a layer's w is proportional to ``fan_in^(-1 / (2 beta))``, and Top-K of ``|w|`` over all layers
+depends on it, so that a layer with many inputs may keep almost nothing. `sparsyfed.score` "scaled" compares ``|w| fan_in^(1 /
+(2 beta))``, which initially has the same spread in all layers.
 
-Choices here: `sparsyfed.prune` is "weights" or "update". "weights" is the default: what is broadcast are the weights that some
-client kept, and clients agree more from round to round, so that both ways are sparse once the density is low. With "update" the
-server adds the mean of the sparse changes to weights that were dense at the start and would stay so; there it prunes what it
-then has to the same density. benchmarks/study/sparsyfed compares these defaults with the published setting, with exact
-activations and with beta = 1.
+Choices here: `sparsyfed.prune` is "weights" or "update". With "weights", the default, the server broadcasts the weights that
+any client kept; clients agree more from round to round, so traffic is sparse in both directions once the density is low. With
+"update", the server adds the mean of the sparse changes to its weights, which would stay dense, and therefore prunes the result
+to the same density. benchmarks/study/sparsyfed compares these defaults with the published settings, with exact activations and
+with beta = 1.
 
-What can be pruned are matrices and kernels. Biases are few: they are neither pruned nor bent, start at 0, and come on top of
-the density; nor are they counted in regrowth or consensus, where one that starts at 0 would seem to have regrown. For beta > 1
-regrowth is exactly 0; with beta = 1 all weights are trained, and which are sent may change.
+Only matrices and kernels are pruned. Biases are few: they are not pruned, Powerprop does not apply to them, they start at 0,
+and they are sent in addition to the density. They are left out of regrowth and consensus, where a bias that starts at 0 would
+count as regrown. For beta > 1, regrowth is exactly 0; for beta = 1, all weights are trained, and the mask may change.
 """
 
 from collections.abc import Iterable
@@ -126,14 +126,14 @@ SparsyFedCfg = TypeVar("SparsyFedCfg", bound=SparsyFedConfig)
 
 
 class SparsyFed(WeightMethod[SparsyFedCfg], Generic[SparsyFedCfg]):
-    """SparsyFed; described in the module's docstring.
+    """SparsyFed, described in the module docstring.
 
     Attributes
     ----------
     prunable : numpy.ndarray
-        Which parameters are entries of matrices and kernels, bool ``[d]``.
+        Mask of the entries of matrices and kernels, bool ``[d]``.
     dense_rounds, density_rounds : int
-        The values of the keys, or the defaults that they stand for.
+        Numbers of rounds, with defaults in place of -1.
 
     Raises
     ------
@@ -149,16 +149,16 @@ class SparsyFed(WeightMethod[SparsyFedCfg], Generic[SparsyFedCfg]):
         self.prunable = np.concatenate([np.full(slot.size, slot.is_matrix) for slot in network.slices])
         self.dense_rounds, self.density_rounds = schedule(config)
         exponent = 0.0 if config.sparsyfed.score == "magnitude" else 1 / (2 * config.sparsyfed.powerprop)
-        largest_fan_in = max((slot.fan_in for slot in network.slices if slot.is_matrix), default=1)  # for scales of at most 1
+        largest_fan_in = max((slot.fan_in for slot in network.slices if slot.is_matrix), default=1)  # scales are at most 1
         scales = [np.full(slot.size, (slot.fan_in / largest_fan_in) ** exponent, np.float32) for slot in network.slices]
         self._scales = np.concatenate(scales)[self.prunable]
         self._straight = torch.from_numpy(~self.prunable).to(network.device)
         self._slopes = torch.full_like(network.weights, config.sparsyfed.powerprop).masked_fill_(self._straight, 1)
 
     def initial_state(self) -> Weights:
-        """Return the initial weights: matrices and kernels by the paper's rule, biases 0, the rest as the network has it.
+        """Return the initial weights: matrices and kernels as in the paper, biases 0, and the network's values for the rest.
 
-        With `weights` all are as the network has it: w such that it runs with them.
+        With `weights`, w is such that the network runs with the given values.
         """
         values = super().initial_state().values.copy()
         for slot in self.network.slices:
@@ -171,21 +171,21 @@ class SparsyFed(WeightMethod[SparsyFedCfg], Generic[SparsyFedCfg]):
         return Weights(values)
 
     def weights(self, state: Weights) -> Tensor:
-        """Return the weights that the network runs with, ``sign(w) |w|^beta``."""
+        """Return the weights that the network runs with, ``sign(w) |w|^beta``, ``[d]``."""
         w = self.tensor(state.values)
         return w * self.powers(w)
 
     def powers(self, w: Tensor) -> Tensor:
-        """``|w|^(beta - 1)`` of matrices and kernels, 1 of the rest: ``[d]``.
+        """Return ``|w|^(beta - 1)`` for matrices and kernels and 1 for the rest, ``[d]``.
 
-        The network runs with ``w`` times it, whose derivative is ``beta`` times it, and 1 for the rest.
+        The network runs with ``w`` times this power. Its derivative is ``beta`` times the power, and 1 for the rest.
         """
         return w.abs().pow_(self.config.sparsyfed.powerprop - 1).masked_fill_(self._straight, 1)
 
     # --- the client's rule
 
     def local_update(self, state: Weights, task: Task) -> Update:
-        """Train from the state's weights; send the largest of the trained ones, or of their changes."""
+        """Train from the state's weights; return an update with the largest trained weights, or the largest changes."""
         trained, loss = self.trained(state, task)
         start = state.values if self.config.sparsyfed.prune == "update" else np.zeros_like(state.values)
         sent = trained - start
@@ -194,7 +194,7 @@ class SparsyFed(WeightMethod[SparsyFedCfg], Generic[SparsyFedCfg]):
         return Update(pack(kept), sent[kept], num_examples=len(task.y), metrics=metrics)
 
     def trained(self, state: Weights, task: Task) -> tuple[NDArray[np.float32], float]:
-        """Local SGD on ``w``, through ``sign(w) |w|^beta``: the new ``w [d]``, not pruned yet, and the mean loss."""
+        """Run SGD on ``w`` through ``sign(w) |w|^beta``; return the new ``w [d]`` before pruning, and the mean loss."""
         config, network, w = self.config, self.network, self.tensor(state.values)
         optimizer = SGD(
             w,
@@ -218,7 +218,7 @@ class SparsyFed(WeightMethod[SparsyFedCfg], Generic[SparsyFedCfg]):
         return finite_copy(w), loss
 
     def kept(self, values: NDArray[np.float32], server_round: int) -> NDArray[np.bool_]:
-        """Return the mask ``[d]`` of the round's density: the largest nonzero entries of matrices and kernels, and all else."""
+        """Return the mask ``[d]`` with the round's density: the largest nonzero prunable entries, and all other parameters."""
         mask = ~self.prunable
         candidates = values[self.prunable]
         density = cubic_density(server_round, self.config.density.target, self.dense_rounds, self.density_rounds)
@@ -229,11 +229,11 @@ class SparsyFed(WeightMethod[SparsyFedCfg], Generic[SparsyFedCfg]):
     # --- the server's rule
 
     def change(self, state: Weights, update: Update) -> NDArray[np.float32]:
-        """Return the change that an update is, or leads to."""
+        """Return the change of the state that an update encodes, ``[d]``."""
         return super().change(state, update) if self.config.sparsyfed.prune == "weights" else update.dense(state.size)
 
     def aggregate(self, state: Weights, updates: Iterable[Update], server_round: int) -> Weights:
-        """Return the mean of the clients' sparse weights; or the state plus the mean of their sparse changes, pruned."""
+        """Return the mean of the clients' sparse weights, or the state plus the mean of their sparse changes, pruned."""
         mean = mean_values(updates, state.size, self.config.server.trim)
         if mean is None:
             return state
@@ -243,7 +243,7 @@ class SparsyFed(WeightMethod[SparsyFedCfg], Generic[SparsyFedCfg]):
         return Weights(np.where(self.kept(new, server_round), new, np.float32(0)))
 
     def round_metrics(self, before: Weights, after: Weights, masks: MaskCounts) -> dict[str, float]:
-        """Return consensus and regrowth over matrices and kernels alone."""
+        """Return the metrics of the base class, with consensus and regrowth over matrices and kernels only."""
         own, start = masks.among(self.prunable), before.values[self.prunable]
         metrics = super().round_metrics(before, after, masks)
         if own.masks > 1:
@@ -257,7 +257,7 @@ class SparsyFed(WeightMethod[SparsyFedCfg], Generic[SparsyFedCfg]):
 
 
 def schedule(config: SparsyFedConfig) -> tuple[int, int]:
-    """Return `sparsyfed.dense-rounds` and `sparsyfed.density-rounds`, the defaults where they are -1.
+    """Return `sparsyfed.dense-rounds` and `sparsyfed.density-rounds`, with defaults in place of -1.
 
     Raises
     ------
@@ -267,9 +267,9 @@ def schedule(config: SparsyFedConfig) -> tuple[int, int]:
     rounds, own = config.num_server_rounds, config.sparsyfed
     dense = min(_DENSE_ROUNDS, rounds // 15) if own.dense_rounds < 0 else own.dense_rounds
     if dense >= rounds:
-        raise ConfigError("sparsyfed.dense-rounds", dense, f"fewer than num-server-rounds = {rounds}, or nothing is pruned")
+        raise ConfigError("sparsyfed.dense-rounds", dense, f"less than num-server-rounds = {rounds}, or nothing is pruned")
     falling = min(_DENSITY_ROUNDS, max(0, rounds // 2 - dense)) if own.density_rounds < 0 else own.density_rounds
     if dense + falling > rounds:
-        expected = f"at most {rounds - dense}, for density.target to be reached in num-server-rounds = {rounds}"
+        expected = f"at most {rounds - dense}, to reach density.target within num-server-rounds = {rounds}"
         raise ConfigError("sparsyfed.density-rounds", falling, expected)
     return dense, falling

@@ -1,4 +1,4 @@
-"""The Flower ClientApp; no other methods are known by name here, so `strategy` is always "module:Class"."""
+"""The Flower ClientApp; it registers no methods by name, so `strategy` must be "module:Class"."""
 
 from fedgates.flower import make_client_app
 

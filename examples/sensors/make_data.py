@@ -1,7 +1,7 @@
-"""Write BasicMotions, which the package sktime ships, to ``~/fedgates/sensors/sensors.npz``, or to the folder that is given.
+"""Write the data set BasicMotions from the package sktime to ``sensors.npz`` in ``~/fedgates/sensors`` or a given folder.
 
-Four people wore a watch while they stood, walked, ran or played badminton: 80 windows of 10 s, 100 samples of acceleration and
-rotation in three axes each.
+Four people wore a watch while they stood, walked, ran or played badminton. The data are 80 windows of 10 s, each with 100
+samples of acceleration and rotation in three axes.
 """
 
 import sys
@@ -15,7 +15,7 @@ CLASSES = ("Badminton", "Running", "Standing", "Walking")
 
 
 def read(path: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Return windows ``[n, 6, 100]`` and labels ``[n]`` of a .ts file: a line each, its channels and its class after colons."""
+    """Read windows ``[n, 6, 100]`` and labels ``[n]`` from a .ts file, whose lines have channels and a class between colons."""
     _, lines = path.read_text().split("@data\n")
     windows, labels = [], []
     for line in lines.splitlines():
@@ -26,8 +26,8 @@ def read(path: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
 
 
 def main(folder: Path) -> None:
-    """Write the file."""
-    package = find_spec("sktime")  # found, but not imported: its files are all that is needed
+    """Write the npz file."""
+    package = find_spec("sktime")  # not imported, because only its files are needed
     if package is None or package.origin is None:
         raise SystemExit("sktime is not installed: uv pip install --no-deps sktime")
     source = Path(package.origin).parent / "datasets" / "data" / "BasicMotions"

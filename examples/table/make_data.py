@@ -1,6 +1,6 @@
-"""Write scikit-learn's breast cancer data to ``~/fedgates/table/table.csv``, or to the folder that is given.
+"""Write scikit-learn's breast cancer data to ``table.csv`` in ``~/fedgates/table`` or a given folder.
 
-569 tumours with 30 features of cell nuclei each; the column `diagnosis` is benign or malignant.
+There are 569 tumours with 30 features of cell nuclei each; the column `diagnosis` is benign or malignant.
 """
 
 import sys
@@ -10,7 +10,7 @@ from sklearn.datasets import load_breast_cancer
 
 
 def main(folder: Path) -> None:
-    """Write the file."""
+    """Write the CSV file."""
     found = load_breast_cancer(as_frame=True)
     table = found.data.assign(diagnosis=found.target_names[found.target])
     folder.mkdir(parents=True, exist_ok=True)

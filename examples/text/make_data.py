@@ -1,7 +1,7 @@
-"""Write words of five languages to ``~/fedgates/text/text.npz``, or to the folder that is given.
+"""Write words of five languages to ``text.npz`` in ``~/fedgates/text`` or a given folder.
 
-The words are those of the names of countries, languages and currencies in the package Babel, without those that two of the
-languages have. A word is 16 numbers, one for each letter, from 1 up; 0 follows its end.
+The words come from the names of countries, languages and currencies in the package Babel; words that occur in several of the
+languages are left out. A word is an array of 16 numbers, one per letter, from 1 up, padded with 0.
 """
 
 import sys
@@ -17,7 +17,7 @@ LENGTH = 16
 
 
 def words(code: str) -> set[str]:
-    """Return the words of 4 to 16 letters in those names in a language, in small letters."""
+    """Return the words of 4 to 16 letters in a language's names, in lower case."""
     locale = Locale.parse(code)
     names = [*locale.territories.values(), *locale.languages.values(), *locale.currencies.values()]
     found = " ".join(names).lower().split()

@@ -4,11 +4,11 @@ import torch
 from torch import Tensor, nn
 
 LETTERS = 64
-"""Upper bound on the numbers of letters."""
+"""Exclusive upper bound on the numbers of letters."""
 
 
 class GRU(nn.Module):
-    """An embedding of letters, a GRU in both directions, and a linear layer on the largest of its outputs."""
+    """Embedding of letters, bidirectional GRU, and a linear layer on the maximum of its outputs over the letters."""
 
     def __init__(self, num_outputs: int, width: int = 64) -> None:
         super().__init__()
@@ -17,7 +17,7 @@ class GRU(nn.Module):
         self.head = nn.Linear(2 * width, num_outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits ``[n, outputs]`` of letters ``[n, length]``, int64, 0 after the end of a word."""
+        """Return logits ``[n, outputs]`` for letters ``[n, length]``, int64, padded with 0."""
         outputs, _ = self.gru(self.embedding(x))
         outputs = outputs.masked_fill((x == 0)[..., None], -torch.inf)
         return self.head(outputs.amax(1).clamp_min(-1))

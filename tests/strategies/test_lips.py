@@ -143,7 +143,7 @@ def test_the_server_is_fedavgs():
 
 
 def test_a_network_without_a_middle_is_refused():
-    line = "model = 'mlp': expected a network with a layer of weights between its first and its last, which lips makes sparse"
+    line = "model = 'mlp': expected a network with at least one layer between its first and last layers, for strategy lips"
     with pytest.raises(ConfigError) as caught:
         LIPS(LIPSConfig(), Network(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))))
     assert str(caught.value) == line

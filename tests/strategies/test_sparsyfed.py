@@ -270,11 +270,11 @@ def test_explicit_rounds_hold_in_every_run_that_is_long_enough():
     [
         (
             {"dense_rounds": 4},
-            "sparsyfed.dense-rounds = 4: expected fewer than num-server-rounds = 4, or nothing is pruned",
+            "sparsyfed.dense-rounds = 4: expected less than num-server-rounds = 4, or nothing is pruned",
         ),
         (
             {"dense_rounds": 1, "density_rounds": 4},
-            "sparsyfed.density-rounds = 4: expected at most 3, for density.target to be reached in num-server-rounds = 4",
+            "sparsyfed.density-rounds = 4: expected at most 3, to reach density.target within num-server-rounds = 4",
         ),
     ],
 )
