@@ -120,7 +120,7 @@ def test_training_batches_are_augmented_and_evaluation_is_not():
         ("flip", problem(InputSpec("x", (6, 9), "float32")), "empty: only images can be augmented, not float32"),
         ("flip", problem(InputSpec("x", (3, 8, 8), "int64")), "only images can be augmented, not int64 (3, 8, 8)"),
         ("erase", problem(PICTURES, task="positions", positions=(8, 8)), "transforms would move positions"),
-        ("trivial", problem(InputSpec("x", (4, 8, 8), "uint8")), "names without trivial"),
+        ("trivial", problem(InputSpec("x", (4, 8, 8), "uint8")), "transforms other than trivial"),
     ],
 )  # fmt: skip
 def test_one_line_where_it_makes_no_sense(augment, found, expected):

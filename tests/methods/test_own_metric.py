@@ -80,5 +80,5 @@ def test_one_line_for_each_that_cannot_be_used(metric, expected):
 )
 def test_names_that_fedgates_uses(name, monkeypatch):
     monkeypatch.setattr("own_functions.two", lambda predictions, y: {name: 0.5})
-    with pytest.raises(ConfigError, match=f"other names .*, such as {name}"):
+    with pytest.raises(ConfigError, match=f"names other than .*, such as {name}"):
         check_metric(config("two"), CLASSES)

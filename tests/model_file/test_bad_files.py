@@ -262,7 +262,7 @@ def test_facts_that_are_not_compressed(file):
         (lambda p: p[:5] + b"\2" + p[6:], "a payload of votes, entropy, expected mask, entropy"),
         (lambda p: p[:6] + b"\3" + p[7:], "a payload of mask, side-info, expected mask, entropy"),
         (lambda p: p[:8] + b"\xff" * 4 + p[12:], "a network of 4,294,967,295 parameters, expected at most"),
-        (lambda p: p[:8] + b"\1\0\0\0" + p[12:], "mlp with its shapes has 85,002 parameters, expected 1 as the file's"),
+        (lambda p: p[:8] + b"\1\0\0\0" + p[12:], "mlp with its shapes has 85,002 parameters, expected 1 as in the file"),
         (lambda p: p[:12] + b"\1" + p[13:], "round 1, expected 0"),
         (lambda p: p[:16] + bytes(8) + p[24:], "network digest 0000000000000000, expected "),
         (lambda p: p[:24] + b"\1" + p[25:], "ones, its header says"),
