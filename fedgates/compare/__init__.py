@@ -1,4 +1,4 @@
-"""Comparing runs: study files, numbers over seeds, tables and figures. Imports neither Flower nor torch."""
+"""Compare runs: study files, statistics over seeds, tables and figures. Imports neither Flower nor torch."""
 
 from fedgates.compare.output import write_comparison
 from fedgates.compare.runs import Group, Run, group_runs, read_run

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Panels = Mapping[str, Mapping[str, Curve]]
-"""Scenario to method to curve."""
+"""Mapping from scenario to method to curve."""
 _MARKERS = "os^Dv*XP<>ph8dH"
 _DASHES = ("-", "--", ":")
 _NUM_MARKERS = 8
-"""Markers per curve."""
+"""Number of markers per curve."""
 _MAX_ACROSS = 3
-"""Panels per row."""
+"""Largest number of panels per row."""
 
 
 def draw(panels: Panels, key: str, against: Literal["rounds", "bytes"]) -> "Figure":

@@ -1,4 +1,4 @@
-"""Results and costs: numbers of one run, and over the seeds of a group."""
+"""Results and costs of one run, and their statistics over the seeds of a group."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -15,7 +15,7 @@ _MEAN = "mean_"
 
 @dataclass(frozen=True)
 class Reached:
-    """The first round whose metric is at least a target (for a loss: at most), and the bytes both ways up to its end."""
+    """The first round whose metric reaches a target, and the bytes in both directions up to its end."""
 
     round: int
     bytes: int
@@ -23,20 +23,22 @@ class Reached:
 
 @dataclass(frozen=True)
 class Numbers:
-    """The numbers of one run; None for what it did not measure.
+    """Numbers of one run; None for a number that was not measured.
 
     Attributes
     ----------
+    seed : int
+        Seed of the run.
     metric : float, optional
-        Value after the last round.
+        Value of the compared metric after the last round.
     uplink_bpp, downlink_bpp : float, optional
-        Bits per parameter of a message from, and to, clients that train; mean over rounds.
+        Bits per parameter of a message from and to clients that train, averaged over rounds.
     bytes_up, bytes_down : int
-        Bytes of all rounds and clients; down includes messages to clients that evaluate.
+        Bytes of all rounds and clients; `bytes_down` includes messages to clients that evaluate.
     reached : dict
-        Target to the round in which it was reached.
+        Mapping from target to the first round that reached it, or None.
     columns : dict
-        Other keys, of the last round; a key with the prefix ``mean_`` is averaged over the rounds that have it.
+        Values of other keys in the last round; keys with the prefix ``mean_`` are averaged over the rounds that have them.
     """
 
     seed: int
@@ -50,13 +52,23 @@ class Numbers:
 
     @property
     def bytes(self) -> int:
-        """Bytes both ways."""
+        """Bytes in both directions."""
         return self.bytes_up + self.bytes_down
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A key over rounds: mean, minimum and maximum over seeds, at each round and at the mean number of bytes up to it."""
+    """Values of a key over rounds: mean, minimum and maximum over seeds.
+
+    Attributes
+    ----------
+    rounds : list of int
+        Numbers of the rounds.
+    bytes : list of float
+        Bytes up to the end of each round, averaged over seeds.
+    mean, low, high : list of float
+        Mean, minimum and maximum over seeds.
+    """
 
     rounds: list[int]
     bytes: list[float]
@@ -90,7 +102,7 @@ def measure(run: Run, question: Question, columns: Sequence[str]) -> Numbers:
 
 
 def over_seeds(values: Iterable[float | None]) -> tuple[float | None, float | None]:
-    """Return mean and sample standard deviation (None of fewer than two) of the values that are not None."""
+    """Return mean and sample standard deviation of the values that are not None; None if there are too few of them."""
     known = [value for value in values if value is not None]
     return (mean(known) if known else None), (stdev(known) if len(known) > 1 else None)
 
@@ -103,7 +115,7 @@ def worst(values: Iterable[float | None], question: Question) -> float | None:
 
 
 def curve(group: Group, key: str) -> Curve:
-    """Return a key over the rounds in which every run of the group has it."""
+    """Return the curve of a key over the rounds in which every run of the group has it."""
     moved = [dict(zip((line["round"] for line in run.lines), cumulative_bytes(run.lines), strict=True)) for run in group.runs]
     values = [{line["round"]: v for line in run.lines if (v := _value(line, key)) is not None} for run in group.runs]
     rounds = sorted(set.intersection(*(set(of_run) for of_run in values)))
@@ -118,20 +130,21 @@ def curve(group: Group, key: str) -> Curve:
 
 
 def cumulative_bytes(lines: Sequence[Line]) -> list[int]:
-    """Return the bytes of all clients both ways up to the end of each round, evaluation included."""
+    """Return the bytes of all clients in both directions up to the end of each round, including evaluation."""
     return list(accumulate(int(line["uplink_bytes"]) + downlink_bytes(line) for line in lines))
 
 
 def any_has(groups: Iterable[Group], key: str) -> bool:
-    """Return whether any round of any run has a value for a key, without its prefix ``mean_``."""
+    """Return whether any round of any run has a value for a key, whose prefix ``mean_`` is ignored."""
     key = key.removeprefix(_MEAN)
     return any(_value(line, key) is not None for group in groups for run in group.runs for line in run.lines)
 
 
 def shared_metric(groups: Sequence[Group]) -> str:
-    """Return the metric by which runs are compared: the first accuracy that all groups have, else that any has, else loss.
+    """Return the key of the metric to compare runs by.
 
-    The test accuracy comes first; a run with a personal layer has only that of clients.
+    This is the first of ``accuracy`` and ``client_accuracy`` that all groups have, otherwise the first that any group has,
+    otherwise ``loss``. Runs with a personal layer have only ``client_accuracy``.
     """
     accuracies = ("accuracy", "client_accuracy")
     by_all = (key for key in accuracies if all(any_has([group], key) for group in groups))
@@ -146,7 +159,7 @@ def _column(lines: Sequence[Line], key: str) -> float | None:
 
 
 def _value(line: Line, key: str) -> float | None:
-    """Return the finite number of a key; None if it is missing or anything else."""
+    """Return the value of a key if it is a finite number, otherwise None."""
     value = line.get(key)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return None

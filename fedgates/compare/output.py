@@ -1,4 +1,4 @@
-"""The output folder of a comparison: table and results, each in two formats, and the figures."""
+"""Write the output folder of a comparison: table and results in two formats each, and figures."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,26 +16,26 @@ from fedgates.util.files import write_atomically
 from fedgates.util.text import one_line
 
 Results = Mapping[str, Mapping[str, Sequence[Numbers]]]
-"""Scenario to method to the numbers of its runs."""
+"""Mapping from scenario to method to the numbers of its runs."""
 TABLE, LATEX, RESULTS, CSV = "table.md", "table.tex", "results.json", "results.csv"
-"""Names of the files."""
+"""Names of the output files."""
 
 
 def write_comparison(out: Path, question: Question, groups: Sequence[Group], command: str, notes: Iterable[str] = ()) -> str:
-    """Write table, figures and results of `groups` in the folder `out`, and return the text of the table.
+    """Write table, figures and results of `groups` to the folder `out`, and return the text of the table.
 
     Parameters
     ----------
     out : Path
-        Created if missing; files of an earlier comparison are replaced.
+        Output folder, created if missing; files of an earlier comparison are replaced.
     question : Question
-        What is compared.
+        Metric, targets, columns and curves to show.
     groups : sequence of Group
-        In the order of rows and legends; each has at least one run.
+        Groups in the order of rows and legends, each with at least one run.
     command : str
-        The command that made this, for the second line of the table.
+        The command that was run, to print below the title of the table.
     notes : iterable of str
-        Notes below the table, such as runs that failed.
+        Notes to print below the table, such as runs that failed.
     """
     keys = (question.metric, *(question.columns or ()), *(question.curves or ()))
     notes = [*notes, *(f"No run has {key}." for key in dict.fromkeys(keys) if not any_has(groups, key))]
@@ -60,7 +60,7 @@ def write_comparison(out: Path, question: Question, groups: Sequence[Group], com
 
 
 def _stopped_early(group: Group) -> str:
-    """Return a note with the last round of each run, if one of them stopped early; else an empty text."""
+    """Return a note with the last round of each run if any of them stopped early, otherwise an empty string."""
     if not any(stopped(run.lines, run.config) for run in group.runs):
         return ""
     name = group.method if group.scenario == ONLY_SCENARIO else f"{group.scenario}, {group.method}"
@@ -69,7 +69,7 @@ def _stopped_early(group: Group) -> str:
 
 
 def _with_density(question: Question, groups: Sequence[Group]) -> Question:
-    """Return the question with default columns and curves: the density of the final model if known, else that of masks sent."""
+    """Return the question with default columns and curves: density of the model if known, otherwise that of the sent masks."""
     density = ("model_density",) if any_has(groups, "model_density") else ("density",)
     return replace(
         question,
@@ -127,7 +127,7 @@ def _csv(results: Results) -> str:
 
 
 def _results(question: Question, results: Results, command: str) -> dict[str, Any]:
-    """Return the numbers of the table, and those of each seed, for ``results.json``."""
+    """Return the content of ``results.json``: the numbers of the table, and those of each seed."""
     scenarios = {
         scenario: {method: _of_method(runs, question) for method, runs in methods.items()}
         for scenario, methods in results.items()

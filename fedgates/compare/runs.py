@@ -1,4 +1,4 @@
-"""Finished runs, read from their folders, in groups that differ only in the seed."""
+"""Read finished runs from their folders, and group runs that differ only in the seed."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,7 +28,7 @@ class Run:
 
     @property
     def seed(self) -> int:
-        """The seed."""
+        """Seed of the run."""
         seed: int = self.config["seed"]
         return seed
 
@@ -48,8 +48,8 @@ def read_run(folder: Path) -> Run:
     Raises
     ------
     ConfigError
-        It is not the folder of a run, its ``rounds.jsonl`` is damaged, or the run has not finished; names `run`. A run that
-        stopped early has finished.
+        Key `run`: `folder` is not the folder of a run, its ``rounds.jsonl`` is damaged, or the run has not finished. A run that
+        stopped early counts as finished.
     """
     config, lines = read_config(folder), RoundLog(folder).read()
     wanted, done = config["num-server-rounds"], max((line["round"] for line in lines if has_quorum(line)), default=0)
@@ -59,13 +59,13 @@ def read_run(folder: Path) -> Run:
 
 
 def group_runs(runs: Iterable[Run]) -> list[Group]:
-    """Return groups of runs that differ only in the seed, each named by the keys in which it differs from the others.
+    """Group runs that differ only in the seed; each group is named by the keys in which it differs from the others.
 
     Raises
     ------
     ConfigError
-        Two runs have the same configuration and seed, or other data under one name, or two groups cannot be named apart; names
-        `run`.
+        Key `run`: two runs have the same configuration and seed, or different data under the same name, or two groups would
+        have the same name.
     """
     groups: dict[str, list[Run]] = {}
     runs = list(runs)
@@ -82,7 +82,7 @@ def group_runs(runs: Iterable[Run]) -> list[Group]:
     named: dict[str, Group] = {}
     for config, of_group in zip(configs, groups.values(), strict=True):
         name = _name(config, differing)
-        if name in named:  # they differ only in keys that one of them does not have, like runs of two versions
+        if name in named:  # the groups differ only in keys that one of them lacks, like runs of two versions
             name = f"{name} ({of_group[0].path.name})"
         named[name] = Group(ONLY_SCENARIO, name, tuple(sorted(of_group, key=lambda run: run.seed)))
     if len(named) < len(groups):
@@ -91,7 +91,7 @@ def group_runs(runs: Iterable[Run]) -> list[Group]:
 
 
 def _expect_same_data(runs: Iterable[Run]) -> None:
-    """Raise a ConfigError if two runs that name the same data had others; an older run does not have a digest."""
+    """Raise a ConfigError if two runs used different data under the same name; runs of old versions have no digest."""
     first: dict[str, Run] = {}
     for run in runs:
         config = run.config

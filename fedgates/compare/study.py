@@ -1,4 +1,4 @@
-"""Study files: scenarios, methods and seeds, of which every combination is a run."""
+"""Study files: scenarios, methods and seeds; every combination is one run."""
 
 import math
 import tomllib
@@ -14,12 +14,12 @@ from fedgates.types import Value
 
 Config = Mapping[str, Value]
 ONLY_SCENARIO = "default"
-"""Name of the scenario of a study without [scenarios]."""
+"""Name of the only scenario in a study without [scenarios]."""
 _KEYS = ("title", "clients", "seeds", "targets", "metric", "columns", "curves", "config", "scenarios", "methods")
 _MAX_NAME = 100
-"""Characters of a name, which is also the name of a folder."""
+"""Largest number of characters of a name, which is also the name of a folder."""
 _SET_BY_STUDY = {
-    "seed": "no seed here; set `seeds` of the study",
+    "seed": "no seed here; set the key `seeds` of the study",
     "output-dir": "no output-dir here; use --runs",
     "resume": "no resume here; a study starts its runs from the beginning",
 }
@@ -27,19 +27,19 @@ _SET_BY_STUDY = {
 
 @dataclass(frozen=True)
 class Question:
-    """What a comparison shows.
+    """Content of a comparison: metric, targets, columns and curves.
 
     Attributes
     ----------
     title : str
-        The first line of the table.
+        Title of the table.
     metric : str
-        The key of ``rounds.jsonl`` that is compared; larger is better, except for losses.
+        The key of ``rounds.jsonl`` to compare; larger is better, except for losses.
     targets : tuple of float
-        Values of the metric; the table has the rounds and bytes to reach each.
+        Values of the metric; the table shows the rounds and bytes needed to reach each.
     columns, curves : tuple of str, optional
-        Other keys of ``rounds.jsonl``, for the table (of the last round; with the prefix ``mean_``, averaged over rounds) and
-        for figures against rounds. None: the density.
+        Additional keys of ``rounds.jsonl`` for the table and for figures against rounds. The table shows values of the last
+        round, or averages over rounds for keys with the prefix ``mean_``. None selects the density.
     """
 
     title: str
@@ -56,7 +56,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a study: `config` overrides the app's own; `folder` is relative to that of the study."""
+    """One run of a study; `config` overrides the app's config, and `folder` is relative to the study's folder."""
 
     scenario: str
     method: str
@@ -71,7 +71,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Study:
-    """A checked study file; the app that runs the study checks the values of run configs."""
+    """Contents of a validated study file; values of run config keys are validated later, by the app."""
 
     question: Question
     seeds: tuple[int, ...]
@@ -81,7 +81,7 @@ class Study:
     methods: Mapping[str, Config]
 
     def jobs(self) -> list[Job]:
-        """Return every run, in the order of the file; keys of a method override those of a scenario."""
+        """Return all runs in the order of the file; a method's keys override those of a scenario."""
         jobs = []
         for scenario, changes in self.scenarios.items():
             shared = merged(self.config, changes)
@@ -96,12 +96,12 @@ class Study:
 
 
 def read_study(path: Path) -> Study:
-    """Return the checked contents of a study file.
+    """Read and validate a study file.
 
     Raises
     ------
     ConfigError
-        The file cannot be read, or one of its keys or values is invalid; names the key.
+        The file cannot be read, or one of its keys or values is invalid.
     """
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -132,7 +132,7 @@ def read_study(path: Path) -> Study:
 
 
 def slug(name: str) -> str:
-    """Return a name as the name of a folder: letters, digits and ``._=+-``; other characters become a dash."""
+    """Convert a name to the name of a folder: characters other than letters, digits and ``._=+-`` become dashes."""
     plain = "".join(c if c.isalnum() or c in "._=+" else "-" for c in name)
     return "-".join(part for part in plain.split("-") if part).strip(".-")
 

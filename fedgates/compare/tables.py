@@ -1,4 +1,4 @@
-"""Tables in Markdown and LaTeX: a row for each method, with mean and standard deviation over seeds."""
+"""Tables in Markdown and LaTeX with a row for each method: mean and standard deviation over seeds."""
 
 import os
 import platform
@@ -14,13 +14,13 @@ from fedgates.util.text import one_line
 
 _LONGEST_CELL = 1000
 _NOT_ESCAPED = str.maketrans({"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"})
-"""Characters that pandas leaves as they are, and LaTeX's default font encoding shows as others."""
+"""Characters that pandas does not escape, but that LaTeX's default font encoding shows as other characters."""
 MISSING = "-"
-"""Text of a value that was not measured."""
+"""Text for a value that was not measured."""
 
 
 def header(question: Question, columns: Sequence[str]) -> list[str]:
-    """Return the names of the columns of :func:`row`."""
+    """Return the column names for :func:`row`."""
     unit = ", %" if is_share(question.metric) else ""
     targets = [
         f"{what} to {format_value(target, question.metric)}{' %' if unit else ''}"
@@ -42,7 +42,7 @@ def header(question: Question, columns: Sequence[str]) -> list[str]:
 
 
 def row(method: str, runs: Sequence[Numbers], question: Question, columns: Sequence[str]) -> list[str]:
-    """Return the row of a method: mean and standard deviation over its runs."""
+    """Return the cells of a method's row: mean and standard deviation over its runs."""
     targets = []
     for target in question.targets:
         reached = [found for run in runs if (found := run.reached[target]) is not None]
@@ -65,7 +65,7 @@ def row(method: str, runs: Sequence[Numbers], question: Question, columns: Seque
 
 
 def format_value(value: float | None, key: str) -> str:
-    """Return a value as text: accuracies in percent, others with three decimals or three significant digits."""
+    """Format a value: accuracies in percent, other values with three decimals or three significant digits."""
     if value is None:
         return MISSING
     if is_share(key):
@@ -74,25 +74,25 @@ def format_value(value: float | None, key: str) -> str:
 
 
 def is_share(key: str) -> bool:
-    """Return whether the values of a key are from 0 to 1 and shown in percent."""
+    """Return whether the values of a key are in [0, 1] and shown in percent."""
     return "accuracy" in key
 
 
 def spread(values: Sequence[float], digits: int = 1, scale: float = 100) -> str:
-    """Return mean and sample standard deviation as text, in percent by default."""
+    """Format mean and sample standard deviation as text, by default in percent."""
     values = [scale * v for v in values]
     return f"{mean(values):.{digits}f} ± {stdev(values):.{digits}f}" if len(values) > 1 else f"{values[0]:.{digits}f}"
 
 
 def markdown(names: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
-    """Return the lines of a table."""
+    """Return the lines of a Markdown table with column names and rows."""
     return ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)] + [
         "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |" for cells in rows
     ]
 
 
 def latex(names: Sequence[str], rows: Iterable[Sequence[str]], left: int) -> str:
-    """Return a table for the LaTeX package booktabs; the first `left` columns are aligned left, the others right."""
+    """Return a LaTeX table for the package booktabs; the first `left` columns are left-aligned, the others right-aligned."""
     import pandas as pd  # noqa: PLC0415  # takes half a second
 
     columns = "l" * left + "r" * (len(names) - left)
@@ -102,7 +102,7 @@ def latex(names: Sequence[str], rows: Iterable[Sequence[str]], left: int) -> str
 
 
 def machine() -> str:
-    """Return the machine and versions that made a table; with the GPU if torch is already imported."""
+    """Return a line with the machine and software versions; with the GPU if torch is already imported."""
     torch = sys.modules.get("torch")
     gpu = f", {torch.cuda.get_device_name()}" if torch is not None and torch.cuda.is_available() else ""
     versions = [f"Python {platform.python_version()}", *_versions(torch="torch", numpy="NumPy")]
@@ -121,5 +121,5 @@ def _spread(values: Sequence[float | None], key: str) -> str:
     if sd is None:
         return format_value(middle, key)
     text = format_value(middle, key)
-    digits = f"{sd:.3f}" if not is_share(key) and text[-4:-3] == "." else format_value(sd, key)  # as many digits as the mean
+    digits = f"{sd:.3f}" if not is_share(key) and text[-4:-3] == "." else format_value(sd, key)  # digits as in the mean
     return f"{text} ± {digits}"

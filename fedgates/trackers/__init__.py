@@ -1,7 +1,7 @@
-"""Experiment trackers: TensorBoard, Weights & Biases, MLflow, or a class of the user's own. Off by default.
+"""Experiment trackers: TensorBoard, Weights & Biases, MLflow, or a user-defined class; off by default.
 
-A tracker receives the lines of ``rounds.jsonl`` and has no part in the run: one that fails is left out, and the run continues.
-Each is a module of its own, imported, with its package, only if `trackers` names it.
+Trackers receive the lines of ``rounds.jsonl`` and do not affect the run: a tracker that fails is dropped, and the run
+continues. The module of a tracker, with its package, is imported only if the key `trackers` names it.
 """
 
 from fedgates.trackers.base import Run, Tracker, numbers

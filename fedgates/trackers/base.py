@@ -1,4 +1,4 @@
-"""The protocol of a tracker, and what a tracker is built from."""
+"""The protocol of trackers, and the description of a run that they get."""
 
 import math
 from collections.abc import Mapping
@@ -10,35 +10,36 @@ from fedgates.runs.totals import Line
 from fedgates.types import Value
 
 PROJECT = "fedgates"
-"""The default project or experiment of runs."""
+"""Default name of the project or experiment."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """The run that a tracker receives."""
+    """Description of a run for a tracker."""
 
     folder: Path
+    """The run's folder."""
     config: Mapping[str, Value]
-    """The configuration, kebab-case."""
+    """The configuration, with keys in kebab-case."""
     first_round: int
     """The first round that will be logged."""
     resumed: bool
-    """Whether earlier rounds were logged before; anything logged of `first_round` and later ones is void."""
+    """Whether the run is resumed; entries logged earlier for `first_round` or later are obsolete."""
     where: str
     """The text after the tracker's name and "=" in `trackers`; may be empty."""
 
 
 class Tracker(Protocol):
-    """A tracker. "module:Class" in `trackers` names a class of these; it is called with a :class:`Run`."""
+    """Protocol of trackers; the class, or "module:Class" in `trackers`, is called with a :class:`Run`."""
 
     def log(self, line: Line) -> None:
-        """Log a round: its line of ``rounds.jsonl``, and ``megabytes``, the total of the run so far, both ways."""
+        """Log a round: its line of ``rounds.jsonl``, with ``megabytes`` in both directions since the start of the run."""
 
     def close(self, *, finished: bool) -> None:
-        """End the run; `finished` is false if it ended early."""
+        """End the run; `finished` is False if it ended early."""
 
 
 def numbers(line: Line) -> dict[str, float]:
-    """Return the finite numbers of a line, without the round and the attempt."""
+    """Return the finite numbers in a line, except the round and the attempt."""
     values = {key: value for key, value in line.items() if type(value) in (int, float) and key not in ("round", "attempt")}
     return {key: float(value) for key, value in values.items() if math.isfinite(value)}

@@ -1,4 +1,4 @@
-"""Trackers as a callback of the run loop; a tracker that fails is left out."""
+"""Callback that passes the rounds of a run to its trackers."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -20,25 +20,25 @@ log = logging.getLogger("fedgates")
 
 
 class TrackerError(RuntimeError):
-    """A tracker failed after it was opened."""
+    """Raised if a tracker failed after it was opened."""
 
 
 class TrackerCallback(Callback):
-    """Passes the rounds of a run to its trackers.
+    """Callback that passes the rounds of a run to its trackers.
 
-    Trackers receive attempts with a quorum only. The total of megabytes includes the attempts without one, and for a resumed
-    run the rounds before.
+    Trackers receive only attempts with a quorum. The total of megabytes includes attempts without a quorum and, in a resumed
+    run, all earlier rounds.
 
     Parameters
     ----------
     trackers : str
-        The value of `trackers`: names separated by commas, each optionally followed by "=" and a place.
+        Value of the key `trackers`: names separated by commas, each optionally followed by "=" and a destination.
     folder : Path
         The folder of the run.
     config : mapping
-        The configuration of the run, kebab-case.
+        The configuration of the run, with keys in kebab-case.
     lenient : bool
-        Leave out a tracker that fails, with a warning, instead of raising :class:`TrackerError`.
+        Whether to drop a tracker that fails, with a warning, instead of raising :class:`TrackerError`.
     """
 
     def __init__(self, trackers: str, folder: Path, config: Mapping[str, Value], *, lenient: bool = True) -> None:
@@ -52,7 +52,7 @@ class TrackerCallback(Callback):
         Raises
         ------
         ConfigError
-            A tracker cannot be opened; names `trackers`. Those already open are closed.
+            Key `trackers`: a tracker cannot be opened. Trackers that are already open are closed.
         """
         self._bytes = total_bytes(RoundLog(self._folder).read(), 0).both if resumed else 0
         try:
@@ -63,7 +63,7 @@ class TrackerCallback(Callback):
             raise
 
     def on_round_end(self, record: Line, server: Any) -> None:  # noqa: ANN401, ARG002
-        """Pass on a line of ``rounds.jsonl``, unless it is that of an attempt without a quorum."""
+        """Pass a line of ``rounds.jsonl`` to the trackers if the attempt had a quorum."""
         self._bytes += total_bytes([record], 0).both
         if has_quorum(record):
             for name in list(self._opened):
@@ -90,7 +90,7 @@ class TrackerCallback(Callback):
 
     @contextmanager
     def _guarded(self, name: str) -> Iterator[None]:
-        """Leave out a tracker that raises anything, or raise a TrackerError if not lenient."""
+        """Context manager that drops a tracker that raises anything, or raises a TrackerError if not lenient."""
         try:
             yield
         except (Exception, SystemExit) as error:

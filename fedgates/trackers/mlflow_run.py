@@ -1,6 +1,6 @@
-"""MLflow: a run in the experiment "fedgates", on the server named by `trackers="mlflow=URI"` or by MLFLOW_TRACKING_URI.
+"""MLflow tracker: a run in the experiment "fedgates", on the server in `trackers="mlflow=URI"` or in MLFLOW_TRACKING_URI.
 
-Without either, the database is ``mlflow.db`` in the folder that holds the run's folder.
+Without a server, the database is ``mlflow.db`` in the parent of the run's folder.
 """
 
 import logging
@@ -19,11 +19,11 @@ from fedgates.util.text import without_secrets
 log = logging.getLogger("fedgates")
 _TAG = "fedgates.run"
 _TIMEOUTS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "20", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
-"""Defaults: seconds, and retries. The next round waits for a request."""
+"""Defaults for the timeout in seconds and the number of retries; low, because the next round waits for a request."""
 
 
 class MLflow:
-    """An MLflow run with the name of the run's folder; a resumed run continues in the same MLflow run."""
+    """Tracker with one MLflow run, named like the run's folder; a resumed run continues in the same MLflow run."""
 
     def __init__(self, run: Run) -> None:
         for name, value in _TIMEOUTS.items():
@@ -46,7 +46,7 @@ class MLflow:
             self._client.log_batch(self._id, params=[Param(_name(key), str(value)) for key, value in run.config.items()])
 
     def log(self, line: Line) -> None:
-        """Log the numbers of a round at its step. A round that was logged before is skipped: MLflow would keep both."""
+        """Log the numbers of a round at its step, unless the round was logged before, because MLflow would keep both."""
         if line["round"] <= self._last_logged:
             return
         now = time.time_ns() // 1_000_000
@@ -58,12 +58,12 @@ class MLflow:
 
 
 def _name(key: str) -> str:
-    """Return a name that MLflow accepts."""
+    """Replace the characters in a name that MLflow does not accept."""
     return re.sub(r"[^A-Za-z0-9_\-. :/]", "_", key)
 
 
 def _checked(where: str) -> str:
-    """Return the address; raise a ValueError for a database in a missing folder, which MLflow would retry for minutes."""
+    """Return the address; raise a ValueError for a database in a missing folder, for which MLflow would retry for minutes."""
     kind, _, path = where.partition(":///")
     if kind == "sqlite" and not (path.startswith("/") and Path(path).parent.is_dir()):
         raise ValueError(f"{where}: expected sqlite:////abs/file.db, in a folder that exists")

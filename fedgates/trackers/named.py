@@ -1,4 +1,4 @@
-"""The trackers that the key `trackers` names, imported on demand."""
+"""Import of the trackers that the key `trackers` names."""
 
 from collections.abc import Callable
 from typing import cast
@@ -20,30 +20,30 @@ _MLFLOW = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRAC
 
 
 def check(trackers: str) -> None:
-    """Refuse secrets in addresses, then import the trackers, so that a missing package is an error before the run starts.
+    """Check the addresses of trackers for secrets, and import the trackers, so that errors appear before the run starts.
 
     Raises
     ------
     ConfigError
-        A package is not installed, a tracker of the user's own cannot be imported, or an address has a user name or a password
-        in it: the whole config is sent to every client. Names `trackers`.
+        Key `trackers`: a package is not installed, a user-defined tracker cannot be imported, or an address contains a user
+        name or password, which every client would receive with the config.
     """
     for name, where in split_trackers(trackers):
         if "@" in where or where != without_secrets(where):
-            instead = _MLFLOW if name == "mlflow" else "an environment variable that it reads"
-            expected = f"an address without user name, password and token, as every client gets the config: set {instead}"
+            instead = _MLFLOW if name == "mlflow" else "an environment variable that the tracker reads"
+            expected = f"an address without user name, password or token, because every client gets the config: set {instead}"
             raise ConfigError(KEY, trackers, expected)
     for name, _ in split_trackers(trackers):
         tracker_class(name)
 
 
 def tracker_class(name: str) -> Callable[[Run], Tracker]:
-    """Return the class of a name: a built-in one, or "module:Class".
+    """Return the class of a tracker, by built-in name or "module:Class".
 
     Raises
     ------
     ConfigError
-        As :func:`check`.
+        Key `trackers`: a package is not installed, or there is no such class.
     """
     try:
         target = find(KEY, _BUILT_IN.get(name, name))

@@ -1,4 +1,4 @@
-"""Logging a run to trackers afterwards, from its folder."""
+"""Log an existing run to trackers."""
 
 from pathlib import Path
 
@@ -10,14 +10,14 @@ from fedgates.trackers.named import KEY
 
 
 def replay(trackers: str, folder: Path) -> int:
-    """Log a run to trackers, from its first round on, and return the number of lines in its log.
+    """Log all rounds of an existing run to trackers, and return the number of lines in its log.
 
     Raises
     ------
     ConfigError
         `trackers` is invalid, `folder` is not the folder of a run, or a tracker cannot be opened.
     TrackerError
-        A tracker fails.
+        A tracker failed.
     """
     parse(RunConfig, {KEY: trackers})
     config, lines = read_config(folder), RoundLog(folder).read()

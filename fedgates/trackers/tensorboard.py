@@ -1,4 +1,4 @@
-"""TensorBoard: event files in the run's folder; `tensorboard --logdir` also accepts the folder that holds all runs."""
+"""TensorBoard tracker: event files in the run's folder; `tensorboard --logdir` also accepts the folder of all runs."""
 
 import math
 
@@ -11,19 +11,19 @@ FOLDER = "tensorboard"
 
 
 class TensorBoard:
-    """Scalars under the keys of ``rounds.jsonl``, theta as a histogram, the config as text."""
+    """Tracker that writes scalars named like the keys of ``rounds.jsonl``, theta as a histogram, and the config as text."""
 
     def __init__(self, run: Run) -> None:
         folder = run.folder / FOLDER
-        if not run.resumed:  # a run that is replayed has one set of events
+        if not run.resumed:  # a replayed run must not have its events twice
             for old in folder.glob("events.out.tfevents.*"):
                 old.unlink()
         self._writer = SummaryWriter(str(folder), purge_step=run.first_round if run.resumed else None)
-        lines = [f"    {key} = {value!r}" for key, value in run.config.items()]  # indented: a block of code in Markdown
+        lines = [f"    {key} = {value!r}" for key, value in run.config.items()]  # indentation makes a code block in Markdown
         self._writer.add_text("config", "\n".join(lines), run.first_round - 1)
 
     def log(self, line: Line) -> None:
-        """Write a round to disk."""
+        """Write the numbers of a round to disk."""
         for key, value in numbers(line).items():
             self._writer.add_scalar(key, value, line["round"])
         if counts := line.get("theta_histogram"):
@@ -35,7 +35,7 @@ class TensorBoard:
         self._writer.close()
 
     def _add_theta(self, counts: list[int], server_round: int) -> None:
-        """Write a histogram from counts in equal bins of 0 to 1; each gate counts with the middle of its bin."""
+        """Write a histogram from counts in equal bins of [0, 1]; sums assume that values are at the centers of bins."""
         bins = len(counts)
         middles = [(i + 0.5) / bins for i in range(bins)]
         filled = [i for i, count in enumerate(counts) if count]

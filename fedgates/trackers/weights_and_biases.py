@@ -1,4 +1,4 @@
-"""Weights & Biases: a run in the project "fedgates", or in the one named by `trackers="wandb=entity/project"`."""
+"""Weights & Biases tracker: a run in the project "fedgates", or in that of `trackers="wandb=entity/project"`."""
 
 import logging
 import re
@@ -9,12 +9,12 @@ from fedgates.runs.totals import Line
 from fedgates.trackers.base import PROJECT, Run, numbers
 
 _TIMEOUT = 60
-"""Seconds to reach the server at the start, and to send the rest at the end; between them W&B sends in the background."""
+"""Timeout in seconds for the connection at the start and for the upload at the end; W&B uploads in the background otherwise."""
 log = logging.getLogger("fedgates")
 
 
 class WeightsAndBiases:
-    """A W&B run with the name of the run's folder; a resumed run continues in the same W&B run."""
+    """Tracker with one W&B run, named like the run's folder; a resumed run continues in the same W&B run."""
 
     def __init__(self, run: Run) -> None:
         entity, _, project = run.where.rpartition("/")
@@ -33,9 +33,9 @@ class WeightsAndBiases:
         log.info("wandb: %s", self._run.url or self._run.dir)
 
     def log(self, line: Line) -> None:
-        """Log the numbers of a round at its step, and commit them; W&B would otherwise wait for the next round."""
+        """Log the numbers of a round at its step; without a commit, W&B would wait for the next round."""
         self._run.log(numbers(line), step=line["round"], commit=True)
 
     def close(self, *, finished: bool) -> None:
-        """Send the rest and set the exit code of the W&B run."""
+        """Upload the remaining data, and set the exit code of the W&B run."""
         self._run.finish(exit_code=0 if finished else 1)

@@ -141,7 +141,7 @@ BAD = {
         "config.clients = 3",
         "set them for the study or for a scenario",
     ),
-    "seed of a method": ("[methods.a]\nseed = 3", "methods.a.seed = 3", "no seed here; set `seeds` of the study"),
+    "seed of a method": ("[methods.a]\nseed = 3", "methods.a.seed = 3", "no seed here; set the key `seeds` of the study"),
     "output-dir": ("[config]\noutput-dir = 'x'\n[methods.a]", "config.output-dir = 'x'", "--runs"),
     "resume": (
         "[scenarios.b]\nresume = 'x'\n[methods.a]",

@@ -246,7 +246,7 @@ def test_addresses_are_shown_without_names_and_passwords():
             "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_URI",
         ),
         ("tensorboard, mlflow=postgresql://secret@host/x", "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"),
-        ("test_trackers:Recording=https://me:secret@host/x", "set an environment variable that it reads"),
+        ("test_trackers:Recording=https://me:secret@host/x", "set an environment variable that the tracker reads"),
         ("mlflow=http://me:sec/ret@host/x", "MLFLOW_TRACKING_PASSWORD"),
         ("mlflow=http://me:sec@ret@host/x", "MLFLOW_TRACKING_PASSWORD"),
     ],
