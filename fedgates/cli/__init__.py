@@ -1,7 +1,7 @@
-"""The command ``fedgates``: a function for each subcommand, a module for related ones.
+"""The command ``fedgates``: one function per subcommand, with related subcommands in one module.
 
-Subcommands import what they need when they run, so that `--help` is fast. Errors are one line and an exit code: 2 if the
-command or a file has to be corrected, 1 if something failed while the command ran, 130 for Ctrl-C.
+Subcommands import modules when they run, so that `--help` is fast. Errors are printed in one line. The exit code is 2 if the
+command or a file must be corrected, 1 if something failed while the command ran, and 130 for Ctrl-C.
 """
 
 import sys
@@ -16,13 +16,13 @@ from fedgates.errors import ConfigError, DivergenceError, NetworkError, QuorumEr
 from fedgates.util.text import error_line
 
 _INTERRUPTED, _STOPPED = 130, "stopped"
-"""Exit code for Ctrl-C, the same as typer's, and the message."""
+"""Exit code for Ctrl-C, as in typer, and the message."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command and end the process."""
+    """Run the command and exit."""
     try:
-        code = cli(arguments, standalone_mode=False) or 0  # the code of typer.Exit, or None
+        code = cli(arguments, standalone_mode=False) or 0  # None without typer.Exit
     except click.exceptions.NoArgsIsHelpError as error:
         typer.echo(error.format_message())
         code = 2

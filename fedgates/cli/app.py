@@ -1,4 +1,4 @@
-"""The typer app, and helpers that subcommands share."""
+"""The typer app, and helper functions shared by subcommands."""
 
 import sys
 from pathlib import Path
@@ -27,16 +27,16 @@ RunConfigOption = Annotated[
     list[str] | None,
     typer.Option(help="Keys and values, or one .toml file, as for flwr run; may be repeated.", show_default="none"),
 ]
-"""The option ``--run-config``; :func:`one_text` returns what :func:`fedgates.config.read_overrides` takes."""
+"""The option ``--run-config``; :func:`one_text` converts it for :func:`fedgates.config.read_overrides`."""
 
 
 def one_text(run_config: list[str] | None) -> str:
-    """Return the values of ``--run-config`` as one text.
+    """Join the values of ``--run-config`` to one text.
 
     Raises
     ------
     ConfigError
-        There is a file, and something beside it.
+        There are a file and other values.
     """
     given = run_config or []
     for value in given:
@@ -46,7 +46,7 @@ def one_text(run_config: list[str] | None) -> str:
 
 
 def writable(out: Path) -> Path:
-    """Return the output folder; make it first, so that an error comes before hours of work."""
+    """Create the output folder and return it; called first, so that errors appear before a long computation."""
     out = folder(out)
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The subcommand ``compare``: studies, and comparisons of finished runs."""
+"""The subcommand ``compare``, which runs studies and compares finished runs."""
 
 import os
 import shlex
@@ -34,16 +34,16 @@ def compare(
         Path | None,
         typer.Option(help="Output folder.", show_default="STUDY without .toml; for runs ./comparison"),
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Number of runs at a time.", show_default="cores")] = os.cpu_count() or 1,
+    workers: Annotated[int, typer.Option(min=1, help="Number of parallel runs.", show_default="cores")] = os.cpu_count() or 1,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print results.json instead of the table.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print results.csv, a line for each run.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print results.csv, one line per run.")] = False,
     as_latex: Annotated[bool, typer.Option("--latex", help="Print table.tex, for the package booktabs.")] = False,
 ) -> None:
     """Compare runs: write a table (table.md, table.tex), numbers (results.json, results.csv) and figures.
 
-    A study file lists scenarios, methods and seeds; every combination is a run on simulated clients. Finished runs with the
-    same config are reused; after a change of code, delete their folders to run them again.
+    A study file lists scenarios, methods and seeds; every combination is one run on simulated clients. Finished runs with the
+    same config are reused; after a change of code, delete their folders to repeat them.
     """
     from fedgates.compare import group_runs, read_run, read_study, write_comparison  # noqa: PLC0415
     from fedgates.compare.numbers import shared_metric  # noqa: PLC0415
@@ -79,7 +79,7 @@ def compare(
 
 
 def _run_study(study: "Study", app: Path, file: Path, runs: Path, workers: int) -> tuple[list["Group"], list[str]]:
-    """Run the missing runs of a study; return the groups of finished runs, and a message for each run that failed."""
+    """Execute the missing runs of a study; return the groups of finished runs, and a message for each failed run."""
     from rich.console import Console  # noqa: PLC0415
 
     from fedgates.compare import Group, read_run  # noqa: PLC0415
@@ -108,7 +108,7 @@ def _run_study(study: "Study", app: Path, file: Path, runs: Path, workers: int) 
 def _run_missing(
     app: Path, missing: dict["Job", Path], workers: int, rounds: dict["Job", int], console: "Console"
 ) -> "Outcome":
-    """Run jobs with a progress bar of all their rounds."""
+    """Run jobs with a progress bar over all their rounds."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn  # noqa: PLC0415
     from rich.progress import Progress as Bar  # noqa: PLC0415
 
@@ -125,7 +125,7 @@ def _run_missing(
             for job in [job for job in ended if job not in printed]:
                 bar.print(f"{ended[job]}: {job}", markup=False)
             printed.update(ended)
-            # a run that stopped early has no rounds left, and one with repeated rounds no more than all
+            # an early stop leaves no rounds, and repeated rounds must not make the number negative
             remaining = {job: 0 if job in ended else max(0, rounds[job] - len(lines.get(job, ()))) for job in missing}
             left = time_left_of_runs(lines, remaining, workers)
             done = sum(rounds.values()) - sum(remaining.values())

@@ -1,4 +1,4 @@
-"""The configuration's keys: their list, one explained, their schema, and a file checked."""
+"""The subcommand ``config``: list or explain keys, print their schema, or check a file."""
 
 import shutil
 import sys
@@ -101,24 +101,24 @@ def _configs(strategy: str | None) -> "Mapping[str, type[RunConfig]]":
 
 
 def _own(reference: str, key: str) -> "type[RunConfig]":
-    """Return the configuration class of a method of the user's own."""
+    """Return the configuration class of a user-defined method."""
     from fedgates.config.references import find  # noqa: PLC0415
     from fedgates.config.run_config import RunConfig  # noqa: PLC0415
 
     import_from_here()
     found = getattr(find(key, reference), "Config", None)
     if not (isinstance(found, type) and issubclass(found, RunConfig)):
-        raise ConfigError(key, reference, "a method, whose Config is derived from fedgates.config.RunConfig")
+        raise ConfigError(key, reference, "a method with a Config derived from fedgates.config.RunConfig")
     return found
 
 
 def _checked(file: Path, configs: "Mapping[str, type[RunConfig]]", strategy: str | None) -> str:
-    """Check a file and return a line that names the method and the keys that are not at their default.
+    """Check a file, and return a line with the method and the keys that differ from their defaults.
 
     Raises
     ------
     click.UsageError
-        The file cannot be used; names file and key.
+        The file is invalid; the message has the file and the key.
     """
     from fedgates.config.app import as_pair, read_toml  # noqa: PLC0415
     from fedgates.config.names import DEFAULT_STRATEGY  # noqa: PLC0415
@@ -132,13 +132,13 @@ def _checked(file: Path, configs: "Mapping[str, type[RunConfig]]", strategy: str
     if strategy is not None:
         raw = {**raw, "strategy": strategy}
     name = raw.get("strategy", DEFAULT_STRATEGY)
-    if path.name == "pyproject.toml":  # of an app, which may have methods of its own
+    if path.name == "pyproject.toml":  # the app may register methods
         from fedgates.flower.app import load_app  # noqa: PLC0415
         from fedgates.methods.registry import config_classes  # noqa: PLC0415
 
         configs = {**configs, **config_classes(load_app(path.absolute().parent).server.methods)}
     try:
-        sys.path.insert(0, str(path.absolute().parent))  # for a method beside the file
+        sys.path.insert(0, str(path.absolute().parent))  # a user-defined method may be in the same folder
         own = isinstance(name, str) and name not in configs and is_reference(name)
         config_class = _own(str(name), "strategy") if own else class_of(name, configs)
         different = changed(parse(config_class, raw, configs.values()))
@@ -149,7 +149,7 @@ def _checked(file: Path, configs: "Mapping[str, type[RunConfig]]", strategy: str
 
 
 def _section(content: dict[str, Any]) -> Mapping[str, Any]:
-    """Return the run config of a file: the block of a ``pyproject.toml``, or all of it."""
+    """Return the run config in a file: the block of a ``pyproject.toml``, or the whole content."""
     found: Any = content
     for part in ("tool", "flwr", "app"):
         found = found.get(part) if isinstance(found, Mapping) else None

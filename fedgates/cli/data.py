@@ -1,4 +1,4 @@
-"""The command ``fedgates data``: the labels of each simulated client."""
+"""The subcommand ``data``, which shows the labels of each simulated client."""
 
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +19,7 @@ def data(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
 ) -> None:
-    """Show inputs, task and outputs of the app's data set, and the labels of each simulated client."""
+    """Show inputs, task and outputs of the app's data set, and the label counts of each simulated client."""
     import json  # noqa: PLC0415
 
     from fedgates.config import read_app, read_shared  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""Following a run that is running: its last rounds in the terminal, and its page."""
+"""Follow a running run: show its last rounds in the terminal, and update its page."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,13 +19,13 @@ from fedgates.runs.totals import Line
 from fedgates.util.text import one_line
 
 _Show = Callable[[Sequence[Line], bool], None]
-"""Shows the lines so far; the second argument says whether the run has ended."""
+"""Function that shows the lines so far; the second argument is whether the run has ended."""
 _PAGE_INTERVAL, _PAGE_SHARE = 5.0, 0.05
-"""Least seconds between two pages, and the largest share of the time spent on writing them."""
+"""Shortest time between updates of the page, seconds, and largest share of time spent on them."""
 
 
 def show(path: Path, *, stderr: bool = False) -> None:
-    """Show a run until it ends: a view of the last rounds and the time left; without a terminal, a line for each round."""
+    """Show a run until it ends: a view of the last rounds and the time left, or, without a terminal, a line per round."""
     console, page = Console(highlight=False, stderr=stderr), _Page(path)
     plain = not console.is_terminal or console.is_dumb_terminal
     with _lines(path, stderr=stderr) if plain else _view(path, console) as show_lines:
@@ -36,7 +36,7 @@ def show(path: Path, *, stderr: bool = False) -> None:
 
 @contextmanager
 def _lines(path: Path, *, stderr: bool) -> Iterator[_Show]:
-    """Print a line for each round; rounds that a resumed run repeats are printed again."""
+    """Context manager for a function that prints a line for each round; rounds repeated by a resumed run are printed again."""
     formatter, printed = RoundFormatter(read_entry(path).of_rounds), 0
 
     def show_lines(lines: Sequence[Line], ended: bool) -> None:  # noqa: ARG001, FBT001  # same signature as in _view
@@ -50,7 +50,7 @@ def _lines(path: Path, *, stderr: bool) -> Iterator[_Show]:
 
 @contextmanager
 def _view(path: Path, console: Console) -> Iterator[_Show]:
-    """Redraw a view of the last rounds."""
+    """Context manager for a function that redraws a view of the last rounds."""
     of_rounds = read_entry(path).of_rounds
     with Live(console=console, auto_refresh=False) as live:
 
@@ -63,7 +63,7 @@ def _view(path: Path, console: Console) -> Iterator[_Show]:
 
 
 def write_current_page(path: Path) -> Path:
-    """Write the page of a run and return its path; repeat if the run ended meanwhile, so that the final page is the last."""
+    """Write the page of a run and return its path; if the run ended meanwhile, write it again, so that it is final."""
     while True:
         running = is_running(path)
         page = write_page(path, under_way=running)
@@ -72,7 +72,7 @@ def write_current_page(path: Path) -> Path:
 
 
 class _Page:
-    """The page of a running run, rewritten after changes, at limited intervals."""
+    """Page of a running run, rewritten after changes but not too often."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._next, self._stale = path, 0.0, False
@@ -82,7 +82,7 @@ class _Page:
         self._stale |= changed
         if not self._stale or started < self._next:
             return
-        with suppress(OSError):  # the folder may be read-only; the command reports it at its end
+        with suppress(OSError):  # the folder may be read-only, which the command reports at its end
             write_current_page(self._path)
         self._stale = False
         ended = time.monotonic()
@@ -90,7 +90,7 @@ class _Page:
 
 
 def _last_row(path: Path) -> str:
-    """Return the time since the last round, so that a long round does not look like a hang."""
+    """Return a line with the time since the last round, so that a long round does not look like a hang."""
     try:
         ended = (path / ROUNDS).stat().st_mtime
     except OSError:

@@ -18,30 +18,30 @@ from fedgates.runs.totals import network_size, payload_kinds, total_bytes
 from fedgates.util.text import one_line
 
 MODEL, WEIGHTS, CARD = "model.fedgates", "model.safetensors", "README.md"
-"""Names of the files of a card's folder."""
+"""Names of the files in a card's folder."""
 _HUB_DATASETS = {
     "mnist": "ylecun/mnist",
     "fashion-mnist": "zalando-datasets/fashion_mnist",
     "cifar10": "uoft-cs/cifar10",
     "cifar100": "uoft-cs/cifar100",
 }
-"""Names of data sets on the Hub."""
+"""Mapping from data sets to their names on the Hub."""
 _METRICS = {
     "accuracy": ("accuracy", "Test accuracy"),
     "client_accuracy": ("accuracy", "Accuracy on clients' held-out examples"),
     "r2": ("r_squared", "Test r2"),
     "loss": ("loss", "Test loss"),
 }
-"""Key of the model's facts to the metric's type on the Hub and its name."""
+"""Mapping from keys of a model's facts to the type of metric on the Hub and its name."""
 _TASKS = {"classes": "classification", "multi-label": "classification", "regression": "regression"}
 _ALWAYS = ("strategy", "model", "num-server-rounds", CLIENTS, "fraction-train", "local-epochs", "batch-size", "seed")
-"""Settings that a card shows whatever their value."""
+"""Settings that a card always shows."""
 _NOT_SHOWN = frozenset({"output-dir", "resume", "trackers", "data-dir", DATA_DIGEST})
-"""Settings about the machine of the run, or that may hold secrets."""
+"""Settings that are specific to the machine or may contain secrets."""
 
 
 def model_card(run: Path, contents: Contents) -> str:
-    """Return the text of a card.
+    """Return the text of a model card.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def model_card(run: Path, contents: Contents) -> str:
     Raises
     ------
     ConfigError
-        `run` is not the folder of a run; names `run`.
+        Key `run`: `run` is not the folder of a run.
     """
     config = read_config(run)
     metadata = yaml.safe_dump(_metadata(config, contents), sort_keys=False, allow_unicode=True)
@@ -75,7 +75,7 @@ def model_card(run: Path, contents: Contents) -> str:
 
 
 def _metadata(config: Mapping[str, Any], contents: Contents) -> dict[str, Any]:
-    """Return the metadata of a card, as the Hub defines them."""
+    """Return the metadata of a card in the format of the Hub."""
     dataset, task, results = _public(config["dataset"]), _task(contents), _results(contents)
     on_hub = _HUB_DATASETS.get(dataset)
     tags = ["fedgates", "federated-learning", "flower", "pytorch"]
@@ -98,7 +98,7 @@ def _metadata(config: Mapping[str, Any], contents: Contents) -> dict[str, Any]:
 
 
 def _introduction(config: Mapping[str, Any], contents: Contents) -> str:
-    """Return what the model is, and how it was trained."""
+    """Return a description of the model and its training."""
     facts, clients = contents.facts, config.get(CLIENTS)
     total, kept = sum(layer.size for layer, _ in contents.kept), sum(count for _, count in contents.kept)
     text = (
@@ -112,7 +112,7 @@ def _introduction(config: Mapping[str, Any], contents: Contents) -> str:
 
 
 def _task(contents: Contents) -> str:
-    """Return the Hub's name of the task; empty for tasks that it does not name."""
+    """Return the Hub's name of the task; empty if the Hub has none."""
     problem = contents.facts.problem
     kind = _TASKS.get(problem.task)
     if kind is None or len(problem.inputs) != 1:
@@ -134,7 +134,7 @@ def _results(contents: Contents) -> list[tuple[str, str, float]]:
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings to show: some always, and those that differ from their defaults."""
+    """Return the settings to show: the most important ones, and all that differ from their defaults."""
     defaults = to_dict(config_classes().get(config["strategy"], RunConfig)())
     return {
         key: value
@@ -151,7 +151,7 @@ def _traffic(run: Path) -> list[str]:
         return []
     rows = [
         ("all messages", f"{total.up:,}", f"{total.down:,}", f"{total.both:,}"),
-        ("dense float32 weights in as many messages", f"{total.dense_up:,}", f"{total.dense_down:,}", f"{total.dense:,}"),
+        ("dense float32 weights, same number of messages", f"{total.dense_up:,}", f"{total.dense_down:,}", f"{total.dense:,}"),
     ]
     kinds = [
         f"- {kind.direction.replace('_', ' ')}: {kind.messages:,} messages of {_escaped(kind.name)},"
@@ -162,21 +162,21 @@ def _traffic(run: Path) -> list[str]:
 
 
 def _use(contents: Contents) -> list[str]:
-    """Return how to load the model: sentences, and code."""
+    """Return instructions and code for loading the model."""
     facts = contents.facts
     arguments = [f'"{MODEL}"']
     notes = []
     if is_reference(facts.model):
         arguments.append("network=your_function")
-        notes.append(f"The network is built by a function of the author's own, {_escaped(facts.model)}.")
+        notes.append(f"The network is built by the author's function {_escaped(facts.model)}.")
     if facts.weights:
-        arguments.append('weights="first_weights.safetensors"')
-        notes.append(f"Its first weights are those of the file {_escaped(PurePath(facts.weights).name)}.")
+        arguments.append('weights="initial_weights.safetensors"')
+        notes.append(f"Its initial weights are in the file {_escaped(PurePath(facts.weights).name)}.")
     code = f"""```python
 import fedgates
 from safetensors.torch import load_file
 
-model = fedgates.load({", ".join(arguments)})  # a torch.nn.Module that takes inputs as they are in the data
+model = fedgates.load({", ".join(arguments)})  # a torch.nn.Module for inputs that are not normalised
 weights = load_file("{WEIGHTS}")  # the same weights, dense float32, by name
 model.network.load_state_dict(weights)
 ```"""
@@ -191,16 +191,16 @@ def _name(config: Mapping[str, Any]) -> str:
 
 
 def _public(value: object) -> str:
-    """Return a value as text; of a path only the last part, because folders may name people."""
+    """Return a value as text; of a path only the last part, because folders may contain names of people."""
     text = str(value).lower() if isinstance(value, bool) else "devices" if value is None else str(value)
     return re.sub(r"(?:\b[A-Za-z]:)?[^:]*[\\/]", "", text)  # the folders, and the drive before them
 
 
 def _table(title: str, names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return a section with a table; nothing of no rows."""
+    """Return a section with a table; empty without rows."""
     return [f"## {title}", "\n".join(markdown(names, rows))] if rows else []
 
 
 def _escaped(value: object) -> str:
-    """Return a value as plain text of Markdown on one line; :func:`~fedgates.compare.markdown` escapes the bars of a cell."""
+    """Escape a value for Markdown, on one line; :func:`~fedgates.compare.markdown` escapes vertical bars in cells."""
     return re.sub(r"([\\`*_{}\[\]()<>#~&$!])", r"\\\1", one_line(value))

@@ -1,4 +1,4 @@
-"""Commands for a model file: inspect, predict, export, card."""
+"""The subcommands for model files: ``inspect``, ``predict``, ``export`` and ``card``."""
 
 from contextlib import suppress
 from enum import StrEnum
@@ -87,14 +87,14 @@ def predict(
 ) -> None:
     """Print predictions for an image, a folder of images, an npz file with x or x_test (or x_NAME), or a table.
 
-    Images in a folder that cannot be used are skipped and listed, and the exit code is 1.
+    Unusable images in a folder are skipped and listed, and the exit code is then 1.
     """
     import json  # noqa: PLC0415
 
     from fedgates.model_file.prediction import ImageError, format_predictions, predictions, read_images  # noqa: PLC0415
     from fedgates.util.text import one_line  # noqa: PLC0415
 
-    if not images:  # not the current folder, which is what a path of no characters would be
+    if not images:  # an empty path would be the current folder
         _refuse("IMAGE = '': expected an image, or a folder of them")
     loaded = _loaded(_file(model), network, weights, max_gates)
     try:
@@ -108,7 +108,7 @@ def predict(
         typer.echo(f"fedgates: skipped {read.passed_over:,} {files} no image suffix", err=True)
     if read.num_transparent:
         images = "image is" if read.num_transparent == 1 else "images are"
-        typer.echo(f"fedgates: {read.num_transparent:,} {images} transparent in parts, drawn over white", err=True)
+        typer.echo(f"fedgates: {read.num_transparent:,} {images} partly transparent, blended with white", err=True)
     if read.left_out:
         for reason in read.left_out[:_MOST_REASONS]:
             typer.echo(f"fedgates: skipped {one_line(reason, _LONGEST_LINE)}", err=True)
@@ -132,8 +132,8 @@ def export(
 ) -> None:
     """Export a model for other programs.
 
-    ONNX: the network without dead units, for pixels from 0 to 1; needs the extra named onnx. safetensors: the dense weights of
-    the network, whose input is normalised pixels. The metadata of both describe the input and contain the class names.
+    ONNX: the network without dead units, for pixels from 0 to 1; requires the extra onnx. safetensors: the dense weights of the
+    network, which takes normalised pixels. The metadata of both have the class names and a description of the input.
     """
     import json  # noqa: PLC0415
 
@@ -147,7 +147,7 @@ def export(
     except ExportError as error:
         _refuse(f"--to {to.value}: {error}")
     except OSError as error:
-        _refuse(f"--out = {str(target)!r}: expected a file that can be written ({error.strerror or error})")
+        _refuse(f"--out = {str(target)!r}: expected a writable file ({error.strerror or error})")
     typer.echo(json.dumps({"file": str(target), "bytes": size}) if as_json else f"written: {target}, {size:,} bytes")
 
 
@@ -179,22 +179,22 @@ def card(
     text = model_card(path, read_contents(file, max_gates=max_gates))
     try:
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
-            _refuse(f"--out = {str(target)!r}: expected a folder that is new or empty")
+            _refuse(f"--out = {str(target)!r}: expected a new or empty folder")
         target.mkdir(parents=True, exist_ok=True)
         write_atomically(target / MODEL, file.read_bytes())
         write_safetensors(loaded, target / WEIGHTS)
         write_atomically(target / CARD, text.encode())
     except OSError as error:
-        _refuse(f"--out = {str(target)!r}: expected a folder that can be written ({error.strerror or error})")
+        _refuse(f"--out = {str(target)!r}: expected a writable folder ({error.strerror or error})")
     typer.echo(f"written: {target}")
 
 
 def _file(model: str) -> Path:
-    """Return the model file of a path or of a run."""
+    """Return the path of a model file, given its path or a run."""
     from fedgates.runs.listing import find_run, read_entry  # noqa: PLC0415
 
     path = folder(model)
-    with suppress(OSError):  # a name that no file can have may be a run's; `find_run` reports other errors
+    with suppress(OSError):  # an invalid path may be the name of a run; `find_run` reports other errors
         if path.is_file():
             return path
     try:
@@ -208,15 +208,15 @@ def _file(model: str) -> Path:
 
 
 def _target(file: Path, out: Path | None, to: Form) -> Path:
-    """Return the file of an export, checked before the work is done."""
+    """Return the output file of an export, after checking it before any work is done."""
     target = file.with_suffix(f".{to.value}") if out is None else folder(out)
     try:
-        if (target.exists() and not target.is_file()) or not target.parent.is_dir():  # nor a device's name
+        if (target.exists() and not target.is_file()) or not target.parent.is_dir():  # is_file is False for a device file
             _refuse(f"--out = {str(target)!r}: expected the name of a file in an existing folder")
         if target.exists() and target.samefile(file):
-            _refuse(f"--out = {str(target)!r}: expected another file than the model itself")
+            _refuse(f"--out = {str(target)!r}: expected a file other than the model itself")
     except OSError as error:
-        _refuse(f"--out = {str(target)!r}: expected a file that can be written ({error.strerror})")
+        _refuse(f"--out = {str(target)!r}: expected a writable file ({error.strerror})")
     return target
 
 
@@ -232,7 +232,7 @@ def _loaded(path: Path, network: str | None, weights: Path | None, max_gates: in
 
 
 def _builder(reference: str) -> "Callable[..., Any]":
-    """Import the user's function."""
+    """Import the user's function that builds a network."""
     from fedgates.config.references import find  # noqa: PLC0415
 
     if not is_reference(reference):
@@ -245,7 +245,7 @@ def _builder(reference: str) -> "Callable[..., Any]":
 
 
 def _refuse(reason: object) -> NoReturn:
-    """End the command with a line that is safe to print, whatever names it contains."""
+    """End the command with a one-line error, with unprintable characters escaped."""
     from fedgates.util.text import one_line  # noqa: PLC0415
 
     raise click.UsageError(one_line(reason, _LONGEST_LINE)) from None

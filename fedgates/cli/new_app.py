@@ -1,4 +1,4 @@
-"""The files of a small Flower app."""
+"""Templates of the files of a small Flower app."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ name = "{name}"
 version = "0.1.0"
 description = "A Flower app on fedgates"
 requires-python = ">=3.11"
-# What your own code needs. fedgates {version}, flwr and torch are those of the environment that runs the app.
+# Dependencies of your own code. fedgates {version}, flwr and torch come from the environment that runs the app.
 dependencies = []
 
 [tool.hatch.build.targets.wheel]
@@ -33,7 +33,7 @@ clientapp = "client_app:app"
 {config}
 # The key of my_method.py.
 [tool.flwr.app.config.fading]
-fade = 2  # Votes of earlier rounds are divided by this each round.
+fade = 2  # Number by which votes of earlier rounds are divided each round.
 """
 _CLIENT = '''\
 """The Flower ClientApp."""
@@ -50,7 +50,7 @@ from fedgates.flower import make_server_app
 app = make_server_app({"fading": "my_method:FadingVotes"})
 '''
 _METHOD = '''\
-"""A method of one's own: votes that fade. Run it with strategy="fading"."""
+"""Your own method: votes that fade. Run it with strategy="fading"."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -64,23 +64,23 @@ from fedgates.types import Update, Votes
 class FadingTable(Table):
     """Fading votes."""
 
-    fade: int = key(2, "Votes of earlier rounds are divided by this each round.", ge=1, le=1000)
+    fade: int = key(2, "Number by which votes of earlier rounds are divided each round.", ge=1, le=1000)
 
 
 class FadingConfig(MaskConfig):
-    """Keys of every mask method, and the method's own."""
+    """Keys of all mask methods, and those of this method."""
 
     fading: FadingTable = FadingTable()
 
 
 class FadingVotes(MaskMethod[FadingConfig]):
-    """The server divides the votes of earlier rounds before it adds the new ones."""
+    """Mask method whose server divides the votes of earlier rounds before it adds the new ones."""
 
     Config = FadingConfig
     spec = Spec(samples=True)
 
     def local_update(self, state: Votes, task: Task) -> Update:
-        """Client's rule: train scores from the server's theta, send one sample of the result."""
+        """Train scores from the server's theta; return an update with one sample of their probabilities."""
         network, gates = self.network, self.gates
         scores = self.theta(state).clamp_(0.001, 0.999).logit_()
         draw = task.generator(self.config.seed, "masks", network.device)
@@ -95,7 +95,7 @@ class FadingVotes(MaskMethod[FadingConfig]):
         return self.sample_update(scores.sigmoid_(), task, loss)
 
     def aggregate(self, state: Votes, updates: Iterable[Update], server_round: int) -> Votes:
-        """Server's rule: earlier votes fade, new ones are added."""
+        """Divide the earlier votes by `fading.fade`, and add the new ones."""
         fade = self.config.fading.fade
         faded = replace(state, votes=state.votes // fade, trials=state.trials // fade)
         return add_votes(faded, updates, trim=self.config.server.trim)
@@ -103,32 +103,32 @@ class FadingVotes(MaskMethod[FadingConfig]):
 _README = """\
 # {name}
 
-A Flower app on fedgates. In an environment that has fedgates:
+A Flower app on fedgates. Run it in an environment with fedgates:
 
     flwr run . --stream --federation-config "num-supernodes=10 client-resources-num-cpus=1"
     flwr run . --stream --federation-config "num-supernodes=10 client-resources-num-cpus=1" \\
         --run-config 'strategy="fading" fading.fade=3'
 
-`my_method.py` is the method that the second line runs. To try it in this process, where errors are short and breakpoints work:
+The second command runs the method in `my_method.py`. To run it in a single process, with short errors and working breakpoints:
 
     fedgates run --app . --run-config 'strategy="my_method:FadingVotes"'
 """
 
 
 def write_app(target: Path) -> Path:
-    """Write a Flower app into a folder and return the folder.
+    """Write a Flower app to a folder and return the folder.
 
     Raises
     ------
     ConfigError
-        The folder is not empty, or cannot be written.
+        The folder is not empty or not writable.
     """
-    from fedgates.config.reference import toml_block  # noqa: PLC0415  # imports every method, and torch with them
+    from fedgates.config.reference import toml_block  # noqa: PLC0415  # slow: imports all methods and torch
     from fedgates.methods.registry import config_classes  # noqa: PLC0415
 
     try:
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
-            raise ConfigError("FOLDER", str(target), "a folder that is new or empty")
+            raise ConfigError("FOLDER", str(target), "a new or empty folder")
         target.mkdir(parents=True, exist_ok=True)
         name = "".join(c if c.isascii() and c.isalnum() else "-" for c in target.resolve().name).strip("-") or "app"
         files = {
@@ -141,5 +141,5 @@ def write_app(target: Path) -> Path:
         for file, text in files.items():
             write_atomically(target / file, text.encode())
     except OSError as error:
-        raise ConfigError("FOLDER", str(target), f"a folder that can be written ({error.strerror})") from None
+        raise ConfigError("FOLDER", str(target), f"a writable folder ({error.strerror})") from None
     return target

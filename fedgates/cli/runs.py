@@ -51,7 +51,9 @@ def runs(
         raise click.UsageError("expected --csv or --json, not both")
     entries = {entry.name: entry for entry in list_runs(base)}
     if not entries and not as_json:
-        typer.echo(f"fedgates: no runs in {one_line(str(base))}; those of a study are in its folders SCENARIO/METHOD", err=True)
+        typer.echo(
+            f"fedgates: no runs in {one_line(str(base))}; runs of a study are in its subfolders SCENARIO/METHOD", err=True
+        )
     for entry in entries.values():
         _print_problems(entry.problems, f"{one_line(entry.name)}: ")
     rows = matching([to_row(entry) for entry in entries.values()], where or [])
@@ -70,13 +72,11 @@ def report(
     run: _Run,
     *,
     follow: Annotated[
-        bool, typer.Option("--follow", help="Show the rounds of a running run, and update its page, until it ends.")
+        bool, typer.Option("--follow", help="Show the rounds of a run in progress and update its page until it ends.")
     ] = False,
     trackers: Annotated[
         str,
-        typer.Option(
-            help="Log the run to these trackers, from its first round on, in the form of the key trackers.", show_default=False
-        ),
+        typer.Option(help="Log the whole run to these trackers, in the format of the key trackers.", show_default=False),
     ] = "",
     as_json: _Json = False,
 ) -> None:
@@ -141,12 +141,12 @@ def cost(
         float | None, typer.Option(min=0.001, help="Downlink of the device, kbit/s.", show_default="as --up")
     ] = None,
     slower: Annotated[
-        float, typer.Option(min=0.001, help="Ratio of its computing time to that of the machine that ran the clients.")
+        float, typer.Option(min=0.001, help="Ratio of the device's computing time to that of the machine that ran the clients.")
     ] = 1.0,
     *,
     as_json: _Json = False,
 ) -> None:
-    """Print the cost of a round for one device: bytes both ways, and seconds on links of given speeds."""
+    """Print the cost of a round for one device: bytes in both directions, and seconds for given link speeds."""
     import json  # noqa: PLC0415
     from dataclasses import asdict  # noqa: PLC0415
 
@@ -162,7 +162,7 @@ def cost(
     path = find_run(run)
     costs = device_round(RoundLog(path).read())
     if costs is None:
-        raise ConfigError("run", run, f"a run with at least one reply of a client; {read_entry(path).progress}")
+        raise ConfigError("run", run, f"a run with at least one reply from a client; {read_entry(path).progress}")
     if not as_json:
         typer.echo(cost_table(costs, links, slower))
         return

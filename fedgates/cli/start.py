@@ -1,4 +1,4 @@
-"""Start a run from the shell, and write a Flower app of one's own."""
+"""The subcommands ``run`` and ``new``: run a federation, and write a Flower app."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,9 +15,7 @@ def run(
     run_config: RunConfigOption = None,
     app: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder of a Flower app: its config is the base, its methods have names.", show_default="the defaults"
-        ),
+        typer.Option(help="Folder of a Flower app, for its config and its methods.", show_default="the defaults"),
     ] = None,
 ) -> None:
     """Run a federation of simulated clients in this process.
@@ -45,7 +43,7 @@ def new(
         Path, typer.Argument(metavar="FOLDER", help="Folder to write; it must be new or empty.", show_default=False)
     ],
 ) -> None:
-    """Write a small Flower app: its two entry points, its config with every key, and a method of your own to start from."""
+    """Write a small Flower app: two entry points, a config with all keys, and an example of your own method."""
     from fedgates.cli.new_app import write_app  # noqa: PLC0415
 
     written = write_app(folder(target))

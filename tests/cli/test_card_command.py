@@ -110,7 +110,7 @@ def test_no_value_is_read_as_yaml_or_markdown(capsys, run):
 def test_where_no_card_is_written(capsys, run, tmp_path):
     (tmp_path / "file").write_text("")
     for place in (run, tmp_path / "file"):
-        line = f"--out = {str(place)!r}: expected a folder that is new or empty"
+        line = f"--out = {str(place)!r}: expected a new or empty folder"
         assert refused(capsys, "card", run, "--out", place) == line
     command(capsys, "card", run)
     assert refused(capsys, "card", run).startswith("--out = ")

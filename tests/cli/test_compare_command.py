@@ -146,10 +146,10 @@ def test_a_study_from_end_to_end(command, place):
     runs, out = study_folder(place / "runs", place, place / "two.toml"), place / "two"
     arguments = ["compare", place / "two.toml", "--app", place, "--runs", place / "runs", "--workers", 2]
 
-    code, said, told = command(*arguments)
-    assert code == 0, told
-    assert "4 runs: 0 reused, 4 to run" in told
-    assert "done: fedavg / seed 2" in told
+    code, printed, messages = command(*arguments)
+    assert code == 0, messages
+    assert "4 runs: 0 reused, 4 to run" in messages
+    assert "done: fedavg / seed 2" in messages
     first = stamps(runs)
     names = [f"default/{method}/seed{seed}" for method in ("fedavg", "fedpm") for seed in (1, 2)]
     assert list(first) == names
@@ -157,7 +157,7 @@ def test_a_study_from_end_to_end(command, place):
     assert all(files <= {path.name for path in (runs / name).iterdir()} for name in names)
     assert "round 2/2" in (runs / names[0] / "log.txt").read_text()
     table = (out / "table.md").read_text()
-    assert table in said
+    assert table in printed
     assert table.startswith(f"# Two methods\n\n`fedgates compare {place / 'two.toml'} --app {place}`\n")
     assert {path.name for path in out.glob("*.png")} == {
         "accuracy-bytes.png",
@@ -170,33 +170,33 @@ def test_a_study_from_end_to_end(command, place):
     assert results["fedpm"]["seeds"][1]["bytes_up"] == sum(line["uplink_bytes"] for line in lines)
 
     # again: nothing runs
-    code, said, told = command(*arguments)
+    code, printed, messages = command(*arguments)
     assert (code, stamps(runs)) == (0, first)
-    assert "4 runs: 4 reused, 0 to run" in told
+    assert "4 runs: 4 reused, 0 to run" in messages
     assert (out / "table.md").read_text() == table
 
     # a run that is not whole, a method with another config, and one that fails, which does not hurt the others
     shutil.move(runs / "default/fedpm/seed1", runs / "default/fedpm/seed1.part")
     unlucky = "[methods.'un lucky']\nstrategy = 'unlucky'\n"
     (place / "two.toml").write_text(STUDY.replace("LEARNING_RATE", "0.2") + unlucky)
-    code, said, told = command(*arguments)
+    code, printed, messages = command(*arguments)
     second = stamps(runs)
     assert code == 1
-    assert "6 runs: 1 reused, 5 to run" in told
+    assert "6 runs: 1 reused, 5 to run" in messages
     assert [name for name in names if second[name] != first[name]] == [*names[:2], "default/fedpm/seed1"]
-    rows = [[row for row in text.splitlines() if row.startswith("| ")] for text in (table, said)]
+    rows = [[row for row in text.splitlines() if row.startswith("| ")] for text in (table, printed)]
     assert [row.split(" | ")[0] for row in rows[1]] == ["| method", "| fedpm", "| fedavg"]
     assert rows[0][1] == rows[1][1]  # done anew, the same came out
     assert rows[0][2] != rows[1][2]
     log = runs / "default/un-lucky/seed1.part/log.txt"
     failed = f"failed: un lucky / seed 1: RuntimeError: out of luck ({log})"
-    assert failed in told.splitlines()
+    assert failed in messages.splitlines()
     assert "Traceback" in log.read_text()
     assert failed in (out / "table.md").read_text()
 
     # the runs by themselves, as a comparison of their own
-    code, said, told = command("compare", *(runs / name for name in names), "--out", place / "own")
-    assert (code, told) == (0, "")
-    assert said.startswith("# 4 runs\n")
-    named = [row.split(" | ")[0] for row in said.splitlines() if row.startswith("| ")][1:]
+    code, printed, messages = command("compare", *(runs / name for name in names), "--out", place / "own")
+    assert (code, messages) == (0, "")
+    assert printed.startswith("# 4 runs\n")
+    named = [row.split(" | ")[0] for row in printed.splitlines() if row.startswith("| ")][1:]
     assert named == ["| fedavg, learning-rate 0.2", "| fedpm, learning-rate 0.1"]

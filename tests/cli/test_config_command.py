@@ -86,7 +86,7 @@ def test_config_prints_a_block_and_a_page(capsys):
         ),
         (["--json", "--toml"], "--toml and --json: expected one of them"),
         (["eps", "--schema"], "KEY and --schema: expected one of them"),
-        (["--strategy", "json:loads"], "--strategy = 'json:loads': expected a method, whose Config is derived from"),
+        (["--strategy", "json:loads"], "--strategy = 'json:loads': expected a method with a Config derived from"),
     ],
 )
 def test_config_refuses_what_it_does_not_know(capsys, arguments, line):

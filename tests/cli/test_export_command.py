@@ -59,11 +59,11 @@ NO_FILE = "expected the name of a file in an existing folder"
         ("/", f"--out = '/': {NO_FILE}"),
         ("absent/m", f"--out = 'absent/m': {NO_FILE}"),
         ("file/m", f"--out = 'file/m': {NO_FILE}"),
-        ("model.fedgates", "--out = 'model.fedgates': expected another file than the model itself"),
-        ("link", "--out = 'link': expected another file than the model itself"),
+        ("model.fedgates", "--out = 'model.fedgates': expected a file other than the model itself"),
+        ("link", "--out = 'link': expected a file other than the model itself"),
         ("pipe", f"--out = 'pipe': {NO_FILE}"),
-        ("x" * 300, f"--out = '{'x' * 300}': expected a file that can be written (File name too long)"),
-        ("x" * 253, f"--out = '{'x' * 253}': expected a file that can be written (File name too long)"),  # with its .part
+        ("x" * 300, f"--out = '{'x' * 300}': expected a writable file (File name too long)"),
+        ("x" * 253, f"--out = '{'x' * 253}': expected a writable file (File name too long)"),  # with its .part
     ],
 )
 def test_what_is_no_place_for_a_file(capsys, monkeypatch, model, tmp_path, form, out, line):
@@ -79,7 +79,7 @@ def test_what_is_no_place_for_a_file(capsys, monkeypatch, model, tmp_path, form,
 
 def test_a_model_that_is_named_like_its_export_is_not_replaced(capsys, model):
     named = model.rename(model.with_suffix(".onnx"))
-    line = f"--out = {str(named)!r}: expected another file than the model itself"
+    line = f"--out = {str(named)!r}: expected a file other than the model itself"
     assert refused(capsys, "export", named, "--to", "onnx") == line
     assert fedgates.load(named)
 
@@ -94,7 +94,7 @@ def test_a_disk_that_is_full_leaves_nothing_behind(capsys, model, tmp_path, form
         line = refused(capsys, "export", model, "--to", form, "--out", tmp_path / "there")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert line == f"--out = '{tmp_path}/there': expected a file that can be written (File too large)"
+    assert line == f"--out = '{tmp_path}/there': expected a writable file (File too large)"
     assert (tmp_path / "there").read_text() == "before"
     assert not list(tmp_path.glob("*.part"))
 
@@ -106,7 +106,7 @@ def test_a_folder_that_may_not_be_written_to(capsys, monkeypatch, model, tmp_pat
 
     monkeypatch.setattr("fedgates.model_file.export.write_atomically", refuse)
     line = refused(capsys, "export", model, "--to", "safetensors", "--out", tmp_path / "s")
-    assert line == f"--out = '{tmp_path}/s': expected a file that can be written ({os.strerror(number)})"
+    assert line == f"--out = '{tmp_path}/s': expected a writable file ({os.strerror(number)})"
 
 
 def test_what_cannot_be_written_so(capsys, monkeypatch, model):

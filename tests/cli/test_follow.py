@@ -33,7 +33,7 @@ ESCAPES = re.compile(r"\x1b\[[?0-9;]*[a-zA-Z]")
 
 
 class Running:
-    """A run under way: this process holds its folder, and writes lines when it is told to."""
+    """A run under way: this process holds its folder, and writes lines on request."""
 
     def __init__(self, path, trained):
         path.mkdir()
@@ -75,35 +75,35 @@ def until(condition, seconds=30):
 def test_in_a_pipe_each_round_is_a_line_as_it_ends(running):
     running.write(1, 2)
     with subprocess.Popen([*FOLLOW, running.path], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        told = [process.stdout.readline() for _ in range(2)]
+        printed = [process.stdout.readline() for _ in range(2)]
         running.write(3, 4, 5)
-        told += [process.stdout.readline() for _ in range(3)]
+        printed += [process.stdout.readline() for _ in range(3)]
         running.write(6, 7, 8)
-        told += [process.stdout.readline() for _ in range(3)]
+        printed += [process.stdout.readline() for _ in range(3)]
         time.sleep(1)
         assert process.poll() is None  # all rounds have ended, but the run still writes what it leaves
         running.end()
         rest, complaints = process.communicate(timeout=30)
-    assert [line.split()[:2] for line in told] == [["round", f"{i}/8"] for i in range(1, 9)]
-    assert told[0].endswith(" left, start included\n")
-    assert all(line.endswith(" left\n") for line in told[1:])
+    assert [line.split()[:2] for line in printed] == [["round", f"{i}/8"] for i in range(1, 9)]
+    assert printed[0].endswith(" left, start included\n")
+    assert all(line.endswith(" left\n") for line in printed[1:])
     assert (process.returncode, complaints) == (0, "")
     assert "coupled-masks, 8 rounds" in rest
-    assert "\x1b" not in "".join([*told, rest])
+    assert "\x1b" not in "".join([*printed, rest])
 
 
 def test_rounds_that_a_resumed_run_repeats_are_printed_again(running):
     running.write(1, 2, 3)
     with subprocess.Popen([*FOLLOW, running.path], stdout=subprocess.PIPE, text=True) as process:
-        told = [process.stdout.readline() for _ in range(3)]
+        printed = [process.stdout.readline() for _ in range(3)]
         until(lambda: running.page)  # the first page takes longer than the log is shorter
         RoundLog(running.path).forget_after(1)
         time.sleep(1.2)
         running.write(2, 3)
-        told += [process.stdout.readline() for _ in range(2)]
+        printed += [process.stdout.readline() for _ in range(2)]
         running.end()
         rest, _ = process.communicate(timeout=30)
-    assert [line.split()[1] for line in told] == [f"{i}/8" for i in (1, 2, 3, 2, 3)]
+    assert [line.split()[1] for line in printed] == [f"{i}/8" for i in (1, 2, 3, 2, 3)]
     assert '3 of 8 rounds done, ended early; to resume: resume="/' in rest
 
 

@@ -75,8 +75,8 @@ def test_it_is_imported_from_the_current_folder_if_it_is_named(capsys, own_file,
     Image.new("L", (2, 2), 255).save("folder/a.png")
     code, out, err = command(capsys, name, own_file, *more, "--network", "own_networks:build")
     assert (code, err) == (0, "")
-    told = {"predict": "a.png  b c 100.0 %", "export": "written: m.onnx"}
-    assert told[name] in out
+    lines = {"predict": "a.png  b c 100.0 %", "export": "written: m.onnx"}
+    assert lines[name] in out
 
 
 def test_the_current_folder_goes_before_what_is_installed(capsys, own_file, tmp_path, monkeypatch):

@@ -37,8 +37,8 @@ def eight(mode="L"):
 
 def same(capsys, model, *files, more=()):
     """Whether the model says the same of all of them."""
-    told = [json.loads(command(capsys, "predict", model, file, "--json", *more)[1])[0]["labels"] for file in files]
-    return all(each == told[0] for each in told)
+    labels = [json.loads(command(capsys, "predict", model, file, "--json", *more)[1])[0]["labels"] for file in files]
+    return all(each == labels[0] for each in labels)
 
 
 def test_images_are_read_as_in_training(capsys, model, tmp_path):
@@ -61,11 +61,11 @@ def test_transparent_images_are_counted(capsys, model, tmp_path):
     for name in ("a.png", "b.png"):
         clear.save(tmp_path / name)
     assert command(capsys, "predict", model, tmp_path / "opaque.png")[2] == ""
-    line = "fedgates: 1 image is transparent in parts, drawn over white\n"
+    line = "fedgates: 1 image is partly transparent, blended with white\n"
     assert command(capsys, "predict", model, tmp_path / "a.png")[2] == line
     (tmp_path / "model.fedgates").rename(tmp_path.parent / "model.fedgates")
     code, _, err = command(capsys, "predict", tmp_path.parent / "model.fedgates", tmp_path)
-    assert (code, err) == (0, "fedgates: 2 images are transparent in parts, drawn over white\n")
+    assert (code, err) == (0, "fedgates: 2 images are partly transparent, blended with white\n")
 
 
 TO_SCALE = "expected at most 67,108,864 pixels, and 20,000 in a row or a column, to be scaled"

@@ -63,7 +63,7 @@ def test_the_list_of_an_empty_folder(capsys, tmp_path):
     (tmp_path / "other").mkdir()
     assert command(capsys, "runs", "--folder", tmp_path, "--json") == (0, "[]\n", "")
     code, _, err = command(capsys, "runs", "--folder", tmp_path)
-    assert (code, err) == (0, f"fedgates: no runs in {tmp_path}; those of a study are in its folders SCENARIO/METHOD\n")
+    assert (code, err) == (0, f"fedgates: no runs in {tmp_path}; runs of a study are in its subfolders SCENARIO/METHOD\n")
     code, _, err = command(capsys, "runs", "--folder", tmp_path / "absent")
     assert (code, err) == (
         2,
@@ -156,7 +156,7 @@ def test_the_error_for_a_run_without_a_model_has_its_progress(capsys, monkeypatc
         assert command(capsys, *arguments) == (2, "", f"{expected}\n")
         with locked(run / ".lock"):
             assert command(capsys, *arguments) == (2, "", f"{expected}, running\n")
-    expected = f"fedgates: run = 'a-run': expected a run with at least one reply of a client; {has}\n"
+    expected = f"fedgates: run = 'a-run': expected a run with at least one reply from a client; {has}\n"
     assert command(capsys, "cost", "a-run") == (2, "", expected)
 
 

@@ -82,11 +82,8 @@ def test_new_writes_an_app_whose_method_runs(capfd, tmp_path, monkeypatch):
 
 def test_new_refuses_a_folder_with_files(capsys, tmp_path):
     (tmp_path / "file").touch()
-    assert refused(capsys, "new", tmp_path) == f"FOLDER = {str(tmp_path)!r}: expected a folder that is new or empty"
-    assert (
-        refused(capsys, "new", tmp_path / "file")
-        == f"FOLDER = {str(tmp_path / 'file')!r}: expected a folder that is new or empty"
-    )
+    assert refused(capsys, "new", tmp_path) == f"FOLDER = {str(tmp_path)!r}: expected a new or empty folder"
+    assert refused(capsys, "new", tmp_path / "file") == f"FOLDER = {str(tmp_path / 'file')!r}: expected a new or empty folder"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
