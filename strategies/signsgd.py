@@ -35,7 +35,7 @@ class SignSGDTable(Table):
     """SignSGD with majority vote."""
 
     server_learning_rate: float = key(
-        0.003, "How far the majority moves a weight in a round; falls as the clients' rate does with learning-rate-final.", gt=0
+        0.003, "Step of every weight in a round; it falls like the clients' learning rate with learning-rate-final.", gt=0
     )
 
 

@@ -79,11 +79,11 @@ class SparsyFedTable(Table):
         1.25, "Exponent beta: the network runs with sign(w) |w|^beta; 1 trains the weights themselves.", ge=1, le=10
     )
     prune: Literal["weights", "update"] = key(
-        "weights", "Values whose largest a client sends: its trained weights, or their changes."
+        "weights", "Whether a client sends the largest of its trained weights, or of their changes."
     )
     score: Literal["scaled", "magnitude"] = key(
         "scaled",
-        "Score by which the largest are chosen: |w| fan_in^(1 / (2 powerprop)), with equal initial spread in all layers, or"
+        "Score by which the largest are selected: |w| fan_in^(1 / (2 powerprop)), with equal initial spread in all layers, or"
         " the magnitude |w|.",
     )
     dense_rounds: int = key(
@@ -96,8 +96,8 @@ class SparsyFedTable(Table):
     )
     density_rounds: int = key(
         -1,
-        "Number of rounds after those over which the density falls cubically from 1 to density.target (arXiv 1710.01878), 0 for"
-        " the target at once; by default 13, and fewer in a run of fewer than 30 rounds.",
+        "Number of rounds after the dense rounds in which the density falls cubically from 1 to density.target (arXiv"
+        " 1710.01878), 0 for the target at once; by default 13, and fewer in a run of fewer than 30 rounds.",
         ge=-1,
         le=1_000_000,
         method_default=-1,

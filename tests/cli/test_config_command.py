@@ -23,7 +23,7 @@ def printed(capsys, *arguments):
 def test_config_lists_every_key_by_table(capsys):
     out = printed(capsys)
     assert out.startswith("Keys without a table\n")
-    assert "\n[fedpm]  FedPM, and the methods that are built on it.\n" in out
+    assert "\n[fedpm]  FedPM, and the methods that are based on it.\n" in out
     assert "\n  fedpm.eps = 0.001  (a number from 1e-06 to 0.499)\n" in out
     assert "\n  learning-rate = 0.0  (a number of at least 0; 0 is the method's own default)\n" in out
 
