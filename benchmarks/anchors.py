@@ -1,7 +1,7 @@
-"""python benchmarks/anchors.py: what fits of all examples in one place reach on the scarce studies, over the same seeds.
+"""python benchmarks/anchors.py: accuracy of centralised fits on the data of the scarce studies, over the same seeds.
 
-The L1 penalty is chosen by 5-fold cross-validation. A fit on the true support alone is the limit of what any method can reach
-that has to find it. Writes anchors.md beside each study's table; needs scikit-learn (``uv sync --group benchmarks``).
+The L1 penalty is chosen by 5-fold cross-validation. A fit on the true support is an upper bound for methods that have to find
+the support. Writes anchors.md next to each study's table; needs scikit-learn (``uv sync --group benchmarks``).
 """
 
 import sys
@@ -27,7 +27,7 @@ Fit = Callable[[Array, NDArray[np.generic], NDArray[np.bool_]], Array]
 
 
 def lasso(x: Array, y: NDArray[np.generic], support: NDArray[np.bool_]) -> Array:  # noqa: ARG001
-    """Return the weights of the lasso, penalty by 5-fold cross-validation."""
+    """Return the weights of the lasso with a penalty chosen by 5-fold cross-validation."""
     return np.asarray(LassoCV(cv=5, fit_intercept=False, max_iter=10_000).fit(x, y).coef_)
 
 
@@ -39,7 +39,7 @@ def least_squares(x: Array, y: NDArray[np.generic], support: NDArray[np.bool_]) 
 
 
 def l1_logistic(x: Array, y: NDArray[np.generic], support: NDArray[np.bool_]) -> Array:  # noqa: ARG001
-    """Return the weights of L1-penalised logistic regression, penalty by 5-fold cross-validation."""
+    """Return the weights of L1-penalised logistic regression with a penalty chosen by 5-fold cross-validation."""
     model = LogisticRegressionCV(
         Cs=10, cv=5, scoring="accuracy", l1_ratios=(1,), solver="liblinear", fit_intercept=False, use_legacy_attributes=False
     )
@@ -63,7 +63,7 @@ STUDIES: dict[str, dict[str, Fit]] = {
 
 
 def main() -> None:
-    """Fit, print the tables and keep them."""
+    """Run the fits, and print and write the tables."""
     for name, fits in STUDIES.items():
         study = read_study(ROOT / "benchmarks" / "study" / f"{name}.toml")
         rows = []
@@ -79,7 +79,7 @@ def main() -> None:
             "",
             "`python benchmarks/anchors.py`",
             "",
-            f"Fits of all clients' examples in one place; mean and standard deviation over seeds {seeds}.",
+            f"Centralised fits on the examples of all clients; mean and standard deviation over seeds {seeds}.",
             "",
             *markdown(["fit", heading, "support_f1", "nonzero weights"], rows),
             "",

@@ -2,8 +2,8 @@
 
     python benchmarks/architecture.py [CHECKOUT ...]
 
-A room is a folder of ``fedgates/``, or a module at its root. An import counts once for each pair of rooms, also inside
-functions or for type checking; a cycle is a set of rooms, or of modules, that import each other.
+A room is a folder of ``fedgates/``, or a module at its root. Imports count once for each pair of rooms, including those inside
+functions and for type checking. A cycle is a set of rooms, or of modules, that import each other.
 """
 
 import ast
@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def modules(package: Path) -> dict[str, Path]:
-    """Return the modules of a package: dotted name to file."""
+    """Return the mapping from dotted name to file of a package's modules."""
     found = {}
     for path in sorted(package.rglob("*.py")):
         parts = path.relative_to(package.parent).with_suffix("").parts
@@ -53,7 +53,7 @@ def cycles(graph: dict[str, set[str]]) -> list[set[str]]:
 
 
 def facts(root: Path) -> dict[str, str]:
-    """Return what is counted of a checkout."""
+    """Return the counts for a checkout."""
     package = root / "fedgates"
     known = modules(package)
     room = {name: name.split(".")[1] if "." in name else "fedgates" for name in known}
@@ -78,7 +78,7 @@ def facts(root: Path) -> dict[str, str]:
 
 
 def main() -> None:
-    """Print a table, a column a checkout."""
+    """Print a table with a column for each checkout."""
     roots = [Path(argument).resolve() for argument in sys.argv[1:]] or [ROOT]
     columns = [facts(root) for root in roots]
     print("| | " + " | ".join(f"checkout {i + 1}" for i in range(len(roots))) + " |\n|---|" + "---|" * len(roots))

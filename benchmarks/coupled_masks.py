@@ -1,7 +1,7 @@
-"""python benchmarks/coupled_masks.py --data-dir DIR: what each part of coupled masks contributes, and what brought no gain.
+"""python benchmarks/coupled_masks.py --data-dir DIR: ablation of coupled masks, with variants that brought no gain.
 
-Federations run in this process without an engine (benchmarks/tune.py). The defaults were chosen on seeds 1 to 3; the studies
-report others.
+Federations run in this process without Flower (benchmarks/tune.py). The defaults were chosen on seeds 1 to 3; the studies
+report other seeds.
 """
 
 import argparse
@@ -38,20 +38,20 @@ SCENARIOS = {
 
 
 class Sampled(CoupledMasks):
-    """Clients train with a sampled mask a batch, straight-through, as FedPM's do."""
+    """Variant in which clients train with a sampled mask per batch and straight-through gradients, as in FedPM."""
 
     def train(self, scores: Tensor, task: Task) -> float:
-        """Train as the method does, but with a sample in place of the mean network."""
+        """Train as in the base class, but with a sampled mask instead of the mean network."""
         sampler = task.generator(self.config.seed, "masks")
         self.gates.load_mean = lambda scores: self.gates.load_sample(scores, sampler)
         return super().train(scores, task)
 
 
 class Uncoupled(CoupledMasks):
-    """The server compares a mask with an untrained one of other coins, so that sampling noise does not cancel."""
+    """Variant in which the untrained mask has other coins than the client's mask, so that sampling noise does not cancel."""
 
     def aggregate(self, state: Votes, updates: Iterable[Update], server_round: int) -> Votes:
-        """Add ``m - m0`` of independent draws."""
+        """Add ``m - m0`` with independent samples."""
         theta, found = self.clipped_theta(state), list(updates)
         trials = state.trials or 2
         votes = state.votes.astype(np.int64) if state.trials else np.full(state.size, trials // 2)
@@ -62,20 +62,20 @@ class Uncoupled(CoupledMasks):
 
 
 class Growing(CoupledMasks):
-    """T doubles after each third of the run, from 2 on."""
+    """Variant in which T starts at 2 and doubles after each third of the run."""
 
     def aggregate(self, state: Votes, updates: Iterable[Update], server_round: int) -> Votes:
-        """Return the votes of the next round, in twice as many trials where it is due."""
+        """Return the votes after a round, with twice as many trials if a third of the run is over."""
         new = super().aggregate(state, updates, server_round)
         due = server_round % max(1, self.config.num_server_rounds // 3) == 0
         return replace(new, votes=new.votes * 2, trials=new.trials * 2) if due else new
 
 
 class Nearer(CoupledMasks):
-    """Theta stays .1 away from 0 and 1, so that gates there move on."""
+    """Variant in which theta stays at least .1 away from 0 and 1, so that no gate gets stuck."""
 
     def clipped_theta(self, state: Votes) -> Tensor:
-        """Return theta within .1 and .9."""
+        """Return theta clipped to [.1, .9]."""
         return self.theta(state).clamp_(0.1, 0.9)
 
 
@@ -95,7 +95,7 @@ VARIANTS = {
     "eps .1": {"strategy": "coupled_masks:Nearer"},
 }
 OF_TRAINING = ("defaults", "sampled masks in training", "steps not clipped", "neither")
-"""Variants that run with the convolutional network, too."""
+"""Variants that also run with the convolutional network."""
 
 
 def main() -> None:

@@ -1,9 +1,10 @@
-"""python benchmarks/deltas.py --data-dir DIR: bits of the downlink, as votes, relays and deltas, beside the ideal of the model.
+"""python benchmarks/deltas.py --data-dir DIR: bits of the downlink with votes, relays and deltas, compared with the entropy.
 
-Clients train and the server counts as in a federation; each state is coded in three ways for each chosen client, from what the
-client knows by then, and each delta is decoded and compared. The ideal is the entropy of the votes given the coins, if each bin
-of coins flips at its rate in that round and gates are independent (a Poisson binomial distribution, without tables); it is of
-one round, so it is given where all clients take part in each. --parts takes names with semicolons.
+Clients train and the server counts as in a federation. Each state is coded in three ways for each sampled client, given what
+the client knows, and each delta is decoded and compared. The ideal is the entropy of the votes given the coins, if each bin of
+coins flips at its rate in that round and gates are independent (a Poisson binomial distribution, without the cost of tables).
+It is computed for single rounds, and therefore only shown if all clients take part in every round. --parts takes names
+separated by semicolons.
 """
 
 from collections.abc import Iterator, Sequence
@@ -51,7 +52,7 @@ WAYS = ("votes", "relay", "delta")
 
 
 def one_run(settings: dict[str, Any], clients: int, rounds: int) -> dict[str, float]:
-    """Return bits a gate and payload of each way and of the ideal, and of the updates; and bytes of all rounds."""
+    """Return the bits per gate and payload of each way, of the ideal and of the updates, and the bytes of all rounds."""
     torch.set_num_threads(1)
     raw = {**settings, "num-server-rounds": rounds, "downlink": "votes", "gates.evaluations": "threshold"}
     kind, config = configure(raw)
@@ -95,7 +96,7 @@ def one_run(settings: dict[str, Any], clients: int, rounds: int) -> dict[str, fl
     size = method.network.size
     bits = {way: 8 * total / payloads / size for way, total in sent.items()}
     megabytes = {f"{way} MB": total / 1e6 for way, total in sent.items()}
-    # each client got the first state for a header
+    # the first state costs each client only a header
     return {**bits, **megabytes, "ideal": sum(ideal) / rounds / size if ideal else 0.0}
 
 
@@ -109,7 +110,7 @@ def _codec(method: Any, way: str) -> Codec:  # noqa: ANN401
 
 
 def _ideal(opened: VersionedState, updates: Sequence[Update], codec: Codec, coupling: Coupling) -> float:
-    """Return the bits of the sum of masks given the coins."""
+    """Return the entropy of the sum of masks given the coins, in bits."""
     size = opened.state.size
     flips = sum((codec.count_flips(update.mask, opened, update.client) for update in updates), NO_FLIPS)
     rates = np.clip(flips.flipped / np.maximum(flips.gates, 1), 1e-9, 1 - 1e-9)
@@ -132,7 +133,7 @@ def _with_bins(
 
 
 def main() -> None:
-    """Run, and print the table."""
+    """Run all parts, and print the table."""
     args = arguments(__doc__ or "", data_dir="~/fedgates/data", parts=";".join(RUNS), first_seed=4, seeds=3)
     folder = Path(args.data_dir).expanduser()
     rows = []

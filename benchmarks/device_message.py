@@ -1,9 +1,9 @@
-"""CPU and wall seconds of one message on a device: a fresh process decodes a state, trains, and codes the update.
+"""CPU and wall seconds for one message on a device: a new process decodes a state, trains, and codes the update.
 
     python benchmarks/device_message.py
     python benchmarks/device_message.py --against /path/to/another/checkout
 
-With --against the same message goes to the client app of another checkout, in turn, and the last column is the ratio.
+With --against, the same message is also sent to the client app of another checkout, alternately; the last column is the ratio.
 """
 
 import argparse
@@ -55,7 +55,7 @@ def state_message(settings: dict[str, object], file: Path) -> None:
 
 
 def measure(tree: Path, file: Path, settings: dict[str, object]) -> tuple[float, float, str]:
-    """Return CPU and wall seconds of a process that answers the message by the code of a checkout."""
+    """Return CPU and wall seconds of a process that answers the message with the code of a checkout."""
     started, before = time.monotonic(), os.times()
     environment = {**os.environ, "PYTHONPATH": str(tree)}
     command = [sys.executable, "-c", CHILD, str(file), json.dumps(settings)]

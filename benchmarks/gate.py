@@ -1,7 +1,7 @@
-"""``python benchmarks/gate.py``: four attacks of one stranger on the devices' port: memory, and delay of other callers.
+"""``python benchmarks/gate.py``: memory, and delay of other callers, under four attacks on the devices' port by one stranger.
 
-nginx, as deploy/gate.sh starts it, beside the gate in Python that it replaced, which is taken from git. Each is started anew
-for each attack, with a soft limit of 1,024 open files, before a SuperLink.
+nginx, as deploy/gate.sh starts it, is compared with the gate in Python that it replaced, which is taken from git. Each is
+restarted for each attack, with a soft limit of 1,024 open files, in front of a SuperLink.
 """
 
 import os
@@ -23,7 +23,7 @@ OLD = "203e6c7:deploy/gate.py"
 
 
 def main() -> None:
-    """Attack both gates, print the table and store it."""
+    """Attack both gates, and print and write the table."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (1024, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     if NGINX is None:
         sys.exit("there is no nginx")

@@ -1,12 +1,12 @@
-"""python benchmarks/lies.py: some of 20 clients lie, the same ones in every round; what accuracy is left, and what `trim` does.
+"""python benchmarks/lies.py: accuracy of FedPM on digits if some of 20 clients lie in every round, and the effect of `trim`.
 
-Digits, FedPM. A liar trains as the others do, and then sends in place of its mask
+A liar trains like the other clients, but then replaces its mask:
 
-- inverse: every bit of it turned over;
-- random: fair bits;
-- ones: ones alone, which is what all liars say together.
+- inverse: all bits inverted;
+- random: fair random bits;
+- ones: all bits 1, the same for all liars.
 
-A lie is coded by the run's own codec, so that it counts as any sound mask does; where one did not, the benchmark fails.
+Lies are coded with the codec of the run, so that they are accepted like honest masks; if one is not, the benchmark fails.
 """
 
 import logging
@@ -46,7 +46,7 @@ PARTITIONS: dict[str, dict[str, Value]] = {
 
 
 class Case(NamedTuple):
-    """A federation, but for its seed; all its clients are asked every round."""
+    """Settings of a federation except the seed; all clients take part in every round."""
 
     config: tuple[tuple[str, Value], ...]
     clients: int
@@ -55,19 +55,19 @@ class Case(NamedTuple):
 
 
 def case(config: Mapping[str, Value], clients: int = 20, share: float = 0.0, lie: str = "") -> Case:
-    """A share of the clients tells a lie."""
+    """Return a case in which a share of the clients lies."""
     return Case(tuple(sorted(config.items())), clients, round(share * clients), lie)
 
 
 class Lying(LoopbackGrid):
-    """A grid some of whose clients tell a lie in place of every mask."""
+    """Grid in which some clients send a lie instead of each mask."""
 
     method: AnyMethod
     liars: frozenset[int]
     lie: str
 
     def deliver(self, message: Message) -> Message | None:
-        """The client's answer, with a lie in it if the client is a liar."""
+        """Return the client's answer, with a lie in it if the client is a liar."""
         reply, client = super().deliver(message), message.metadata.dst_node_id - min(self.contexts)
         if reply is None or message.metadata.message_type != "train" or client not in self.liars:
             return reply
@@ -81,7 +81,7 @@ class Lying(LoopbackGrid):
 
 
 def lied(lie: str, honest: Gates, seed: int, server_round: int, client: int) -> Gates:
-    """What a liar sends, ``[d]`` of 0 and 1, who has trained the mask `honest`."""
+    """Return what a liar sends instead of its trained mask `honest`, 0 and 1 ``[d]``."""
     if lie == "inverse":
         return 1 - honest
     if lie == "random":
@@ -90,15 +90,15 @@ def lied(lie: str, honest: Gates, seed: int, server_round: int, client: int) -> 
 
 
 def work_quietly(level: int) -> None:
-    """Log nothing below a level, and use one thread: several runs go side by side."""
+    """Log nothing below a level, and use one thread, because several runs are executed in parallel."""
     log = logging.getLogger("fedgates")
-    log.addHandler(logging.NullHandler())  # with a handler there, the app adds none that prints
+    log.addHandler(logging.NullHandler())  # prevents the app from adding a handler that prints
     log.setLevel(level)
     torch.set_num_threads(1)
 
 
 def run(job: tuple[Case, int]) -> list[Line]:
-    """One federation with a seed; its rounds.
+    """Run one federation with a seed, and return its rounds.
 
     Raises
     ------
@@ -128,12 +128,12 @@ def run(job: tuple[Case, int]) -> list[Line]:
 
 @lru_cache(maxsize=1)
 def method(raw: tuple[tuple[str, Value], ...]) -> AnyMethod:
-    """The run's method for the digits, whose codec the liars use."""
+    """Return the run's method for the digits, whose codec the liars use."""
     return build(*configure(dict(raw), load_app(ROOT).server.methods), Problem.of_images((1, 8, 8), 10))
 
 
 def federations(cases: Iterable[Case], seeds: int, workers: int) -> dict[Case, list[list[Line]]]:
-    """The rounds of each case, once for each seed; `workers` runs at a time, each on one thread."""
+    """Run each case with each seed, `workers` in parallel with one thread each, and return their rounds."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     different = list(dict.fromkeys(cases))
     jobs = [(of, seed) for of in different for seed in range(1, seeds + 1)]
@@ -146,12 +146,12 @@ def federations(cases: Iterable[Case], seeds: int, workers: int) -> dict[Case, l
 
 
 def accuracy(runs: list[list[Line]]) -> str:
-    """Of the last round, mean and standard deviation over seeds."""
+    """Return mean and standard deviation of the last round's accuracy over seeds."""
     return spread([lines[-1]["accuracy"] for lines in runs])
 
 
 def main() -> None:
-    """Run, and print the tables."""
+    """Run all cases, and print the tables."""
     args = arguments(__doc__ or "", seeds=3, rounds=20)
 
     def fedpm(trim: float, share: float = 0.0, lie: str = "", partition: str = "IID") -> Case:
@@ -176,17 +176,17 @@ def main() -> None:
         f"{args.rounds}, in percent; mean and standard deviation over {args.seeds} seeds. Every lie was counted.",
         ["lie", "liars", *(f"trim {trim:g}" for trim in ENDS)],
         [[lie, percent(share), *accuracies(row)] for (lie, share), row in masks.items()],
-        "## Which value of `trim`\n\nLiars send the inverse of what they trained.",
+        "## Values of `trim`\n\nLiars send the inverse of the masks that they trained.",
         ["liars", *(f"trim {trim:g}" for trim in TRIMS)],
         [[percent(share), *accuracies(row)] for share, row in values.items()],
-        "## What `trim` costs where nobody lies\n\nHonest clients that hold different classes disagree, too.",
+        "## Cost of `trim` without liars\n\nHonest clients with different classes disagree as well.",
         ["partition", *(f"trim {trim:g}" for trim in ENDS)],
         [[name, *accuracies(row)] for name, row in honest.items()],
     )
 
 
 def percent(share: float) -> str:
-    """A share as it is shown."""
+    """Return a share in percent, as text."""
     return f"{100 * share:.0f} %"
 
 

@@ -1,12 +1,13 @@
-"""python benchmarks/lies_weights.py: some of 10 clients lie to methods that send weights; what accuracy is left.
+"""python benchmarks/lies_weights.py: accuracy of methods that send weights if some of 10 clients lie.
 
-Digits, IID, all clients in every round, FedAvg and Top-K (1 % of the weights). A liar trains as the others do, and then sends
+Digits, IID, all clients in every round, FedAvg and Top-K (1 % of the weights). A liar trains like the other clients, but then
+sends
 
 - huge: 1e30 for every value;
-- flipped: ten times its change, in the opposite direction;
-- zeros: zeros, and that it has two billion examples.
+- flipped: ten times its change in the opposite direction;
+- zeros: zeros, and a number of examples of two billion.
 
-Seeds 4 to 6. `server.max-norm` 4 was chosen on seeds 1 to 3: in eight rounds no honest change is above 2.9 times the median.
+Seeds 4 to 6. `server.max-norm` 4 was chosen on seeds 1 to 3: in eight rounds no honest change exceeded 2.9 times the median.
 """
 
 import logging
@@ -46,7 +47,7 @@ DEFENCES: dict[str, dict[str, Value]] = {
 
 
 class Case(NamedTuple):
-    """A run, but for its seed."""
+    """Settings of a run except the seed."""
 
     method: str
     defence: str
@@ -55,7 +56,7 @@ class Case(NamedTuple):
 
 
 class Lying(LoopbackGrid):
-    """A grid whose first clients tell a lie in place of every update."""
+    """Grid in which the first clients send a lie instead of each update."""
 
     method: AnyMethod
     case: Case
@@ -75,7 +76,7 @@ class Lying(LoopbackGrid):
 
 
 def lied(lie: str, honest: Update, state: Weights) -> Update:
-    """Return what a liar sends who has trained `honest`."""
+    """Return what a liar sends instead of its trained update `honest`."""
     values = np.zeros(0, np.float32) if honest.values is None else honest.values
     if lie == "zeros":
         return replace(honest, values=np.zeros_like(values))
@@ -86,7 +87,7 @@ def lied(lie: str, honest: Update, state: Weights) -> Update:
 
 
 def run(job: tuple[Case, int, int]) -> float | None:
-    """Return the accuracy after the last round of a run with a seed; None of a run that ended early."""
+    """Return the accuracy after the last round of a run with a seed; None if the run ended early."""
     case, rounds, seed = job
     work_quietly(logging.CRITICAL)
     app = load_app(ROOT)
@@ -103,13 +104,13 @@ def run(job: tuple[Case, int, int]) -> float | None:
 
 
 def shown(accuracies: list[float | None]) -> str:
-    """Return mean and standard deviation, or how many runs ended early."""
+    """Return mean and standard deviation as text, or the number of runs that ended early."""
     ended = sum(accuracy is None for accuracy in accuracies)
     return f"{ended} of {len(accuracies)} runs ended" if ended else spread([a for a in accuracies if a is not None])
 
 
 def main() -> None:
-    """Run, and print the table."""
+    """Run all cases, and print the table."""
     args = arguments(__doc__ or "", seeds=3, rounds=20)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     rows = [("none", 0), *product(LIES, (1, 3))]

@@ -1,9 +1,9 @@
-"""python benchmarks/model_file.py --data-dir DIR: a finished model's bytes beside other files of it, and what it shrinks to.
+"""python benchmarks/model_file.py --data-dir DIR: bytes of model files, and size and speed without dead units.
 
-Each row is a run of its own on the loopback grid: digits with the MLP, and MNIST (from DIR, as torchvision lays it out) with
-conv4 on a few images, whose accuracy is not the point. Beside `model.fedgates` stand the same weights as dense float32 in
-safetensors, as `fedgates export` writes them, and as float16 in a zip file, which is what a zip makes of zeros. Speed is of 256
-images, the network as it is beside the one without the units that no path uses, in turns; the ratio is of medians.
+Each row is one run on the loopback grid: digits with the MLP, and MNIST (from torchvision's folder DIR) with conv4 on a few
+images, where accuracy does not matter. The size of `model.fedgates` is compared with the same weights as dense float32 in
+safetensors, as `fedgates export` writes them, and as float16 in a zip file, which compresses zeros. Speed is measured on 256
+images, alternately with the whole network and with the network without dead units; the ratio is that of medians.
 """
 
 import io
@@ -55,7 +55,7 @@ _HEADER = (
 
 
 def row(name: str, data_dir: str, folder: Path) -> tuple[str, ...]:
-    """Run one, and measure what it left."""
+    """Run one federation, and return its row of the table."""
     clients, config = ROWS[name]
     raw = {"strategy": "fedpm", "evaluations": "threshold", "output-dir": str(folder), "data-dir": data_dir, **config}
     run = run_on_grid(LoopbackGrid(app, raw, clients), raw)
@@ -79,7 +79,7 @@ def row(name: str, data_dir: str, folder: Path) -> tuple[str, ...]:
 
 
 def zipped(weights: Mapping[str, torch.Tensor]) -> int:
-    """Bytes of a deflated zip file of float16 arrays."""
+    """Return the bytes of a deflated zip file with float16 arrays."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for key, value in weights.items():
@@ -88,7 +88,7 @@ def zipped(weights: Mapping[str, torch.Tensor]) -> int:
 
 
 def speed(model: fedgates.Model) -> float:
-    """How many times faster the network without dead units is than the whole one."""
+    """Return the speed of the network without dead units, divided by that of the whole network."""
     small = remove_dead_units(model.network)
     if small is None:
         return 1.0
@@ -104,7 +104,7 @@ def speed(model: fedgates.Model) -> float:
 
 
 def main() -> None:
-    """Run all rows, print the table, and keep it."""
+    """Run all rows, and print and write the table."""
     data_dir = str(Path(arguments(__doc__ or "", data_dir="~/fedgates/data").data_dir).expanduser().absolute())
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,6 @@
-"""python benchmarks/networks.py: one round of a small federation with each of many networks, by every method.
+"""python benchmarks/networks.py: one round of a small federation for each of many networks and every method.
 
-It writes docs/explanation/architectures.md, which tests/flower/test_architectures.py holds up to date.
+Writes docs/explanation/architectures.md, which tests/flower/test_architectures.py keeps up to date.
 """
 
 import logging
@@ -27,7 +27,7 @@ prediction for one example is the one that it has in a batch.
 
 
 def outcomes(name: str) -> list[str]:
-    """What became of a network, by method."""
+    """Return the outcome for a network with each method."""
     import torch  # each worker has its own
     from architecture_runs import METHODS, outcome, write_data
 
@@ -39,7 +39,7 @@ def outcomes(name: str) -> list[str]:
 
 
 def main() -> None:
-    """Try all, and write the page."""
+    """Try all networks, and write the page."""
     from architecture_runs import METHODS, NETWORKS
 
     args = arguments(__doc__ or "")

@@ -1,4 +1,4 @@
-"""Networks for benchmarks/norms.py: two convolutions on small images, with a norm behind each."""
+"""Networks for benchmarks/norms.py: two convolutions on small images, each followed by a norm."""
 
 from collections.abc import Callable
 

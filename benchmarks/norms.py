@@ -1,12 +1,12 @@
-"""python benchmarks/norms.py: norm layers over random frozen weights, and the statistics that a finished model gets.
+"""python benchmarks/norms.py: norm layers over random frozen weights, and statistics of batch norms in finished models.
 
-Digits, 10 clients, alike or of 2 classes each, 10 rounds. The arms: batch norm with its scale and shift as they come (1 and 0),
-sent as values, and with a gate on each scale (the frozen scale has a random sign); group norm; no norm. Batch norms normalise
-by the batch in training. The finished network is evaluated with three kinds of statistics:
+Digits, 10 clients, IID or with 2 classes each, 10 rounds. The variants are: batch norm with scale and shift fixed (1 and 0),
+sent as values, or with a gate on each scale (the frozen scale has a random sign); group norm; no norm. In training, batch norms
+use the statistics of the batch. The finished network is evaluated with three kinds of statistics:
 
-- of the batch: those of 360 test images together, as every round is evaluated;
-- of the clients: sums of x and x^2 from one pass over their examples under the final mask, as in the model file;
-- running: averages with momentum .1 that clients collect while they run sampled masks, as an unchanged batch norm does.
+- batch: statistics of 360 test images, as in the evaluation of every round;
+- clients: sums of x and x^2 from one pass over the clients' examples with the final mask, as in the model file;
+- running: averages with momentum .1 that clients collect with sampled masks, as an unmodified batch norm does.
 """
 
 import logging
@@ -42,14 +42,14 @@ PARTS: dict[str, dict[str, Any]] = {
 
 
 def accuracy(network: nn.Module, x: torch.Tensor, y: torch.Tensor) -> float:
-    """The share of right predictions in evaluation mode."""
+    """Return the accuracy in evaluation mode."""
     network.eval()
     with torch.no_grad():
         return float((network(normalise(x)).argmax(1) == y).double().mean())
 
 
 def running(method: MaskMethod[Any], state: Any, raw: dict[str, Any], x: torch.Tensor, y: torch.Tensor) -> float:  # noqa: ANN401
-    """Accuracy of the thresholded mask with running averages that were collected under sampled masks."""
+    """Return the accuracy of the thresholded mask with running averages collected with sampled masks."""
     config, network = method.config, method.network
     dataset = data.load_once(config)
     method.load_tail(state)
@@ -80,8 +80,8 @@ def running(method: MaskMethod[Any], state: Any, raw: dict[str, Any], x: torch.T
 
 
 def run(job: tuple[str, dict[str, Any]]) -> tuple[float, float, float]:
-    """Accuracies of one run with the three kinds of statistics; without batch norms all are the same."""
-    from fedgates.flower.app import load_app, run_one  # a worker imports it for itself
+    """Return the accuracies of one run with the three kinds of statistics, which are equal without batch norms."""
+    from fedgates.flower.app import load_app, run_one  # imported in the worker process
 
     log = logging.getLogger("fedgates")
     log.addHandler(logging.NullHandler())

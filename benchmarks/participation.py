@@ -1,7 +1,7 @@
-"""python benchmarks/participation.py: 4 of 20 clients a round, 2 classes each; how long the prior is kept.
+"""python benchmarks/participation.py: FedPM's reset of the prior with 4 of 20 clients per round and 2 classes per client.
 
-Digits. reset-every 1 is the authors' released code, 5 the default here (ceil(1 / participation)), 1000 never resets. With
-batches of 16 a client takes about four times the steps a round that it takes with 64.
+Digits. reset-every is 1 in the authors' released code, 5 by default here (ceil(1 / participation)), and 1000 never resets. With
+batches of 16, a client takes about four times as many steps per round as with batches of 64.
 """
 
 from statistics import mean
@@ -13,7 +13,7 @@ BATCHES = (16, 64)
 
 
 def late(lines: list[Line], at: int) -> float:
-    """Mean accuracy of the five rounds (one period of the default) that end at `at`."""
+    """Return the mean accuracy of the five rounds (one period of the default) up to round `at`."""
     return mean(line["accuracy"] for line in lines[at - 5 : at])
 
 

@@ -1,13 +1,13 @@
-"""python benchmarks/peers.py: CPU time and memory of a simulated client, beside pfl-research 0.6 on the same work.
+"""python benchmarks/peers.py: CPU time and memory of a simulated client, compared with pfl-research 0.6 on the same work.
 
-1,000 clients of 20 random 8x8 images, 100 a round, an MLP of 85,002 parameters, 1 epoch of SGD in batches of 10, nothing
-evaluated, one CPU thread. fedgates without an engine: a `Server` and its `Client` objects, whose states and updates are coded
-and decoded. Each run is a fresh process; the runs alternate, and figures are medians. A client costs what a round does,
-the server's part included, divided by its clients; the first round is left out, and so is making the data. Memory is what the
-rounds add to the resident peak.
+1,000 clients with 20 random 8x8 images each, 100 clients per round, an MLP with 85,002 parameters, 1 epoch of SGD with batches
+of 10, no evaluation, one CPU thread. fedgates runs without Flower: a `Server` and `Client` objects exchange coded states and
+updates. Each run is a new process; runs alternate, and figures are medians. The cost of a client is that of a round, including
+the server's work, divided by the number of clients; the first round and data generation are not counted. Memory is the growth
+of the resident peak during the rounds.
 
-pfl's bounds on absl-py and attrs do not agree with those of other dependencies, so it is installed in a folder of its own,
-which `--pfl` names; without it only fedgates is measured:
+The requirements of pfl on absl-py and attrs conflict with those of other dependencies, so it is installed in a separate folder,
+given by `--pfl`; without it, only fedgates is measured:
 
     uv pip install --target FOLDER --no-deps pfl==0.6.0 "dp-accounting<0.6" "prv-accountant<0.3"
 """
@@ -46,7 +46,7 @@ ARMS: dict[str, dict[str, Any]] = {
     'coupled masks, uplink "packed", downlink "votes"': PACKED,
     'coupled masks, uplink "packed", downlink "votes", 10 together': PACKED | TOGETHER,
 }
-"""What is compared, with its settings."""
+"""Name and settings of each row."""
 
 
 def pixels() -> tuple[np.ndarray, np.ndarray]:
@@ -70,7 +70,7 @@ def fedgates_round(arm: dict[str, Any]) -> Callable[[int], None]:
     method = build(*configure(settings), problem)
     server, (x, y) = Server(method, problem), pixels()
     empty = Examples(x[0][:0], y[0][:0])
-    decode = lru_cache(maxsize=4)(partial(decode_state, method))  # as in a process of the ClientApp
+    decode = lru_cache(maxsize=4)(partial(decode_state, method))  # as in the ClientApp
     clients = [Client(method, name, ClientData(Examples(x[name], y[name]), empty), decode=decode) for name in range(CLIENTS)]
     nodes = {name: name for name in range(CLIENTS)}
 
@@ -127,7 +127,7 @@ def pfl_round() -> Callable[[int], None]:
 
 
 def measure(arm: str, rounds: int) -> dict[str, float]:
-    """Run so many rounds after a first one; CPU milliseconds a client, and megabytes that the rounds add to the peak."""
+    """Run a first round and then `rounds` rounds; return CPU milliseconds per client, and megabytes added to the peak."""
     torch.set_num_threads(1)
     one_round = pfl_round() if arm == PFL else fedgates_round(ARMS[arm])
     gc.collect()
@@ -141,13 +141,13 @@ def measure(arm: str, rounds: int) -> dict[str, float]:
 
 
 def resident_peak() -> float:
-    """Bytes, from the kernel's own count."""
+    """Return the resident peak in bytes, as counted by the kernel."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return 1024.0 * int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0])
 
 
 def main() -> None:
-    """Measure, and print the table."""
+    """Measure all rows, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--repeats", type=int, default=3)

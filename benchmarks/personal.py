@@ -1,15 +1,15 @@
-"""python benchmarks/personal.py: clients of 2 classes; accuracy of a client's own network with a personal last layer.
+"""python benchmarks/personal.py: accuracy with a personal last layer for clients with 2 classes each.
 
-Digits, 20 clients, 4 train each round; once with all their examples, and once with few. After the last round every client
-evaluates on a fifth of its own examples, which it holds out. The rows of a method:
+Digits, 20 clients, of which 4 train in each round, with all their examples or with few. After the last round, every client
+evaluates on the held-out fifth of its examples. The rows of a method are:
 
-- shared: the state as it is, on all ten classes;
-- shared, limited to own classes: the likeliest of the two classes that the client has in training;
-- personal last layer: that layer stays on the client, and is trained for 3 epochs on arrival;
+- shared: the shared network, on all ten classes;
+- shared, limited to own classes: the more probable of the two classes in the client's training examples;
+- personal last layer: the layer stays on the client and is trained for 3 epochs when a state arrives;
 - fully local: each client trains the whole network alone, for as many epochs as the federation trains a client on average
-  (E = rounds * share of clients * local epochs), and for as many as with a personal layer in all (2 E + 3).
+  (E = rounds * share of clients * local epochs), or as many as with a personal layer in total (2 E + 3).
 
---methods takes names with commas.
+--methods takes names separated by commas.
 """
 
 import argparse
@@ -41,7 +41,7 @@ BASE: Mapping[str, Value] = {
 
 
 def local(job: tuple[str, int, int, int]) -> list[float]:
-    """Accuracies of clients that train the whole network alone: a method, examples of a client, epochs and a seed."""
+    """Return the accuracies of clients that train alone, given method, examples per client, epochs and seed."""
     strategy, samples, epochs, seed = job
     torch.set_num_threads(1)
     raw = {**BASE, SAMPLES: samples, "strategy": strategy, "seed": seed, "local-epochs": epochs}
@@ -56,7 +56,7 @@ def local(job: tuple[str, int, int, int]) -> list[float]:
 
 
 def trained(method: AnyMethod, update: Update) -> torch.Tensor:
-    """The weights that a client trained: under its thresholded mask, where it sends a sample of a mask."""
+    """Return the weights that a client trained; for sampled masks, the frozen weights times the thresholded mask."""
     if update.theta is None:
         return method.weights(method.aggregate(method.initial_state(), [replace(update, client=0)], 1))
     theta = torch.from_numpy(update.theta).to(method.network.device)
@@ -64,7 +64,7 @@ def trained(method: AnyMethod, update: Update) -> torch.Tensor:
 
 
 def accuracies(lines: list[Line], key: str) -> list[float]:
-    """What each client measured after the last round.
+    """Return the metrics of each client after the last round.
 
     Raises
     ------
@@ -78,18 +78,18 @@ def accuracies(lines: list[Line], key: str) -> list[float]:
 
 
 def row(method: str, name: str, runs: list[list[float]], moved: str) -> list[Any]:
-    """A row of the table, from the accuracies of each seed's clients."""
+    """Return a row of the table, given the accuracies of each seed's clients."""
     return [method, name, spread([mean(each) for each in runs]), spread([min(each) for each in runs]), moved]
 
 
 def megabytes(runs: list[list[Line]]) -> str:
-    """Bytes both ways of the clients that train."""
+    """Return the megabytes to and from the clients that train."""
     totals = [sum(line["uplink_bytes"] + line["downlink_bytes"] for line in lines) / 1e6 for lines in runs]
     return f"{mean(totals):.2f}"
 
 
 def table_of(samples: int, args: argparse.Namespace) -> tuple[str, list[str], list[list[Any]]]:
-    """Run all that one table needs; its text, header and rows."""
+    """Run everything for one table, and return its text, header and rows."""
     methods, seeds = args.methods.split(","), range(args.first_seed, args.first_seed + args.seeds)
     base = {**BASE, SAMPLES: samples, "num-server-rounds": args.rounds}
     arms = [(method, personal) for method in methods for personal in ("none", "last")]
@@ -124,7 +124,7 @@ def table_of(samples: int, args: argparse.Namespace) -> tuple[str, list[str], li
 
 
 def main() -> None:
-    """Run, and print the tables."""
+    """Run all methods, and print the tables."""
     args = arguments(__doc__ or "", methods="fedpm,fedavg", first_seed=4, seeds=5, rounds=30)
     command = f"--methods {args.methods} --first-seed {args.first_seed} --seeds {args.seeds} --rounds {args.rounds}"
     parts = [part for samples in (0, FEW) for part in table_of(samples, args)]

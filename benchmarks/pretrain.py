@@ -21,7 +21,7 @@ BATCH, RATE, PAD = 128, 0.1, 4
 
 
 def augmented(x: torch.Tensor) -> torch.Tensor:
-    """Return images ``[n, C, H, W]``, each flipped with probability .5 and shifted by up to 4 pixels."""
+    """Return images ``[n, C, H, W]``, each randomly flipped and shifted by up to 4 pixels."""
     height, width = x.shape[2:]
     padded = F.pad(x, [PAD] * 4)
     images = []
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--data-dir", default="~/fedgates/data")
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--all", action="store_true", help="train on the test images, too: the target is another data set")
+    parser.add_argument("--all", action="store_true", help="train on the test images, too, if the target is another data set")
     given = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(given.seed)

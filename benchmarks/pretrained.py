@@ -1,16 +1,16 @@
-"""python benchmarks/pretrained.py --weights FILE --data-dir DIR: pretrained frozen weights, random ones, and dense training.
+"""python benchmarks/pretrained.py --weights FILE --data-dir DIR: masks over pretrained or random weights, and dense training.
 
-FILE has a resnet8 that was trained on CIFAR-100 (benchmarks/pretrain.py). 10 clients have 100 images of CIFAR-10 each, alike or
-of 2 classes; all train in each of 12 rounds, 3 local epochs. 2,000 test images. Settings were chosen on seed 1 and are reported
-on seeds 4 to 6. The arms:
+FILE has a resnet8 trained on CIFAR-100 (benchmarks/pretrain.py). 10 clients have 100 images of CIFAR-10 each, IID or with 2
+classes per client; all train in each of 12 rounds for 3 local epochs. There are 2,000 test images. Settings were chosen on seed
+1 and are reported on seeds 4 to 6. The arms are:
 
-- random gates: the mask over random weights, as without a file;
-- given, class means: gates on the file's weights, the last layer sent as float16 values, from the nearest class mean;
-- given, random head: the same from random values;
-- dense: FedAvg of all weights, and of the last layer alone, with random values at first;
-- fixed norms: batch norms keep the statistics of the file instead of those of each batch.
+- random gates: a mask over random weights, without the file;
+- given, class means: gates on the weights in the file; the last layer is sent as float16 values and starts from class means;
+- given, random head: the same, with a last layer that starts from random values;
+- dense: FedAvg of all weights, or of the last layer only, which starts from random values;
+- fixed norms: batch norms use the statistics in the file instead of those of each batch.
 
---arms takes names with semicolons.
+--arms takes names separated by semicolons.
 """
 
 import sys
@@ -31,7 +31,7 @@ from fedgates.methods.training import Task
 
 CLIENTS, IMAGES, TEST, ROUNDS = 10, 100, 2000, (1, 3, 6, 12)
 SIZE, LAST = 77_082, 650
-"""Parameters of resnet8 with ten outputs, and of its last layer."""
+"""Numbers of parameters of resnet8 with ten outputs, and of its last layer."""
 GIVEN = {"gates.frozen": "given", "gates.sent": "last", "fresh": "last", "wire.value-type": "float16"}
 MEANS = {**GIVEN, "gates.sent-start": "class-means", "gates.sent-learning-rate": 0.005}
 FIXED = {"model": "pretrained_networks:resnet8_fixed_norms"}
@@ -63,7 +63,7 @@ def reduced(path: Path, target: Path) -> None:
 
 
 def settings(arm: str, part: str, seed: int, args: Any, file: Path) -> dict[str, Any]:  # noqa: ANN401
-    """The settings of a run."""
+    """Return the settings of a run."""
     own = {"weights": args.weights} if "random gates" not in arm else {}
     base = {"model": "resnet8", "dataset": f"npz:{file}", "data.samples-per-client": IMAGES, "num-server-rounds": args.rounds}
     masks = {"gates.evaluations": "threshold"} if "fedavg" not in arm else {}
@@ -71,7 +71,7 @@ def settings(arm: str, part: str, seed: int, args: Any, file: Path) -> dict[str,
 
 
 def start(settings_of_run: dict[str, Any]) -> float:
-    """The accuracy before the first round."""
+    """Return the accuracy before the first round."""
     kind, config = configure(settings_of_run)
     dataset = data.load_once(config)
     method = build(kind, config, dataset.problem)
@@ -89,7 +89,7 @@ def start(settings_of_run: dict[str, Any]) -> float:
 
 
 def row(arm: str, starts: list[float], runs: list[list[Line]]) -> list[Any]:
-    """A row of the table, from the accuracy before the first round and the rounds of each seed's run."""
+    """Return a row of the table, given the accuracy before the first round and the rounds of each seed's run."""
     cells = [spread(starts)]
     cells += [spread([lines[number - 1]["accuracy"] for lines in runs]) for number in ROUNDS if number <= len(runs[0])]
     up, down = (mean(sum(line[f"{way}link_bytes"] for line in lines) / 1e6 for lines in runs) for way in ("up", "down"))

@@ -1,7 +1,7 @@
-"""python benchmarks/privacy.py: what turning over the bits of a mask costs, in accuracy and in bits, by its probability p.
+"""python benchmarks/privacy.py: cost of flipping the bits of masks with probability p, in accuracy and in bits.
 
-Digits, all clients every round. A bit alone has epsilon = ln((1 - p) / p). H2(p) is what the flips alone bring to the wire: a
-coder that knew the trained mask would send nothing else. Last, what is left where flips, liars and trimmed votes meet.
+Digits, all clients in every round. One bit has epsilon = ln((1 - p) / p). H2(p) is the entropy of the flips: even a coder that
+knew the trained mask would have to send it. The last table combines flips, liars and trimmed votes.
 """
 
 import math
@@ -20,14 +20,14 @@ CLIENTS: dict[int, dict[str, Value]] = {10: {}, 50: {"samples-per-client": 28}}
 
 
 def packed_bpp() -> float:
-    """Bits a gate of a packed mask, header included: the same for any mask."""
+    """Return the bits per gate of a packed mask including its header, which is the same for all masks."""
     of = method((("strategy", "fedpm"), ("uplink", "packed")))
     mask = pack(np.zeros(of.network.size, dtype=np.bool_))
     return 8 * len(of.codec.pack_update(Update(mask), VersionedState(of.initial_state(), 1), 0)) / of.network.size
 
 
 def uplink_bpp(runs: list[list[Line]]) -> str:
-    """Bits a gate and message, all rounds."""
+    """Return the bits per gate and message over all rounds."""
     return spread([sum(line["uplink_bpp"] for line in lines) / len(lines) for lines in runs], 3, 1)
 
 
@@ -55,14 +55,14 @@ def main() -> None:
             [n, f"{p:g}", eps(p), accuracy(runs[of]), uplink_bpp(runs[of]), packed, f"{binary_entropy(p):.3f}"]
             for (n, p), of in flips.items()
         ],
-        "## With liars and trimmed votes\n\n20 clients of 71 images; liars send the inverse of what they trained (lies.py).",
+        "## With liars and trimmed votes\n\n20 clients with 71 images; liars send the inverse of their masks (lies.py).",
         ["with", "accuracy"],
         [[name, accuracy(runs[of])] for name, of in met],
     )
 
 
 def eps(p: float) -> str:
-    """Epsilon of a bit, as it is shown."""
+    """Return epsilon of one bit as text."""
     return "none" if math.isinf(epsilon(p)) else f"{epsilon(p):.2f}"
 
 

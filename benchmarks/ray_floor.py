@@ -1,10 +1,10 @@
-"""CPU seconds of a simulation, compared with a trivial Flower app that sends as many messages of the same sizes.
+"""CPU seconds of a simulation, compared with a trivial Flower app that sends equally many messages of the same sizes.
 
     python benchmarks/ray_floor.py
     python benchmarks/ray_floor.py --nodes 200 --repeats 1
 
-The trivial app sends messages by Flower's own send_and_receive, and its clients reply with bytes that they make up: it is what
-Flower and Ray cost ("bare"), and what they cost an app that imports torch ("with torch"). The apps run by `flwr run`, in turn.
+The trivial app sends messages with Flower's send_and_receive, and its clients reply with arbitrary bytes. It shows the cost of
+Flower and Ray ("bare"), and their cost for an app that imports torch ("with torch"). The apps run alternately with `flwr run`.
 """
 
 import argparse
@@ -150,12 +150,12 @@ def train(message, context):
 """,
 )
 EXAMPLES = 20
-"""Examples of a client."""
+"""Number of examples of a client."""
 Numbers = dict[str, float]
 
 
 def write_data(file: Path, nodes: int) -> None:
-    """Write images of 8x8 pixels, digits with noise, that so many clients can share, and the test images of digits."""
+    """Write enough images of 8x8 pixels, digits with noise, for all clients, and the test images of digits."""
     digits = data.load_once(RunConfig())
     random = np.random.default_rng(1)
     chosen = random.integers(0, len(digits.train), nodes * EXAMPLES)
@@ -177,7 +177,7 @@ def write_app(folder: Path, code: tuple[str, str], config: dict[str, object]) ->
 
 
 def run(box: Sandbox, app: Path, nodes: int) -> tuple[Numbers, str]:
-    """Run an app; return the CPU seconds that it printed, by what they are of, and its output."""
+    """Run an app; return the CPU seconds that it printed, by name, and its output."""
     federation = f"num-supernodes={nodes} client-resources-num-cpus=1"
     _, out = box.run("flwr", "run", str(app), "--stream", "--federation-config", federation, cwd=app.parent, timeout=1800)
     found = {what: float(seconds) for what, seconds in re.findall(r"cpu seconds (.+): ([\d.]+)", out)}
@@ -187,7 +187,7 @@ def run(box: Sandbox, app: Path, nodes: int) -> tuple[Numbers, str]:
 
 
 def message_sizes(out: str) -> list[tuple[int, int, int]]:
-    """Return of each round of our run the number of clients, and the mean bytes down and up."""
+    """Return the number of clients and the mean bytes down and up for each round of our run."""
     folder = re.findall(r"^results: (.+)$", out, re.MULTILINE)[0]
     lines = [json.loads(line) for line in (Path(folder) / "rounds.jsonl").read_text().splitlines()]
     return [(n := line["clients_selected"], line["downlink_bytes"] // n, line["uplink_bytes"] // n) for line in lines]
@@ -231,7 +231,7 @@ def main() -> None:
 
 
 def own_work(config: Mapping[str, Any], nodes: int) -> float:
-    """Return the CPU seconds of a round in one process, the first left out: what the clients and the server do themselves."""
+    """Return the CPU seconds of a round in one process, that is, of clients and server alone; the first is not counted."""
     torch.set_num_threads(1)
     clock = Clock()
     fedgates.simulate(config, nodes, callbacks=[clock], progress=False)
@@ -239,7 +239,7 @@ def own_work(config: Mapping[str, Any], nodes: int) -> float:
 
 
 class Clock(Callback):
-    """Keeps the CPU seconds of this process at the end of each round."""
+    """Callback that records the CPU seconds of this process at the end of each round."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []

@@ -1,7 +1,7 @@
-"""What the wire's benchmarks share: FedPM runs, kept on disk with all that each client had to say in each round.
+"""Recordings of FedPM runs on disk, with the updates of all clients in each round, for the benchmarks of the wire.
 
-Clients train and the server counts exactly as in a federation, with the same choice of clients, tasks and rules; each update
-passes through the wire's own coder and decoder. Only Flower's messages are left out.
+Clients train and the server counts exactly as in a federation, with the same sampling of clients and the same seeds. Each
+update is coded and decoded. Only Flower's messages are left out.
 """
 
 import json
@@ -28,7 +28,7 @@ from fedgates.types import Problem, Update, Votes
 from fedgates.wire import VersionedState
 
 DIGEST = b"wire-py."
-"""For payloads of which only the size matters."""
+"""Digest for payloads of which only the size matters."""
 Table = tuple[str, list[str], list[list[object]]]
 """A text, a header, and rows."""
 Bits = NDArray[np.uint8]
@@ -36,7 +36,7 @@ Bits = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Round:
-    """One round of a recording: the state it opened with, and the clients' updates as the server counted them."""
+    """One round of a recording: the state at its start, and the clients' updates as the server counted them."""
 
     number: int
     state: Votes
@@ -46,12 +46,12 @@ class Round:
 
     @property
     def known(self) -> VersionedState:
-        """What its clients were sent."""
+        """State that was sent to the clients."""
         return VersionedState(self.state, self.number)
 
 
 class Federation:
-    """FedPM without an engine."""
+    """FedPM without Flower."""
 
     def __init__(self, raw: Mapping[str, Any], clients: int) -> None:
         kind, config = configure(raw)
@@ -65,7 +65,7 @@ class Federation:
         self._test = data.to_tensors(dataset.test, "cpu")
 
     def updates(self, number: int) -> Iterator[tuple[int, Update, bytes]]:
-        """Train the clients of a round from the present state: name, update as it was decoded, and payload of each."""
+        """Train the clients of a round from the current state; yield name, decoded update and payload of each."""
         config, codec, known = self.config, self.method.codec, VersionedState(self.state, number)
         for client in sample_clients(range(self.clients), config.fraction_train, config.seed, "choose", number):
             x, y = data.to_tensors(self._train.take(self._parts[client]), "cpu")
@@ -76,19 +76,19 @@ class Federation:
             yield client, Update(mask=counted.mask, theta=update.theta), payload
 
     def advance(self, number: int, updates: list[Update]) -> None:
-        """The server's rule."""
+        """Update the state with the server's rule."""
         self.state = self.method.aggregate(self.state, updates, number)
 
     def accuracy(self, number: int) -> dict[str, float]:
-        """Of the present state on the whole test set."""
+        """Return the accuracy of the current state on the whole test set."""
         with seeded_rng(generator(self.config.seed, "evaluation", server_round=number), 1):
             return self.method.evaluate(self.state, Task(*self._test, number))
 
 
 def record(job: tuple[Mapping[str, Any], int, Path, int, frozenset[int], frozenset[int]]) -> None:
-    """Run FedPM and keep every round's masks: (config, clients, folder, rounds, rounds to evaluate, rounds to keep theta of).
+    """Run FedPM and record every round: (config, clients, folder, rounds, rounds to evaluate, rounds to keep theta of).
 
-    Rounds that are there already, of the same config, are not done again.
+    Rounds that were recorded with the same config are not repeated.
     """
     raw, clients, folder, rounds, evaluate, theta = job
     torch.set_num_threads(1)
@@ -112,7 +112,7 @@ def record(job: tuple[Mapping[str, Any], int, Path, int, frozenset[int], frozens
 
 
 def read(folder: Path, number: int) -> Round:
-    """A recorded round."""
+    """Return a recorded round."""
     with np.load(_file(folder, number)) as found:
         thetas = found["theta"] if "theta" in found else [None] * len(found["masks"])
         updates = [Update(mask=mask, theta=theta) for mask, theta in zip(found["masks"], thetas, strict=True)]
@@ -123,7 +123,7 @@ def read(folder: Path, number: int) -> Round:
 
 
 def accuracy(folder: Path, number: int) -> float:
-    """Of the thresholded mask, recorded after a round."""
+    """Return the accuracy of the thresholded mask that was recorded after a round."""
     return float(json.loads((folder / f"accuracy-{number:05d}.json").read_text())["accuracy"])
 
 
@@ -150,7 +150,7 @@ def _file(folder: Path, number: int) -> Path:
 
 
 def timed(work: Callable[[], Any], times: int = 5) -> tuple[Any, float]:
-    """Result, and milliseconds of this process's own CPU time, the best of some times: others may be using the machine."""
+    """Return a result and its CPU milliseconds in this process, the best of several, because the machine may be shared."""
     best, result = float("inf"), None
     for _ in range(times):
         start = time.process_time()
@@ -160,24 +160,24 @@ def timed(work: Callable[[], Any], times: int = 5) -> tuple[Any, float]:
 
 
 def h2(p: Any) -> Any:  # noqa: ANN401  # a number or an array
-    """Binary entropy in bits."""
+    """Return the binary entropy in bits."""
     p = np.clip(p, 1e-300, 1 - 2.0**-53)
     return -(p * np.log2(p) + (1 - p) * np.log2(1 - p))
 
 
 @lru_cache
 def strategy(seed: int = 1) -> FedPM:
-    """FedPM for conv4 on MNIST."""
+    """Return FedPM for conv4 on MNIST."""
     return FedPM(parse(FedPMConfig, {"seed": seed}), Network(models.build("conv4", Problem.of_images((1, 28, 28), 10))))
 
 
 def layers() -> tuple[int, ...]:
-    """The sizes of its parameters."""
+    """Return the sizes of the network's parameters."""
     return tuple(slot.size for slot in strategy().network.slices)
 
 
 def mask_of(update: Update) -> Bits:
-    """The packed mask of an update, which FedPM's have."""
+    """Return the packed mask of an update of FedPM."""
     if update.mask is None:
         raise ValueError("an update without a mask")
     return update.mask

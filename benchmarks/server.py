@@ -1,14 +1,15 @@
-"""python benchmarks/server.py: what a round costs the server, by the number of processes that decode and of updates.
+"""python benchmarks/server.py: cost of a round for the server, by numbers of decoder processes and of updates.
 
-FedPM, conv6 on 32x32 images; masks are samples of probabilities near the broadcast ones, each with its client's own coins, as
-many bits as of real runs. The server reads the coded updates from files, decodes and counts them, and closes the round; nothing
-is trained. Each round is a fresh process; the arms alternate, and ratios are medians of neighbouring runs. --before names a
-checkout of another revision to compare with. Peaks are the kernel's, the server's as what the round adds to it.
+FedPM, conv6 on 32x32 images. Masks are samples of probabilities near the broadcast ones, with the coins of each client, and
+need as many bits as in real runs. The server reads the coded updates from files, decodes and counts them, and closes the round;
+nothing is trained. Each round is a new process; variants alternate, and ratios are medians over neighbouring runs. --before
+takes a checkout of another revision to compare with. Memory peaks are those of the kernel; for the server, the growth during
+the round.
 
-Wall times depend on what else runs: Linux may share busy cores among sessions, whatever number of processes they have. So the
-CPU time of each process is given as well: with a core for each, the round takes as long as the busiest of them, the server's
-own or a decoder. How far wall times can be trusted shows in two processes that only compute, and that cores are all that
-is missing in decoders that wait as long instead.
+Wall times depend on other load, because Linux may divide busy cores among sessions regardless of their number of processes.
+Therefore the CPU time of each process is shown as well: with one core per process, the round takes as long as the busiest
+process. Two processes that only compute show how reliable wall times are, and decoders that sleep instead of computing show
+that only cores are missing.
 """
 
 import argparse
@@ -35,9 +36,9 @@ sys.path.insert(0, os.environ.get("FEDGATES_ROOT", str(ROOT)))
 SETTINGS = {"strategy": "fedpm", "model": "conv6", "seed": 1}
 ROUND, TRIALS, DISTINCT, SHIFT = 3, 100, 20, 0.3
 SMALLER = (85_000, 200_000, 500_000, 1_000_000)
-"""Numbers of gates of which the gain is measured apart."""
+"""Numbers of gates of the smaller networks."""
 WAIT = 60
-"""Milliseconds that a decoder takes which waits."""
+"""Milliseconds that a sleeping decoder takes for an update."""
 WAITER = f"""
 import sys, time
 import numpy as np
@@ -56,7 +57,7 @@ Found = dict[str, float]
 
 
 def server_of(processes: int) -> Any:  # noqa: ANN401  # of either checkout
-    """Return a server after a few rounds, whose masks most gates agree on."""
+    """Return a server after a few rounds, in which most gates of the masks agree."""
     from fedgates.federation import Server
     from fedgates.methods.registry import build, configure
     from fedgates.types import Problem
@@ -89,7 +90,7 @@ def encoded(codec: Any, state: Any, clients: int) -> Iterator[bytes]:  # noqa: A
 
 
 def one_round(processes: int, updates: int, folder: Path) -> Found:
-    """Close a round of so many updates; seconds, CPU seconds of the server and of the decoders, and peaks in MB."""
+    """Close a round with `updates` updates; return wall and CPU seconds of server and decoders, and memory peaks in MB."""
     from fedgates.federation import Reply
 
     server = server_of(processes)
@@ -110,7 +111,7 @@ def one_round(processes: int, updates: int, folder: Path) -> Found:
 
 
 def smaller(gates: int, updates: int = 60) -> Found:
-    """CPU milliseconds an update in one process and, with two others, in the server's; and to start a decoder."""
+    """Return CPU milliseconds per update in one process and in the server with two decoders, and to start a decoder."""
     from fedgates.federation import Reply
     from fedgates.federation.decoders import Decoders
     from fedgates.types import Votes
@@ -133,7 +134,7 @@ def smaller(gates: int, updates: int = 60) -> Found:
 
 
 def waiting(processes: int, updates: int = 48) -> float:
-    """Milliseconds an update where decoders wait instead of computing."""
+    """Return the milliseconds per update if decoders sleep instead of computing."""
     from fedgates.federation import Reply, decoders
     from fedgates.wire import VersionedState
 
@@ -150,7 +151,7 @@ def waiting(processes: int, updates: int = 48) -> float:
 
 
 def two_that_compute() -> float:
-    """Wall time of two processes that only compute, as a multiple of that of one: 1 with a core for each."""
+    """Return the wall time of two processes that only compute, divided by that of one; 1 with one core per process."""
     seconds = []
     for number in (1, 2):
         started = time.monotonic()
@@ -161,7 +162,7 @@ def two_that_compute() -> float:
 
 
 def reset_peak() -> None:
-    """Have the kernel count this process's peak from now on."""
+    """Reset the kernel's record of this process's memory peak."""
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
@@ -172,7 +173,7 @@ def peak(process: str) -> float:
 
 
 def child(root: Path, *arguments: object) -> Found:
-    """Return what this script measures in a fresh process, with the fedgates of a checkout."""
+    """Run this script in a new process with the fedgates of a checkout, and return its result."""
     one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "FEDGATES_ROOT": str(root)}
     command = [sys.executable, __file__, "--measure", *map(str, arguments)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, **one_thread})
@@ -187,7 +188,7 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--before", default="", help="checkout of another revision")
-    parser.add_argument("--payloads", default="", help="folder that keeps the coded updates")
+    parser.add_argument("--payloads", default="", help="folder in which to cache the coded updates")
     parser.add_argument("--measure", nargs="*", default=[], help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.measure:

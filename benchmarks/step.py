@@ -1,8 +1,9 @@
-"""python benchmarks/step.py: a gated training step beside a dense one of the same network, in time and in memory; bfloat16 too.
+"""python benchmarks/step.py: time and memory of a gated training step relative to a dense step, in float32 and bfloat16.
 
-conv4 on 1x28x28, batch 64, one CPU thread as a simulated client has. Both steps are timed alternately in one process, and the
-figure is the median of the ratios of neighbours. Memory is what a client's work adds to the resident peak of a fresh process,
-torch's own pages included, in units of the network's float32 size: with a batch of 1, where activations are small, and of 64.
+conv4 on 1x28x28, batch 64, one CPU thread as for a simulated client. Both steps are timed alternately in one process, and the
+figure is the median of the ratios of neighbouring steps. Memory is the growth of the resident peak of a new process during a
+client's work, including torch's own pages, in units of the network's float32 size, for batches of 1, where activations are
+small, and of 64.
 """
 
 import argparse
@@ -38,14 +39,14 @@ STATE_FILE = Path(tempfile.gettempdir()) / "fedgates-benchmark-state"
 
 
 def task(batch_size: int = BATCH) -> Task:
-    """One batch of random images."""
+    """Return a task with one batch of random images."""
     draw = torch.Generator().manual_seed(0)
     x = torch.randint(0, 256, (batch_size, 1, 28, 28), dtype=torch.uint8, generator=draw)
     return Task(x, torch.randint(0, 10, (batch_size,), generator=draw), server_round=1, client=0)
 
 
 def gated(precision: str) -> Callable[[], None]:
-    """A FedPM step: sample a mask, backward, straight-through, Adam on the scores."""
+    """Return a FedPM step: sample a mask, backward, straight-through, Adam on the scores."""
     network, batch, images = Network(models.build("conv4", PROBLEM)), torch.arange(BATCH), task()
     gates, scores, draw = Gates(network, seed=1), torch.zeros(network.size), rng.generator(1, "masks")
     adam = Adam(scores, network.gradient, learning_rate=0.1)
@@ -61,7 +62,7 @@ def gated(precision: str) -> Callable[[], None]:
 
 
 def dense(precision: str, batch_size: int = BATCH) -> Callable[[], None]:
-    """The same network's own step: backward, Adam on its weights."""
+    """Return a dense step of the same network: backward, Adam on its weights."""
     network = Network(models.build("conv4", PROBLEM))
     batch, images = torch.arange(batch_size), task(batch_size)
     adam = Adam(network.weights, network.gradient, learning_rate=1e-3)
@@ -75,20 +76,20 @@ def dense(precision: str, batch_size: int = BATCH) -> Callable[[], None]:
 
 
 def seconds(step: Callable[[], None]) -> float:
-    """Wall time of one step."""
+    """Return the wall time of one step."""
     started = time.perf_counter()
     step()
     return time.perf_counter() - started
 
 
 def resident_peak() -> float:
-    """Bytes, from the kernel's own count, which unlike getrusage's does not include the parent's."""
+    """Return the resident peak in bytes, as counted by the kernel; unlike getrusage, it does not include the parent's."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return 1024.0 * int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0])
 
 
 def whole_update(batch_size: int) -> None:
-    """All that a FedPM client does with a message: decode the state, three steps, sample, code the mask."""
+    """Do all work of a FedPM client for a message: decode the state, take three steps, sample and code the mask."""
     config = parse(FedPM.Config, {"model": "conv4", "local-epochs": 3, "batch-size": batch_size})
     method = FedPM(config, Network(models.build("conv4", PROBLEM)))
     known = method.codec.unpack_state(STATE_FILE.read_bytes())
@@ -97,7 +98,7 @@ def whole_update(batch_size: int) -> None:
 
 
 def dense_update(batch_size: int) -> None:
-    """Three steps of Adam on the same network's own weights."""
+    """Take three steps of Adam on the weights of the same network."""
     step = dense("float32", batch_size)
     for _ in range(3):
         step()
@@ -111,7 +112,7 @@ def _peak_growth(kind: str, batch_size: int, answer: "multiprocessing.Queue[floa
 
 
 def peak_growth(kind: str, batch_size: int) -> float:
-    """Bytes that training adds to the resident peak of a fresh process: the median of three."""
+    """Return the bytes that training adds to the resident peak of a new process, the median of three runs."""
     context = multiprocessing.get_context("spawn")
     found = []
     for _ in range(3):
@@ -124,7 +125,7 @@ def peak_growth(kind: str, batch_size: int) -> float:
 
 
 def write_state() -> None:
-    """The state that `whole_update` decodes: votes of ten clients."""
+    """Write the state that `whole_update` decodes, with votes of ten clients."""
     method = FedPM(FedPM.Config(), Network(models.build("conv4", PROBLEM)))
     votes = np.random.default_rng(1).integers(0, 11, method.network.size, dtype=np.uint32)
     STATE_FILE.write_bytes(method.codec.pack_state(Votes(votes, 10), 2))
@@ -143,7 +144,7 @@ def main() -> None:
     for i in range(args.steps + 3):
         for key, step in steps.items():
             took = seconds(step)
-            if i >= 3:  # the first steps pay for allocation
+            if i >= 3:  # the first steps include allocation
                 times[key].append(took)
     unit = 4 * Network(models.build("conv4", PROBLEM)).size
     rows = []

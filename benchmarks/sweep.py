@@ -1,4 +1,4 @@
-"""What the benchmarks share: many runs on the loopback grid, several at a time, and a table that says where it came from."""
+"""Shared functions of the benchmarks: parallel runs on the loopback grid, and tables with command, machine and versions."""
 
 import argparse
 import logging
@@ -24,11 +24,11 @@ RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def run(job: tuple[Mapping[str, Any], int]) -> list[Line]:
-    """One federation of so many clients on the loopback grid; its rounds."""
-    from fedgates.flower.app import load_app, run_one  # a worker imports it for itself
+    """Run one federation on the loopback grid, given its config and number of clients, and return its rounds."""
+    from fedgates.flower.app import load_app, run_one  # imported in the worker process
 
     log = logging.getLogger("fedgates")
-    log.addHandler(logging.NullHandler())  # with a handler there, the app adds none that prints
+    log.addHandler(logging.NullHandler())  # prevents the app from adding a handler that prints
     log.setLevel(logging.ERROR)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
@@ -36,7 +36,7 @@ def run(job: tuple[Mapping[str, Any], int]) -> list[Line]:
 
 
 def sweep(jobs: Sequence[tuple[Mapping[str, Any], int]], workers: int) -> list[list[Line]]:
-    """All jobs, `workers` at a time, each on one thread; their rounds in the order of the jobs."""
+    """Run all jobs, `workers` in parallel with one thread each, and return their rounds in the order of the jobs."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     with ProcessPoolExecutor(workers) as pool:
         results = []
@@ -47,7 +47,7 @@ def sweep(jobs: Sequence[tuple[Mapping[str, Any], int]], workers: int) -> list[l
 
 
 def arguments(doc: str, **extra: Any) -> argparse.Namespace:  # noqa: ANN401
-    """--workers, and an option for each of `extra` with its default."""
+    """Parse --workers and an option for each item of `extra`, with its default."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     for name, default in extra.items():
@@ -56,9 +56,9 @@ def arguments(doc: str, **extra: Any) -> argparse.Namespace:  # noqa: ANN401
 
 
 def table(name: str, command: str, *parts: object) -> None:
-    """Print Markdown tables with their command, machine and versions, and keep them in ``results/``.
+    """Print Markdown tables with their command, machine and versions, and write them to ``results/``.
 
-    `parts` are a text, a header and rows, again for each further table.
+    `parts` has a text, a header and rows for each table.
     """
     lines = [f"# {name}", "", f"`{command}`", ""]
     for text, header, rows in zip(parts[::3], parts[1::3], parts[2::3], strict=True):

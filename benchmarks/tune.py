@@ -1,7 +1,7 @@
 """python benchmarks/tune.py benchmarks/tuning/NAME.toml: choose the settings of a study's methods.
 
-Each method has the same number of settings, and the seeds are none that the study reports. A file names the study, the seeds,
-and for each method its settings, tables of keys on top of the study's::
+Each method has the same number of settings, and the seeds differ from those that the study reports. A tuning file has the
+study, the seeds, and the settings of each method as tables of keys that override the study's::
 
     study = "../study/scarce_linear.toml"
     seeds = [1, 2, 3]
@@ -12,9 +12,10 @@ and for each method its settings, tables of keys on top of the study's::
     [[settings.fediht]]
     learning-rate = 2.5
 
-The best setting has the best mean of the study's metric after the last round. `scenario` picks one of a study that has several.
-Federations run in this process without an engine, to the same states as on the loopback grid; only the last round is evaluated.
-The table is written beside the file. Add --workers N, --seeds or --rounds for a shorter trial, which writes nothing.
+The best setting has the best mean of the study's metric after the last round. `scenario` selects one of several scenarios of a
+study. Federations run in this process without Flower, with the same states as on the loopback grid; only the last round is
+evaluated. The table is written next to the file. --workers N sets the number of parallel runs; a shorter trial with --seeds or
+--rounds writes nothing.
 """
 
 import argparse
@@ -43,7 +44,7 @@ Settings = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Tuning:
-    """A checked tuning file: of each method the keys that all its settings share, and the settings."""
+    """Contents of a validated tuning file: for each method, the keys shared by all its settings, and the settings."""
 
     title: str
     metric: str
@@ -54,13 +55,13 @@ class Tuning:
 
 
 def read_tuning(path: Path) -> Tuning:
-    """Return the contents of a tuning file.
+    """Read and validate a tuning file.
 
     Raises
     ------
     ConfigError
-        A method or scenario is not one of the study's, seeds are those that the study reports, or methods have different
-        numbers of settings.
+        A method or scenario is not in the study, a seed is one that the study reports, or methods have different numbers of
+        settings.
     """
     raw = tomllib.loads(path.read_text(encoding="utf-8"))
     study = read_study(path.parent / raw["study"])
@@ -68,7 +69,7 @@ def read_tuning(path: Path) -> Tuning:
     if scenario not in study.scenarios:
         raise ConfigError("scenario", scenario, f"one of {', '.join(study.scenarios)}")
     if set(raw["seeds"]) & set(study.seeds):
-        raise ConfigError("seeds", raw["seeds"], f"none of the seeds that the study reports, {list(study.seeds)}")
+        raise ConfigError("seeds", raw["seeds"], f"seeds that the study does not report, not {list(study.seeds)}")
     counts = {name: len(settings) for name, settings in raw["settings"].items()}
     if len(set(counts.values())) != 1:
         raise ConfigError("settings", counts, "the same number of settings for each method")
@@ -84,7 +85,7 @@ def read_tuning(path: Path) -> Tuning:
 
 
 def last_round(job: tuple[Settings, int]) -> dict[str, float]:
-    """Run a federation of so many clients and return the metrics of its last state; empty if training diverged."""
+    """Run a federation and return the metrics of its last state; empty if training diverged."""
     import torch
 
     from fedgates import data
@@ -111,7 +112,7 @@ def last_round(job: tuple[Settings, int]) -> dict[str, float]:
 
 
 def main() -> None:
-    """Run every setting of every method with every seed, print the tables and keep them."""
+    """Run every setting of every method with every seed, and print and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
@@ -147,7 +148,7 @@ def report(
     groups: list[list[dict[str, float]]],
     file: Path,
 ) -> str:
-    """Return the tables, one a method, whose best setting is in bold."""
+    """Return one table per method, with the best setting in bold."""
     sign = -1 if tuning.metric.endswith("loss") else 1
     count = len(each) // len(tuning.methods)
     lines = [f"# Tuning: {tuning.title}", "", f"`python benchmarks/tune.py benchmarks/tuning/{file.name}`", ""]

@@ -1,8 +1,8 @@
-"""python benchmarks/wire.py --data-dir DIR --records DIR: what the coders of masks and states cost, and what they lose.
+"""python benchmarks/wire.py --data-dir DIR --records DIR: size, time and loss of the coders of masks and states.
 
-FedPM on MNIST, conv4, 10 clients of 200 images each, 3 local epochs, Adam .1, batch 64, bfloat16; once lossless and once with
-sampled masks, for each seed; and 4 of 20 clients for one seed. Every update goes through the coder and decoder. Recordings
-are kept under --records (some hundred megabytes a run) and not made again; DIR of the data is where torchvision finds MNIST.
+FedPM on MNIST, conv4, 10 clients with 200 images each, 3 local epochs, Adam .1, batch 64, bfloat16; lossless and with sampled
+masks for each seed, and 4 of 20 clients for one seed. Every update is coded and decoded. Recordings are kept under --records
+(some hundred megabytes per run) and reused; the data folder is torchvision's folder with MNIST.
 """
 
 import os
@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from sweep import arguments, table  # first: it puts the repository on the path
+from sweep import arguments, table  # must be first, because it puts the repository on the path
 from wire_coders import coders, knowledge, server
 from wire_federation import federation
 from wire_sampled import limits
@@ -23,7 +23,7 @@ SHOWN = frozenset((1, 5, 10, 20))
 
 
 def main() -> None:
-    """Record what is not recorded yet, and print the tables."""
+    """Make the missing recordings, and print the tables."""
     args = arguments(__doc__ or "", data_dir="~/fedgates/data", records="~/fedgates/records", seeds=3, rounds=30)
     records, data_dir = (Path(path).expanduser() for path in (args.records, args.data_dir))
     whole, some = _runs(str(data_dir), records, range(1, args.seeds + 1), args.rounds)
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def _runs(data_dir: str, records: Path, seeds: range, rounds: int) -> tuple[list[Any], list[Any]]:
-    """The federations to record: with all clients, lossless and sampled; and with some of them."""
+    """Return the federations to record: with all clients, lossless and sampled, and with some of the clients."""
     base = {
         "strategy": "fedpm",
         "dataset": "mnist",
@@ -70,7 +70,7 @@ def _runs(data_dir: str, records: Path, seeds: range, rounds: int) -> tuple[list
 
 
 def _record(jobs: list[Any], workers: int) -> None:
-    from recordings import record  # imports torch, which the parent of the workers need not
+    from recordings import record  # imports torch, which the parent process does not need
 
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     with ProcessPoolExecutor(workers) as pool:

@@ -1,4 +1,4 @@
-"""Tables of ``wire.py``: coders of masks against their ideal, and what they and those of states take in time."""
+"""Tables of ``wire.py``: size of coded masks relative to the entropy, and time of the coders of masks and states."""
 
 import lzma
 import zlib
@@ -19,12 +19,12 @@ from fedgates.wire.header import HEADER_SIZE
 from fedgates.wire.scale import group_ones
 
 LARGE = 2_261_184
-"""Gates of the synthetic masks."""
+"""Number of gates of the synthetic masks."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A mask, what both ends know of it, and the entropy of the probabilities that it was sampled from, if they are known."""
+    """A mask, the information that both ends share, and the entropy of the probabilities it was sampled from, if known."""
 
     name: str
     update: Update
@@ -33,7 +33,7 @@ class Case:
 
 
 def coders(all_clients: Path, some_clients: Path, rounds: Sequence[int]) -> Table:
-    """Bytes, ratio to the ideal of the coder's own model, and times, of one client's mask."""
+    """Return the table of bytes, ratio to the entropy under the coder's model, and times, for one client's mask."""
     cases = [
         _real(f"{name}, round {number}", folder, number)
         for name, folder in (("10 of 10", all_clients), ("4 of 20", some_clients))
@@ -42,7 +42,7 @@ def coders(all_clients: Path, some_clients: Path, rounds: Sequence[int]) -> Tabl
     rows = [row for case in cases for row in _coded(case)]
     worst = max(float(str(row[-3])) for row in rows if row[1] in ("entropy", "side-info"))
     text = (
-        "## Coders against their ideal\n\nOne client's mask. *Ideal* is the empirical entropy, in bytes, of the coder's "
+        "## Coders relative to their ideal\n\nOne client's mask. *Ideal* is the empirical entropy, in bytes, of the coder's "
         "own model: for packed bits the bits; for entropy, and for the general compressors beside it, one probability a "
         "layer; for side-info one probability a group. *Over 1.01x + 64* is bytes beyond 1.01 times the ideal plus 64, "
         f"negative is within (worst of entropy and side-info: {worst:.0f}). *Source* is the entropy in bytes of the very "
@@ -103,12 +103,12 @@ def _real(name: str, folder: Path, number: int) -> Case:
 def _synthetic(density: float) -> Case:
     shared = CodingContext(DIGEST, (LARGE,), 1, None, 1, 0)
     theta = np.full(LARGE, density)
-    gates = np.random.default_rng(7).random(LARGE) < density  # not the wire's coins: nothing is known but the density
+    gates = np.random.default_rng(7).random(LARGE) < density  # not the coins of the wire, so that only the density is known
     return Case(f"{LARGE} gates, density {density}", Update(mask=pack(gates)), shared, float(h2(theta).sum()))
 
 
 def knowledge(folder: Path, rounds: Sequence[int]) -> Table:
-    """What the groups of side-info would save if they were split by more that both ends could know."""
+    """Return the table of savings if the groups of side-info were split by more information that both ends share."""
     rows: list[list[object]] = []
     for number in rounds:
         case, found, before = _real("", folder, number), recordings.read(folder, number), recordings.read(folder, number - 1)
@@ -144,7 +144,7 @@ def _group_ideal(payload: bytes, gates: Bits, shared: CodingContext) -> float:
 
 
 def server() -> Table:
-    """Decode and count one client's mask of 2.26 million gates; encoding beside it."""
+    """Return the table of times to encode, and to decode and count, one client's mask of 2.26 million gates."""
     random = np.random.default_rng(7)
     chances = random.beta(0.3, 0.3, LARGE)
     state = Votes(random.binomial(10, chances).astype(np.uint32), 10)
@@ -154,7 +154,7 @@ def server() -> Table:
     mask = pack(shared.coins() < theta * 2.0**32)
     update = Update(mask=mask, theta=theta.astype(np.float32))
     first = replace(shared, server_round=1, state=None)
-    moved = (1 / (1 + np.exp(-random.normal(0, 0.36, LARGE)))).astype(np.float32)  # with the KL of real first rounds
+    moved = (1 / (1 + np.exp(-random.normal(0, 0.36, LARGE)))).astype(np.float32)  # the KL divergence of real first rounds
     rows: list[list[object]] = []
     for name, uplink, known, said in (
         ("packed", "packed", shared, update),

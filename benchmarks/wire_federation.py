@@ -1,4 +1,4 @@
-"""The table of ``wire.py`` that says what a federation moves, both ways, under each pair of codecs."""
+"""Table of ``wire.py``: traffic of a federation in both directions for each pair of codecs."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -16,7 +16,7 @@ from fedgates.wire.codec import Codec, WireOptions
 
 
 def federation(lossless: Sequence[Path], sampled_runs: Sequence[Path], rounds: int, last: int) -> Table:
-    """Bits a gate both ways, averaged over rounds and clients, for every pair of codecs."""
+    """Return the table of bits per gate in both directions, averaged over rounds and clients, for every pair of codecs."""
     rows: list[list[object]] = []
     for uplink, folders in (("packed", lossless), ("entropy", lossless), ("side-info", lossless), ("sampled", sampled_runs)):
         coded = [_code(folder, uplink, rounds) for folder in folders]
@@ -34,17 +34,16 @@ def federation(lossless: Sequence[Path], sampled_runs: Sequence[Path], rounds: i
                 ]
             )
     text = (
-        f"## A federation, both ways\n\nBits a gate and message, headers included, averaged over {rounds} rounds and all "
-        f"clients; mean and standard deviation over {len(lossless)} seeds. Every payload was decoded, and masks and states "
-        "compared with what was sent, so every lossless pair trains the same model, bit for bit: their rows share one run a "
-        "seed."
+        f"## A federation in both directions\n\nBits per gate and message, including headers, averaged over {rounds} rounds and "
+        f"all clients; mean and standard deviation over {len(lossless)} seeds. Every payload was decoded, and masks and states "
+        "compared with the originals, so all lossless pairs train bit-identical models: their rows share one run per seed."
     )
     header = ["uplink", "downlink", "up bpp", "down bpp", "both", f"accuracy %, round {rounds}", f"round {last}"]
     return text, header, rows
 
 
 def _code(folder: Path, uplink: str, rounds: int) -> list[list[bytes]]:
-    """The payloads of each round of a recorded run, decoded and compared."""
+    """Code the updates of each round of a recorded run, decode and compare them, and return the payloads."""
     codec, coded = _codec(folder, uplink, "votes"), []
     for number in range(1, rounds + 1):
         found, payloads = recordings.read(folder, number), []
@@ -58,7 +57,7 @@ def _code(folder: Path, uplink: str, rounds: int) -> list[list[bytes]]:
 
 
 def _send(folder: Path, coded: list[list[bytes]], uplink: str, downlink: str) -> list[list[bytes]]:
-    """What the clients of each round are sent where their updates are coded so, rebuilt as a client would and compared."""
+    """Return the payloads to the clients of each round for given coded updates, after decoding and comparing them."""
     codec = _codec(folder, uplink, downlink)
     sender, sent, kept = Broadcast(codec, 256), list[list[bytes]](), dict[int, VersionedState]()
     for number, updates in enumerate(coded, 1):
@@ -82,7 +81,7 @@ def _send(folder: Path, coded: list[list[bytes]], uplink: str, downlink: str) ->
 
 
 def _rate(payloads: list[list[bytes]]) -> float:
-    """Bits a gate and message."""
+    """Return the bits per gate and message."""
     return 8 * mean(len(payload) for of_round in payloads for payload in of_round) / strategy().network.size
 
 

@@ -1,4 +1,4 @@
-"""Tables of ``wire.py``: sampled masks against their limit, and what the knob does to a federation."""
+"""Tables of ``wire.py``: size and bias of sampled masks, and the effect of the extra bits on a federation."""
 
 import time
 from collections.abc import Sequence
@@ -19,11 +19,11 @@ from fedgates.wire.header import HEADER_SIZE
 
 
 def limits(folder: Path, rounds: Sequence[int], workers: int) -> list[Any]:
-    """Bits over KL and the bias of the samples against the extra bits; and what they do to a federation."""
+    """Return the tables of bits over KL and bias of the samples by extra bits, and of their effect on a federation."""
     knobs = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0)
     real = [_limit(folder, number, knob) for number in rounds for knob in knobs]
     text = (
-        "## Sampled masks against their limit\n\nOne client's mask on real runs. *Bits over KL*: payload without its "
+        "## Sampled masks relative to their limit\n\nOne client's mask on real runs. *Bits over KL*: payload without its "
         "header over the KL divergence from the best prior given the votes. *Step kept*: the slope of (mask - prior) on "
         "(theta - prior), 1 if the mask is an honest sample; below 1 the sample lags towards the prior. *Density error*: "
         "the largest difference between a layer's density and the mean of theta, in standard errors, over the layers."
@@ -79,7 +79,7 @@ def _limit(folder: Path, number: int, extra_bits: float) -> list[object]:
 
 
 def _densities(folder: Path, number: int) -> Table:
-    """Each layer's density, of the mask that is sent and of what it is a sample of."""
+    """Return each layer's density, of the sent mask and of the probabilities that it is sampled from."""
     found = recordings.read(folder, number)
     theta = found.updates[0].theta
     if theta is None:
@@ -102,7 +102,7 @@ def _density_error(gates: Bits, q: NDArray[np.float64], shared: CodingContext) -
 
 
 def _variation(size: int, extra_bits: float | None, samples: int = 20_000) -> float:
-    """Of one block of gates with KL of 8 - extra_bits bits from a prior of one half; None: of honest samples."""
+    """Return the total variation distance for a block of gates with a KL of 8 - extra_bits bits; None for honest samples."""
     q = _with_divergence(size, 8 - (2.0 if extra_bits is None else extra_bits))
     counts = np.zeros(1 << size)
     powers = 1 << np.arange(size)
@@ -119,7 +119,7 @@ def _variation(size: int, extra_bits: float | None, samples: int = 20_000) -> fl
 
 
 def _with_divergence(size: int, bits: float) -> NDArray[np.float64]:
-    """Probabilities, half of them high and half low so that their mean is one half, with so much KL from it, or nearly all."""
+    """Return probabilities, half of them high and half low with mean one half, that have a given KL from one half."""
     share = min(bits / size, 0.97)
     low, high = 0.5, 1 - 1e-9
     for _ in range(60):
