@@ -34,9 +34,10 @@ def federation(lossless: Sequence[Path], sampled_runs: Sequence[Path], rounds: i
                 ]
             )
     text = (
-        f"## A federation in both directions\n\nBits per gate and message, including headers, averaged over {rounds} rounds and "
-        f"all clients; mean and standard deviation over {len(lossless)} seeds. Every payload was decoded, and masks and states "
-        "compared with the originals, so all lossless pairs train bit-identical models: their rows share one run per seed."
+        "## A federation in both directions\n\nBits per gate and message, including headers, averaged over "
+        f"{rounds} rounds and all clients; mean and standard deviation over {len(lossless)} seeds. Every payload was "
+        "decoded, and masks and states compared with the originals, so all lossless pairs train bit-identical models: "
+        "their rows share one run per seed."
     )
     header = ["uplink", "downlink", "up bpp", "down bpp", "both", f"accuracy %, round {rounds}", f"round {last}"]
     return text, header, rows

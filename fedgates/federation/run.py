@@ -309,7 +309,7 @@ def _roles(network: Network) -> str:
         parts.append(f"{len(network.tail):,} sent as values ({name_list([each.name for each in network.tail.slices])})")
     if network.fixed:
         parts.append(f"{len(network.fixed)} parameters fixed ({name_list(network.fixed)})")
-    return f"beside {network.size:,} parameters: {', '.join(parts)}" if parts else ""
+    return f"in addition to {network.size:,} parameters: {', '.join(parts)}" if parts else ""
 
 
 def log_summary(server: Server[Any]) -> None:

@@ -148,7 +148,7 @@ class _ProgressBar(Callback):
 
 
 class _NetworkCallback(Callback):
-    """Callback that keeps what is needed to load the model beside its file: a user-defined network, and initial weights."""
+    """Callback that keeps what is needed besides its file to load the model: a user-defined network, and initial weights."""
 
     build: Any = None
     weights = ""

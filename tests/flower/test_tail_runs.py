@@ -206,5 +206,5 @@ def test_keys_that_do_not_fit_are_a_line(raw, changes, message):
 def test_the_log_and_the_settings_name_what_is_sent(raw, caplog):
     caplog.set_level("INFO")
     folder = run(raw(**settings("fedpm"), num_server_rounds=1), 2)
-    assert "beside 520 parameters: 90 sent as values (3.weight, 3.bias)" in caplog.text
+    assert "in addition to 520 parameters: 90 sent as values (3.weight, 3.bias)" in caplog.text
     assert json.loads((folder.path / "config.json").read_text())["gates.sent"] == "last"
