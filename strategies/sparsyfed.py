@@ -32,8 +32,8 @@ N = 13; in a run of fewer than 30 rounds, D + N is half the number of rounds. Th
 d_r is .201 over 30 rounds and .056 over 700. ``density`` in ``rounds.jsonl`` is the density of each round, including biases.
 
 Score: the initial spread of a layer's w is proportional to ``fan_in^(-1 / (2 beta))``, and Top-K of ``|w|`` over all layers
-depends on it, so that a layer with many inputs may keep almost nothing. `sparsyfed.score` "scaled" compares ``|w| fan_in^(1 /
-(2 beta))``, which initially has the same spread in all layers.
+depends on it, so that a layer with many inputs may keep almost nothing. `sparsyfed.score` "scaled" compares
+``|w| fan_in^(1 / (2 beta))``, which initially has the same spread in all layers.
 
 Choices here: `sparsyfed.prune` is "weights" or "update". With "weights", the default, the server broadcasts the weights that
 any client kept; clients agree more from round to round, so traffic is sparse in both directions once the density is low. With

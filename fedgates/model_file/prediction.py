@@ -62,8 +62,8 @@ def read_images(path: Path, problem: Problem, *, resize: bool = False, features:
         An image, a folder, an npz file, or for inputs that are feature vectors a table (:mod:`fedgates.data.tables`). Images
         are read as in training (:mod:`fedgates.data.pictures`) and converted to the model's number of channels. In a folder,
         hidden files and files without an image suffix are ignored, and unusable images are skipped. An npz file has ``x`` or
-        ``x_test``, or ``x_NAME`` or ``x_test_NAME`` for each of several inputs; images in it are uint8 ``[n, H, W]`` or ``[n,
-        H, W, C]``.
+        ``x_test``, or ``x_NAME`` or ``x_test_NAME`` for each of several inputs; images in it are uint8
+        ``[n, H, W]`` or ``[n, H, W, C]``.
     problem : Problem
         The model's inputs and outputs.
     resize : bool
