@@ -8,11 +8,10 @@ from typing import Any
 import yaml
 
 from fedgates.compare.tables import markdown
-from fedgates.config import CLIENTS, DATA_DIGEST, RunConfig, to_dict
+from fedgates.config import CLIENTS, DATA_DIGEST
 from fedgates.config.names import is_reference
-from fedgates.methods.registry import config_classes
 from fedgates.model_file.contents import Contents
-from fedgates.runs.config_file import read_config, read_software
+from fedgates.runs.config_file import read_config, read_defaults, read_software
 from fedgates.runs.round_log import read_rounds
 from fedgates.runs.totals import network_size, payload_kinds, total_bytes
 from fedgates.util.text import one_line
@@ -58,7 +57,7 @@ def model_card(run: Path, contents: Contents) -> str:
     config = read_config(run)
     metadata = yaml.safe_dump(_metadata(config, contents), sort_keys=False, allow_unicode=True)
     results = [(name, f"{value:.4g}") for _, name, value in _results(contents)]
-    settings = [(_escaped(key), _escaped(_public(value))) for key, value in _settings(config).items()]
+    settings = [(_escaped(key), _escaped(_public(value))) for key, value in _settings(config, read_defaults(run)).items()]
     software = [(_escaped(key), _escaped(value)) for key, value in read_software(run).items()]
     sections = [
         f"---\n{metadata}---",
@@ -133,9 +132,8 @@ def _results(contents: Contents) -> list[tuple[str, str, float]]:
     ]
 
 
-def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings to show: the most important ones, and all that differ from their defaults."""
-    defaults = to_dict(config_classes().get(config["strategy"], RunConfig)())
     return {
         key: value
         for key, value in config.items()

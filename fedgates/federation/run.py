@@ -35,7 +35,7 @@ from fedgates.report.callback import ReportCallback
 from fedgates.runs import checkpoint
 from fedgates.runs.best_round import round_results
 from fedgates.runs.callback import Callback
-from fedgates.runs.config_file import run_values, write_config
+from fedgates.runs.config_file import write_config
 from fedgates.runs.folder import RunFolder, open_run
 from fedgates.trackers.callback import TrackerCallback
 from fedgates.types import Problem, Value
@@ -274,7 +274,7 @@ def own_callbacks(setup: Setup, run: RunFolder, norm_sums: NormSums) -> list[Cal
         *([BestCheckpointCallback(run)] if config.keep_best else []),
         TrackerCallback(config.trackers, run.path, values),
         *([ModelCallback(run, setup.dataset, norm_sums)] if not config.gates.personal else []),
-        ReportCallback(run.path, values, to_dict(type(config)()), setup.method.network.size),
+        ReportCallback(run.path, config.strategy, setup.method.network.size),
     ]
 
 
@@ -291,7 +291,7 @@ def resume(server: Server[Any], setup: Setup, run: RunFolder) -> int:
     if config.num_server_rounds < done:
         expected = f"at least {done}, the number of completed rounds of the run to resume"
         raise ConfigError("num-server-rounds", config.num_server_rounds, expected)
-    write_config(run.path, run_values(config, setup.num_clients, setup.dataset.digest))
+    write_config(run.path, config, setup.num_clients, setup.dataset.digest)
     run.round_log.forget_after(done)
     server.restore(state, done + 1, run.round_log.failed_attempts(done + 1))
     log.info("resumed after round %d", done)

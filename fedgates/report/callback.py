@@ -1,7 +1,7 @@
 """The report at the end of a run, as a callback of the run loop."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,6 @@ from fedgates.report.page import write_page
 from fedgates.runs.callback import Callback
 from fedgates.runs.round_log import read_rounds
 from fedgates.runs.summary import summary_table
-from fedgates.types import Value
 from fedgates.util.text import error_line
 
 log = logging.getLogger("fedgates")
@@ -25,22 +24,20 @@ class ReportCallback(Callback):
     ----------
     folder : Path
         The folder of the run.
-    config : mapping
-        The configuration of the run, kebab-case.
-    defaults : mapping
-        The default of each key.
+    strategy : str
+        Name of the method.
     size : int
         Number of parameters of the network.
     """
 
-    def __init__(self, folder: Path, config: Mapping[str, Value], defaults: Mapping[str, Value], size: int) -> None:
-        self._folder, self._strategy, self._defaults, self._size = folder, str(config["strategy"]), defaults, size
+    def __init__(self, folder: Path, strategy: str, size: int) -> None:
+        self._folder, self._strategy, self._size = folder, strategy, size
 
     def on_end(self, server: Any, *, finished: bool) -> None:  # noqa: ANN401, ARG002  # a run that ended early has a report, too
         """Make the report."""
         self._attempt("curves", lambda: draw_curves(self._folder, self._size))
         self._attempt("summary", lambda: log.info(summary_table(read_rounds(self._folder).lines, self._strategy, self._size)))
-        self._attempt("report", lambda: write_page(self._folder, self._defaults))
+        self._attempt("report", lambda: write_page(self._folder))
         log.info("results: %s", self._folder)
 
     def _attempt(self, name: str, make: Callable[[], object]) -> None:

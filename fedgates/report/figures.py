@@ -66,7 +66,7 @@ def _device_chart(rounds: Sequence[Line], key: str) -> Chart:
     limited = " Predictions are limited to the classes that a device has in training." * key.startswith("own")
     note = f"Area: from the lowest device to the highest; in the last round {ends}.{limited}"
     mean = Series("mean, weighted by number of images", means, text(means[-1]), tuple(line["round"] for line in rounds))
-    chart = Chart(f"{name} on devices' held-out images", alt, (mean,), note)
+    chart = Chart(f"{name} on devices' held-out examples", alt, (mean,), note)
     return lines(chart, "%" if share else "", band=(low, high))
 
 

@@ -1,10 +1,9 @@
 """Writing ``report.html``, a page that needs no other file and no network, from the templates beside this file."""
 
 import os
-from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fedgates.report import figures, numbers, tables
 from fedgates.report.run_data import load_run_data
@@ -20,16 +19,13 @@ _TEMPLATES = Path(__file__).parent / "templates"
 """Templates of HTML. Their names end in ``.md`` because a Flower app bundle takes no file that ends in ``.html``."""
 
 
-def write_page(folder: Path, defaults: Mapping[str, Any] | None = None, *, under_way: bool = False) -> Path:
+def write_page(folder: Path, *, under_way: bool = False) -> Path:
     """Write ``report.html`` in the folder of a run and return its path.
 
     Parameters
     ----------
     folder : Path
         The folder of a run, finished or not.
-    defaults : mapping, optional
-        Default of each key of the configuration; the page lists keys that differ from it. By default those of
-        :class:`~fedgates.config.RunConfig`.
     under_way : bool
         Whether the run is still running. The page then shows its progress and reloads itself, until a page of a run that ended
         replaces it.
@@ -41,7 +37,7 @@ def write_page(folder: Path, defaults: Mapping[str, Any] | None = None, *, under
     OSError
         The page cannot be written.
     """
-    page = _environment().get_template("page.html").render(run=load_run_data(folder, defaults, under_way=under_way))
+    page = _environment().get_template("page.html").render(run=load_run_data(folder, under_way=under_way))
     own = folder / f".{os.getpid()}.{REPORT}"  # renamed, so that a symbolic link is replaced and not followed
     write_atomically(own, page.encode("utf-8"))
     return own.replace(folder / REPORT)

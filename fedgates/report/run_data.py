@@ -7,13 +7,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fedgates.config import CLIENTS, DATA_DIGEST, RunConfig, to_dict
+from fedgates.config import CLIENTS, DATA_DIGEST
 from fedgates.config.app import as_pair
 from fedgates.errors import ConfigError
 from fedgates.model_file import Contents, read_contents
 from fedgates.report.samples import Sample, read_samples
 from fedgates.runs.best_round import stopped
-from fedgates.runs.config_file import read_software, read_usable_config
+from fedgates.runs.config_file import read_defaults, read_software, read_usable_config
 from fedgates.runs.confusion import Confusion, read_confusion
 from fedgates.runs.folder import CONFIG, MODEL, MODEL_BEST, PREDICTIONS, ROUNDS
 from fedgates.runs.round_log import read_rounds
@@ -113,15 +113,13 @@ class RunData:
         return " \\\n  ".join(parts)
 
 
-def load_run_data(folder: Path, defaults: Mapping[str, Any] | None = None, *, under_way: bool = False) -> RunData:
+def load_run_data(folder: Path, *, under_way: bool = False) -> RunData:
     """Return the data in the folder of a run.
 
     Parameters
     ----------
     folder : Path
         The folder of a run, finished or not.
-    defaults : mapping, optional
-        Default of each key of the configuration. By default those of :class:`~fedgates.config.RunConfig`.
     under_way : bool
         Whether the run is still running.
 
@@ -141,7 +139,7 @@ def load_run_data(folder: Path, defaults: Mapping[str, Any] | None = None, *, un
         folder=folder.resolve(),
         under_way=under_way,
         config=config,
-        defaults=to_dict(RunConfig()) if defaults is None else defaults,
+        defaults=read_defaults(folder),
         lines=log.lines,
         software=read_software(folder),
         model=_read(read_contents, folder / MODEL, problems),

@@ -1,12 +1,13 @@
 """Write and read ``config.json``, the configuration of a run.
 
 The file has the run config under dotted keys; `simulated-clients`, the number of simulated clients (null on real devices);
-`data-digest`, the digest of the server's data set (empty if only devices have data); and `software`, an object with versions
-and git commits (:mod:`fedgates.runs.software`), which only :func:`read_software` returns.
+`data-digest`, the digest of the server's data set (empty if only devices have data); and two objects: `method-defaults`, the
+defaults of the method's own keys and those that are not the defaults of :class:`~fedgates.config.RunConfig`, and `software`,
+versions and git commits (:mod:`fedgates.runs.software`). Only :func:`read_defaults` and :func:`read_software` return these.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,9 @@ _USABLE: dict[str, Callable[[Any], bool]] = {
 }
 """Keys whose values are used in computations, with a function that checks a value."""
 _MAX_PROBLEMS = 8
-_SOFTWARE = "software"
+_DEFAULTS, _SOFTWARE = "method-defaults", "software"
+_OBJECTS: dict[str, tuple[type, ...]] = {_DEFAULTS: (bool, int, float, str), _SOFTWARE: (str,)}
+"""Objects beside the keys, and the types of their values."""
 
 
 def run_values(config: RunConfig, clients: int | None, data_digest: str) -> dict[str, Any]:
@@ -49,9 +52,14 @@ def run_values(config: RunConfig, clients: int | None, data_digest: str) -> dict
     return {**to_dict(config), CLIENTS: clients, DATA_DIGEST: data_digest}
 
 
-def write_config(folder: Path, values: Mapping[str, Value | None]) -> None:
-    """Write ``config.json`` in `folder` atomically, with the versions and commits of this process."""
-    everything = {**values, _SOFTWARE: software()}
+def write_config(folder: Path, config: RunConfig, clients: int | None, data_digest: str) -> None:
+    """Write ``config.json`` in `folder` atomically, with the method's defaults, and the versions and commits of this process.
+
+    The other parameters are those of :func:`run_values`.
+    """
+    common = to_dict(RunConfig())
+    defaults = {key: value for key, value in to_dict(type(config)()).items() if key not in common or common[key] != value}
+    everything = {**run_values(config, clients, data_digest), _DEFAULTS: defaults, _SOFTWARE: software()}
     write_atomically(folder / FILE_NAME, (json.dumps(everything, indent=2) + "\n").encode())
 
 
@@ -84,7 +92,7 @@ def read_config(folder: Path, key: str = "run") -> dict[str, Any]:
 def read_usable_config(folder: Path) -> tuple[dict[str, Any], list[str]]:
     """Return the valid values in ``config.json``, and a message for each invalid value.
 
-    Both are empty if the file is missing. Invalid values of `software` have messages, too.
+    Both are empty if the file is missing. Invalid values of `method-defaults` and `software` have messages, too.
     """
     if not (folder / FILE_NAME).exists():
         return {}, []
@@ -92,7 +100,7 @@ def read_usable_config(folder: Path) -> tuple[dict[str, Any], list[str]]:
     if values is None:
         return {}, [f"{FILE_NAME}: not a JSON object"]
     unusable = {name: value for name, value in values.items() if not _is_usable(name, value)}
-    damaged = [*unusable.items(), *_software(folder)[1].items()]
+    damaged = [*unusable.items(), *(item for name in _OBJECTS for item in _object(folder, name)[1].items())]
     problems = [f"{FILE_NAME}: {one_line(name, 40)} = {format_json(value)}" for name, value in damaged[:_MAX_PROBLEMS]]
     if len(damaged) > _MAX_PROBLEMS:
         problems.append(f"{FILE_NAME}: {len(damaged) - _MAX_PROBLEMS:,} more keys")
@@ -101,16 +109,21 @@ def read_usable_config(folder: Path) -> tuple[dict[str, Any], list[str]]:
 
 def read_software(folder: Path) -> dict[str, str]:
     """Return the versions and commits of the process that started or last resumed a run; empty if the file has none."""
-    return _software(folder)[0]
+    return _object(folder, _SOFTWARE)[0]
 
 
-def _software(folder: Path) -> tuple[dict[str, str], dict[str, Any]]:
-    """Return the valid values of `software`, which are strings, and the invalid values under dotted keys."""
-    found = (_json(folder) or {}).get(_SOFTWARE, {})
+def read_defaults(folder: Path) -> dict[str, Value]:
+    """Return the default of each key for the method of a run; only those of every method if the file has no others."""
+    return {**to_dict(RunConfig()), **_object(folder, _DEFAULTS)[0]}
+
+
+def _object(folder: Path, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the valid values of an object in the file, and its invalid values under dotted keys."""
+    found = (_json(folder) or {}).get(name, {})
     if not isinstance(found, dict):
-        return {}, {_SOFTWARE: found}
-    usable = {key: value for key, value in found.items() if isinstance(value, str)}
-    return usable, {f"{_SOFTWARE}.{key}": value for key, value in found.items() if key not in usable}
+        return {}, {name: found}
+    usable = {key: value for key, value in found.items() if isinstance(value, _OBJECTS[name])}
+    return usable, {f"{name}.{key}": value for key, value in found.items() if key not in usable}
 
 
 def _load(folder: Path) -> dict[str, Any] | None:
@@ -118,7 +131,8 @@ def _load(folder: Path) -> dict[str, Any] | None:
     values = _json(folder)
     if values is None:
         return None
-    values.pop(_SOFTWARE, None)
+    for name in _OBJECTS:
+        values.pop(name, None)
     written_before_tables = not any("." in name for name in values)
     with suppress(ConfigError):
         return current_names(values) if written_before_tables else values

@@ -10,7 +10,7 @@ from pathlib import Path
 from fedgates.config import CLIENTS, DATA_DIGEST, LIMITS, RunConfig, devices_problem, folder, to_dict
 from fedgates.errors import ConfigError
 from fedgates.runs import checkpoint, config_file, confusion, devices, round_log
-from fedgates.runs.config_file import read_config, run_values, write_config
+from fedgates.runs.config_file import read_config, write_config
 from fedgates.runs.round_log import RoundLog
 from fedgates.util.files import is_locked, locked, sweep
 
@@ -115,7 +115,7 @@ def open_run(config: RunConfig, clients: int | None = None, data_digest: str = "
             continue
         except OSError as error:
             raise ConfigError("output-dir", config.output_dir, f"a writable folder ({error.strerror})") from None
-        write_config(path, run_values(config, clients, data_digest))
+        write_config(path, config, clients, data_digest)
         return RunFolder(path)
     raise ConfigError("output-dir", config.output_dir, f"a folder with fewer than a thousand runs named {name}")
 

@@ -120,9 +120,9 @@ _ACCURACY = Metric("accuracy", "Test accuracy", "accuracy", is_share=True)
 _EVALUATIONS = (
     Metric("r2", "Test r2", "r2"),
     _ACCURACY,
-    Metric("client_accuracy", "Accuracy on devices' held-out images", "devices' accuracy", is_share=True),
+    Metric("client_accuracy", "Accuracy on devices' held-out examples", "devices' accuracy", is_share=True),
     Metric("loss", "Test loss", "loss"),
-    Metric("client_loss", "Loss on devices' held-out images", "devices' loss"),
+    Metric("client_loss", "Loss on devices' held-out examples", "devices' loss"),
 )
 """Metrics of a state, in order of preference."""
 _TRAINING = Metric("train_loss", "Training loss of the clients", "training loss")

@@ -267,7 +267,7 @@ def test_all_that_shows_a_run_copes_without_the_servers_accuracy(raw, caplog, wh
     assert {path.name for path in folder.path.iterdir()} >= {"report.html", "rounds.jsonl", "config.json"}
     assert not (folder.path / "model.fedgates").exists()
     page = (folder.path / "report.html").read_text()
-    assert "Accuracy on devices' held-out images" in page.replace("&#x27;", "'").replace("&#39;", "'")
+    assert "Accuracy on devices' held-out examples" in page.replace("&#x27;", "'").replace("&#39;", "'")
     assert "Accuracy among own classes" in page
 
 

@@ -15,7 +15,7 @@ def end(tmp_path, caplog):
     folder = write_folder(tmp_path, [line(1), line(2)], CONFIG)
 
     def end(*, finished=True):
-        callback = ReportCallback(folder, CONFIG, {}, SIZE)
+        callback = ReportCallback(folder, "fedpm", SIZE)
         callback.on_start(None, 1, resumed=False)
         callback.on_round_end(line(2), None)
         assert not caplog.messages
@@ -49,10 +49,3 @@ def test_a_part_that_fails_is_one_warning_and_the_others_are_made(tmp_path, end,
     messages = end()
     assert [message for message in messages if message.startswith("no ")] == [f"no {name}: OSError: the disk is full"]
     assert {path.name for path in tmp_path.iterdir()} - {"config.json", "rounds.jsonl"} == written
-
-
-@pytest.mark.slow
-def test_defaults_decide_which_keys_the_page_lists_as_changed(tmp_path):
-    folder = write_folder(tmp_path, [line(1)], CONFIG)
-    ReportCallback(folder, CONFIG, CONFIG, SIZE).on_end(None, finished=True)
-    assert "Every key has its default value." in (folder / "report.html").read_text()

@@ -144,7 +144,7 @@ def test_a_run_that_diverged_is_drawn(tmp_path):
 @pytest.mark.parametrize(
     ("lines", "gone", "there"),
     [
-        ([line(accuracy=None, client_accuracy=0.7)], [], ["Accuracy on devices' held-out images 70.0 % after round 1"]),
+        ([line(accuracy=None, client_accuracy=0.7)], [], ["Accuracy on devices' held-out examples 70.0 % after round 1"]),
         (
             [without(line(accuracy=None), "accuracy_mean", "accuracy_sample") | {"r2": 0.25}],
             ["Accuracy"],
@@ -186,7 +186,7 @@ def test_a_log_alone(tmp_path):
 def test_devices_without_classes_show_their_loss(tmp_path):
     found = {"0": {"examples": 5, "loss": 0.25}, "1": {"examples": 5, "loss": 0.75}}
     page = page_of(write_folder(tmp_path, [line(client_evaluations=found, client_loss=0.5)], CONFIG))
-    assert "Loss on devices' held-out images" in page.says
+    assert "Loss on devices' held-out examples" in page.says
     assert "device examples loss client 1 5 0.750 client 0 5 0.250" in page.says
 
 

@@ -91,16 +91,15 @@ def test_changed_keys_are_those_that_differ_from_the_defaults(tmp_path):
         "fedpm.prior": 2.0,
     }
     assert load_run_data(write_folder(tmp_path, [], config)).changed == ["seed", "fedpm.eps", "fedpm.prior"]
-    defaults = to_dict(RunConfig()) | {"fedpm.eps": 0.001, "fedpm.prior": 1.0}
-    assert load_run_data(tmp_path, defaults).changed == ["seed", "fedpm.prior"]
-    assert load_run_data(tmp_path, {"seed": 7}).changed[:2] == ["strategy", "dataset"]
+    write_folder(tmp_path, [], config | {"method-defaults": {"fedpm.eps": 0.001, "fedpm.prior": 1.0, "seed": 7}})
+    assert load_run_data(tmp_path).changed == ["fedpm.prior"]
 
 
 def test_keys_without_a_known_default_are_named_as_such(tmp_path):
     folder = write_folder(tmp_path, [], CONFIG | {"fedpm.eps": 0.001})
     assert "Keys that differ from their defaults, and keys whose default is unknown key value" in page_of(folder).says
-    known = to_dict(RunConfig()) | {"fedpm.eps": 0.1, "simulated-clients": None}
-    assert "Keys that differ from their defaults key value" in page_of(folder, defaults=known).says
+    write_folder(tmp_path, [], CONFIG | {"fedpm.eps": 0.001, "method-defaults": {"fedpm.eps": 0.1}})
+    assert "Keys that differ from their defaults key value" in page_of(folder).says
 
 
 def test_a_config_of_defaults(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from fedgates.config import DensityTable, MaskConfig, RunConfig, Table, key, parse, to_dict
 from fedgates.config.aliases import ALIASES
 from fedgates.errors import ConfigError
-from fedgates.runs.config_file import run_values, write_config
+from fedgates.runs.config_file import write_config
 from fedgates.runs.folder import RunFolder, open_run
 from fedgates.runs.round_log import RoundLog
 from fedgates.runs.software import software
@@ -63,6 +63,7 @@ def test_a_new_run_writes_its_config(tmp_path):
     assert written.pop("simulated-clients") is None
     assert written.pop("data-digest") == "0123456789abcdef"
     assert written.pop("software") == software()
+    assert written.pop("method-defaults")["own.rate"] == 0.5
     assert written == to_dict(asked)
     assert parse(OwnConfig, written) == asked
 
@@ -208,7 +209,7 @@ def test_a_run_does_not_change_between_simulation_and_real_devices(tmp_path):
         (4, None, "expected a run on real devices, like this one, not on 4 simulated clients"),
         (None, 3, "expected a run on 3 simulated clients, like this one, not on real devices"),
     ):
-        write_config(run.path, run_values(config(tmp_path), before, ""))
+        write_config(run.path, config(tmp_path), before, "")
         with pytest.raises(ConfigError, match=f"^resume = .*: {expected}$"):
             open_run(again, now)
 

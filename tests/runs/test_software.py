@@ -3,8 +3,12 @@ import subprocess
 import sys
 from importlib.metadata import version
 
+from configs import config_of
+
 import fedgates
-from fedgates.runs.config_file import read_config, read_software, read_usable_config, write_config
+from fedgates.config import RunConfig, to_dict
+from fedgates.methods.registry import method_class
+from fedgates.runs.config_file import read_config, read_defaults, read_software, read_usable_config, run_values, write_config
 from fedgates.runs.software import commit_of, software
 
 VALUES = {"strategy": "fedpm", "dataset": "digits", "seed": 1, "num-server-rounds": 3}
@@ -45,12 +49,15 @@ def test_without_git_there_are_versions_alone(tmp_path, monkeypatch):
 
 def test_config_json_has_them_beside_the_keys(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.path", [str(tmp_path), *sys.path])
-    write_config(tmp_path, VALUES)
+    config = config_of(method_class("fedpm").Config, eps=0.1)
+    values = run_values(config, 3, "1234")
+    write_config(tmp_path, config, 3, "1234")
     written = json.loads((tmp_path / "config.json").read_text())
-    assert written == {**VALUES, "software": software()}
+    assert written.pop("method-defaults")["fedpm.eps"] == read_defaults(tmp_path)["fedpm.eps"] == 0.001
+    assert written == values | {"software": software()}
     assert read_software(tmp_path) == software()
-    assert read_config(tmp_path) == VALUES
-    assert read_usable_config(tmp_path) == (VALUES, [])
+    assert read_config(tmp_path) == values
+    assert read_usable_config(tmp_path) == (values, [])
 
 
 def test_a_run_without_them_or_with_others_is_read(tmp_path):
@@ -63,4 +70,15 @@ def test_a_run_without_them_or_with_others_is_read(tmp_path):
         (tmp_path / "config.json").write_text(json.dumps(values))
         assert read_software(tmp_path) == read
         assert read_config(tmp_path) == VALUES
+        assert read_usable_config(tmp_path) == (VALUES, problems)
+
+
+def test_defaults_that_are_missing_or_damaged_are_those_of_every_method(tmp_path):
+    for found, own, problems in (
+        ({"fedpm.eps": 0.5, "seed": 7}, {"fedpm.eps": 0.5, "seed": 7}, []),
+        ("none", {}, ['config.json: method-defaults = "none"']),
+        ({"fedpm.eps": [1], "seed": 7}, {"seed": 7}, ["config.json: method-defaults.fedpm.eps = a list"]),
+    ):
+        (tmp_path / "config.json").write_text(json.dumps({**VALUES, "method-defaults": found}))
+        assert read_defaults(tmp_path) == to_dict(RunConfig()) | own
         assert read_usable_config(tmp_path) == (VALUES, problems)
