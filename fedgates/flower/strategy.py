@@ -11,8 +11,9 @@ from flwr.serverapp.strategy import Result, Strategy
 from fedgates.federation.callbacks import Record, running
 from fedgates.federation.messages import Kind, Reply, Request
 from fedgates.federation.rounds import available, run_rounds
-from fedgates.federation.run import log_summary, refuse_dropout
+from fedgates.federation.run import log_summary
 from fedgates.federation.server import Server
+from fedgates.federation.setup import refuse_dropout
 from fedgates.flower.records import from_record, request_message, to_record
 from fedgates.flower.startup import config_is_checked
 from fedgates.flower.transport import GridTransport, to_reply

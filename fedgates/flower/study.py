@@ -30,7 +30,7 @@ from fedgates.compare.runs import NOT_COMPARED, read_run
 from fedgates.compare.study import Job
 from fedgates.config import merged
 from fedgates.errors import ConfigError, NetworkError
-from fedgates.federation.run import prepare
+from fedgates.federation.setup import prepare
 from fedgates.flower.app import AppError, load_app, run_one
 from fedgates.runs.config_file import run_values
 from fedgates.runs.round_log import LogReader

@@ -18,7 +18,7 @@ from client_app import app
 from fedgates.data import to_tensors
 from fedgates.data.digits import digits
 from fedgates.errors import ConfigError, NetworkError
-from fedgates.federation.run import prepare
+from fedgates.federation.setup import prepare
 from fedgates.flower import LoopbackGrid, run_on_grid
 from fedgates.models.batch_norm import BatchNorm
 from fedgates.nn.gates import Gates

@@ -7,7 +7,7 @@ from fedgates import rng
 from fedgates.data.digits import digits
 from fedgates.errors import ConfigError
 from fedgates.federation import Client, ClientData, Problem, Server
-from fedgates.federation.run import refuse_dropout
+from fedgates.federation.setup import refuse_dropout
 from fedgates.methods.registry import build, configure
 
 PROBLEM, CLIENTS = Problem.of_images((1, 8, 8), 10), 12

@@ -15,7 +15,7 @@ from client_app import app
 from fedgates.data import normalise, to_tensors
 from fedgates.data.digits import digits
 from fedgates.errors import ConfigError, ModelFileError, NetworkError
-from fedgates.federation.run import prepare
+from fedgates.federation.setup import prepare
 from fedgates.models.pretrained import load_weights
 from fedgates.nn.roles import matching
 

@@ -26,7 +26,7 @@ from safetensors.numpy import load_file
 
 import fedgates
 from fedgates.errors import ConfigError
-from fedgates.federation.run import prepare
+from fedgates.federation.setup import prepare
 from fedgates.types import Update, pack
 
 SENT = {"model": "tiny_network:build", "gates_sent": "last"}
