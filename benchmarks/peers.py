@@ -60,7 +60,7 @@ def fedgates_round(arm: dict[str, Any]) -> Callable[[int], None]:
     """Return a function that runs round `number` of a federation."""
     from fedgates.data import Examples
     from fedgates.federation import Client, ClientData, Problem, Server, train_together
-    from fedgates.federation.client import decode_state
+    from fedgates.federation.payloads import decode_state
     from fedgates.methods.registry import build, configure
 
     problem = Problem.of_images((1, 8, 8), 10)

@@ -2,8 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,6 +13,7 @@ from fedgates import data
 from fedgates.errors import DIVERGED, WireError
 from fedgates.federation.client_data import HELD_OUT_EVERY, ClientData
 from fedgates.federation.messages import Reply, Request
+from fedgates.federation.payloads import Decode, decode_state, expect_size
 from fedgates.methods.base import Method
 from fedgates.methods.measurements import MEASURES
 from fedgates.methods.personal import train_head
@@ -23,10 +23,8 @@ from fedgates.methods.weights import finite_copy
 from fedgates.rng import flip_lots, generator
 from fedgates.types import MAX_METRIC, Update
 from fedgates.wire import VersionedState
-from fedgates.wire.deltas import INITIAL
-from fedgates.wire.header import DELTA, RELAY, peek
+from fedgates.wire.header import peek
 
-_MEGABYTE = 1_000_000
 EVALUATED = ("accuracy", "f1", "loss", "own_class_accuracy", "not_finite")
 """Metrics of a client's evaluation, as far as the task has them."""
 
@@ -43,10 +41,6 @@ class ClientStore:
     """The personal last layer, ``[h]``; None if the run has none, or before training."""
 
 
-Decode = Callable[[bytes, bytes | None], tuple[VersionedState, bytes]]
-"""Function of a payload and the client's snapshot that returns the state and the new snapshot."""
-
-
 class Client:
     """A client, which trains with a method on its own examples.
 
@@ -61,7 +55,8 @@ class Client:
     store : ClientStore, optional
         State from earlier rounds; by default empty.
     decode : callable, optional
-        Function that decodes states; by default :func:`decode_state`. A process with many clients may pass one with a cache.
+        Function that decodes states; by default :func:`~fedgates.federation.payloads.decode_state`. A process with many
+        clients may pass one with a cache.
     private : bool
         Whether bits are flipped (`privacy.flip-probability`) with random numbers of the operating system, which cannot be
         reproduced. In simulations the flips follow from the seed instead, so that runs are reproducible.
@@ -260,49 +255,3 @@ class Client:
         """Return the context for training or evaluation (:func:`fedgates.methods.training.seeded_rng`)."""
         key = generator(self.config.seed, purpose, server_round=server_round, client=self.name)
         return seeded_rng(key, self.config.client.threads)
-
-
-def decode_state(method: Method[Any, Any], payload: bytes, kept: bytes | None) -> tuple[VersionedState, bytes]:
-    """Decode a payload, given the client's snapshot of an earlier state; return the state and the new snapshot.
-
-    Parameters
-    ----------
-    method : Method
-        The method.
-    payload : bytes
-        A snapshot, a delta or a relay.
-    kept : bytes, optional
-        The snapshot that the client keeps.
-
-    Raises
-    ------
-    WireError
-        The payload is damaged, or is a change to a state that the client does not have.
-    """
-    codec, header = method.codec, peek(payload)
-    if not ((codec.relays and header.kind == RELAY) or (codec.coupling and header.kind == DELTA)):
-        return codec.unpack_state(payload), payload
-    base = None
-    with suppress(WireError):  # a snapshot that is damaged or of another version is ignored
-        base = codec.unpack_state(kept) if kept else None
-    if header.kind == DELTA:
-        if header.number == INITIAL and (base is None or base.server_round != INITIAL):
-            base = VersionedState(method.initial_state(), INITIAL)
-        state = codec.apply_delta(payload, base)
-    else:
-        state = codec.apply_relay(payload, base, method.next_state)
-    return state, codec.pack_state(state.state, state.server_round)
-
-
-def expect_size(payload_bytes: int, max_megabytes: float) -> None:
-    """Check the size of a payload before it is read.
-
-    Raises
-    ------
-    WireError
-        The payload is larger than `max_megabytes`.
-    """
-    if payload_bytes > max_megabytes * _MEGABYTE:
-        raise WireError(
-            f"a payload of {payload_bytes:,} bytes, expected at most limits.max-payload-mb = {max_megabytes:g} megabytes"
-        )

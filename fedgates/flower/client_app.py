@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from fedgates.config import LIMITS, RunConfig, current_name, merged, parse, to_dict
 from fedgates.errors import ClassesError, ConfigError, NetworkError, WireError
-from fedgates.federation.client import Client, ClientStore, decode_state
+from fedgates.federation.client import Client, ClientStore
 from fedgates.federation.client_data import ClientData, device_data, partition_data
 from fedgates.federation.membership import client_name
 from fedgates.federation.messages import Reply, Request
+from fedgates.federation.payloads import decode_state
 from fedgates.federation.together import train_together
 from fedgates.flower.records import (
     from_record,

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 
 from fedgates.errors import WireError
-from fedgates.federation.client import expect_size
 from fedgates.federation.messages import MAX_CLASS_NAMES, Kind, Reply, Request, comparable
+from fedgates.federation.payloads import expect_size
 from fedgates.types import MAX_EXAMPLES, MAX_METRIC, Problem
 from fedgates.wire.header import HEADER_SIZE
 

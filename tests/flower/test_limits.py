@@ -11,7 +11,7 @@ from client_app import app
 from fedgates.config import LIMITS
 from fedgates.errors import QuorumError, WireError
 from fedgates.federation import Problem
-from fedgates.federation.client import expect_size
+from fedgates.federation.payloads import expect_size
 from fedgates.flower import LoopbackGrid, run_on_grid
 from fedgates.flower.client_app import SNAPSHOT
 from fedgates.flower.records import PROBLEM, problem_record
