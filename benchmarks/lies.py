@@ -41,7 +41,7 @@ ENDS = (TRIMS[0], TRIMS[-1])
 PARTITIONS: dict[str, dict[str, Value]] = {
     "IID": {},
     "Dirichlet, .1": {"partition": "dirichlet", "dirichlet-alpha": 0.1},
-    "2 classes a client": {"partition": "classes", "classes-per-client": 2},
+    "2 classes per client": {"partition": "classes", "classes-per-client": 2},
 }
 
 

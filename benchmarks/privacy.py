@@ -48,7 +48,7 @@ def main() -> None:
         "Randomised response on masks",
         f"python benchmarks/privacy.py --seeds {args.seeds} --rounds {args.rounds}",
         "FedPM on digits, IID, all clients in every round: 10 of 143 images, 50 of 28. Test accuracy of the thresholded mask "
-        f"after round {args.rounds}, in percent; uplink bits a gate and message, mean of all rounds; mean and standard "
+        f"after round {args.rounds}, in percent; uplink bits per gate and message, mean of all rounds; mean and standard "
         f"deviation over {args.seeds} seeds. Epsilon is of one bit in one round.",
         ["clients", "p", "epsilon", "accuracy", "side-info", "packed", "H2(p)"],
         [

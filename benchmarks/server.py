@@ -224,7 +224,7 @@ def main() -> None:
     table(
         "What a round costs the server",
         f"python benchmarks/server.py --updates {args.updates} --repeats {args.repeats}" + " --before DIR" * bool(args.before),
-        f"A round of {few} updates of {size:,} gates, {8 * total / args.updates / size:.3f} bits a gate, medians of"
+        f"A round of {few} updates of {size:,} gates, {8 * total / args.updates / size:.3f} bits per gate, medians of"
         f" {args.repeats} alternating runs; ratios are to one process. Load of the machine {load:.1f}: two processes that only"
         f" compute took {median(controls):.2f} times as long as one.",
         ["processes", "ms an update", "ratio", "CPU ms an update: server", "all decoders", "ratio of the busiest process's"],

@@ -153,7 +153,7 @@ def report(
     count = len(each) // len(tuning.methods)
     lines = [f"# Tuning: {tuning.title}", "", f"`python benchmarks/tune.py benchmarks/tuning/{file.name}`", ""]
     text = (
-        f"{count} settings a method; mean and standard deviation of the last round's metrics over seeds "
+        f"{count} settings per method; mean and standard deviation of the last round's metrics over seeds "
         f"{', '.join(map(str, seeds))}, which the study does not report. The best mean of {tuning.metric} is in bold."
     )
     lines += [text, ""]

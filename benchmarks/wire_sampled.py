@@ -36,7 +36,7 @@ def limits(folder: Path, rounds: Sequence[int], workers: int) -> list[Any]:
     ]
     explanation = (
         "Total variation distance between the distribution of the sent mask and the true one, for one block of a few "
-        "gates whose KL is 8 bits less the extra bits (or nearly a bit a gate, if that is less), over 20,000 keys; the "
+        "gates whose KL is 8 bits less the extra bits (or nearly a bit per gate, if that is less), over 20,000 keys; the "
         "last row is what as many honest samples have."
     )
     return [
@@ -139,5 +139,5 @@ def _digits(knobs: Sequence[float], workers: int) -> Table:
         mine = runs[3 * i : 3 * i + 3]
         rate = spread([mean(line["uplink_bpp"] for line in lines) for lines in mine], 4, 1)
         rows.append([name, rate, *(spread([lines[at - 1]["accuracy"] for lines in mine]) for at in (10, 20, 30))])
-    text = "FedPM on digits, 10 clients, 3 seeds: mean uplink bits a gate over 30 rounds, and accuracy in percent."
+    text = "FedPM on digits, 10 clients, 3 seeds: mean uplink bits per gate over 30 rounds, and accuracy in percent."
     return text, ["extra bits", "up bpp", "round 10", "round 20", "round 30"], rows

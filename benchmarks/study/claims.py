@@ -242,7 +242,7 @@ def near_fedavg(name: str, scenario: str, within: float, method: str = "coupled 
 PAPERS = (
     Claim(
         "2309.10834: the density penalty lowers H2 of the masks, at nearly equal accuracy",
-        ".8 bits a parameter on MNIST, .31 to .52 on CIFAR",
+        ".8 bits per parameter on MNIST, .31 to .52 on CIFAR",
         "density_mnist",
         penalty_rate,
     ),
@@ -379,10 +379,10 @@ TARGETS = (
         "SparsyFed, MNIST subsets",
         "82 %",
         "sparsyfed",
-        lambda: at_least("sparsyfed", "MNIST, mlp, 60 images a client", 82, "sparsyfed"),
+        lambda: at_least("sparsyfed", "MNIST, mlp, 60 images per client", 82, "sparsyfed"),
     ),
 )
-"""Figures that an independent implementation reached; by default with 4 of 20 clients a round."""
+"""Figures that an independent implementation reached; by default with 4 of 20 clients per round."""
 
 
 def rows(claims: tuple[Claim, ...], heading: str) -> list[str]:

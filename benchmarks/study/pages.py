@@ -54,7 +54,7 @@ def full_table() -> str:
     methods = claims.study(STUDY)
     uneven, even = methods[claims.UNEVEN], methods[EVEN]
     lines = [
-        "| method | accuracy, 2 classes a client | worst seed | MB, both ways | accuracy, IID | MB | density |",
+        "| method | accuracy, 2 classes per client | worst seed | MB, both ways | accuracy, IID | MB | density |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, one in sorted(uneven.items(), key=lambda item: item[1]["mean"]["bytes"]):
