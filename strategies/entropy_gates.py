@@ -10,8 +10,8 @@ is
 
 with a = log alpha and ``P = P(z != 0) = sigmoid(a + 1.599)``. In each round
 
-    client: w <- w - rate * dloss/dw per batch, a fixed, a new sample of z;  sends w and g, the mean of dloss/da over its
-    batches server: w <- the clients' mean, a <- a - gate rate * Adam(the clients' mean g + c),  then lambda by dual ascent
+    client: w <- w - rate * dloss/dw per batch, a fixed, a new sample of z;  sends w and g, the mean of dloss/da over batches
+    server: w <- the clients' mean, a <- a - gate rate * Adam(the clients' mean g + c),  then lambda by dual ascent
 
 where means are weighted by examples, and c is the gradient of the other two terms with respect to a. c depends only on a,
 lambda and tau, so the server computes it. Adam runs on the server: with Adam on clients, the updates would be little more than

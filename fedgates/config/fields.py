@@ -7,7 +7,7 @@ are generated from this declaration.
 
 from typing import Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
@@ -105,6 +105,18 @@ class Keys(BaseModel):
                 raise TypeError(
                     f"{cls.__name__}.{name} has no default or no description: declare it with key(default, description)"
                 )
+            for example in field.examples or ():
+                if not cls._accepts(kebab(name), example):
+                    raise TypeError(f"{cls.__name__}.{name} has the example {example!r}, which it does not accept")
+
+    @classmethod
+    def _accepts(cls, name: str, value: Value) -> bool:
+        """Return whether a key accepts a value, whatever the values of other keys."""
+        try:
+            cls.model_validate({name: value})
+        except ValidationError as error:
+            return all(found["loc"] != (name,) for found in error.errors())
+        return True
 
     @field_validator("*")
     @classmethod

@@ -43,7 +43,8 @@ class Key:
     def example(self) -> Value:
         """A value to show: the declared example, else one other than the default where the values are few."""
         if self.field.examples:
-            return self.field.examples[0]  # type: ignore[no-any-return]
+            declared: Value = self.field.examples[0]
+            return float(declared) if self.kind is float else declared
         others = [value for value in (*self.choices, *((False, True) if self.kind is bool else ())) if value != self.default]
         return others[0] if others else self.default
 

@@ -65,7 +65,7 @@ def _device_chart(rounds: Sequence[Line], key: str) -> Chart:
     alt = f"{name} on devices; in the last round mean {text(means[-1])}, {len(values[-1])} devices from {ends}"
     limited = " Predictions are limited to the classes that a device has in training." * key.startswith("own")
     note = f"Area: from the lowest device to the highest; in the last round {ends}.{limited}"
-    mean = Series("mean, weighted by number of images", means, text(means[-1]), tuple(line["round"] for line in rounds))
+    mean = Series("mean, weighted by number of examples", means, text(means[-1]), tuple(line["round"] for line in rounds))
     chart = Chart(f"{name} on devices' held-out examples", alt, (mean,), note)
     return lines(chart, "%" if share else "", band=(low, high))
 

@@ -82,7 +82,7 @@ def list_runs(base: Path) -> Iterator[Entry]:
 
 
 def _by_start(base: Path) -> list[Path]:
-    """Return the folders with a config, ordered by its modification time, which is the start of the run."""
+    """Return the folders with a config, ordered by its modification time: when the run started or was last resumed."""
     configs = [path for path in (folder / CONFIG for folder in base.iterdir()) if path.is_file()]
     return [path.parent for path in sorted(configs, key=lambda path: (path.stat().st_mtime, path))]
 

@@ -103,6 +103,8 @@ def test_python_builds_them_by_field_names_and_refuses_others():
     ("annotation", "default", "reason"),
     [
         (int, 3, "no default or no description"),
+        (int, key(3, "A size.", le=9, example=10), "the example 10, which it does not accept"),
+        (int, key(3, "A size.", example="zzz"), "the example .zzz., which it does not accept"),
         (list, key(1, "A list."), "expected bool, int, float, str, a Literal of strings, or a Table"),
         (Literal[1, 2], key(1, "A number."), "expected bool, int, float, str, a Literal of strings, or a Table"),
         (int | None, key(1, "A number."), "expected bool, int, float, str, a Literal of strings, or a Table"),

@@ -7,8 +7,8 @@ from loopback_runs import FEDPM, MLP, Noting, Reversed, last_checkpoint, run, to
 from loopback_runs import MLP_SIZE as D
 
 NETWORK = MLP | FEDPM
-LOSSLESS = ["packed", "entropy", "side-info"]
-DOWNLINKS = ["votes", "float32", "delta", "relay"]
+LOSSLESS = ["side-info", "entropy", "packed"]
+DOWNLINKS = ["delta", "float32", "relay", "votes"]
 OF_THE_WIRE = {"uplink", "uplink_bytes", "uplink_bpp", "downlink", "downlink_bytes", "downlink_bpp"}
 
 

@@ -107,8 +107,8 @@ def test_the_mean_is_weighted_by_examples():
 
 
 @pytest.mark.quick_cases(2)
-@pytest.mark.parametrize("downlink", ["votes", "relay"])
-@pytest.mark.parametrize("uplink", ["packed", "entropy", "side-info", "sampled"])
+@pytest.mark.parametrize("downlink", ["relay", "votes"])
+@pytest.mark.parametrize("uplink", ["side-info", "sampled", "packed", "entropy"])
 def test_every_codec_leads_to_a_state_that_both_ends_have(raw, uplink, downlink):
     changes = {"uplink": uplink, "downlink": downlink, "wire_value_type": "float32"}
     folder = run(raw(**settings("fedpm", **changes), num_server_rounds=3), 3)

@@ -21,7 +21,7 @@ def test_another_folder_is_refused_and_left_unchanged(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.quick_cases(2)
+@pytest.mark.quick_cases(5)
 @pytest.mark.parametrize("name", ["config.json", "predictions.json", "model.fedgates", "rounds.jsonl", "confusion.json"])
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"[1]\n{\n", b"null\nnull", b'{"samples": 5}x\n'])
 def test_damaged_files_are_named_and_the_rest_is_there(tmp_path, name, content):
