@@ -17,12 +17,12 @@ sys.path.insert(0, str(ROOT / "tests" / "support"))
 PAGE = ROOT / "docs/explanation/architectures.md"
 TEXT = """# Architectures
 
-Small versions of networks that people bring, for images of 32x32 pixels, tokens, series, or two inputs
-(`tests/support/architectures.py`). With each of them and each method, two clients train for one round; the model file is
-written and loaded, its weights are exported as safetensors and load into the plain network, which gives the same outputs, and a
-prediction for one example is the one that it has in a batch.
+Small versions of common networks, for images of 32x32 pixels, tokens, series, or two inputs
+(`tests/support/architectures.py`). With each network and each method, two clients train for one round; the model file is
+written and loaded; its exported safetensors load into the plain network, which gives the same outputs; and the prediction for
+an example is the same alone and in a batch.
 
-"yes" is all of that. A number is the line that ends the run before anything starts.
+"yes" means that all of this works. A number refers to the line that ends the run before it starts.
 """
 
 
