@@ -112,7 +112,7 @@ def penalty_questions() -> list[str]:
 
 
 def density_control() -> Result:
-    """Gates end within .02 of the density that was asked for, with partial participation, too."""
+    """Gates end within .02 of the target density, with partial participation, too."""
     worst: dict[str, float] = {}
     for methods in study("gates_density").values():
         for name, found in methods.items():
@@ -248,7 +248,7 @@ PAPERS = (
     ),
     Claim("2309.10834: fewer bytes than FedPM", "up to 5 times", "density_penalty density_mnist", penalty_bytes),
     Claim(
-        "2512.23071: gates end at the density asked for, with partial participation, too (largest distance of any seed)",
+        "2512.23071: gates end at the target density, with partial participation, too (largest distance of any seed)",
         "at the target",
         "gates_density",
         density_control,
