@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _PART = ".part"
-_LOOKS, _PAUSE = 6, 0.01
+_LOOKS, _PAUSE = 6, 0.002
 """Number of attempts of :func:`is_locked` to lock a file, and seconds between the first two; later pauses are longer."""
 
 
