@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticCustomError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from fedgates.config.checks import CHECKS
 from fedgates.types import Value
@@ -106,17 +106,8 @@ class Keys(BaseModel):
                     f"{cls.__name__}.{name} has no default or no description: declare it with key(default, description)"
                 )
             for example in field.examples or ():
-                if not cls._accepts(kebab(name), example):
+                if errors_of(cls, kebab(name), example):
                     raise TypeError(f"{cls.__name__}.{name} has the example {example!r}, which it does not accept")
-
-    @classmethod
-    def _accepts(cls, name: str, value: Value) -> bool:
-        """Return whether a key accepts a value, whatever the values of other keys."""
-        try:
-            cls.model_validate({name: value})
-        except ValidationError as error:
-            return all(found["loc"] != (name,) for found in error.errors())
-        return True
 
     @field_validator("*")
     @classmethod
@@ -125,6 +116,15 @@ class Keys(BaseModel):
         if name is not None and not CHECKS[name].accepts(str(value)):
             raise PydanticCustomError("check", "{expected}", {"expected": CHECKS[name].expected(str(value))})
         return value
+
+
+def errors_of(keys: type[Keys], name: str, value: object) -> list[ErrorDetails]:
+    """Return the validation errors of one key for a value, without those that depend on other keys."""
+    try:
+        keys.model_validate({name: value})
+    except ValidationError as error:
+        return [found for found in error.errors() if found["loc"] == (name,)]
+    return []
 
 
 def is_table(field: FieldInfo) -> bool:

@@ -5,12 +5,22 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from fedgates.config.checks import CHECKS
-from fedgates.config.fields import KINDS, Keys, bounds_of, check_of, choices_of, is_table, kebab, kind_of, method_default_of
+from fedgates.config.fields import (
+    KINDS,
+    Keys,
+    bounds_of,
+    check_of,
+    choices_of,
+    errors_of,
+    is_table,
+    kebab,
+    kind_of,
+    method_default_of,
+)
 from fedgates.config.run_config import DensityConfig, MaskConfig, RunConfig, WeightConfig
 from fedgates.config.suggestions import did_you_mean
 from fedgates.types import Value
@@ -80,14 +90,9 @@ class Key:
 
     def problem(self, value: object) -> str | None:
         """Describe what is expected instead of `value`; return None if `value` is valid."""
-        name = kebab(self.path[-1])
-        try:
-            self.owner.model_validate({name: value})
-        except ValidationError as error:
-            for found in error.errors():
-                if found["loc"] == (name,):
-                    return message_of(found) if found["type"] in _OWN_VALIDATORS else self.accepted(value)
-        return None  # any other error depends on other keys
+        for found in errors_of(self.owner, kebab(self.path[-1]), value):
+            return message_of(found) if found["type"] in _OWN_VALIDATORS else self.accepted(value)
+        return None
 
 
 _OWN_VALIDATORS = ("value_error", "assertion_error")

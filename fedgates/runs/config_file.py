@@ -7,7 +7,7 @@ versions and git commits (:mod:`fedgates.runs.software`). Only :func:`read_defau
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,7 @@ def read_config(folder: Path, key: str = "run") -> dict[str, Any]:
         Key `key`: the file cannot be read, is not a JSON object, or `strategy`, `dataset`, `seed` or `num-server-rounds` is
         missing or has the wrong type.
     """
-    values = _load(folder)
+    values = _keys(_json(folder))
     if values is None:
         raise ConfigError(key, str(folder), f"the folder of a run, with a readable {FILE_NAME}")
     for name, kind in _IDENTITY.items():
@@ -96,11 +96,12 @@ def read_usable_config(folder: Path) -> tuple[dict[str, Any], list[str]]:
     """
     if not (folder / FILE_NAME).exists():
         return {}, []
-    values = _load(folder)
-    if values is None:
+    everything = _json(folder)
+    values = _keys(everything)
+    if everything is None or values is None:
         return {}, [f"{FILE_NAME}: not a JSON object"]
     unusable = {name: value for name, value in values.items() if not _is_usable(name, value)}
-    damaged = [*unusable.items(), *(item for name in _OBJECTS for item in _object(folder, name)[1].items())]
+    damaged = [*unusable.items(), *(item for name in _OBJECTS for item in _object(everything, name)[1].items())]
     problems = [f"{FILE_NAME}: {one_line(name, 40)} = {format_json(value)}" for name, value in damaged[:_MAX_PROBLEMS]]
     if len(damaged) > _MAX_PROBLEMS:
         problems.append(f"{FILE_NAME}: {len(damaged) - _MAX_PROBLEMS:,} more keys")
@@ -109,30 +110,28 @@ def read_usable_config(folder: Path) -> tuple[dict[str, Any], list[str]]:
 
 def read_software(folder: Path) -> dict[str, str]:
     """Return the versions and commits of the process that started or last resumed a run; empty if the file has none."""
-    return _object(folder, _SOFTWARE)[0]
+    return _object(_json(folder) or {}, _SOFTWARE)[0]
 
 
 def read_defaults(folder: Path) -> dict[str, Value]:
     """Return the default of each key for the method of a run; only those of every method if the file has no others."""
-    return {**to_dict(RunConfig()), **_object(folder, _DEFAULTS)[0]}
+    return {**to_dict(RunConfig()), **_object(_json(folder) or {}, _DEFAULTS)[0]}
 
 
-def _object(folder: Path, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def _object(everything: Mapping[str, Any], name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the valid values of an object in the file, and its invalid values under dotted keys."""
-    found = (_json(folder) or {}).get(name, {})
+    found = everything.get(name, {})
     if not isinstance(found, dict):
         return {}, {name: found}
     usable = {key: value for key, value in found.items() if isinstance(value, _OBJECTS[name])}
     return usable, {f"{name}.{key}": value for key, value in found.items() if key not in usable}
 
 
-def _load(folder: Path) -> dict[str, Any] | None:
+def _keys(everything: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """Return the values under the current names of their keys; None if the file is unreadable or two names mean one key."""
-    values = _json(folder)
-    if values is None:
+    if everything is None:
         return None
-    for name in _OBJECTS:
-        values.pop(name, None)
+    values = {name: value for name, value in everything.items() if name not in _OBJECTS}
     written_before_tables = not any("." in name for name in values)
     with suppress(ConfigError):
         return current_names(values) if written_before_tables else values
